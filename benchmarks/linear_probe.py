@@ -1,0 +1,182 @@
+"""Linear probe of the frozen built-in backbone against the same network with random weights.
+
+    python benchmarks/linear_probe.py
+
+A softmax classifier per patch is fitted on frozen features of labelled `clear` scenes and judged, per pixel,
+on other scenes in every domain of the built-in world. Every set of features gets the same scenes, the same
+classifier and the same convex fit, so nothing is tuned. Prints a markdown table; the intervals are 95 %
+bootstrap intervals over scenes.
+"""
+
+import argparse
+import platform
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from minorkey.data.sample import IGNORE_INDEX, Sample
+from minorkey.data.world import DOMAINS, render_paired
+from minorkey.evaluation.bootstrap import mean_interval, paired_difference
+from minorkey.evaluation.confusion import Matrix, confusion_matrix, mean_iou
+from minorkey.models.backbone import load_backbone
+from minorkey.models.options import BackboneOptions
+
+CLASSES = 19
+PATCH = 8
+TRAIN_SEED, TEST_SEED = 501, 502
+HELD_OUT = ("infrared", "elsewhere")  # never seen in the pretraining either
+
+Features = Callable[[torch.Tensor], torch.Tensor]  # images (B, 3, H, W) in [0, 1] to (B, D, H / 8, W / 8)
+Confusions = dict[str, Matrix]  # one (N, K, K) per domain
+
+
+def patch_colours(images: torch.Tensor) -> torch.Tensor:
+    """The 192 colour values of each patch and its place in the image, up to squares."""
+    colours = F.pixel_unshuffle(images, PATCH)
+    batch, _, height, width = colours.shape
+    y, x = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
+    place = torch.stack([y, x, y * y, x * x, x * y])
+    return torch.cat([colours, place.expand(batch, -1, -1, -1)], dim=1)
+
+
+def frozen(network: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> Features:
+    """The four feature maps of a frozen backbone, one after the other along the channels."""
+    centre, scale = torch.tensor(mean)[:, None, None], torch.tensor(std)[:, None, None]
+
+    @torch.no_grad()
+    def features(images: torch.Tensor) -> torch.Tensor:
+        return torch.cat(network((images - centre) / scale).feature_maps, dim=1)
+
+    return features
+
+
+def random_twin(network: nn.Module, seed: int) -> nn.Module:
+    """The same architecture as it comes out of its own initialisation."""
+    torch.manual_seed(seed)
+    return type(network)(network.config).eval()
+
+
+def to_tensor(samples: list[Sample]) -> torch.Tensor:
+    images = np.stack([sample.image for sample in samples])
+    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
+
+
+def extract(features: Features, samples: list[Sample], batch_size: int = 8) -> torch.Tensor:
+    """Features `(N, D, H / 8, W / 8)` of all samples."""
+    chunks = (samples[i : i + batch_size] for i in range(0, len(samples), batch_size))
+    return torch.cat([features(to_tensor(chunk)) for chunk in chunks])
+
+
+def class_shares(samples: list[Sample]) -> torch.Tensor:
+    """For each patch the share of its pixels in each class, `(N * H / 8 * W / 8, K)`."""
+    labels = torch.from_numpy(np.stack([sample.labels for sample in samples])).long()
+    one_hot = F.one_hot(torch.where(labels == IGNORE_INDEX, CLASSES, labels), CLASSES + 1)[..., :CLASSES]
+    shares = F.avg_pool2d(one_hot.permute(0, 3, 1, 2).float(), PATCH)
+    return shares.permute(0, 2, 3, 1).flatten(0, 2)
+
+
+def fit(x: torch.Tensor, shares: torch.Tensor, decay: float = 1e-4, iterations: int = 60) -> nn.Linear:
+    """Logistic regression of `(M, D)` standardised features on `(M, K)` class shares, by L-BFGS."""
+    layer = nn.Linear(x.shape[1], shares.shape[1])
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    optimizer = torch.optim.LBFGS(layer.parameters(), max_iter=iterations, line_search_fn="strong_wolfe")
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(layer(x), shares) + decay * layer.weight.square().sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    return layer.requires_grad_(False)
+
+
+def probe(
+    features: Features, train: list[Sample], tests: dict[str, list[Sample]]
+) -> dict[str, list[np.ndarray]]:
+    """Fit on `train` and predict the id map `(H, W)` of every test sample, by domain."""
+    x = extract(features, train).permute(0, 2, 3, 1).flatten(0, 2)
+    mean, std = x.mean(0), x.std(0) + 1e-6
+    layer = fit((x - mean) / std, class_shares(train))
+    predictions = {}
+    for domain, samples in tests.items():
+        maps = extract(features, samples).permute(0, 2, 3, 1)
+        logits = layer((maps - mean) / std).permute(0, 3, 1, 2)
+        size = samples[0].image.shape[:2]
+        predictions[domain] = [
+            F.interpolate(each[None], size=size, mode="bilinear")[0].argmax(0).numpy() for each in logits
+        ]
+    return predictions
+
+
+def judge(predictions: dict[str, list[np.ndarray]], tests: dict[str, list[Sample]]) -> Confusions:
+    """One confusion matrix per image, stacked by domain."""
+    return {
+        domain: np.stack(
+            [
+                confusion_matrix(p, s.labels, CLASSES)
+                for p, s in zip(predictions[domain], samples, strict=True)
+            ]
+        )
+        for domain, samples in tests.items()
+    }
+
+
+def score(run: Confusions, domains: list[str]) -> float:
+    """Unweighted mean over domains of the mIoU, in percent."""
+    return 100 * float(np.mean([mean_iou(run[domain].sum(0)) for domain in domains]))
+
+
+def row(
+    name: str, domains: list[str], colours: Confusions, randoms: list[Confusions], trained: Confusions
+) -> str:
+    """One line of the table: the three kinds of features, and pretrained against the best random network."""
+    scores = [score(run, domains) for run in randoms]
+    best = randoms[int(np.argmax(scores))]
+    low, high = (100 * x for x in mean_interval([trained[d] for d in domains], shared_scenes=True))
+    gain = paired_difference([trained[d] for d in domains], [best[d] for d in domains], shared_scenes=True)
+    return (
+        f"| {name} | {score(colours, domains):.1f} | {np.mean(scores):.1f} ({min(scores):.1f} to "
+        f"{max(scores):.1f}) | **{score(trained, domains):.1f}** [{low:.1f}, {high:.1f}] "
+        f"| {100 * gain.value:+.1f} [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}] |"
+    )
+
+
+def print_table(colours: Confusions, randoms: list[Confusions], trained: Confusions) -> None:
+    unseen = [domain for domain in DOMAINS if domain != "clear"]
+    rows = [(f"{domain} (held out)" if domain in HELD_OUT else domain, [domain]) for domain in DOMAINS]
+    rows += [("**mean but clear**", unseen), ("**mean held out**", list(HELD_OUT))]
+    print("| domain | patch colours | random weights, 3 seeds | pretrained | pretrained - best random |")
+    print("|---|---|---|---|---|")
+    for name, domains in rows:
+        print(row(name, domains, colours, randoms, trained))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--backbone", default="builtin", help="built-in, folder or hub id (patch size 8)")
+    parser.add_argument("--train-scenes", type=int, default=150)
+    parser.add_argument("--test-scenes", type=int, default=40, help="scenes, each judged in every domain")
+    args = parser.parse_args()
+    began = time.monotonic()
+    train = [render_paired(TRAIN_SEED, i, ["clear"])[0] for i in range(args.train_scenes)]
+    scenes = [render_paired(TEST_SEED, i, list(DOMAINS)) for i in range(args.test_scenes)]
+    tests = {domain: [scene[k] for scene in scenes] for k, domain in enumerate(DOMAINS)}
+    backbone = load_backbone(BackboneOptions(name=args.backbone))
+    networks = [backbone.network, *(random_twin(backbone.network, seed) for seed in range(3))]
+    runs = [patch_colours, *(frozen(network, backbone.mean, backbone.std) for network in networks)]
+    colours, trained, *randoms = (judge(probe(features, train, tests), tests) for features in runs)
+    print_table(colours, randoms, trained)
+    print(
+        f"\n{args.train_scenes} clear scenes to fit, {args.test_scenes} to judge, 256x128; mIoU in percent. "
+        f"{platform.machine()}, {torch.get_num_threads()} threads, {time.monotonic() - began:.0f} s."
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+"""What a reader is: a list of samples of one domain, with labels in the label space of the run."""
+
+from typing import Literal, Protocol
+
+from minorkey.data.sample import Sample
+
+Role = Literal["source", "unseen"]
+"""What a data set is for: `source` is trained on, `unseen` is judged on only."""
+
+
+class Reader(Protocol):
+    """Samples of one domain by index; reading is lazy and depends on nothing but the index."""
+
+    @property
+    def name(self) -> str:
+        """How the data set was asked for, e.g. `camvid:val`."""
+
+    @property
+    def domain(self) -> str:
+        """The domain that its samples carry, e.g. `camvid` or `night`."""
+
+    def __len__(self) -> int:
+        """Number of samples."""
+
+    def __getitem__(self, index: int) -> Sample:
+        """Read a sample."""
+
+    def key(self, index: int) -> str:
+        """The key of a sample, without reading it."""

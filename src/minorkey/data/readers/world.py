@@ -1,0 +1,79 @@
+"""The built-in world as a data set: scenes rendered on demand, nothing on disk."""
+
+from dataclasses import replace
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+
+from minorkey.data import world
+from minorkey.data.readers.reader import Role
+from minorkey.data.sample import IGNORE_INDEX, Sample
+from minorkey.errors import ConfigError, unknown
+from minorkey.labels import LabelSpace, apply_id_map, label_space
+
+WORLD_IDS = {**dict(enumerate(label_space("cityscapes19").classes)), IGNORE_INDEX: "ignore"}
+"""The world draws Cityscapes train ids."""
+
+
+class WorldOptions(BaseModel):
+    """How much of the built-in world is seen, and how large."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seed: int = Field(default=0, ge=0)
+    train_count: PositiveInt = 1000  # scenes of a source domain
+    eval_count: PositiveInt = 50  # scenes of an unseen domain
+    size: tuple[PositiveInt, PositiveInt] = (256, 128)  # width, height in pixels
+
+
+class WorldReader:
+    """`count` scenes of one domain of the built-in world, labels mapped to a label space."""
+
+    def __init__(self, seed: int, domain: str, count: int, size: tuple[int, int], space: LabelSpace) -> None:
+        """Choose the scenes.
+
+        Args:
+            seed: of the scenes; the same seed gives the same scenes in every domain.
+            domain: a key of `minorkey.data.world.DOMAINS`.
+            count: number of scenes.
+            size: (width, height) in pixels.
+            space: the label space of the run.
+
+        Raises:
+            ConfigError: unknown domain, or the label space has no place for a class of the world.
+        """
+        if domain not in world.DOMAINS:
+            raise ConfigError(unknown("world domain", domain, world.DOMAINS))
+        self.name = f"world:{domain}"
+        self.domain = domain
+        self._seed, self._count, self._size = seed, count, size
+        self._lookup = space.id_map(WORLD_IDS)
+
+    def __len__(self) -> int:
+        """Number of scenes."""
+        return self._count
+
+    def key(self, index: int) -> str:
+        """Seed and index of the scene: equal keys are the same scene in another domain."""
+        return f"{self._seed}-{index:05d}"
+
+    def __getitem__(self, index: int) -> Sample:
+        """Render a scene."""
+        if not 0 <= index < self._count:
+            raise IndexError(f"scene {index} of {self._count}")
+        sample = world.render(self._seed, index, domain=self.domain, size=self._size)
+        assert sample.labels is not None
+        labels = apply_id_map(sample.labels, self._lookup, f"{self.name} {self.key(index)}")
+        return replace(sample, key=self.key(index), labels=labels)
+
+
+def open_world(domain: str, role: Role, options: WorldOptions, space: LabelSpace) -> WorldReader:
+    """The scenes of a domain for a role.
+
+    Even seeds are trained on and odd seeds judged on, so no scene is ever in both; all judged domains share
+    their seed, so they show the same scenes and can be compared in pairs.
+    """
+    seed, count = {
+        "source": (2 * options.seed, options.train_count),
+        "unseen": (2 * options.seed + 1, options.eval_count),
+    }[role]
+    return WorldReader(seed, domain, count, options.size, space)

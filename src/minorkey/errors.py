@@ -1,0 +1,44 @@
+"""The errors a user can meet: one clear line each, saying what came, what was expected and what to do."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class MinorkeyError(Exception):
+    """Base of every error that a user can mend; the command line prints it and exits with code 2."""
+
+
+class ConfigError(MinorkeyError):
+    """A preset, key, value or name in the configuration is not valid."""
+
+
+class DataError(MinorkeyError):
+    """An image, label file or data folder is missing, unreadable or inconsistent."""
+
+
+class ModelError(MinorkeyError):
+    """A backbone or head cannot be found, loaded or built."""
+
+
+class AdapterError(MinorkeyError):
+    """An adapter does not fit the network or the weights it is asked to adapt."""
+
+
+class TrainingError(MinorkeyError):
+    """Training cannot go on; the last good checkpoint is kept."""
+
+
+class StorageError(MinorkeyError):
+    """A file cannot be written or read back."""
+
+
+def unknown(kind: str, name: str, choices: Iterable[str]) -> str:
+    """One line for a name that is not in a table: the closest names first, then all of them.
+
+    >>> unknown("method", "somma", ["soma", "lora"])
+    "unknown method 'somma'; did you mean 'soma'? Known: lora, soma"
+    """
+    known = sorted(choices)
+    close = get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"; did you mean '{close[0]}'?" if close else "."
+    return f"unknown {kind} '{name}'{hint} Known: {', '.join(known)}"

@@ -1,0 +1,1 @@
+"""From predictions to scores: sliding windows, confusion matrices, intervals, the protocol."""

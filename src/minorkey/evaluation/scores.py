@@ -1,0 +1,212 @@
+"""The scores of one run, in the form of its `metrics.json`. All scores are fractions in `[0, 1]`."""
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from minorkey.errors import DataError
+from minorkey.evaluation.bootstrap import mean_interval, miou_interval
+from minorkey.evaluation.confusion import (
+    Matrix,
+    class_accuracy,
+    ignore_unscored,
+    iou,
+    mean_accuracy,
+    mean_iou,
+    pixel_accuracy,
+)
+from minorkey.evaluation.protocol import Protocol
+
+Role = Literal["source", "unseen"]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class DomainScore(_Record):
+    """Scores in one domain; `None` where a class never occurs in its truth."""
+
+    domain: str
+    role: Role
+    images: int
+    miou: float
+    interval: tuple[float, float]  # 95 % bootstrap over images
+    mean_accuracy: float
+    pixel_accuracy: float
+    iou: dict[str, float | None]
+    accuracy: dict[str, float | None]
+    missing_classes: list[str]
+
+
+class MeanScore(_Record):
+    """Unweighted mean over domains."""
+
+    miou: float
+    interval: tuple[float, float]
+
+
+class WorstDomain(_Record):
+    """The unseen domain with the lowest mIoU."""
+
+    domain: str
+    miou: float
+
+
+class TrainingCost(_Record):
+    """What the training took; `None` where it was not measured."""
+
+    steps: int | None = None
+    seconds: float | None = None
+    images_per_second: float | None = None
+    peak_memory_mb: float | None = None
+    trained_parameters: int | None = None
+    total_parameters: int | None = None
+    device: str | None = None
+    learning_rate: float | None = None
+    seed: int | None = None
+
+
+class ScoreTable(_Record):
+    """All scores of one run, with the protocol they were measured under."""
+
+    run: str
+    method: str
+    task: str = "segmentation"
+    label_space: str
+    classes: list[str]
+    protocol: Protocol
+    domains: list[DomainScore]
+    unseen_mean: MeanScore | None  # None: no unseen domain was judged
+    worst: WorstDomain | None
+    training: TrainingCost
+
+    @property
+    def unseen(self) -> list[DomainScore]:
+        """The domains that training never saw."""
+        return [score for score in self.domains if score.role == "unseen"]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; NaN and infinity never occur."""
+        return self.model_dump(mode="json")
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "ScoreTable":
+        """Inverse of `to_json`.
+
+        Raises:
+            DataError: A field is missing, unknown or of the wrong type.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(str(part) for part in first["loc"]) or "the whole"
+            raise DataError(f"not a score table: {field}: {first['msg']}; run `minorkey evaluate`") from error
+
+    @classmethod
+    def read(cls, path: Path) -> "ScoreTable":
+        """Read a `metrics.json`.
+
+        Raises:
+            DataError: The file is missing, not JSON, or not a score table.
+        """
+        try:
+            return cls.from_json(json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError as error:
+            raise DataError(
+                f"no {path.name} in {path.parent}; run `minorkey evaluate` on it first"
+            ) from error
+        except (OSError, ValueError) as error:
+            raise DataError(f"cannot read {path}: {error}; run `minorkey evaluate` again") from error
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from error
+
+
+def build_scores(
+    confusions: Mapping[str, tuple[Role, Matrix]],
+    *,
+    run: str,
+    method: str,
+    classes: Sequence[str],
+    protocol: Protocol,
+    training: TrainingCost,
+    shared_scenes: bool = False,
+    task: str = "segmentation",
+) -> ScoreTable:
+    """Score a run from its confusion matrices.
+
+    Args:
+        confusions: For each domain its role and one confusion matrix per image, `(N, K, K)`.
+        run: Name of the run.
+        method: Name of the adaptation method.
+        classes: The K class names.
+        protocol: How the predictions were made; classes that it does not score are ignored.
+        training: What the training took.
+        shared_scenes: Image i shows the same scene in every unseen domain (see `bootstrap.mean_interval`).
+        task: Name of the task.
+
+    Raises:
+        DataError: A domain has no image or no labelled pixel.
+    """
+    scored = {
+        domain: (role, ignore_unscored(matrices, classes, protocol.classes_scored))
+        for domain, (role, matrices) in confusions.items()
+    }
+    domains = [score_domain(name, role, matrices, classes) for name, (role, matrices) in scored.items()]
+    unseen = [score for score in domains if score.role == "unseen"]
+    worst = min(unseen, key=lambda score: score.miou, default=None)
+    return ScoreTable(
+        run=run,
+        method=method,
+        task=task,
+        label_space=protocol.label_space,
+        classes=list(classes),
+        protocol=protocol,
+        domains=domains,
+        unseen_mean=_unseen_mean(unseen, [scored[score.domain][1] for score in unseen], shared_scenes),
+        worst=WorstDomain(domain=worst.domain, miou=worst.miou) if worst else None,
+        training=training,
+    )
+
+
+def score_domain(domain: str, role: Role, confusions: Matrix, classes: Sequence[str]) -> DomainScore:
+    """Score one domain from one confusion matrix per image, `(N, K, K)`."""
+    total = confusions.sum(axis=0)
+    if not total.any():
+        raise DataError(
+            f"domain '{domain}' has no labelled pixel of a scored class; check its labels and map"
+        )
+    class_iou = iou(total)
+    return DomainScore(
+        domain=domain,
+        role=role,
+        images=len(confusions),
+        miou=mean_iou(total),
+        interval=miou_interval(confusions),
+        mean_accuracy=mean_accuracy(total),
+        pixel_accuracy=pixel_accuracy(total),
+        iou=_by_class(classes, class_iou),
+        accuracy=_by_class(classes, class_accuracy(total)),
+        missing_classes=[name for name, value in zip(classes, class_iou, strict=True) if np.isnan(value)],
+    )
+
+
+def _unseen_mean(
+    scores: Sequence[DomainScore], confusions: Sequence[Matrix], shared_scenes: bool
+) -> MeanScore | None:
+    if not scores:
+        return None
+    mean = math.fsum(score.miou for score in scores) / len(scores)
+    return MeanScore(miou=mean, interval=mean_interval(confusions, shared_scenes=shared_scenes))
+
+
+def _by_class(classes: Sequence[str], values: Iterable[float]) -> dict[str, float | None]:
+    return {
+        name: None if math.isnan(value) else float(value) for name, value in zip(classes, values, strict=True)
+    }

@@ -1,0 +1,123 @@
+"""Label spaces: the classes a model tells apart, and how the ids of a data set become its train ids."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from minorkey.data.sample import IGNORE_INDEX
+from minorkey.errors import ConfigError, unknown
+from minorkey.labels.tables import parse_row, read_yaml
+
+SPACES_FILE = Path(__file__).with_name("spaces.yaml")
+
+Channel = Annotated[int, Field(ge=0, le=255)]
+Colour = tuple[Channel, Channel, Channel]
+
+
+class ClassRow(BaseModel):
+    """One class of a label space as a table holds it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    colour: Colour
+    accepts: list[str] = []
+
+
+class SpaceRow(BaseModel):
+    """A label space as a table holds it; the order of the classes is their train id."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    classes: dict[str, ClassRow] = Field(min_length=1, max_length=IGNORE_INDEX)
+    ignores: list[str] = []
+
+
+@dataclass(frozen=True, eq=False)
+class LabelSpace:
+    """K named and coloured classes; the train id of a class is its place, 0 first."""
+
+    name: str
+    classes: tuple[str, ...]
+    colours: np.ndarray  # (K, 3) uint8, RGB
+    train_ids: Mapping[str, int] = field(repr=False)  # source class name -> train id or IGNORE_INDEX
+
+    def __len__(self) -> int:
+        """Number of classes."""
+        return len(self.classes)
+
+    def id_map(self, ids: Mapping[int, str], ignores: Sequence[str] = ()) -> np.ndarray:
+        """The lookup table from the ids of a data set to train ids.
+
+        Args:
+            ids: id in the label files (0 to 255) -> class name.
+            ignores: further class names that become `IGNORE_INDEX`.
+
+        Returns:
+            (256,) int16: a train id, `IGNORE_INDEX`, or -1 for the ids that no map names.
+
+        Raises:
+            ConfigError: the space neither accepts nor ignores a class, or an id is out of range.
+        """
+        train_ids = {**self.train_ids, **{_plain(name): IGNORE_INDEX for name in ignores}}
+        foreign = sorted({name for name in ids.values() if _plain(name) not in train_ids})
+        if foreign:
+            raise ConfigError(
+                f"label space '{self.name}' has no place for {', '.join(map(repr, foreign))}: "
+                "choose a label space that accepts them, or list them under `ignores` in dataset.yaml"
+            )
+        lookup = np.full(256, -1, np.int16)
+        for number, name in ids.items():
+            if not 0 <= number <= 255:
+                raise ConfigError(f"id {number} of class '{name}' is out of range: ids go from 0 to 255")
+            lookup[number] = train_ids[_plain(name)]
+        return lookup
+
+
+def label_space(name: str) -> LabelSpace:
+    """The label space called `name`, or the one in the YAML file at that path.
+
+    Raises:
+        ConfigError: no such space (closest name offered), or the file is wrong.
+    """
+    if name.endswith((".yaml", ".yml")):
+        file = Path(name)
+        return _build(file.stem, parse_row(SpaceRow, read_yaml(file), str(file)))
+    table = _table()
+    if name not in table:
+        raise ConfigError(unknown("label space", name, table))
+    return table[name]
+
+
+def colourise(labels: np.ndarray, space: LabelSpace) -> np.ndarray:
+    """Train ids (H, W) as an RGB picture (H, W, 3) uint8; ignored pixels are black."""
+    palette = np.zeros((256, 3), np.uint8)
+    palette[: len(space)] = space.colours
+    return palette[labels]
+
+
+@cache
+def _table() -> dict[str, LabelSpace]:
+    content = read_yaml(SPACES_FILE)
+    assert isinstance(content, dict)
+    return {name: _build(name, parse_row(SpaceRow, row, name)) for name, row in content.items()}
+
+
+def _build(name: str, row: SpaceRow) -> LabelSpace:
+    train_ids: dict[str, int] = {}
+    claims = [(_plain(ignored), IGNORE_INDEX) for ignored in row.ignores]
+    for train_id, (own, entry) in enumerate(row.classes.items()):
+        claims += [(_plain(source), train_id) for source in (own, *entry.accepts)]
+    for source, train_id in claims:
+        if train_ids.setdefault(source, train_id) != train_id:
+            raise ConfigError(f"label space '{name}' gives '{source}' two places: keep one of them")
+    colours = np.array([entry.colour for entry in row.classes.values()], np.uint8)
+    return LabelSpace(name, tuple(row.classes), colours, train_ids)
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", " ")

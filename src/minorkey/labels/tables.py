@@ -1,0 +1,45 @@
+"""Tables that users may write too: YAML in, a checked pydantic model out, one line when it is wrong."""
+
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from minorkey.errors import ConfigError, unknown
+
+Row = TypeVar("Row", bound=BaseModel)
+
+
+def read_yaml(file: Path) -> object:
+    """What the YAML `file` holds.
+
+    Raises:
+        ConfigError: it cannot be read, or is not YAML (with the line).
+    """
+    try:
+        return yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read {file}: {getattr(error, 'strerror', None) or error}") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" at line {mark.line + 1}" if mark else ""
+        raise ConfigError(f"{file} is not valid YAML{line}: {getattr(error, 'problem', error)}") from error
+
+
+def parse_row(model: type[Row], content: object, origin: str) -> Row:
+    """`content` as a `model`; `origin` says in the error where it was written.
+
+    Raises:
+        ConfigError: a key is unknown (closest name offered), missing, or has a wrong value.
+    """
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
+            raise ConfigError(f"{origin}: {unknown('key', where, model.model_fields)}") from error
+        raise ConfigError(
+            f"{origin}: {where or 'content'}: {first['msg'].removeprefix('Value error, ')}"
+        ) from error

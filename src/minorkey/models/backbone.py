@@ -1,0 +1,156 @@
+"""Any pretrained backbone: built in, from a local folder (offline) or from the hub."""
+
+import json
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from transformers import AutoBackbone, AutoConfig, PreTrainedConfig
+
+from minorkey.errors import ModelError
+from minorkey.models.options import BackboneOptions, Triple
+from minorkey.models.resize import fit_state_dict
+
+IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
+IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
+FEATURE_FRACTIONS = (1 / 3, 1 / 2, 2 / 3, 1)
+"""Depths whose features feed the head: blocks 8, 12, 16, 24 of ViT-L (SoMA, arXiv 2412.04077)."""
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A loaded backbone and how its input is normalised (RGB in 0..1, then minus mean, over std)."""
+
+    network: nn.Module
+    mean: Triple
+    std: Triple
+
+
+def load_backbone(options: BackboneOptions) -> Backbone:
+    """Load pretrained weights, resized where `options` ask for another patch or image size.
+
+    Features come without the final norm, as in SoMA's recipes.
+
+    Raises:
+        ModelError: the backbone is not found, is no backbone, or cannot be resized.
+    """
+    source, revision = _locate(options.name), options.revision
+    config = _read_config(source, options)
+    _choose_features(config, options.out_blocks)
+    network = _read_network(source, config, revision)
+    resized = _resized_config(config, options)
+    if resized is not None:
+        fitted_to = type(network)(resized)
+        fitted_to.load_state_dict(fit_state_dict(network.state_dict(), fitted_to.state_dict()))
+        network = fitted_to
+    mean, std = _normalisation(source, revision)
+    return Backbone(network.eval(), options.mean or mean, options.std or std)
+
+
+def _locate(name: str) -> str:
+    """The folder or hub id behind `name`."""
+    if name == "builtin":
+        return str(files("minorkey.models") / "builtin")
+    looks_local = Path(name).exists() or name.startswith((".", "/", "~")) or name.count("/") != 1
+    if not looks_local:
+        return name
+    folder = Path(name).expanduser()
+    if not (folder / "config.json").is_file():
+        raise ModelError(
+            f"backbone '{name}' not found: expected 'builtin', a hub id such as facebook/dinov2-base, "
+            "or a local folder with config.json and model.safetensors"
+        )
+    return str(folder)
+
+
+def _read_config(source: str, options: BackboneOptions) -> PreTrainedConfig:
+    try:
+        config = AutoConfig.from_pretrained(source, revision=options.revision or "main")
+    except (OSError, ValueError) as error:
+        raise ModelError(_not_loaded(options.name, error)) from error
+    if type(config) not in AutoBackbone._model_mapping:
+        raise ModelError(
+            f"'{options.name}' is a {config.model_type} model, which transformers offers no backbone class for; "
+            "use a vision backbone such as dinov2, swin or convnext"
+        )
+    return config
+
+
+def _read_network(source: str, config: PreTrainedConfig, revision: str | None) -> nn.Module:
+    # Not AutoBackbone.from_pretrained: it asks the hub whether a local folder exists and fails offline.
+    backbone_class = AutoBackbone._model_mapping[type(config)]
+    try:
+        network, info = backbone_class.from_pretrained(
+            source,
+            config=config,
+            revision=revision or "main",
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ModelError(_not_loaded(source, error)) from error
+    # A backbone's final norm may be absent from a checkpoint; nothing else may start at random values.
+    missing = sorted(key for key in info["missing_keys"] if "norm" not in key.split(".")[0])
+    if missing:
+        raise ModelError(f"'{source}' lacks {len(missing)} weights of its backbone, first '{missing[0]}'")
+    return network.float()
+
+
+def _not_loaded(name: str, error: Exception) -> str:
+    reason = str(error).strip().splitlines()[0]
+    return (
+        f"backbone '{name}' could not be loaded ({reason}); without network access give a local folder "
+        "with config.json and model.safetensors, or 'builtin'"
+    )
+
+
+def depth(config: PreTrainedConfig) -> int:
+    """Number of blocks (plain ViT) or stages (hierarchical) that a backbone's features can be taken from."""
+    return sum(name != "stem" for name in config.stage_names)
+
+
+def _choose_features(config: PreTrainedConfig, out_blocks: list[int] | None) -> None:
+    """Select the blocks whose features are returned, and no final norm on them."""
+    blocks = depth(config)
+    if out_blocks is None:
+        out_blocks = sorted({max(1, round(blocks * f)) for f in FEATURE_FRACTIONS})
+        if blocks <= len(FEATURE_FRACTIONS):
+            out_blocks = list(range(1, blocks + 1))
+    if not out_blocks or min(out_blocks) < 1 or max(out_blocks) > blocks or sorted(set(out_blocks)) != out_blocks:
+        raise ModelError(f"backbone.out_blocks is {out_blocks}; expected ascending numbers from 1 to {blocks}")
+    config.out_features = [f"stage{i}" for i in out_blocks]
+    for name, value in (("apply_layernorm", False), ("reshape_hidden_states", True)):
+        if name in config.to_dict():
+            setattr(config, name, value)
+
+
+def _resized_config(config: PreTrainedConfig, options: BackboneOptions) -> PreTrainedConfig | None:
+    """`config` with the asked patch and image size; None where nothing changes."""
+    wanted: dict[str, Any] = {"patch_size": options.patch_size, "image_size": options.image_size}
+    changes = {key: value for key, value in wanted.items() if value is not None and value != getattr(config, key, None)}
+    if not changes:
+        return None
+    absent = sorted(key for key in changes if key not in config.to_dict())
+    if absent:
+        raise ModelError(f"a {config.model_type} backbone has no {' or '.join(absent)} to change")
+    return type(config).from_dict({**config.to_dict(), **changes})
+
+
+def _normalisation(source: str, revision: str | None) -> tuple[Triple, Triple]:
+    """Input mean and std from the backbone's preprocessor_config.json; ImageNet's where it has none."""
+    try:
+        content = json.loads(_preprocessor_file(source, revision).read_text())
+    except OSError:
+        return IMAGENET_MEAN, IMAGENET_STD
+    mean, std = content.get("image_mean", IMAGENET_MEAN), content.get("image_std", IMAGENET_STD)
+    return (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])
+
+
+def _preprocessor_file(source: str, revision: str | None) -> Path:
+    if Path(source).is_dir():
+        return Path(source) / "preprocessor_config.json"
+    from huggingface_hub import hf_hub_download
+
+    return Path(hf_hub_download(source, "preprocessor_config.json", revision=revision))

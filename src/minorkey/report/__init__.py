@@ -1,0 +1,1 @@
+"""Runs side by side: tables, figures and one self-contained page."""

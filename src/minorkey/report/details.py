@@ -1,0 +1,97 @@
+"""The tables below the main one: IoU by class, what training took, what was left out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from minorkey.evaluation.scores import DomainScore, ScoreTable, TrainingCost
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """IoU of one class in percent, one value per column; `None` where the truth never shows the class."""
+
+    name: str
+    values: list[float | None]
+    best: float | None
+
+
+def unseen_class_rows(tables: Sequence[ScoreTable]) -> list[ClassRow]:
+    """Per class that occurs, the mean IoU over the unseen domains that show it; one column per run."""
+    rows = [
+        _class_row(name, [_mean_iou(name, table.unseen) for table in tables]) for name in tables[0].classes
+    ]
+    return [row for row in rows if row.best is not None]
+
+
+def domain_class_rows(table: ScoreTable) -> list[ClassRow]:
+    """Per class that occurs, the IoU of one run; one column per domain."""
+    rows = [_class_row(name, [_mean_iou(name, [score]) for score in table.domains]) for name in table.classes]
+    return [row for row in rows if row.best is not None]
+
+
+def cost_rows(costs: Sequence[TrainingCost]) -> list[tuple[str, list[str]]]:
+    """What training took, ready to print: a quantity and a text per run; what no run measured is left out."""
+    rows = {
+        "Trained parameters": [_number(cost.trained_parameters) for cost in costs],
+        "Share of all parameters": [_share(cost) for cost in costs],
+        "Training time": [_duration(cost.seconds) for cost in costs],
+        "Images per second": [_number(cost.images_per_second) for cost in costs],
+        "Peak memory": [
+            f"{_number(cost.peak_memory_mb)} MB" if cost.peak_memory_mb else "" for cost in costs
+        ],
+        "Steps": [f"{cost.steps:,}" if cost.steps is not None else "" for cost in costs],
+        "Learning rate": [f"{cost.learning_rate:g}" if cost.learning_rate else "" for cost in costs],
+        "Seed": [str(cost.seed) if cost.seed is not None else "" for cost in costs],
+        "Device": [cost.device or "" for cost in costs],
+    }
+    return [(name, texts) for name, texts in rows.items() if any(texts)]
+
+
+def missing_class_notes(tables: Sequence[ScoreTable]) -> list[str]:
+    """One line per set of classes that the labels of some domains never show; no score there has them."""
+    domains: dict[tuple[str, ...], dict[str, None]] = {}
+    for score in (score for table in tables for score in table.domains):
+        if score.missing_classes:
+            domains.setdefault(tuple(score.missing_classes), {})[score.domain] = None
+    judged = {score.domain for table in tables for score in table.domains}
+    return [
+        f"Never seen in the labels of {'any domain' if judged == names.keys() else ', '.join(names)}, "
+        f"so not in the mIoU there: {', '.join(classes)}."
+        for classes, names in domains.items()
+    ]
+
+
+def _class_row(name: str, fractions: Sequence[float | None]) -> ClassRow:
+    values = [None if value is None else 100 * value for value in fractions]
+    return ClassRow(name, values, max((value for value in values if value is not None), default=None))
+
+
+def _mean_iou(name: str, scores: Sequence[DomainScore]) -> float | None:
+    values = [value for score in scores if (value := score.iou[name]) is not None]
+    return sum(values) / len(values) if values else None
+
+
+def _share(cost: TrainingCost) -> str:
+    if cost.trained_parameters is None or not cost.total_parameters:
+        return ""
+    return f"{100 * cost.trained_parameters / cost.total_parameters:.3g} %"
+
+
+def _number(value: float | None) -> str:
+    """Three digits and a unit: 21.3 M, 460 k, 12.5."""
+    if value is None:
+        return ""
+    for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if value >= 0.9995 * size:  # what rounds up to a unit is written in it: 1 M, not 1e+03 k
+            return f"{value / size:.3g}{unit}"
+    return f"{value:.3g}"
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

@@ -1,0 +1,168 @@
+"""The figures of the page, drawn with matplotlib's object API: no window, no global state."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from minorkey.report.runs import Run
+from minorkey.report.tables import Cell, Grid, column_title, run_labels
+
+INK = "#20262e"
+LINE = "#d5dae1"
+CARD = "#fefefe"
+METHOD_COLOURS = {
+    "soma": "#e4572e",
+    "lora": "#2b83ba",
+    "full": "#8e5bb5",
+    "frozen": "#7b8794",
+    "pissa": "#2f9e6e",
+}
+SPARE_COLOURS = ("#c9981a", "#17a2a2", "#d6598f", "#5b6ee1", "#8a6d3b", "#6aa121")
+MARKERS = "oDs^vPX*"
+
+
+def run_colours(runs: Sequence[Run]) -> list[str]:
+    """One colour per run: the method's own for its first run, spare ones for the rest."""
+    spare, own = iter(SPARE_COLOURS * len(runs)), dict(METHOD_COLOURS)
+    return [own.pop(run.scores.method, "") or next(spare) for run in runs]
+
+
+def score_figure(grid: Grid, colours: Sequence[str]) -> Figure:
+    """Dot plot of mIoU in percent: a band per domain, in it a dot with its 95 % interval for every run.
+
+    Runs that may not be compared with the others have hollow dots.
+    """
+    shown = [(i, column) for i, column in enumerate(grid.columns) if column.kind != "worst"]
+    figure, axes = _canvas(6.8, 0.9 + len(shown) * (0.26 + 0.11 * len(grid.rows)))
+    bands = range(len(shown) - 1, -1, -1)  # first domain on top
+    for band, (_, column) in zip(bands, shown, strict=True):
+        if column.kind != "unseen":
+            axes.axhspan(band - 0.5, band + 0.5, color=LINE, alpha=0.35, linewidth=0)
+    for number, (row, colour) in enumerate(zip(grid.rows, colours, strict=True)):
+        shift = 0.3 - 0.6 * (number + 0.5) / len(grid.rows)
+        dots = [(band + shift, row.cells[i]) for band, (i, _) in zip(bands, shown, strict=True)]
+        style = _Style(colour, MARKERS[number % len(MARKERS)], row.label + row.mark, hollow=bool(row.mark))
+        _draw_dots(axes, dots, style)
+    axes.set_yticks(bands, [column_title(column) for _, column in shown])
+    axes.set_ylim(-0.5, len(shown) - 0.5)
+    axes.set_xlabel("mIoU, %")
+    axes.grid(axis="x")
+    _legend(figure, axes)
+    return figure
+
+
+def curve_figure(runs: Sequence[Run], colours: Sequence[str]) -> Figure | None:
+    """Training loss by step: what was logged, pale, and its running mean; `None` where nothing was logged."""
+    if not any(_losses(run)[0].size for run in runs):
+        return None
+    figure, axes = _canvas(6.8, 3.2)
+    labels = run_labels([run.scores for run in runs])
+    for run, colour, label in zip(runs, colours, labels, strict=True):
+        steps, losses = _losses(run)
+        if steps.size:
+            axes.plot(steps, losses, color=colour, alpha=0.25, linewidth=0.9)
+            axes.plot(steps, running_mean(losses, max(1, len(losses) // 15)), color=colour, label=label)
+    axes.set_xlabel("step")
+    axes.set_ylabel("training loss")
+    axes.grid(axis="y")
+    _legend(figure, axes)
+    return figure
+
+
+def running_mean(values: np.ndarray, reach: int) -> np.ndarray:
+    """Centred mean over at most `2 reach + 1` neighbours, `(N,)` to `(N,)`; the ends use what there is."""
+    kernel = np.ones(2 * reach + 1)
+    return _same(values, kernel) / _same(np.ones_like(values), kernel)
+
+
+def save_figure(figure: Figure, stem: Path) -> None:
+    """Write `stem.svg` and `stem.png`."""
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    stem.with_suffix(".svg").write_text(_svg(figure, stem.name), encoding="utf-8")
+    figure.savefig(stem.with_suffix(".png"), dpi=160, facecolor="white")
+
+
+def inline_svg(figure: Figure, name: str) -> str:
+    """The figure as an SVG element that takes ink, lines and typeface from the page around it."""
+    svg = _svg(figure, name)
+    svg = (
+        svg[svg.index("<svg") :]
+        .replace(INK, "currentColor")
+        .replace(LINE, "var(--line)")
+        .replace(CARD, "var(--card)")
+    )
+    svg = re.sub(r"(<svg[^>]*?) width=\"[^\"]*\"", r"\1", svg, count=1)
+    svg = re.sub(r"(<svg[^>]*?) height=\"[^\"]*\"", r"\1", svg, count=1)
+    return svg.replace("'DejaVu Sans'", "system-ui")
+
+
+def _svg(figure: Figure, name: str) -> str:
+    buffer = StringIO()
+    # a salt of its own per figure keeps ids apart on one page, and the file the same on every build
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    return buffer.getvalue()
+
+
+def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color(LINE)
+    axes.tick_params(colors=INK, length=0)
+    axes.xaxis.label.set_color(INK)
+    axes.yaxis.label.set_color(INK)
+    axes.set_axisbelow(True)
+    axes.grid(color=LINE, linewidth=0.8)
+    axes.grid(visible=False)
+    return figure, axes
+
+
+@dataclass(frozen=True)
+class _Style:
+    colour: str
+    marker: str
+    label: str
+    hollow: bool
+
+
+def _draw_dots(axes: Axes, dots: Sequence[tuple[float, Cell | None]], style: _Style) -> None:
+    for height, cell in dots:
+        if cell and cell.interval:
+            axes.hlines(height, *cell.interval, colors=style.colour, linewidth=1.6)
+    axes.plot(
+        [cell.value for _, cell in dots if cell],
+        [height for height, cell in dots if cell],
+        linestyle="",
+        marker=style.marker,
+        color=style.colour,
+        markerfacecolor=CARD if style.hollow else style.colour,
+        label=style.label,
+        zorder=3,
+    )
+
+
+def _legend(figure: Figure, axes: Axes) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    columns = max(1, 88 // (max(map(len, labels)) + 6))
+    figure.legend(handles, labels, loc="outside upper center", ncols=columns, frameon=False, labelcolor=INK)
+
+
+def _losses(run: Run) -> tuple[np.ndarray, np.ndarray]:
+    points = [(record["step"], record["loss"]) for record in run.log if "step" in record and "loss" in record]
+    steps, losses = np.array(points, dtype=np.float64).reshape(-1, 2).T
+    return steps, losses
+
+
+def _same(values: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    margin = len(kernel) // 2
+    return np.convolve(values, kernel)[margin : margin + len(values)]

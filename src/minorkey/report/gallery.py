@@ -1,0 +1,123 @@
+"""Scenes side by side: image, truth, and what each run predicted and got wrong."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from minorkey.data.sample import IGNORE_INDEX
+from minorkey.errors import DataError
+from minorkey.labels import LabelSpace, colourise
+from minorkey.report.runs import Place, Run
+
+MAX_WIDTH = 480
+WRONG = (226, 35, 48)
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What one run made of a scene; pictures as data URIs."""
+
+    picture: str
+    errors: str
+    right: float | None  # share of labelled pixels, percent; None: nothing is labelled
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One sample with the predictions of all runs, `None` where a run did not keep it."""
+
+    domain: str
+    key: str
+    image: str
+    truth: str
+    predictions: list[Prediction | None]
+
+
+def build_gallery(runs: Sequence[Run], space: LabelSpace, per_domain: int = 2) -> dict[str, list[Scene]]:
+    """The first `per_domain` kept samples of every domain, in the order of the score table.
+
+    Raises:
+        DataError: A picture cannot be read, or a prediction has another size than its truth.
+    """
+    domains = dict.fromkeys(score.domain for run in runs for score in run.scores.domains)
+    places = sorted({place for run in runs for place in run.samples})
+    chosen = {domain: [place for place in places if place[0] == domain][:per_domain] for domain in domains}
+    return {domain: [_scene(place, runs, space) for place in kept] for domain, kept in chosen.items() if kept}
+
+
+def classes_shown(runs: Sequence[Run]) -> set[int]:
+    """Train ids that occur in the truth of any kept sample."""
+    truths = {place: folder for run in runs for place, folder in run.samples.items()}
+    found = [np.unique(_read(folder / "truth.png", "L")) for folder in truths.values()]
+    return {int(value) for values in found for value in values} - {IGNORE_INDEX}
+
+
+def error_map(image: Pixels, truth: Pixels, prediction: Pixels) -> Pixels:
+    """Wrong pixels in red over the greyed, brightened image; ignored ones are dark.
+
+    Args:
+        image: `(H, W, 3)` uint8.
+        truth: Train ids `(H, W)`, 255 where the pixel does not count.
+        prediction: Train ids `(H, W)`.
+
+    Returns:
+        `(H, W, 3)` uint8.
+    """
+    grey = image.mean(axis=-1, keepdims=True).repeat(3, axis=-1) * 0.45 + 130
+    grey[truth == IGNORE_INDEX] *= 0.4
+    grey[(truth != prediction) & (truth != IGNORE_INDEX)] = WRONG
+    return grey.astype(np.uint8)
+
+
+def _scene(place: Place, runs: Sequence[Run], space: LabelSpace) -> Scene:
+    folder = next(run.samples[place] for run in runs if place in run.samples)
+    image, truth = _read(folder / "image.png", "RGB"), _read(folder / "truth.png", "L")
+    predictions = [
+        _prediction(image, truth, run.samples[place] / "prediction.png", space)
+        if place in run.samples
+        else None
+        for run in runs
+    ]
+    return Scene(*place, _photo(image), _label_map(truth, space), predictions)
+
+
+def _prediction(image: Pixels, truth: Pixels, path: Path, space: LabelSpace) -> Prediction:
+    predicted = _read(path, "L")
+    if predicted.shape != truth.shape:
+        raise DataError(f"{path} has size {predicted.shape}, its truth {truth.shape}; evaluate the run again")
+    counted = truth != IGNORE_INDEX
+    right = 100 * float((truth == predicted)[counted].mean()) if counted.any() else None
+    return Prediction(_label_map(predicted, space), _photo(error_map(image, truth, predicted)), right)
+
+
+def _read(path: Path, mode: str) -> Pixels:
+    try:
+        with Image.open(path) as picture:
+            return np.asarray(picture.convert(mode))
+    except OSError as error:
+        raise DataError(f"cannot read picture {path}: {error}; run `minorkey evaluate` again") from error
+
+
+def _photo(pixels: Pixels) -> str:
+    return _data_uri(Image.fromarray(pixels), "JPEG", Image.Resampling.LANCZOS, quality=88)
+
+
+def _label_map(labels: Pixels, space: LabelSpace) -> str:
+    picture = Image.fromarray(labels)
+    picture.putpalette(colourise(np.arange(256, dtype=np.uint8), space).tobytes())
+    return _data_uri(picture, "PNG", Image.Resampling.NEAREST, optimize=True)
+
+
+def _data_uri(picture: Image.Image, kind: str, resampling: Image.Resampling, **options: int) -> str:
+    if picture.width > MAX_WIDTH:
+        picture = picture.resize((MAX_WIDTH, round(picture.height * MAX_WIDTH / picture.width)), resampling)
+    buffer = BytesIO()
+    picture.save(buffer, kind, **options)
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -1,0 +1,145 @@
+"""One self-contained HTML page about one or several runs: no script, nothing loaded from elsewhere."""
+
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from platform import python_version
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from minorkey.errors import DataError, StorageError
+from minorkey.labels import LabelSpace, label_space
+from minorkey.report.details import cost_rows, domain_class_rows, missing_class_notes, unseen_class_rows
+from minorkey.report.figures import curve_figure, inline_svg, run_colours, save_figure, score_figure
+from minorkey.report.gallery import build_gallery, classes_shown
+from minorkey.report.runs import Run, read_run
+from minorkey.report.tables import build_grid, comparable, method_name, run_labels
+from minorkey.report.verdict import verdict
+
+PACKAGES = ("minorkey", "torch", "transformers", "peft", "accelerate")
+
+
+def build_report(
+    runs: Sequence[Path], out: Path, title: str | None = None, scenes_per_domain: int = 2
+) -> Path:
+    """Write a page that sets runs side by side; its figures also go to `figures/` beside it as SVG and PNG.
+
+    Args:
+        runs: Run folders with `metrics.json`, and, where they exist, `config.yaml`, `log.jsonl`,
+            `confusions.safetensors` (paired intervals) and `figures/samples/` (the gallery).
+        out: The HTML file to write.
+        title: Heading of the page.
+        scenes_per_domain: How many kept samples of each domain are shown.
+
+    Returns:
+        `out`.
+
+    Raises:
+        DataError: No run is given, or a run folder is missing, incomplete or broken.
+        StorageError: The page cannot be written.
+    """
+    if not runs:
+        raise DataError("no run folder given; name at least one folder with a metrics.json")
+    loaded = [read_run(Path(folder)) for folder in runs]
+    figures = _draw(loaded)
+    page = _render(loaded, figures, title or _title(loaded), scenes_per_domain)
+    try:
+        for name, figure in figures.items():
+            save_figure(figure, out.parent / "figures" / name)
+        out.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise StorageError(
+            f"cannot write {out}: {error.strerror}; free space or choose another path"
+        ) from error
+    return out
+
+
+def _render(runs: Sequence[Run], figures: dict[str, Figure], title: str, scenes_per_domain: int) -> str:
+    tables = [run.scores for run in runs]
+    reference = next(table for table, same in zip(tables, comparable(tables), strict=True) if same)
+    space = label_space(reference.label_space)
+    environment = Environment(
+        loader=PackageLoader("minorkey.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html.j2").render(
+        title=title,
+        verdict=verdict(runs),
+        grid=build_grid(tables),
+        reference=reference,
+        labels=run_labels(tables),
+        colours=run_colours(runs),
+        notes=missing_class_notes(tables),
+        costs=cost_rows([table.training for table in tables]),
+        runs=runs,
+        versions=_versions(),
+        domain_class_rows=domain_class_rows,
+        svg={name: Markup(inline_svg(figure, name)) for name, figure in figures.items()},
+        **_gallery(runs, space, scenes_per_domain),
+        **_classes(runs, space),
+    )
+
+
+def _draw(runs: Sequence[Run]) -> dict[str, Figure]:
+    colours = run_colours(runs)
+    figures = {"scores": score_figure(build_grid([run.scores for run in runs]), colours)}
+    if curves := curve_figure(runs, colours):
+        figures["curves"] = curves
+    return figures
+
+
+def _gallery(runs: Sequence[Run], space: LabelSpace, scenes_per_domain: int) -> dict[str, Any]:
+    """Scenes and legend; a run with another label space has other ids and is left out."""
+    labels = run_labels([run.scores for run in runs])
+    shown = [
+        (label, colour, run)
+        for label, colour, run in zip(labels, run_colours(runs), runs, strict=True)
+        if run.scores.label_space == space.name and run.samples
+    ]
+    pictured = [run for *_, run in shown]
+    present = classes_shown(pictured)
+    legend = [(name, _hex(space.colours[i])) for i, name in enumerate(space.classes) if i in present]
+    return {
+        "gallery_runs": [(label, colour) for label, colour, _ in shown],
+        "scenes": build_gallery(pictured, space, scenes_per_domain),
+        "legend": legend,
+    }
+
+
+def _classes(runs: Sequence[Run], space: LabelSpace) -> dict[str, Any]:
+    tables = [run.scores for run in runs]
+    same = comparable(tables)
+    return {
+        "class_rows": unseen_class_rows([table for table, keep in zip(tables, same, strict=True) if keep]),
+        "class_labels": [label for label, keep in zip(run_labels(tables), same, strict=True) if keep],
+        "class_colours": {
+            name: _hex(colour) for name, colour in zip(space.classes, space.colours, strict=True)
+        },
+    }
+
+
+def _title(runs: Sequence[Run]) -> str:
+    methods = list(dict.fromkeys(method_name(run.scores.method) for run in runs))
+    names = " and ".join(part for part in (", ".join(methods[:-1]), methods[-1]) if part)
+    sources = dict.fromkeys(s.domain for run in runs for s in run.scores.domains if s.role == "source")
+    return names + (f", trained on {', '.join(sources)}" if sources else "")
+
+
+def _versions() -> str:
+    found = [f"Python {python_version()}"]
+    for package in PACKAGES:
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:  # running from a source tree that was not installed
+            continue
+    return ", ".join(found)
+
+
+def _hex(colour: Sequence[int]) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*(int(channel) for channel in colour))

@@ -1,0 +1,74 @@
+"""A finished run as the report reads it from its folder."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from minorkey.errors import DataError
+from minorkey.evaluation.confusion import Matrix, ignore_unscored
+from minorkey.evaluation.scores import ScoreTable
+
+Place = tuple[str, str]
+"""Domain and key of a sample."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Scores, log, config and sample pictures of one run."""
+
+    folder: Path
+    scores: ScoreTable
+    log: list[dict[str, Any]]  # one record per logged step
+    config: str  # YAML; empty where the folder has none
+    confusions: dict[str, Matrix] | None  # domain -> (N, K, K), scored classes only
+    samples: dict[Place, Path]  # folder with image.png, truth.png, prediction.png
+
+
+def read_run(folder: Path) -> Run:
+    """Read a run folder; everything but `metrics.json` may be missing.
+
+    Raises:
+        DataError: There is no such folder, it has no `metrics.json`, or a file in it is broken.
+    """
+    if not folder.is_dir():
+        raise DataError(f"no run folder {folder}; give the `out` folder of a training or evaluation")
+    scores = ScoreTable.read(folder / "metrics.json")
+    config = folder / "config.yaml"
+    return Run(
+        folder=folder,
+        scores=scores,
+        log=_read_log(folder / "log.jsonl"),
+        config=config.read_text(encoding="utf-8") if config.is_file() else "",
+        confusions=_read_confusions(folder / "confusions.safetensors", scores),
+        samples=_find_samples(folder / "figures" / "samples"),
+    )
+
+
+def _read_log(path: Path) -> list[dict[str, Any]]:
+    if not path.is_file():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    try:
+        # a killed run may leave half a line at the end
+        return [json.loads(line) for line in lines if line.endswith("\n") and line.strip()]
+    except ValueError as error:
+        raise DataError(f"{path} is not one JSON record per line: {error}; delete the broken line") from error
+
+
+def _read_confusions(path: Path, scores: ScoreTable) -> dict[str, Matrix] | None:
+    if not path.is_file():
+        return None
+    try:
+        stored = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise DataError(f"cannot read {path}: {error}; run `minorkey evaluate` again") from error
+    scored = scores.protocol.classes_scored
+    return {domain: ignore_unscored(matrices, scores.classes, scored) for domain, matrices in stored.items()}
+
+
+def _find_samples(root: Path) -> dict[Place, Path]:
+    return {(path.parent.parent.name, path.parent.name): path.parent for path in root.glob("*/*/image.png")}

@@ -1,0 +1,207 @@
+"""Scores of several runs in one grid, drawn as Markdown, in the terminal, or by the page.
+
+Only runs that were measured in the same way stand in one comparison: the rows of the largest such group.
+Every other row carries a mark and a footnote, and is never the best of a column.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from rich.table import Table
+
+from minorkey.evaluation.bootstrap import Interval
+from minorkey.evaluation.scores import ScoreTable
+
+METHOD_NAMES = {
+    "soma": "SoMA",
+    "lora": "LoRA",
+    "pissa": "PiSSA",
+    "full": "Full fine-tuning",
+    "frozen": "Frozen backbone",
+}
+MARKS = "†‡§¶"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One score in percent."""
+
+    value: float
+    interval: Interval | None = None  # 95 %
+    note: str = ""  # the domain, in the column of the worst one
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the grid."""
+
+    title: str
+    kind: Literal["source", "unseen", "mean", "worst"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run; `None` where it was not judged in a column's domain."""
+
+    label: str
+    cells: list[Cell | None]
+    mark: str = ""  # set where the row may not be compared with the unmarked ones
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Runs x domains."""
+
+    columns: list[Column]
+    rows: list[Row]
+    footnotes: list[str]
+
+
+def build_grid(tables: Sequence[ScoreTable]) -> Grid:
+    """Lay the runs out; source domains first, then unseen ones, their mean and the worst."""
+    columns = _columns(tables)
+    marks, footnotes = _marks(tables)
+    rows = [
+        Row(label, [_cell(table, column) for column in columns], mark)
+        for label, table, mark in zip(run_labels(tables), tables, marks, strict=True)
+    ]
+    return Grid(columns, _with_best(rows), footnotes)
+
+
+def markdown_table(tables: Sequence[ScoreTable]) -> str:
+    """A GitHub table of mIoU in percent with 95 % intervals; the best of a column in bold."""
+    grid = build_grid(tables)
+    lines = [["mIoU, %", *map(column_title, grid.columns)], ["---"] + ["---:"] * len(grid.columns)]
+    lines += [[row.label + row.mark, *(_text(cell, "**") for cell in row.cells)] for row in grid.rows]
+    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return "\n\n".join([table, *grid.footnotes])
+
+
+def rich_table(tables: Sequence[ScoreTable]) -> Table:
+    """The same grid for the terminal."""
+    grid = build_grid(tables)
+    drawn = Table(title="mIoU in %, 95 % interval over images", caption="\n".join(grid.footnotes) or None)
+    drawn.add_column("method")
+    for column in grid.columns:
+        drawn.add_column(
+            column_title(column), justify="right", style="dim" if column.kind == "source" else ""
+        )
+    for row in grid.rows:
+        drawn.add_row(row.label + row.mark, *(_markup(cell) for cell in row.cells))
+    return drawn
+
+
+def method_name(method: str) -> str:
+    """The method as it is written in prose; an outsider's own keeps its name."""
+    return METHOD_NAMES.get(method, method)
+
+
+def run_labels(tables: Sequence[ScoreTable]) -> list[str]:
+    """The method's name, followed by the run's name where several runs share a method."""
+    count = Counter(table.method for table in tables)
+    names = [method_name(table.method) for table in tables]
+    return [
+        name if count[table.method] == 1 else f"{name} ({table.run})"
+        for name, table in zip(names, tables, strict=True)
+    ]
+
+
+def column_title(column: Column) -> str:
+    """The title, with the role of a source domain."""
+    return f"{column.title} (source)" if column.kind == "source" else column.title
+
+
+def comparable(tables: Sequence[ScoreTable]) -> list[bool]:
+    """Which runs belong to the largest group measured in the same way, on the same images and classes."""
+    keys = [_measurement(table) for table in tables]
+    reference = Counter(keys).most_common(1)[0][0]
+    return [key == reference for key in keys]
+
+
+def _measurement(table: ScoreTable) -> tuple:
+    domains = tuple((score.domain, score.role, score.images) for score in table.domains)
+    return table.task, table.protocol.id(), tuple(table.classes), domains
+
+
+def _columns(tables: Sequence[ScoreTable]) -> list[Column]:
+    seen = {(score.role, score.domain): None for table in tables for score in table.domains}
+    columns = [
+        Column(domain, role) for wanted in ("source", "unseen") for role, domain in seen if role == wanted
+    ]
+    if any(table.unseen_mean for table in tables):
+        columns += [Column("unseen mean", "mean"), Column("worst unseen", "worst")]
+    return columns
+
+
+def _cell(table: ScoreTable, column: Column) -> Cell | None:
+    if column.kind == "mean":
+        mean = table.unseen_mean
+        return Cell(100 * mean.miou, _percent(mean.interval)) if mean else None
+    if column.kind == "worst":
+        return Cell(100 * table.worst.miou, note=table.worst.domain) if table.worst else None
+    for score in table.domains:
+        if (score.domain, score.role) == (column.title, column.kind):
+            return Cell(100 * score.miou, _percent(score.interval))
+    return None
+
+
+def _percent(interval: tuple[float, float]) -> Interval:
+    return Interval(100 * interval[0], 100 * interval[1])
+
+
+def _marks(tables: Sequence[ScoreTable]) -> tuple[list[str], list[str]]:
+    """A mark per run, empty for comparable ones, and a footnote per kind of difference."""
+    reference = next(table for table, same in zip(tables, comparable(tables), strict=True) if same)
+    footnotes: dict[str, str] = {}
+    marks = []
+    for table, same in zip(tables, comparable(tables), strict=True):
+        if same:
+            marks.append("")
+            continue
+        reason = _difference(table, reference)
+        mark = footnotes.setdefault(reason, MARKS[len(footnotes) % len(MARKS)])
+        marks.append(mark)
+    return marks, [
+        f"{mark} Not comparable with the other rows: {reason}." for reason, mark in footnotes.items()
+    ]
+
+
+def _difference(table: ScoreTable, reference: ScoreTable) -> str:
+    if table.protocol != reference.protocol:
+        return f"measured under another protocol ({table.protocol.id()}: {table.protocol.describe()})"
+    if table.classes != reference.classes:
+        return "other classes"
+    return "judged on other domains or images"
+
+
+def _with_best(rows: Sequence[Row]) -> list[Row]:
+    compared = [row for row in rows if not row.mark]
+    if len(compared) < 2:
+        return list(rows)
+    columns = zip(*(row.cells for row in compared), strict=True)
+    best = [max((cell.value for cell in column if cell), default=None) for column in columns]
+    return [row if row.mark else _highlight(row, best) for row in rows]
+
+
+def _highlight(row: Row, best: Sequence[float | None]) -> Row:
+    cells = [
+        cell and replace(cell, best=cell.value == top) for cell, top in zip(row.cells, best, strict=True)
+    ]
+    return replace(row, cells=cells)
+
+
+def _text(cell: Cell | None, strong: str = "") -> str:
+    if cell is None:
+        return "–"
+    value = f"{strong}{cell.value:.1f}{strong}" if cell.best else f"{cell.value:.1f}"
+    if cell.interval:
+        return f"{value} [{cell.interval.low:.1f}, {cell.interval.high:.1f}]"
+    return f"{value} ({cell.note})" if cell.note else value
+
+
+def _markup(cell: Cell | None) -> str:
+    text = _text(cell).replace("[", r"\[")
+    return f"[bold]{text}[/]" if cell and cell.best else text

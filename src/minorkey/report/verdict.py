@@ -1,0 +1,139 @@
+"""What the numbers say, in plain words, also where they do not flatter."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from minorkey.evaluation.bootstrap import Difference, paired_difference
+from minorkey.report.runs import Run
+from minorkey.report.tables import comparable, method_name, run_labels
+
+SOMA = "soma"
+ONE_RUN = (
+    "Each row is one training run: the intervals cover the choice of test images, not the randomness of "
+    "training."
+)
+SEVERAL_RUNS = (
+    "Runs of one method are judged each on its own, so a method with more runs has more chances to come "
+    "first."
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One sentence, and what must be said with it."""
+
+    headline: str
+    details: list[str]
+
+
+@dataclass(frozen=True)
+class _Entry:
+    label: str
+    run: Run
+    mean: float  # unseen mean, percent
+
+
+def verdict(runs: Sequence[Run]) -> Verdict:
+    """Judge the comparable runs by their unseen mean."""
+    entries = _ranked(runs)
+    if not entries:
+        return Verdict("No unseen domain was judged, so nothing can be said about generalization.", [])
+    if len(entries) == 1:
+        return _single(entries[0])
+    best, second = entries[:2]
+    domains = len(best.run.scores.unseen)
+    headline = (
+        f"{best.label} has the best mean over {_count(domains, 'unseen domain')}: {best.mean:.1f} % mIoU, "
+        f"{best.mean - second.mean:.1f} points above {second.label}."
+    )
+    details = [_certainty(best, second), *_about_soma(entries), *_about_source(entries), ONE_RUN]
+    if len({entry.run.scores.method for entry in entries}) < len(entries):
+        details.append(SEVERAL_RUNS)
+    return Verdict(headline, details)
+
+
+def unseen_difference(a: Run, b: Run) -> Difference | None:
+    """Paired bootstrap of the unseen mean of `a` minus that of `b`; `None` where they cannot be paired.
+
+    Where all domains have equally many images, image i is drawn for all of them at once. That is right if the
+    domains show the same scenes, and otherwise adds no bias.
+    """
+    if a.confusions is None or b.confusions is None:
+        return None
+    names = [score.domain for score in a.scores.unseen]
+    if any(name not in a.confusions or name not in b.confusions for name in names):
+        return None
+    first, second = ([run.confusions[name] for name in names] for run in (a, b) if run.confusions)
+    if [x.shape for x in first] != [x.shape for x in second]:
+        return None
+    shared = len({len(matrices) for matrices in first}) == 1
+    return paired_difference(first, second, shared_scenes=shared)
+
+
+def _ranked(runs: Sequence[Run]) -> list[_Entry]:
+    tables = [run.scores for run in runs]
+    entries = [
+        _Entry(label, run, 100 * run.scores.unseen_mean.miou)
+        for label, run, same in zip(run_labels(tables), runs, comparable(tables), strict=True)
+        if same and run.scores.unseen_mean
+    ]
+    return sorted(entries, key=lambda entry: -entry.mean)
+
+
+def _single(entry: _Entry) -> Verdict:
+    mean = entry.run.scores.unseen_mean
+    assert mean is not None
+    low, high = (100 * bound for bound in mean.interval)
+    headline = (
+        f"{entry.label} reaches {entry.mean:.1f} % mIoU on average over "
+        f"{_count(len(entry.run.scores.unseen), 'unseen domain')} (95 % interval {low:.1f} to {high:.1f})."
+    )
+    return Verdict(headline, ["One run alone says nothing about which method is better."])
+
+
+def _certainty(best: _Entry, other: _Entry) -> str:
+    difference = unseen_difference(best.run, other.run)
+    if difference is None:
+        return (
+            "The runs have no per-image results in common, so whether the difference is more than the choice "
+            "of test images was not tested."
+        )
+    span = f"{100 * difference.low:+.1f} to {100 * difference.high:+.1f} points".replace("-", "−")
+    if difference.excludes_zero:
+        return (
+            f"On the same images the difference to {other.label} is {span} (95 % paired bootstrap): "
+            "the choice of test images does not explain it."
+        )
+    return (
+        f"On the same images the difference to {other.label} is {span} (95 % paired bootstrap), which "
+        "includes zero: these test images do not tell the two apart."
+    )
+
+
+def _about_soma(entries: Sequence[_Entry]) -> list[str]:
+    soma = next((entry for entry in entries if entry.run.scores.method == SOMA), None)
+    best = entries[0]
+    if soma is None or soma is best:
+        return []
+    sentence = (
+        f"{method_name(SOMA)} is not the best here: {soma.mean:.1f} % mIoU, "
+        f"{best.mean - soma.mean:.1f} points behind {best.label}."
+    )
+    return [sentence] if soma is entries[1] else [sentence + " " + _certainty(best, soma)]
+
+
+def _about_source(entries: Sequence[_Entry]) -> list[str]:
+    """On the source domains the ranking is often another one."""
+    means = {}
+    for entry in entries:
+        source = [100 * score.miou for score in entry.run.scores.domains if score.role == "source"]
+        if source:
+            means[entry.label] = sum(source) / len(source)
+    if not means:
+        return []
+    top = max(means, key=lambda label: means[label])
+    return [f"On the source itself {top} is best, with {means[top]:.1f} % mIoU."]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")

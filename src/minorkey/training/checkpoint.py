@@ -1,0 +1,123 @@
+"""Checkpoints: adapter-sized, written whole or not at all, enough to go on bit for bit.
+
+Batches and dropout depend on (seed, step) alone, so there is no random state to save.
+"""
+
+import json
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from minorkey.adapters import Attached
+from minorkey.errors import AdapterError, StorageError
+from minorkey.models.build import head_state
+from minorkey.storage import new_folder, read_tensors, write_json, write_tensors
+
+KEEP = 2
+"""Checkpoints kept; the older one is there for when the newer cannot be read."""
+
+PARTS = ("adapter", "head", "optimizer", "ema", "regime")
+
+
+@dataclass
+class Checkpoint:
+    """What a run needs to go on after `step` steps."""
+
+    step: int
+    seconds: float  # of training so far
+    base_sha256: str  # of the pretrained backbone
+    adapter: dict[str, Tensor] = field(default_factory=dict)
+    head: dict[str, Tensor] = field(default_factory=dict)
+    optimizer: dict[str, Tensor] = field(default_factory=dict)
+    ema: dict[str, Tensor] = field(default_factory=dict)
+    regime: dict[str, Tensor] = field(default_factory=dict)
+
+
+def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint as `step-<step>` below `folder` and drop those that are no longer kept.
+
+    Raises:
+        StorageError: it cannot be written; earlier checkpoints are untouched.
+    """
+    with new_folder(folder / f"step-{checkpoint.step:07d}") as new:
+        for part in PARTS:
+            write_tensors(new / f"{part}.safetensors", getattr(checkpoint, part))
+        write_json(
+            new / "state.json",
+            {
+                "step": checkpoint.step,
+                "seconds": checkpoint.seconds,
+                "base_sha256": checkpoint.base_sha256,
+            },
+        )
+    for old in checkpoints(folder)[:-KEEP]:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The complete checkpoints below `folder`, oldest first."""
+    return sorted(path for path in folder.glob("step-*") if (path / "state.json").is_file())
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises:
+        StorageError: a file is missing or damaged.
+    """
+    try:
+        state = json.loads((path / "state.json").read_text(encoding="utf-8"))
+        parts = {part: read_tensors(path / f"{part}.safetensors") for part in PARTS}
+        return Checkpoint(**state, **parts)
+    except (OSError, ValueError, TypeError) as error:
+        raise StorageError(f"cannot read checkpoint '{path}': {error}; remove it to go on from the one before") from error
+
+
+def check_base(checkpoint: Checkpoint, base_sha256: str) -> None:
+    """Refuse to go on from a checkpoint of other pretrained weights.
+
+    Raises:
+        AdapterError: the weights differ.
+    """
+    if checkpoint.base_sha256 != base_sha256:
+        raise AdapterError(
+            f"the checkpoint belongs to base weights {checkpoint.base_sha256[:12]}, but the backbone has "
+            f"{base_sha256[:12]}; use the backbone that the run started with"
+        )
+
+
+def trained_tensors(attached: Attached, model: nn.Module) -> dict[str, Tensor]:
+    """What training changes, by its name in the checkpoint: the adapter's trained tensors and the head."""
+    adapter = {
+        f"adapter.{name}": value
+        for name, value in attached.state_dict().items()
+        if name.startswith("trained.")
+    }
+    return adapter | {f"head.{name}": value for name, value in head_state(model).items()}
+
+
+def optimizer_state(optimizer: Optimizer) -> dict[str, Tensor]:
+    """The optimizer's tensors as `<parameter name>|<key>`; its groups must carry `names`."""
+    return {
+        f"{name}|{key}": value
+        for group in optimizer.param_groups
+        for name, parameter in zip(group["names"], group["params"], strict=True)
+        for key, value in optimizer.state[parameter].items()
+    }
+
+
+def load_optimizer_state(optimizer: Optimizer, state: dict[str, Tensor]) -> None:
+    """Restore what `optimizer_state` gave, each tensor on its parameter's device (step counts stay on CPU)."""
+    by_parameter: dict[str, dict[str, Tensor]] = {}
+    for full_name, value in state.items():
+        name, key = full_name.rsplit("|", 1)
+        by_parameter.setdefault(name, {})[key] = value
+    for group in optimizer.param_groups:
+        for name, parameter in zip(group["names"], group["params"], strict=True):
+            for key, value in by_parameter.get(name, {}).items():
+                device = torch.device("cpu") if key == "step" else parameter.device
+                optimizer.state[parameter][key] = value.to(device, copy=True)

@@ -1,0 +1,56 @@
+"""What a user can say about the optimisation. Defaults are those of SoMA's recipes (arXiv 2412.04077)."""
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from minorkey.errors import ConfigError, unknown
+
+
+class TrainingOptions(BaseModel):
+    """AdamW, its schedules, and how often the run is logged and saved."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    steps: int = Field(40_000, gt=0, description="optimizer steps")
+    batch_size: int = Field(4, gt=0, description="images per step, over all processes")
+    accumulate: int = Field(1, gt=0, description="batches whose gradients are summed up into one step")
+    lr: float = Field(1e-4, gt=0, description="learning rate of the head")
+    backbone_lr: float | dict[str, float] = Field(
+        5e-5, description="learning rate of what trains in the backbone; one number, or one per method"
+    )
+    betas: tuple[float, float] = (0.9, 0.999)
+    schedule: Literal["poly", "cosine", "constant", "steps"] = "poly"
+    power: float = Field(0.9, gt=0, description="exponent of the poly schedule")
+    milestones: list[int] = Field(default=[], description="'steps' schedule: the rate falls to a tenth at each")
+    warmup: int = Field(0, ge=0, description="steps of linear warm-up")
+    weight_decay: float = Field(0.05, ge=0)
+    weight_decay_min: float = Field(1e-5, ge=0, description="where annealing weight decay ends")
+    anneal_weight_decay: bool | None = Field(None, description="default: as the method's own recipe has it")
+    clip_norm: float | None = Field(None, gt=0, description="largest norm of the gradient; default: no clipping")
+    weight_ema_from: int | None = Field(None, ge=0, description="step from which an average of the weights is kept")
+    weight_ema_momentum: float = Field(2e-4, gt=0, le=1)
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="auto: bf16 on GPUs, fp32 on CPU")
+    device: Literal["auto", "cpu"] = "auto"
+    workers: int = Field(0, ge=0, description="processes that load images; 0 loads in the main process")
+    log_every: int = Field(10, gt=0)
+    checkpoint_every: int = Field(500, gt=0)
+
+    @model_validator(mode="after")
+    def _rates_are_positive(self) -> Self:
+        rates = self.backbone_lr.values() if isinstance(self.backbone_lr, dict) else [self.backbone_lr]
+        if not all(rate > 0 for rate in rates):
+            raise ValueError("backbone_lr must be above 0")
+        return self
+
+    def backbone_rate(self, method: str) -> float:
+        """Learning rate of the backbone's trained tensors under `method`.
+
+        Raises:
+            ConfigError: the rates are given per method and this one is missing.
+        """
+        if not isinstance(self.backbone_lr, dict):
+            return self.backbone_lr
+        if method not in self.backbone_lr:
+            raise ConfigError(unknown("method in training.backbone_lr", method, self.backbone_lr))
+        return self.backbone_lr[method]

@@ -1,0 +1,89 @@
+"""What is shown while a run works: a live bar on a terminal, quiet plain lines elsewhere."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psutil
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+PLAIN_SECONDS = 10.0
+"""Least time between two plain lines."""
+
+
+class Reporter:
+    """Shows the progress of one piece of work of `total` steps."""
+
+    def __init__(self, console: Console, label: str, total: int, done: int = 0, unit: str = "step") -> None:
+        self.console = console
+        self.label = label
+        self.total = total
+        self.unit = unit
+        self.started_at = self.last_line = time.monotonic()
+        self.started_from = done
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> "Reporter":
+        if self.console.is_terminal:
+            columns = ("{task.description}", BarColumn(bar_width=24), "{task.completed}/{task.total}")
+            self._bar = Progress(
+                *columns, TextColumn("{task.fields[detail]}"), TimeRemainingColumn(), console=self.console
+            )
+            self._task = self._bar.add_task(self.label, total=self.total, completed=self.started_from, detail="")
+            self._bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def update(self, done: int, detail: str = "") -> None:
+        """Say that `done` of the total are finished; `detail` stands beside the bar."""
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=done, detail=detail)
+            return
+        now = time.monotonic()
+        if now - self.last_line >= PLAIN_SECONDS or done == self.total:
+            self.last_line = now
+            left = (now - self.started_at) / max(1, done - self.started_from) * (self.total - done)
+            parts = [f"{self.label}: {self.unit} {done}/{self.total}", detail, f"{_clock(left)} left"]
+            self.console.print("  ".join(part for part in parts if part), highlight=False, soft_wrap=True)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def memory_mb(device: torch.device) -> float:
+    """Memory in use, MB: the peak on a GPU, the resident set of this process on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    return psutil.Process(os.getpid()).memory_info().rss / 2**20
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Silence the bars and retry messages of transformers and the hub; their errors still surface as ours."""
+    import logging
+
+    from transformers.utils import logging as transformers_logging
+
+    hub = logging.getLogger("huggingface_hub")
+    level, verbosity = hub.level, transformers_logging.get_verbosity()
+    bars = transformers_logging.is_progress_bar_enabled()
+    hub.setLevel(logging.ERROR)
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        hub.setLevel(level)
+        transformers_logging.set_verbosity(verbosity)
+        if bars:
+            transformers_logging.enable_progress_bar()

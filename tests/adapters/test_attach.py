@@ -1,0 +1,207 @@
+import copy
+
+import numpy as np
+import pytest
+import torch
+from peft import LoraConfig, inject_adapter_in_model
+from torch import nn
+
+from minorkey.adapters.attach import adapted_layer, attach, factors
+from minorkey.adapters.options import MethodOptions
+from minorkey.adapters.specs import METHODS
+from minorkey.adapters.targets import find_targets
+from minorkey.errors import AdapterError
+
+RANK, ALPHA = 4, 8.0  # scaling 2: a forgotten scaling shows
+LOW_RANK = [name for name, spec in METHODS.items() if spec.trains == "adapter"]
+
+
+def _options(name: str, **changes) -> MethodOptions:
+    return MethodOptions(name=name, rank=RANK, alpha=ALPHA, **changes)
+
+
+def _update(layer: nn.Module, scaling: float) -> np.ndarray:
+    A, B = (p.detach().double().flatten(1).numpy() for p in factors(layer))
+    return scaling * B @ A
+
+
+def _truncated_svd(weight: torch.Tensor, kept: slice) -> np.ndarray:
+    u, s, vh = np.linalg.svd(weight.detach().double().numpy(), full_matrices=False)
+    return u[:, kept] * s[kept] @ vh[kept]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_output_and_class_are_those_of_the_pretrained_backbone(backbone, features, name: str) -> None:
+    before, kind = features(backbone), type(backbone)
+    attached = attach(backbone, _options(name))
+    assert (features(backbone) - before).abs().max() <= 1e-5
+    assert type(attached.backbone) is kind
+    assert attached.backbone is backbone
+
+
+@pytest.mark.parametrize("name", METHODS)
+@torch.no_grad()
+def test_output_in_single_precision_differs_by_rounding_only(small_backbone, image, name: str) -> None:
+    before = small_backbone(image).feature_maps[-1]
+    attach(small_backbone, _options(name))
+    assert (small_backbone(image).feature_maps[-1] - before).abs().max() <= 1e-5
+
+
+@pytest.mark.parametrize(("name", "kept"), [("soma", slice(-RANK, None)), ("pissa", slice(RANK))])
+def test_update_is_the_minor_or_major_part_of_every_adapted_weight(backbone, name: str, kept: slice) -> None:
+    pretrained = copy.deepcopy(backbone)
+    attached = attach(backbone, _options(name))
+    for layer_name in attached.layers:
+        weight, layer = pretrained.get_submodule(layer_name).weight, adapted_layer(backbone, layer_name)
+        update = _update(layer, attached.method.scaling)
+        np.testing.assert_allclose(update, _truncated_svd(weight, kept), atol=1e-6, err_msg=layer_name)
+        residual = layer.get_base_layer().weight.detach().double().numpy()
+        np.testing.assert_allclose(residual + update, weight.detach().numpy(), atol=1e-6, err_msg=layer_name)
+
+
+def test_soma_takes_the_minor_and_not_the_major_part(tiny) -> None:
+    pretrained, backbone = tiny("dinov2"), tiny("dinov2")
+    attached = attach(backbone, _options("soma"))
+    for name in attached.layers:
+        update = _update(adapted_layer(backbone, name), attached.method.scaling)
+        spectrum = np.linalg.svd(pretrained.get_submodule(name).weight.detach().numpy(), compute_uv=False)
+        np.testing.assert_allclose(np.linalg.norm(update, 2), spectrum[-RANK], rtol=1e-4)
+        assert np.linalg.norm(update, 2) < spectrum[RANK - 1]
+
+
+def test_pissa_trains_what_pissa_of_peft_trains(tiny) -> None:
+    ours, theirs = tiny("dinov2"), tiny("dinov2")
+    attached = attach(ours, _options("pissa"))
+    config = LoraConfig(
+        r=RANK, lora_alpha=ALPHA, target_modules=list(attached.layers), init_lora_weights="pissa"
+    )
+    inject_adapter_in_model(config, theirs)
+    for name in attached.layers:
+        mine, stock = adapted_layer(ours, name), adapted_layer(theirs, name)
+        torch.testing.assert_close(
+            mine.get_delta_weight("default"), stock.get_delta_weight("default"), atol=1e-5, rtol=0
+        )
+
+
+@pytest.mark.parametrize("name", LOW_RANK)
+@pytest.mark.parametrize("train_bias", [True, False])
+def test_gradients_reach_exactly_what_trains(small_backbone, name: str, train_bias: bool, image) -> None:
+    backbone, pretrained = small_backbone, copy.deepcopy(small_backbone)
+    attached = attach(backbone, _options(name, train_bias=train_bias))
+    expected = {f"{layer}.lora_{x}.default.weight" for layer in attached.layers for x in "AB"}
+    if train_bias:
+        with_bias = [layer for layer in attached.layers if pretrained.get_submodule(layer).bias is not None]
+        expected |= {f"{layer}.base_layer.bias" for layer in with_bias}
+    sum(feature.square().mean() for feature in backbone(image).feature_maps).backward()
+    assert {n for n, p in backbone.named_parameters() if p.grad is not None} == expected
+    assert attached.trained_parameters().keys() == expected
+
+
+@pytest.mark.parametrize("name", ["soma", "lora"])
+def test_first_blocks_are_untouched(tiny, name: str) -> None:
+    pretrained, backbone = tiny("swin"), tiny("swin")
+    attached = attach(backbone, _options(name, first_block=1))
+    adapted = set(attached.layers)
+    for target in find_targets(pretrained):
+        assert (target.name in adapted) == (target.block >= 1)
+        if target.block < 1:
+            torch.testing.assert_close(backbone.get_submodule(target.name).weight, target.module.weight)
+
+
+def test_soma_skips_a_third_of_the_blocks_by_itself(tiny) -> None:
+    attached = attach(tiny("dinov2"), _options("soma"))
+    assert sorted({name.split(".")[2] for name in attached.layers}) == ["1", "2"]
+
+
+def test_full_trains_everything_and_frozen_nothing(tiny) -> None:
+    backbone = tiny("dinov2")
+    everything = {name for name, _ in backbone.named_parameters()}
+    assert attach(backbone, _options("full")).trained_parameters().keys() == everything
+    assert attach(backbone, _options("frozen")).trained_count == 0
+
+
+def test_count_is_of_factors_and_biases(tiny) -> None:
+    attached = attach(tiny("dinov2"), _options("soma", first_block=2))
+    low_rank = 4 * RANK * (24 + 24) + 2 * RANK * (24 + 96)
+    assert attached.trained_count == low_rank + 4 * 24 + 96 + 24
+
+
+def test_kernels_are_decomposed_over_their_flattened_inputs() -> None:
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.pwconv1 = nn.Conv2d(3, 8, 3, stride=2, padding=1)
+            self.pwconv2 = nn.Conv2d(8, 6, 1)
+
+    network = nn.Sequential(Block())
+    pretrained = copy.deepcopy(network)
+    image = torch.rand(1, 3, 9, 9)
+    attached = attach(network, MethodOptions(rank=3, alpha=6.0, first_block=0))
+    for name in attached.layers:
+        weight, layer = pretrained.get_submodule(name).weight, adapted_layer(network, name)
+        minor = _truncated_svd(weight.flatten(1), slice(-3, None))
+        np.testing.assert_allclose(_update(layer, 2.0), minor, atol=1e-6)
+        torch.testing.assert_close(layer(image), pretrained.get_submodule(name)(image), atol=1e-6, rtol=0)
+        image = layer(image)
+
+
+def test_current_weights_are_decomposed(tiny) -> None:
+    backbone = tiny("dinov2")
+    name = "encoder.layer.2.mlp.fc1"
+    with torch.no_grad():
+        backbone.get_submodule(name).weight.normal_(generator=torch.Generator().manual_seed(3))
+    changed = backbone.get_submodule(name).weight.clone()
+    attached = attach(backbone, _options("soma"))
+    update = _update(adapted_layer(backbone, name), attached.method.scaling)
+    np.testing.assert_allclose(update, _truncated_svd(changed, slice(-RANK, None)), atol=1e-6)
+
+
+def test_rank_deficient_weights_keep_their_output(tiny, features) -> None:
+    backbone = tiny("dinov2")
+    for target in find_targets(backbone):
+        with torch.no_grad():
+            target.module.weight[2:] = 0.0
+    before = features(backbone)
+    attach(backbone, _options("soma"))
+    assert (features(backbone) - before).abs().max() <= 1e-5
+
+
+def test_bfloat16_weights_are_kept_and_factors_are_float32(tiny) -> None:
+    pretrained, backbone = tiny("dinov2").bfloat16(), tiny("dinov2").bfloat16()
+    attached = attach(backbone, _options("soma"))
+    for name in attached.layers:
+        layer, weight = adapted_layer(backbone, name), pretrained.get_submodule(name).weight.detach()
+        assert layer.get_base_layer().weight.dtype == torch.bfloat16
+        assert {p.dtype for p in factors(layer)} == {torch.float32}
+        update = _update(layer, attached.method.scaling)
+        np.testing.assert_allclose(update, _truncated_svd(weight, slice(-RANK, None)), atol=1e-6)
+        residual = layer.get_base_layer().weight.detach().double().numpy()
+        rounding = 2**-8 * np.abs(weight.double().numpy()).max()
+        np.testing.assert_allclose(residual + update, weight.double().numpy(), atol=rounding)
+
+
+@pytest.mark.parametrize("name", LOW_RANK)
+def test_same_seed_same_start_and_global_random_state_undisturbed(tiny, name: str) -> None:
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    first = attach(tiny("dinov2"), _options(name), seed=1).state_dict()
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(6)
+    again = attach(tiny("dinov2"), _options(name), seed=1).state_dict()
+    assert first.keys() == again.keys()
+    assert all(torch.equal(first[key], again[key]) for key in first)
+
+
+def test_seed_moves_the_random_factor_of_lora(tiny) -> None:
+    key = "trained.encoder.layer.0.mlp.fc1.lora_A.default.weight"
+    one, other = (attach(tiny("dinov2"), _options("lora"), seed=seed).state_dict()[key] for seed in (1, 2))
+    assert not torch.equal(one, other)
+
+
+def test_second_adapter_is_refused(tiny) -> None:
+    backbone = tiny("dinov2")
+    attach(backbone, _options("soma"))
+    with pytest.raises(
+        AdapterError, match="carries an adapter already; fold it in or load the backbone again"
+    ):
+        attach(backbone, _options("frozen"))

@@ -1,0 +1,137 @@
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+
+from minorkey.data.loaders import training_loader
+from minorkey.data.readers import open_dataset
+from minorkey.data.sample import Batch, Sample
+from minorkey.data.transforms import TransformConfig
+from minorkey.errors import ConfigError, DataError
+from minorkey.labels import label_space
+
+
+@dataclass
+class NoiseReader:
+    """Random images of different sizes."""
+
+    domain: str
+    count: int
+    labelled: bool = True
+
+    @property
+    def name(self) -> str:
+        return self.domain
+
+    def __len__(self) -> int:
+        return self.count
+
+    def key(self, index: int) -> str:
+        return f"{self.domain}-{index}"
+
+    def __getitem__(self, index: int) -> Sample:
+        rng = np.random.default_rng(index)
+        height, width = 20 + index, 36 - index
+        labels = rng.integers(0, 7, (height, width), dtype=np.uint8) if self.labelled else None
+        image = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        return Sample(image=image, domain=self.domain, key=self.key(index), labels=labels)
+
+
+class ThreadReader(NoiseReader):
+    """Says in its keys how many threads torch has where it is read."""
+
+    def __getitem__(self, index: int) -> Sample:
+        image = np.zeros((8, 8, 3), np.uint8)
+        return Sample(image=image, domain="threads", key=str(torch.get_num_threads()))
+
+
+READERS = (NoiseReader("a", 9), NoiseReader("b", 5))
+
+
+def load(readers=READERS, steps=(0, 8), batch_size=4, **options) -> list[Batch]:
+    loader = training_loader(
+        readers,
+        TransformConfig(crop=(16, 24)),
+        batch_size=batch_size,
+        steps_from=steps[0],
+        steps_to=steps[1],
+        seed=5,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+        **options,
+    )
+    batches = list(loader)
+    assert len(batches) == len(loader) == steps[1] - steps[0]
+    return batches
+
+
+def same(one: Batch, other: Batch) -> bool:
+    return (
+        torch.equal(one.pixel_values, other.pixel_values)
+        and torch.equal(one.labels, other.labels)
+        and (one.keys, one.domains) == (other.keys, other.domains)
+    )
+
+
+def test_shapes_and_types():
+    (batch,) = load(steps=(0, 1))
+    assert batch.pixel_values.shape == (4, 3, 16, 24)
+    assert batch.pixel_values.dtype == torch.float32
+    assert -1 <= batch.pixel_values.min() < batch.pixel_values.max() <= 1
+    assert batch.labels.shape == (4, 16, 24)
+    assert batch.labels.dtype == torch.int64
+    assert set(batch.labels.unique().tolist()) <= {*range(7), 255}
+    assert [key.split("-")[0] for key in batch.keys] == batch.domains
+
+
+def test_a_step_is_the_same_wherever_training_starts_and_whoever_reads():
+    reference = load()
+    assert not same(reference[6], reference[7])
+    for workers in (0, 2):
+        late = load(steps=(6, 8), workers=workers)
+        assert same(late[0], reference[6])
+        assert same(late[1], reference[7])
+
+
+def test_processes_share_a_step():
+    (whole,) = load(steps=(3, 4))
+    parts = [load(steps=(3, 4), process_index=index, process_count=2)[0] for index in range(2)]
+    assert torch.equal(torch.cat([part.pixel_values for part in parts]), whole.pixel_values)
+    assert [key for part in parts for key in part.keys] == whole.keys
+
+
+def test_the_same_sample_is_augmented_anew():
+    batches = load(readers=[NoiseReader("a", 1)], steps=(0, 1))
+    assert not torch.equal(batches[0].pixel_values[0], batches[0].pixel_values[1])
+
+
+def test_missing_labels_are_ignored_pixels():
+    (batch,) = load(readers=[NoiseReader("a", 3, labelled=False)], steps=(0, 1))
+    assert (batch.labels == 255).all()
+
+
+def test_workers_run_one_thread():
+    assert {key for batch in load(readers=[ThreadReader("t", 4)], workers=1) for key in batch.keys} == {"1"}
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_bad_file_is_one_line_from_any_worker(write_dataset, workers):
+    root = write_dataset(keys=("a",))
+    file = root / "images" / "train" / "a.png"
+    file.write_bytes(file.read_bytes()[:150])
+    reader = open_dataset(str(root), role="source", label_space=label_space("street7"))
+    with pytest.raises(DataError) as direct:
+        reader[0]
+    with pytest.raises(DataError) as loaded:
+        load(readers=[reader], workers=workers)
+    assert str(loaded.value) == str(direct.value)
+    assert "a.png: broken image" in str(loaded.value)
+
+
+@pytest.mark.parametrize(("batch_size", "process_count"), [(4, 3), (0, 1)])
+def test_batch_that_cannot_be_split(batch_size, process_count):
+    with pytest.raises(
+        ConfigError, match=f"batch size {batch_size} cannot be split over {process_count} processes"
+    ):
+        load(batch_size=batch_size, process_count=process_count)

@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+import torch
+from torchmetrics.functional.classification import (
+    multiclass_accuracy,
+    multiclass_confusion_matrix,
+    multiclass_jaccard_index,
+)
+
+from minorkey.errors import DataError
+from minorkey.evaluation.confusion import (
+    class_accuracy,
+    confusion_matrix,
+    ignore_unscored,
+    iou,
+    mean_accuracy,
+    mean_iou,
+    pixel_accuracy,
+)
+
+
+@pytest.fixture
+def pair():
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 5, (40, 60)).astype(np.uint8)
+    prediction = np.where(rng.random(truth.shape) < 0.6, truth, rng.integers(0, 5, truth.shape)).astype(
+        np.uint8
+    )
+    truth[rng.random(truth.shape) < 0.1] = 255
+    return prediction, truth
+
+
+def test_agrees_with_torchmetrics(pair):
+    matrix = confusion_matrix(*pair, num_classes=5)
+    prediction, truth = (torch.from_numpy(x.astype(np.int64)) for x in pair)
+    settings = {"num_classes": 5, "ignore_index": 255}
+    assert (matrix == multiclass_confusion_matrix(prediction, truth, **settings).numpy()).all()
+    jaccard = multiclass_jaccard_index(prediction, truth, average="none", **settings)
+    assert np.allclose(iou(matrix), jaccard, atol=1e-6)
+    recall = multiclass_accuracy(prediction, truth, average="none", **settings)
+    assert np.allclose(class_accuracy(matrix), recall, atol=1e-6)
+    overall = multiclass_accuracy(prediction, truth, average="micro", **settings)
+    assert pixel_accuracy(matrix) == pytest.approx(float(overall), abs=1e-6)
+
+
+def test_by_hand_with_an_absent_class():
+    truth = np.array([[0, 0, 0, 1], [1, 1, 255, 255]])
+    prediction = np.array([[0, 0, 1, 1], [1, 2, 0, 2]])
+    matrix = confusion_matrix(prediction, truth, num_classes=3)
+    assert matrix.tolist() == [[2, 1, 0], [0, 2, 1], [0, 0, 0]]
+    assert np.allclose(iou(matrix), [2 / 3, 2 / 4, np.nan], equal_nan=True)
+    assert mean_iou(matrix) == pytest.approx((2 / 3 + 1 / 2) / 2)
+    assert mean_accuracy(matrix) == pytest.approx(2 / 3)
+    assert pixel_accuracy(matrix) == pytest.approx(4 / 6)
+
+
+def test_unscored_classes_are_ignored():
+    matrix = np.array([[2, 1, 0], [0, 2, 1], [1, 0, 3]])
+    kept = ignore_unscored(matrix, ["a", "b", "c"], ["a", "b"])
+    assert kept.tolist() == [[2, 1, 0], [0, 2, 1], [0, 0, 0]]
+    assert ignore_unscored(matrix, ["a", "b", "c"], None) is matrix
+
+
+def test_nothing_labelled_is_nan_not_zero():
+    empty = np.zeros((3, 3), dtype=np.int64)
+    assert np.isnan([mean_iou(empty), mean_accuracy(empty), pixel_accuracy(empty)]).all()
+
+
+def test_error_texts():
+    with pytest.raises(DataError, match=r"prediction of size \(2, 3\) for labels of size \(3, 2\)"):
+        confusion_matrix(np.zeros((2, 3), int), np.zeros((3, 2), int), 2)
+    with pytest.raises(DataError, match="class id 7 in a label space of 2 classes"):
+        confusion_matrix(np.zeros((2, 2), int), np.full((2, 2), 7), 2)

@@ -1,0 +1,54 @@
+import pytest
+from pydantic import ValidationError
+
+from minorkey.evaluation.protocol import Protocol
+
+
+def test_id_is_stable_across_releases():
+    assert Protocol(label_space="cityscapes19").id() == "8ce90685"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"label_space": "other"},
+        {"window": (64, 64), "stride": (43, 43)},
+        {"resize": 2048},
+        {"flip": True},
+        {"scales": (0.5, 1.0)},
+        {"weights": "ema"},
+        {"classes_scored": ("road",)},
+    ],
+)
+def test_every_field_changes_the_id(change):
+    assert (
+        Protocol(**{"label_space": "cityscapes19", **change}).id()
+        != Protocol(label_space="cityscapes19").id()
+    )
+
+
+def test_survives_json():
+    protocol = Protocol(label_space="x", window=(64, 128), stride=(43, 85), classes_scored=("road", "sky"))
+    again = Protocol.model_validate_json(protocol.model_dump_json())
+    assert again == protocol
+    assert again.id() == protocol.id()
+
+
+def test_describe_names_what_differs_from_the_plain_case():
+    protocol = Protocol(
+        label_space="x", resize=2048, flip=True, scales=(0.5, 1), weights="ema", classes_scored=("road",)
+    )
+    assert protocol.describe() == (
+        "x, 1 classes; long side 2048 px; whole image; scales 0.5, 1; averaged with the mirrored image; "
+        "averaged (EMA) weights"
+    )
+
+
+def test_window_without_stride_is_refused():
+    with pytest.raises(ValidationError, match="window and stride go together"):
+        Protocol(label_space="x", window=(64, 64))
+
+
+def test_stride_beyond_window_is_refused():
+    with pytest.raises(ValidationError, match="larger than window"):
+        Protocol(label_space="x", window=(64, 64), stride=(64, 65))

@@ -1,0 +1,96 @@
+import json
+
+import numpy as np
+import pytest
+
+from minorkey.errors import DataError
+from minorkey.evaluation.confusion import mean_iou
+from minorkey.evaluation.protocol import Protocol
+from minorkey.evaluation.scores import ScoreTable, TrainingCost, build_scores
+
+CLASSES = ["road", "sky", "car"]
+
+
+def matrices(seed, scale=1):
+    rng = np.random.default_rng(seed)
+    return rng.integers(1, 50, (6, 3, 3)) + scale * np.eye(3, dtype=np.int64) * 100
+
+
+def table(**changes):
+    confusions = {
+        "clear": ("source", matrices(0, 5)),
+        "fog": ("unseen", matrices(1)),
+        "night": ("unseen", matrices(2, 0)),
+    }
+    settings = {
+        "run": "soma-0",
+        "method": "soma",
+        "classes": CLASSES,
+        "protocol": Protocol(label_space="tiny"),
+        "training": TrainingCost(steps=10),
+    }
+    return build_scores(confusions | changes.pop("domains", {}), **(settings | changes))
+
+
+def test_mean_and_worst_are_over_unseen_domains_only():
+    scores = table()
+    fog, night = (mean_iou(matrices(*args).sum(0)) for args in ((1,), (2, 0)))
+    assert scores.unseen_mean.miou == pytest.approx((fog + night) / 2)
+    assert scores.unseen_mean.interval[0] < scores.unseen_mean.miou < scores.unseen_mean.interval[1]
+    assert (scores.worst.domain, scores.worst.miou) == ("night", pytest.approx(night))
+    assert [score.domain for score in scores.unseen] == ["fog", "night"]
+
+
+def test_source_alone_has_no_unseen_mean():
+    settings = {"run": "r", "method": "soma", "classes": CLASSES, "training": TrainingCost()}
+    scores = build_scores(
+        {"clear": ("source", matrices(0))}, protocol=Protocol(label_space="tiny"), **settings
+    )
+    assert scores.unseen_mean is None
+    assert scores.worst is None
+
+
+def test_missing_class_is_null_in_json_and_named():
+    without_car = matrices(3)
+    without_car[:, 2] = 0
+    values = json.loads(
+        json.dumps(table(domains={"snow": ("unseen", without_car)}).to_json(), allow_nan=False)
+    )
+    snow = values["domains"][-1]
+    assert snow["iou"]["car"] is None
+    assert snow["accuracy"]["car"] is None
+    assert snow["missing_classes"] == ["car"]
+
+
+def test_unscored_classes_change_the_score():
+    scores = table(protocol=Protocol(label_space="tiny", classes_scored=("road", "sky")))
+    assert scores.domains[0].missing_classes == ["car"]
+    two = matrices(0, 5).sum(0)
+    two[2] = 0
+    assert scores.domains[0].miou == pytest.approx(mean_iou(two))
+
+
+def test_survives_json():
+    scores = table()
+    assert ScoreTable.from_json(json.loads(json.dumps(scores.to_json()))) == scores
+
+
+def test_json_has_the_documented_keys():
+    assert set(table().to_json()) == {
+        *("run", "method", "task", "label_space", "classes", "protocol"),
+        *("domains", "unseen_mean", "worst", "training"),
+    }
+
+
+def test_error_texts(tmp_path):
+    with pytest.raises(DataError, match="domain 'blank' has no labelled pixel"):
+        table(domains={"blank": ("unseen", np.zeros((2, 3, 3), dtype=np.int64))})
+    with pytest.raises(DataError, match=r"no metrics\.json in .*run `minorkey evaluate`"):
+        ScoreTable.read(tmp_path / "metrics.json")
+    (tmp_path / "metrics.json").write_text("{ not json")
+    with pytest.raises(DataError, match=r"cannot read .*metrics\.json"):
+        ScoreTable.read(tmp_path / "metrics.json")
+    (tmp_path / "metrics.json").write_text('{"run": 3}')
+    with pytest.raises(DataError, match=r"metrics\.json: not a score table: run: ") as caught:
+        ScoreTable.read(tmp_path / "metrics.json")
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,136 @@
+import pickle
+
+import numpy as np
+import pytest
+
+from minorkey.errors import ConfigError
+from minorkey.labels import colourise, label_space
+
+# cityscapesScripts, helpers/labels.py: colours of train ids 0 to 18
+CITYSCAPES = {
+    "road": (128, 64, 128),
+    "sidewalk": (244, 35, 232),
+    "building": (70, 70, 70),
+    "wall": (102, 102, 156),
+    "fence": (190, 153, 153),
+    "pole": (153, 153, 153),
+    "traffic light": (250, 170, 30),
+    "traffic sign": (220, 220, 0),
+    "vegetation": (107, 142, 35),
+    "terrain": (152, 251, 152),
+    "sky": (70, 130, 180),
+    "person": (220, 20, 60),
+    "rider": (255, 0, 0),
+    "car": (0, 0, 142),
+    "truck": (0, 0, 70),
+    "bus": (0, 60, 100),
+    "train": (0, 80, 100),
+    "motorcycle": (0, 0, 230),
+    "bicycle": (119, 11, 32),
+}
+
+
+def test_cityscapes_is_the_official_table():
+    space = label_space("cityscapes19")
+    assert space.classes == tuple(CITYSCAPES)
+    assert space.colours.tolist() == [list(colour) for colour in CITYSCAPES.values()]
+    assert space.colours.dtype == np.uint8
+
+
+@pytest.mark.parametrize("name", ["cityscapes19", "street7"])
+def test_every_class_accepts_itself_and_has_its_own_colour(name):
+    space = label_space(name)
+    lookup = space.id_map(dict(enumerate(space.classes)))
+    assert lookup[: len(space)].tolist() == list(range(len(space)))
+    assert len({tuple(colour) for colour in space.colours.tolist()}) == len(space)
+    assert (0, 0, 0) not in {tuple(colour) for colour in space.colours.tolist()}  # black means ignored
+
+
+def test_id_map_by_hand():
+    ids = {
+        0: "sky",
+        3: "road",
+        4: "pavement",
+        5: "tree",
+        8: "car",
+        9: "pedestrian",
+        11: "void",
+        200: "Traffic_Sign",
+    }
+    lookup = label_space("street7").id_map(ids)
+    expected = {0: 4, 3: 0, 4: 1, 5: 3, 8: 5, 9: 255, 11: 255, 200: 6}
+    assert lookup.dtype == np.int16
+    assert [int(lookup[i]) for i in range(256)] == [expected.get(i, -1) for i in range(256)]
+
+
+def test_cityscapes_ids_in_street7():
+    lookup = label_space("street7").id_map(dict(enumerate(label_space("cityscapes19").classes)))
+    assert lookup[:19].tolist() == [0, 1, 2, 6, 6, 6, 6, 6, 3, 3, 4, 255, 255, 5, 5, 5, 5, 255, 255]
+
+
+def test_class_without_a_place_is_named_unless_ignored():
+    space = label_space("cityscapes19")
+    with pytest.raises(ConfigError, match=r"'cityscapes19' has no place for 'object', 'vehicle': choose"):
+        space.id_map({0: "road", 5: "vehicle", 6: "object"})
+    assert space.id_map({5: "vehicle", 6: "object"}, ignores=["Vehicle", "object"])[[5, 6]].tolist() == [
+        255,
+        255,
+    ]
+
+
+def test_id_out_of_range():
+    with pytest.raises(ConfigError, match="id 256 of class 'road' is out of range"):
+        label_space("street7").id_map({256: "road"})
+
+
+def test_unknown_space_offers_the_closest():
+    with pytest.raises(ConfigError, match="unknown label space 'cityscape'; did you mean 'cityscapes19'"):
+        label_space("cityscape")
+
+
+def test_colourise():
+    picture = colourise(np.array([[0, 4], [255, 6]], np.uint8), label_space("street7"))
+    assert picture.tolist() == [[[128, 64, 128], [70, 130, 180]], [[0, 0, 0], [220, 220, 0]]]
+    assert picture.dtype == np.uint8
+
+
+def test_space_survives_a_worker():
+    space = pickle.loads(pickle.dumps(label_space("street7")))
+    assert space.id_map({1: "road"})[1] == 0
+
+
+def test_space_of_a_user(tmp_path):
+    file = tmp_path / "farm.yaml"
+    file.write_text(
+        "classes:\n  crop: {colour: [0, 255, 0], accepts: [wheat]}\n  soil: {colour: [90, 60, 30]}\n"
+    )
+    space = label_space(str(file))
+    assert (space.name, space.classes) == ("farm", ("crop", "soil"))
+    assert space.id_map({7: "wheat"})[7] == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("classes: [", r"is not valid YAML at line 1"),
+        ("clases: {a: {colour: [0, 0, 0]}}", r"classes: Field required"),
+        ("classes: {a: {colour: [0, 0, 0]}}\nignore: [b]", r"unknown key 'ignore'; did you mean 'ignores'"),
+        (
+            "classes: {a: {colour: [0, 0, 300]}}",
+            r"classes\.a\.colour\.2: Input should be less than or equal to 255",
+        ),
+        ("classes: {a: {colour: [0, 0, 1]}}\nignores: [A]", r"gives 'a' two places"),
+    ],
+)
+def test_wrong_space_file_is_one_line(tmp_path, text, message):
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=message) as caught:
+        label_space(str(file))
+    assert "\n" not in str(caught.value)
+    assert "mine" in str(caught.value)
+
+
+def test_missing_space_file(tmp_path):
+    with pytest.raises(ConfigError, match=r"cannot read .*none\.yaml: No such file"):
+        label_space(str(tmp_path / "none.yaml"))

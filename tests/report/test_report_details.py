@@ -1,0 +1,50 @@
+import json
+
+from minorkey.evaluation.scores import ScoreTable, TrainingCost
+from minorkey.report.details import cost_rows, domain_class_rows, missing_class_notes, unseen_class_rows
+from minorkey.report.runs import read_run
+
+
+def test_class_rows_average_unseen_domains_only(runs):
+    tables = [read_run(folder).scores for folder in runs]
+    rows = {row.name: row for row in unseen_class_rows(tables)}
+    expected = sum(score.iou["road"] for score in tables[0].unseen) / 4
+    assert rows["road"].values[0] == 100 * expected
+    assert rows["road"].best == max(rows["road"].values)
+    assert "train" not in rows
+
+
+def test_a_class_missing_in_one_domain_is_averaged_over_the_others(runs):
+    values = json.loads((runs[0] / "metrics.json").read_text())
+    values["domains"][1]["iou"]["car"] = None
+    table = ScoreTable.from_json(values)
+    car = next(row for row in unseen_class_rows([table]) if row.name == "car")
+    assert car.values == [100 * sum(score.iou["car"] for score in table.unseen[1:]) / 3]
+    assert [row.values[1] for row in domain_class_rows(table) if row.name == "car"] == [None]
+
+
+def test_costs_are_readable_and_unmeasured_ones_left_out():
+    cost = TrainingCost(
+        trained_parameters=462_000, total_parameters=21_000_000, seconds=4000, learning_rate=1e-4
+    )
+    assert cost_rows([cost, TrainingCost(seconds=59)]) == [
+        ("Trained parameters", ["462 k", ""]),
+        ("Share of all parameters", ["2.2 %", ""]),
+        ("Training time", ["67 min", "59 s"]),
+        ("Learning rate", ["0.0001", ""]),
+    ]
+
+
+def test_numbers_near_a_unit_do_not_turn_into_powers_of_ten():
+    texts = [cost_rows([TrainingCost(trained_parameters=n)])[0][1][0] for n in (999, 999_999, 1_500_000_000)]
+    assert not any("e" in text for text in texts), texts
+
+
+def test_missing_classes_are_said_once_per_set(runs):
+    table = read_run(runs[0]).scores
+    (note,) = missing_class_notes([table, table])
+    assert note.startswith("Never seen in the labels of any domain, so not in the mIoU there: wall, ")
+    values = json.loads((runs[0] / "metrics.json").read_text())
+    values["domains"][2]["missing_classes"] = ["car"]
+    notes = missing_class_notes([ScoreTable.from_json(values)])
+    assert "Never seen in the labels of night, so not in the mIoU there: car." in notes
