@@ -1,1 +1,20 @@
-"""Low-rank adapters: which layers, how they start, what trains, and how they are saved and folded in."""
+"""Low-rank adaptation of pretrained weights: which layers, which start, how it is saved and folded in."""
+
+from minorkey.adapters.attach import Attached, attach
+from minorkey.adapters.convert import fold, load_adapter, save_adapter
+from minorkey.adapters.fingerprint import weights_sha256
+from minorkey.adapters.options import MethodOptions
+from minorkey.adapters.specs import METHODS, MethodSpec, method_spec
+
+__all__ = [
+    "METHODS",
+    "Attached",
+    "MethodOptions",
+    "MethodSpec",
+    "attach",
+    "fold",
+    "load_adapter",
+    "method_spec",
+    "save_adapter",
+    "weights_sha256",
+]

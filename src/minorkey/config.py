@@ -1,0 +1,171 @@
+"""The run configuration: one tree of options, resolved once from a preset and overrides, saved with the results."""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from minorkey.adapters.options import MethodOptions
+from minorkey.data.readers.world import WorldOptions
+from minorkey.data.transforms import TransformConfig
+from minorkey.errors import ConfigError, unknown
+from minorkey.evaluation.options import EvaluationOptions
+from minorkey.labels.tables import read_yaml
+from minorkey.models.options import BackboneOptions, HeadOptions
+from minorkey.storage import write_text
+from minorkey.training.options import TrainingOptions
+
+NAMED = ("backbone", "head", "method")
+"""Sections that may be given as a bare name: `method: soma` is `method: {name: soma}`."""
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+Names = Annotated[list[str], BeforeValidator(_as_list)]
+
+
+class RunConfig(BaseModel):
+    """Everything that decides the outcome of a run."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    task: Literal["segmentation"] = "segmentation"
+    source: Names = Field(min_length=1, description="labelled data sets to train on, e.g. world:clear")
+    unseen: Names = Field(default=[], description="data sets of domains that are only judged on")
+    data_root: Path | None = Field(None, description="folder that holds the named data sets")
+    label_space: str = Field("cityscapes19", description="name, or YAML file, of the classes to tell apart")
+    world: WorldOptions = WorldOptions()
+    transform: TransformConfig = TransformConfig()
+    backbone: BackboneOptions = BackboneOptions()
+    head: HeadOptions = HeadOptions()
+    method: MethodOptions = MethodOptions()
+    training: TrainingOptions = TrainingOptions()
+    evaluation: EvaluationOptions = EvaluationOptions()
+    seed: int = Field(0, ge=0, description="of the head, the batches and dropout; equal seeds pair runs")
+
+
+def presets() -> list[str]:
+    """Names of the shipped presets."""
+    folder = files("minorkey") / "presets"
+    return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
+
+
+def resolve(preset: str | Path | None = None, overrides: Mapping[str, Any] | None = None) -> RunConfig:
+    """The configuration of a preset (or YAML file) with overrides.
+
+    Args:
+        preset: name of a shipped preset, or path of a YAML file; None starts from the defaults.
+        overrides: nested values, as in the file, which replace those of the preset.
+
+    Raises:
+        ConfigError: unknown preset, key or name (closest one offered), or a value that is out of range.
+    """
+    values = _read_preset(preset) if preset is not None else {}
+    return _validate(_merge(_expand(values), _expand(overrides or {})))
+
+
+def parse_overrides(arguments: Sequence[str]) -> dict[str, Any]:
+    """`["training.steps=10", "method=lora"]` as nested values; the values are YAML.
+
+    Raises:
+        ConfigError: an argument has no `=`, or its value is no YAML.
+    """
+    nested: dict[str, Any] = {}
+    for argument in arguments:
+        path, equals, text = argument.partition("=")
+        if not equals or not path:
+            raise ConfigError(f"'{argument}' is no override; expected key.sub=value, e.g. training.steps=100")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"the value in '{argument}' is no YAML; quote text with special characters") from error
+        leaf: dict[str, Any] = value
+        for key in reversed(path.split(".")):
+            leaf = {key: leaf}
+        nested = _merge(nested, _expand(leaf))
+    return nested
+
+
+def save_config(config: RunConfig, path: Path) -> None:
+    """Write a resolved configuration as YAML."""
+    write_text(path, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+
+
+def load_config(path: Path) -> RunConfig:
+    """Read a configuration that `save_config` wrote.
+
+    Raises:
+        ConfigError: the file is missing or wrong.
+    """
+    return resolve(path)
+
+
+def _read_preset(preset: str | Path) -> dict[str, Any]:
+    name = str(preset)
+    if name.endswith((".yaml", ".yml")):
+        content = read_yaml(Path(name))
+    elif name in presets():
+        content = read_yaml(Path(str(files("minorkey") / "presets" / f"{name}.yaml")))
+    else:
+        raise ConfigError(unknown("preset", name, presets()) + ", or a path that ends in .yaml")
+    if not isinstance(content, dict):
+        raise ConfigError(f"'{name}' holds no mapping of keys to values; see `minorkey train --help`")
+    return content
+
+
+def _expand(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Bare names of the sections that have one, in full."""
+    return {k: {"name": v} if k in NAMED and isinstance(v, str) else v for k, v in values.items()}
+
+
+def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _validate(values: Mapping[str, Any]) -> RunConfig:
+    try:
+        return RunConfig.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(_one_line(error)) from error
+
+
+def _one_line(error: ValidationError) -> str:
+    """The first fault, with its place in the file and, for an unknown key, the closest one there is."""
+    first = error.errors()[0]
+    path = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        model = _section(first["loc"][:-1])
+        return unknown("key", path, [_join(first["loc"][:-1], key) for key in model.model_fields])
+    if first["type"] == "missing":
+        return f"'{path}' is not set; give it in the preset or as {path}=value"
+    if first["type"] == "literal_error":
+        choices = str(first["ctx"]["expected"]).replace("'", "").replace(" or ", ", ").split(", ")
+        close = difflib.get_close_matches(str(first["input"]), choices, n=1, cutoff=0.5)
+        hint = f"; did you mean '{close[0]}'?" if close else "."
+        return f"{path} is {first['input']!r}{hint} Known: {', '.join(choices)}"
+    return f"{path} is {first['input']!r}: {first['msg'].removeprefix('Value error, ')}"
+
+
+def _join(parts: Sequence[int | str], key: str) -> str:
+    return ".".join([*map(str, parts), key])
+
+
+def _section(parts: Sequence[int | str]) -> type[BaseModel]:
+    """The model class of a section of the configuration."""
+    model: type[BaseModel] = RunConfig
+    for part in parts:
+        annotation = model.model_fields[str(part)].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            break
+        model = annotation
+    return model

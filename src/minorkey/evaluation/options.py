@@ -1,0 +1,30 @@
+"""What a user can say about the judging of a run."""
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+
+Size = tuple[PositiveInt, PositiveInt]
+
+
+class EvaluationOptions(BaseModel):
+    """The test protocol, and what is kept of the judging."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    window: Size | None = Field(None, description="height, width of the sliding window; default: the whole image")
+    stride: Size | None = Field(None, description="height, width of its step; default: two thirds of the window")
+    resize: PositiveInt | None = Field(None, description="long side of the image in pixels; default: native")
+    flip: bool = Field(False, description="average with the mirrored image")
+    scales: tuple[PositiveFloat, ...] = Field((1.0,), min_length=1, description="average over these image scales")
+    weights: Literal["auto", "last", "ema"] = Field("auto", description="auto: the average where one was kept")
+    source: bool = Field(True, description="also judge the source domains, on their validation images")
+    images: PositiveInt | None = Field(None, description="at most so many images per domain; default: all")
+    batch_size: PositiveInt = Field(8, description="windows per forward pass")
+    pictures: int = Field(2, ge=0, description="images per domain whose prediction is kept for the report")
+
+    @model_validator(mode="after")
+    def _stride_needs_window(self) -> Self:
+        if self.stride and not self.window:
+            raise ValueError("stride without window; give both")
+        return self

@@ -1,0 +1,96 @@
+"""A finished run as something to use: the folded network with its preprocessing and label space."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from minorkey.data.images import read_image
+from minorkey.data.transforms import to_tensor
+from minorkey.errors import DataError
+from minorkey.evaluation.protocol import Protocol
+from minorkey.labels import LabelSpace
+from minorkey.models.options import Triple
+from minorkey.tasks.prediction import SegmentationPrediction
+from minorkey.tasks.segmentation import Segmentation
+
+ImageLike = str | Path | Image.Image | np.ndarray
+
+
+@dataclass
+class Predictor:
+    """A trained model, ready for images.
+
+    `model` is an ordinary transformers model; nothing of an adapter is left in it.
+    """
+
+    model: PreTrainedModel
+    space: LabelSpace
+    protocol: Protocol
+    mean: Triple
+    std: Triple
+    window_batch: int = 8
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model runs."""
+        return next(self.model.parameters()).device
+
+    def predict(
+        self, images: ImageLike | Sequence[ImageLike], probabilities: bool = False
+    ) -> SegmentationPrediction | list[SegmentationPrediction]:
+        """Segment an image, or each of a list.
+
+        Args:
+            images: path, PIL image or array `(H, W, 3)` uint8 RGB (or `(H, W)` grey), or a list of these.
+            probabilities: also return the probability of every class, `(K, H, W)`.
+
+        Raises:
+            DataError: an image is missing, broken or no image.
+        """
+        if isinstance(images, (list, tuple)):
+            return [self.predict_one(as_rgb(image), probabilities) for image in images]
+        return self.predict_one(as_rgb(images), probabilities)  # type: ignore[arg-type]
+
+    def predict_one(self, image: np.ndarray, probabilities: bool = False) -> SegmentationPrediction:
+        """Segment one `(H, W, 3)` uint8 RGB image."""
+        scores = self.probabilities(image)
+        labels = scores.argmax(0).to(torch.uint8).cpu().numpy()
+        kept = scores.float().cpu().numpy() if probabilities else None
+        return SegmentationPrediction(labels, image, self.space, kept)
+
+    @torch.inference_mode()
+    def probabilities(self, image: np.ndarray) -> Tensor:
+        """Class probabilities `(K, H, W)`, on the model's device."""
+        pixel_values = to_tensor(image, self.mean, self.std)[None].to(self.device)
+        return Segmentation().predict(self.model, pixel_values, self.protocol, self.window_batch)[0]
+
+    def predict_files(self, files: Iterable[Path]) -> Iterable[tuple[Path, SegmentationPrediction]]:
+        """Segment image files one by one."""
+        for file in files:
+            yield file, self.predict_one(read_image(file))
+
+
+def as_rgb(image: ImageLike) -> np.ndarray:
+    """Any accepted image as `(H, W, 3)` uint8 RGB.
+
+    Raises:
+        DataError: it is none of these.
+    """
+    if isinstance(image, (str, Path)):
+        return read_image(image)
+    if isinstance(image, Image.Image):
+        return np.array(image.convert("RGB"))
+    array = np.asarray(image)
+    if array.ndim == 2:
+        array = np.repeat(array[..., None], 3, axis=2)
+    if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
+        raise DataError(
+            f"got an array of shape {array.shape} and type {array.dtype}; expected (H, W, 3) uint8 RGB"
+        )
+    return array

@@ -1,0 +1,81 @@
+"""What lies where in a run folder."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from minorkey.errors import DataError
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of one run below `path`."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration."""
+        return self.path / "config.yaml"
+
+    @property
+    def adapter(self) -> Path:
+        """The trained adapter as a stock PEFT folder (adapter methods)."""
+        return self.path / "adapter"
+
+    @property
+    def backbone(self) -> Path:
+        """All weights of the trained backbone (method `full`)."""
+        return self.path / "backbone.safetensors"
+
+    @property
+    def head(self) -> Path:
+        """The weights of the head; its metadata hold the fingerprint of the pretrained backbone."""
+        return self.path / "head.safetensors"
+
+    @property
+    def cost(self) -> Path:
+        """What the training took; written last, so that it marks a finished training."""
+        return self.path / "training.json"
+
+    @property
+    def log(self) -> Path:
+        """One JSON record per logged step."""
+        return self.path / "log.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where training can go on from."""
+        return self.path / "checkpoints"
+
+    @property
+    def metrics(self) -> Path:
+        """The scores; written last of all, so that it marks a finished run."""
+        return self.path / "metrics.json"
+
+    @property
+    def confusions(self) -> Path:
+        """Confusion matrices per domain and image, from which every score can be computed again."""
+        return self.path / "confusions.safetensors"
+
+    @property
+    def samples(self) -> Path:
+        """Images with truth and prediction, for the report."""
+        return self.path / "figures" / "samples"
+
+    @property
+    def report(self) -> Path:
+        """The page."""
+        return self.path / "report.html"
+
+    def require_trained(self) -> None:
+        """Check that a training has ended here.
+
+        Raises:
+            DataError: there is no run, or it has not ended.
+        """
+        if not self.config.is_file():
+            raise DataError(f"no run in '{self.path}' (config.yaml is missing); give the --out folder of a training")
+        if not self.cost.is_file():
+            raise DataError(
+                f"the training in '{self.path}' has not ended; run `minorkey train --resume {self.path}` first"
+            )

@@ -1,0 +1,51 @@
+"""What a segmentation model says of one image."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from minorkey.labels import LabelSpace, colourise
+from minorkey.storage import write_atomically
+
+
+@dataclass(frozen=True)
+class SegmentationPrediction:
+    """The classes of an image's pixels. In a notebook it shows itself."""
+
+    labels: np.ndarray  # (H, W) uint8 train ids
+    image: np.ndarray  # (H, W, 3) uint8, what was looked at
+    space: LabelSpace
+    probabilities: np.ndarray | None = None  # (K, H, W) float32, only where asked for
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names; a label is an index into them."""
+        return self.space.classes
+
+    def draw(self, opacity: float = 0.6) -> Image.Image:
+        """The image with its classes in colour on top; `opacity` in [0, 1]."""
+        colours = colourise(self.labels, self.space).astype(np.float32)
+        mixed = (1 - opacity) * self.image.astype(np.float32) + opacity * colours
+        return Image.fromarray(mixed.round().astype(np.uint8))
+
+    def save(self, path: str | Path) -> None:
+        """Write the id map as an 8-bit PNG.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        save_png(Image.fromarray(self.labels), Path(path))
+
+    def _repr_png_(self) -> bytes | None:
+        return self.draw()._repr_png_()
+
+
+def save_png(image: Image.Image, path: Path) -> None:
+    """Write a PNG atomically.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    write_atomically(path, lambda temporary: image.save(temporary, format="PNG"))
