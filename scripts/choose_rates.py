@@ -21,21 +21,22 @@ from minorkey.evaluation.scores import ScoreTable
 from minorkey.workflow import train
 
 HEAD_RATES = (5e-4, 1e-3, 2e-3, 4e-3)
-BACKBONE_RATES = (1e-4, 3e-4, 1e-3, 3e-3)
+BACKBONE_RATES = (1e-4, 3e-4, 1e-3)
 METHODS = ("soma", "lora", "full")
 
 
 def source_miou(preset: str, out: Path, changes: dict[str, Any], arguments: list[str]) -> float:
     base = resolve(preset, parse_overrides(arguments)).model_dump(mode="json")
     training = {**base["training"], **changes.pop("training")}
-    # one rate for whichever method runs
     config = resolve(None, {**base, **changes, "training": training, "unseen": []})
     table: ScoreTable = train(config, out, resume=True, console=Console(quiet=True))
     return table.domains[0].miou
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("preset")
     parser.add_argument("overrides", nargs="*")
     parser.add_argument("--out", type=Path, default=Path("runs/rates"))
@@ -53,7 +54,10 @@ def main() -> None:
         }
         out = args.out / args.preset / f"{method}-{lr:g}-{backbone_lr:g}"
         miou = source_miou(args.preset, out, changes, args.overrides)
-        print(f"{method:7s} head {lr:g} backbone {backbone_lr:g}: source validation mIoU {100 * miou:.1f}", flush=True)
+        print(
+            f"{method:7s} head {lr:g} backbone {backbone_lr:g}: source validation mIoU {100 * miou:.1f}",
+            flush=True,
+        )
         return miou
 
     heads = {lr: judged("frozen", lr, BACKBONE_RATES[0]) for lr in HEAD_RATES}

@@ -1,1 +1,65 @@
-"""minorkey."""
+"""minorkey adapts pretrained vision models so that they work where their training data does not reach.
+
+    >>> import minorkey
+    >>> scores = minorkey.train("demo", method="soma", out="runs/soma")  # doctest: +SKIP
+    >>> minorkey.load("runs/soma").predict("image.jpg").draw()  # doctest: +SKIP
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from minorkey.adapters import MethodOptions, attach, fold
+    from minorkey.api import demo, evaluate, report, train
+    from minorkey.config import RunConfig, presets, resolve
+    from minorkey.errors import MinorkeyError
+    from minorkey.evaluation.scores import ScoreTable
+    from minorkey.predictor import Predictor
+    from minorkey.workflow import load
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "MethodOptions": "minorkey.adapters",
+    "attach": "minorkey.adapters",
+    "fold": "minorkey.adapters",
+    "demo": "minorkey.api",
+    "evaluate": "minorkey.api",
+    "report": "minorkey.api",
+    "train": "minorkey.api",
+    "RunConfig": "minorkey.config",
+    "presets": "minorkey.config",
+    "resolve": "minorkey.config",
+    "MinorkeyError": "minorkey.errors",
+    "ScoreTable": "minorkey.evaluation.scores",
+    "Predictor": "minorkey.predictor",
+    "load": "minorkey.workflow",
+}
+
+__all__ = [
+    "MethodOptions",
+    "MinorkeyError",
+    "Predictor",
+    "RunConfig",
+    "ScoreTable",
+    "attach",
+    "demo",
+    "evaluate",
+    "fold",
+    "load",
+    "presets",
+    "report",
+    "resolve",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the public names when they are first asked for: `import minorkey` itself costs nothing."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'minorkey' has no attribute '{name}'")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -67,6 +67,11 @@ class RunFolder:
         """The page."""
         return self.path / "report.html"
 
+    @property
+    def started(self) -> bool:
+        """Whether a training has left anything here that another one could overwrite."""
+        return any(path.exists() for path in (self.log, self.checkpoints, self.cost))
+
     def require_trained(self) -> None:
         """Check that a training has ended here.
 

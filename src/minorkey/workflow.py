@@ -26,7 +26,7 @@ from minorkey.models.build import build_segmenter, head_state
 from minorkey.predictor import Predictor
 from minorkey.regimes.supervised import Supervised
 from minorkey.run_folder import RunFolder
-from minorkey.storage import read_tensors, storage_errors, write_json, write_tensors
+from minorkey.storage import read_tensors, write_json, write_tensors
 from minorkey.tasks.segmentation import Segmentation
 from minorkey.training.checkpoint import check_base, checkpoints, load_checkpoint, trained_tensors
 from minorkey.training.device import accelerator_for
@@ -65,9 +65,9 @@ def train(config: RunConfig, out: Path, *, resume: bool = False, console: Consol
     """
     console = console or Console(stderr=True)
     folder = RunFolder(Path(out))
-    if folder.metrics.is_file() and resume:
-        return ScoreTable.read(folder.metrics)
     _claim(folder, config, resume)
+    if folder.metrics.is_file():
+        return ScoreTable.read(folder.metrics)
     space = label_space(config.label_space)
     sources = open_sources(config, space)
     open_judged(config, space, console)  # a missing data set is better found before the training than after
@@ -76,11 +76,21 @@ def train(config: RunConfig, out: Path, *, resume: bool = False, console: Consol
     return evaluate(folder.path, console=console)
 
 
+def config_of(run: str | Path) -> RunConfig:
+    """The configuration of the run in a folder.
+
+    Raises:
+        DataError: there is no run.
+    """
+    folder = RunFolder(Path(run))
+    if not folder.config.is_file():
+        raise DataError(f"no run in '{folder.path}' (config.yaml is missing); give the --out folder of a training")
+    return load_config(folder.config)
+
+
 def _claim(folder: RunFolder, config: RunConfig, resume: bool) -> None:
     """Make the folder this run's, or refuse to mix two runs in one."""
-    if not folder.config.is_file():
-        with storage_errors(folder.path):
-            folder.path.mkdir(parents=True, exist_ok=True)
+    if not folder.started:
         save_config(config, folder.config)
     elif not resume:
         raise ConfigError(

@@ -1,1 +1,43 @@
-"""TBD."""
+"""The command line: one thin file per verb. Nothing heavy is imported before a verb runs."""
+
+import sys
+
+import typer
+
+from minorkey.cli.demo import demo
+from minorkey.cli.evaluate import evaluate
+from minorkey.cli.predict import predict
+from minorkey.cli.report import report
+from minorkey.cli.train import train
+from minorkey.errors import MinorkeyError
+
+app = typer.Typer(
+    name="minorkey",
+    help="Adapt pretrained vision models so that they work where their training data does not reach.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+for verb in (demo, train, evaluate, predict, report):
+    app.command()(verb)
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: bool = typer.Option(False, "--version", help="Print the version.")) -> None:
+    if version:
+        from minorkey import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line; what a user can mend is one line on standard error and exit code 2."""
+    try:
+        app()
+    except MinorkeyError as error:
+        print(f"minorkey: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("minorkey: interrupted", file=sys.stderr)
+        sys.exit(130)

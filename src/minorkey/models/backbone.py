@@ -6,11 +6,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoBackbone, AutoConfig, PreTrainedConfig
 
 from minorkey.errors import ModelError
 from minorkey.models.options import BackboneOptions, Triple
+from minorkey.models.quiet import quiet_libraries
 from minorkey.models.resize import fit_state_dict
 
 IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
@@ -37,9 +39,10 @@ def load_backbone(options: BackboneOptions) -> Backbone:
         ModelError: the backbone is not found, is no backbone, or cannot be resized.
     """
     source, revision = _locate(options.name), options.revision
-    config = _read_config(source, options)
-    _choose_features(config, options.out_blocks)
-    network = _read_network(source, config, revision)
+    with quiet_libraries():
+        config = _read_config(source, options)
+        _choose_features(config, options.out_blocks)
+        network = _read_network(source, config, revision)
     resized = _resized_config(config, options)
     if resized is not None:
         fitted_to = type(network)(resized)
@@ -89,7 +92,7 @@ def _read_network(source: str, config: PreTrainedConfig, revision: str | None) -
             use_safetensors=True,
             output_loading_info=True,
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ModelError(_not_loaded(source, error)) from error
     # A backbone's final norm may be absent from a checkpoint; nothing else may start at random values.
     missing = sorted(key for key in info["missing_keys"] if "norm" not in key.split(".")[0])

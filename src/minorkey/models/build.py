@@ -62,8 +62,8 @@ def build_segmenter(
     """
     spec = HEADS[head.name]
     strides = list(PYRAMID_STRIDES[: len(backbone.config.out_features)]) if spec.pyramid else None
-    pyramid = PyramidBackbone.around(backbone, strides)
     with torch.random.fork_rng(devices=[]):
+        pyramid = PyramidBackbone.around(backbone, strides)
         torch.manual_seed(seed)
         model = spec.build(pyramid.config, num_labels, head)
     model.backbone = pyramid

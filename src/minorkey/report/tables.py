@@ -81,16 +81,20 @@ def markdown_table(tables: Sequence[ScoreTable]) -> str:
 
 
 def rich_table(tables: Sequence[ScoreTable]) -> Table:
-    """The same grid for the terminal."""
+    """The same scores for the terminal, turned round: domains are rows, so that many fit into 80 columns."""
     grid = build_grid(tables)
     drawn = Table(title="mIoU in %, 95 % interval over images", caption="\n".join(grid.footnotes) or None)
-    drawn.add_column("method")
-    for column in grid.columns:
-        drawn.add_column(
-            column_title(column), justify="right", style="dim" if column.kind == "source" else ""
-        )
+    drawn.add_column("domain")
     for row in grid.rows:
-        drawn.add_row(row.label + row.mark, *(_markup(cell) for cell in row.cells))
+        drawn.add_column(row.label + row.mark, justify="right")
+    for i, column in enumerate(grid.columns):
+        following = grid.columns[i + 1 : i + 2]
+        drawn.add_row(
+            column_title(column),
+            *(_markup(row.cells[i]) for row in grid.rows),
+            style="dim" if column.kind == "source" else "",
+            end_section=bool(following) and following[0].kind != column.kind,
+        )
     return drawn
 
 

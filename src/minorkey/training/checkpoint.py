@@ -73,7 +73,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         state = json.loads((path / "state.json").read_text(encoding="utf-8"))
         parts = {part: read_tensors(path / f"{part}.safetensors") for part in PARTS}
         return Checkpoint(**state, **parts)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, StorageError) as error:
         raise StorageError(f"cannot read checkpoint '{path}': {error}; remove it to go on from the one before") from error
 
 

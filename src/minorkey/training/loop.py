@@ -106,7 +106,10 @@ class Fit:
                 if last or stop or self.step % self.options.checkpoint_every == 0:
                     self._save()
                 if stop and not last:
-                    raise Interrupted(f"stopped after step {self.step}; saved in '{self.folder}'")
+                    raise Interrupted(
+                        f"stopped after step {self.step} of {self.options.steps} and saved; "
+                        f"go on with `minorkey train --resume {self.folder}`"
+                    )
 
     def _train_step(self, batches: Any) -> None:
         schedule(self.optimizer, self.step, self.options, self.anneal)
@@ -132,7 +135,7 @@ class Fit:
         for losses in self.regime.losses(batch):
             total = torch.stack(list(losses.values())).sum()
             self.accelerator.backward(total / self.options.accumulate)
-            self.meter.add(self.step, losses, total)
+            self.meter.add(self.step, losses, total, share=1 / self.options.accumulate)
         self.meter.images += len(batch.keys) * self.accelerator.num_processes
 
     def _log(self, reporter: Reporter) -> None:
@@ -158,22 +161,32 @@ class Fit:
 
     def _check_finite(self) -> None:
         bad = self.meter.first_bad_step()
-        if bad is None:
-            return
+        if bad is not None:
+            raise self._diverged("loss is not finite", bad)
+
+    def _check_weights_finite(self) -> None:
+        """A finite loss may still have given weights that are not, and they must not be saved."""
+        tensors = trained_tensors(self.attached, self.network).values()
+        if not all(torch.isfinite(value).all() for value in tensors):
+            raise self._diverged("weights are not finite", self.step - 1)
+
+    def _diverged(self, what: str, step: int) -> TrainingError:
+        """The error for a 0-based step, with its batch."""
         dataset = self.loader.dataset
-        first = bad * self.options.accumulate
+        first = step * self.options.accumulate
         keys = [
             f"{dataset.readers[source].domain}/{dataset.readers[source].key(index)}"  # type: ignore[attr-defined]
             for micro in range(first, first + self.options.accumulate)
             for source, index in dataset.plan.indices(micro)  # type: ignore[attr-defined]
         ]
-        raise TrainingError(
-            f"the loss is not finite at step {bad + 1}, on the batch {', '.join(keys)}; the last good checkpoint "
+        return TrainingError(
+            f"the {what} at step {step + 1}, on the batch {', '.join(keys)}; the last good checkpoint "
             f"in '{self.folder / 'checkpoints'}' is kept. Lower training.lr or set training.clip_norm"
         )
 
     def _save(self) -> None:
         self._check_finite()
+        self._check_weights_finite()
         self.seconds += self.meter.elapsed()
         self.meter.restart_clock()
         self.accelerator.wait_for_everyone()
@@ -209,10 +222,10 @@ class _Meter:
     def restart_clock(self) -> None:
         self.counted = time.monotonic()
 
-    def add(self, step: int, losses: dict[str, Tensor], total: Tensor) -> None:
+    def add(self, step: int, losses: dict[str, Tensor], total: Tensor, share: float) -> None:
         self.steps.add(step)
         for name, value in {"loss": total, **(losses if len(losses) > 1 else {})}.items():
-            self.sums[name] = self.sums.get(name, torch.zeros((), device=self.device)) + value.detach()
+            self.sums[name] = self.sums.get(name, torch.zeros((), device=self.device)) + value.detach() * share
         fresh = (self._bad < 0) & ~torch.isfinite(total.detach())
         self._bad = torch.where(fresh, step, self._bad)
 

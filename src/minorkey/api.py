@@ -1,0 +1,140 @@
+"""The commands as calls: the same configuration, the same code path."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from minorkey import workflow
+from minorkey.config import resolve
+from minorkey.errors import ConfigError
+from minorkey.evaluation.scores import ScoreTable
+from minorkey.report.page import build_report
+from minorkey.run_folder import RunFolder
+
+DEMO_METHODS = ("soma", "lora", "full", "frozen")
+
+JUDGING = frozenset({"unseen", "data_root", "world", "evaluation", "backbone"})
+"""The parts of a configuration that may differ between training and judging."""
+
+Names = str | Sequence[str]
+
+
+def train(
+    preset: str | Path | None = None,
+    *,
+    out: str | Path,
+    source: Names | None = None,
+    unseen: Names | None = None,
+    backbone: str | Mapping[str, Any] | None = None,
+    method: str | Mapping[str, Any] | None = None,
+    resume: bool = False,
+    console: Console | None = None,
+    **overrides: Any,
+) -> ScoreTable:
+    """Adapt a pretrained backbone on the source domains and judge it on the unseen ones.
+
+    Args:
+        preset: name of a shipped preset or path of a YAML file; None starts from the defaults.
+        out: run folder to write.
+        source: labelled data sets to train on.
+        unseen: data sets of domains that are only judged on.
+        backbone: 'builtin', a local folder or a hub id; or a mapping with further options.
+        method: name of an adaptation method; or a mapping with further options.
+        resume: go on where an earlier run in `out` stopped.
+        console: where progress is shown; None: standard error.
+        **overrides: other parts of the configuration, e.g. `training={"steps": 100}`, `seed=1`.
+
+    Returns:
+        Scores per domain; the run folder holds the adapter, head, log, metrics and pictures.
+
+    Raises:
+        MinorkeyError: bad input; one line says what to do.
+    """
+    named = {"source": source, "unseen": unseen, "backbone": backbone, "method": method}
+    given = {key: value for key, value in named.items() if value is not None}
+    return workflow.train(resolve(preset, given | overrides), Path(out), resume=resume, console=console)
+
+
+def resume(out: str | Path, console: Console | None = None) -> ScoreTable:
+    """Finish the run in `out` with its own configuration; a finished one is only read.
+
+    Raises:
+        DataError: there is no run in `out`.
+    """
+    return workflow.train(workflow.config_of(out), Path(out), resume=True, console=console)
+
+
+def evaluate(
+    run: str | Path,
+    *,
+    unseen: Names | None = None,
+    out: str | Path | None = None,
+    console: Console | None = None,
+    **overrides: Any,
+) -> ScoreTable:
+    """Judge a finished run, as trained or on other domains and under another protocol.
+
+    Args:
+        run: run folder.
+        unseen: other data sets to judge on.
+        out: where the scores go; None: `evaluation_folder`.
+        console: where progress is shown; None: standard error.
+        **overrides: other parts of the configuration that judging depends on, e.g.
+            `evaluation={"flip": True, "source": False}`, `data_root=...`, `world=...`.
+
+    Raises:
+        MinorkeyError: bad input; one line says what to do.
+    """
+    given = overrides | ({} if unseen is None else {"unseen": unseen})
+    if fixed := sorted(given.keys() - JUDGING):
+        raise ConfigError(f"'{fixed[0]}' was fixed by the training; evaluate takes {', '.join(sorted(JUDGING))}")
+    config = resolve(RunFolder(Path(run)).config, given) if given else None
+    target = Path(out) if out else evaluation_folder(run, given)
+    return workflow.evaluate(run, config=config, out=target, console=console)
+
+
+def evaluation_folder(run: str | Path, overrides: Mapping[str, Any]) -> Path:
+    """Where scores go by default: the run folder as trained, else `evaluations/<digest>` in it.
+
+    The digest is that of the judged domains and the protocol, so a repeated evaluation replaces itself.
+    """
+    if not overrides:
+        return Path(run)
+    config = resolve(RunFolder(Path(run)).config, overrides)
+    values = config.model_dump(mode="json", include=set(JUDGING))
+    digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    return Path(run) / "evaluations" / digest[:8]
+
+
+def report(runs: Names | Sequence[Path] | Path, out: str | Path | None = None, title: str | None = None) -> Path:
+    """One page on one or several runs; by default `report.html` in the only run, or in the working folder."""
+    folders = [Path(runs)] if isinstance(runs, (str, Path)) else [Path(run) for run in runs]
+    only = RunFolder(folders[0]).report if len(folders) == 1 else Path("report.html")
+    return build_report(folders, Path(out) if out else only, title)
+
+
+def demo(
+    out: str | Path = "runs/demo",
+    *,
+    quick: bool = False,
+    console: Console | None = None,
+    **overrides: Any,
+) -> Path:
+    """Train on clear days of the built-in world, judge on domains never seen, and show it on a page.
+
+    Four methods side by side, or SoMA alone with `quick`. What an interrupted demo had finished is kept.
+
+    Returns:
+        The page, `report.html` in `out`.
+    """
+    preset, methods = ("demo_quick", ("soma",)) if quick else ("demo", DEMO_METHODS)
+    folders = [Path(out) / name for name in methods]
+    for name, folder in zip(methods, folders, strict=True):
+        train(preset, method=name, out=folder, resume=True, console=console, **overrides)
+    title = "Trained on clear days, judged elsewhere"
+    return build_report(folders, Path(out) / "report.html", title)
+

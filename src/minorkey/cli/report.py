@@ -1,0 +1,23 @@
+"""`minorkey report`."""
+
+from pathlib import Path
+
+import typer
+
+
+def report(
+    runs: list[Path] = typer.Argument(help="Run folders, shown side by side."),
+    out: Path | None = typer.Option(
+        None, help="HTML file to write; default: report.html in the only run, or in the working folder."
+    ),
+    title: str | None = typer.Option(None, help="Heading of the page."),
+) -> None:
+    """Write one page about one or several runs: scores with intervals, pictures, curves, costs.
+
+    The page is one file without scripts; nothing is loaded from elsewhere.
+
+    Example: `minorkey report runs/soma runs/lora --out compare.html`
+    """
+    from minorkey import api
+
+    typer.echo(f"page: {api.report(runs, out, title)}")

@@ -1,0 +1,64 @@
+"""`minorkey train`."""
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+EPILOG = "Any other setting is KEY=VALUE, e.g. `training.steps=500`, `method.rank=32`, `seed=1`."
+
+
+def train(
+    preset: str | None = typer.Argument(None, help="A shipped preset, or the path of a YAML file."),
+    overrides: list[str] | None = typer.Argument(None, metavar="[KEY=VALUE]...", help=EPILOG),
+    out: Path | None = typer.Option(None, help="Run folder to write; default runs/PRESET-METHOD-SEED."),
+    method: str | None = typer.Option(None, help="soma, lora, pissa, full or frozen."),
+    source: list[str] | None = typer.Option(None, help="Labelled data set to train on; repeatable."),
+    unseen: list[str] | None = typer.Option(None, help="Data set that is only judged on; repeatable."),
+    backbone: str | None = typer.Option(None, help="'builtin', a local folder or a hub id."),
+    data_root: Path | None = typer.Option(None, help="Folder that holds the named data sets."),
+    seed: int | None = typer.Option(None, help="Of head, batches and dropout; equal seeds pair runs."),
+    resume: Path | None = typer.Option(None, metavar="RUN", help="Finish the run in this folder."),
+) -> None:
+    """Adapt a pretrained backbone on its source domains and judge it on domains it never saw.
+
+    A data set is `world:DOMAIN` (built in), a known name such as `camvid:val`, or a folder with images/,
+    labels/ and a dataset.yaml that names the ids.
+
+    Examples:
+
+    * `minorkey train demo --method lora --out runs/lora`
+
+    * `minorkey train airsim_to_camvid --data-root data --backbone weights/vit-tiny training.steps=1000`
+
+    * `minorkey train --source mydata --unseen other:val --backbone facebook/dinov2-large --out runs/mine`
+
+    * `minorkey train --resume runs/lora`
+    """
+    from minorkey import api
+    from minorkey.cli.show import show_scores
+    from minorkey.config import parse_overrides, resolve
+    from minorkey.errors import ConfigError
+
+    if resume is not None:
+        if preset or overrides or out or method or source or unseen or backbone or data_root or seed is not None:
+            raise ConfigError("--resume takes the run's own configuration; give nothing beside it")
+        api.resume(resume)
+        show_scores([resume])
+        return
+    arguments = list(overrides or [])
+    if preset is not None and "=" in preset:
+        preset, arguments = None, [preset, *arguments]
+    options = {"method": method, "source": source, "unseen": unseen, "backbone": backbone}
+    options |= {"data_root": data_root, "seed": seed}
+    given: dict[str, Any] = parse_overrides(arguments)
+    for key, value in options.items():
+        if value is not None and value != []:
+            nested = key in ("method", "backbone") and isinstance(given.get(key), dict)
+            given[key] = {"name": value, **given[key]} if nested else value
+    if out is None:
+        config = resolve(preset, given)
+        out = Path("runs") / f"{Path(preset or 'run').stem}-{config.method.name}-{config.seed}"
+    api.train(preset, out=out, **given)
+    show_scores([out])
+    typer.echo(f"run folder: {out}")

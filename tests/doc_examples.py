@@ -1,0 +1,104 @@
+"""Finds the examples of a markdown page and runs them in order, in one folder and one process.
+
+Blocks tagged `python` share a namespace; those tagged `bash`, and the `$` lines of `console` blocks, go to bash, with
+this environment's commands on the PATH. Two HTML comments, which readers do not see, steer it: the page may begin with
+`<!-- setup: commands -->`, run first ($REPO is the checkout), and `<!-- not run: reason -->` before a block skips it.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import dedent
+
+REPO = Path(__file__).parents[1]
+RUN = ("python", "bash", "console")
+SHOWN = ("yaml", "json", "text", "bibtex", "mermaid")
+SETUP = re.compile(r"\A<!-- setup:(.*?)-->", re.DOTALL)
+BLOCK = re.compile(
+    r"(?:<!-- not run:(?P<reason>[^>]*)-->\s*)?"
+    r"^(?P<indent>[ \t]*)```(?P<language>[^\n`]*)\n(?P<code>.*?)^(?P=indent)```[ \t]*$",
+    re.DOTALL | re.MULTILINE,
+)
+
+
+@dataclass(frozen=True)
+class Example:
+    """A block of code; `line` is that of its opening fence, `skip` the reason not to run it."""
+
+    line: int
+    language: str
+    code: str
+    skip: str | None
+
+
+def find_examples(text: str) -> list[Example]:
+    """The examples of a page. Raises ValueError for an unknown tag or a skip without a reason."""
+    examples = []
+    for block in BLOCK.finditer(text):
+        line = text.count("\n", 0, block.start("indent")) + 1
+        language, reason = block["language"].strip(), block["reason"]
+        if language not in RUN + SHOWN:
+            raise ValueError(
+                f"line {line}: block tagged '{language}'; expected one of {', '.join(RUN + SHOWN)}"
+            )
+        if reason is not None and not reason.strip():
+            raise ValueError(f"line {line}: `not run` gives no reason")
+        if language in RUN:
+            examples.append(Example(line, language, dedent(block["code"]), reason and reason.strip()))
+    return examples
+
+
+def run_page(page: Path, folder: Path, seconds: float) -> tuple[set[int], str]:
+    """Run a page in an empty folder: the lines of the examples that passed, and what all of them printed."""
+    passed, log, work = folder / "passed", folder / "log", folder / "work"
+    passed.touch()
+    work.mkdir()
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, __file__, str(page), str(passed)],
+            cwd=work,
+            env={**os.environ, "PATH": path, "REPO": str(REPO), "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # so that a stuck page goes with everything it started
+        )
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            output.write(f"\nstopped after {seconds:g} s\n")
+    return set(map(int, passed.read_text().split())), log.read_text()
+
+
+def _bash(commands: str) -> None:
+    subprocess.run(["bash", "-euo", "pipefail", "-c", commands], check=True)
+
+
+def _main(page: Path, passed: Path) -> None:
+    """Run every example up to the first that fails; note the line of each that passes."""
+    text = page.read_text(encoding="utf-8")
+    if setup := SETUP.match(text):
+        _bash(dedent(setup[1]))
+    namespace = {"__name__": "__main__"}
+    for example in find_examples(text):
+        if example.skip:
+            continue
+        if example.language == "python":
+            exec(compile("\n" * example.line + example.code, page, "exec"), namespace)
+        elif example.language == "bash":
+            _bash(example.code)
+        else:
+            _bash("\n".join(re.findall(r"^[$>] (.*)$", example.code, re.MULTILINE)))
+        with passed.open("a") as lines:
+            print(example.line, file=lines)
+
+
+if __name__ == "__main__":
+    _main(Path(sys.argv[1]), Path(sys.argv[2]))

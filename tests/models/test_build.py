@@ -1,0 +1,147 @@
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from transformers import AutoModelForSemanticSegmentation, Dinov2Backbone, UperNetForSemanticSegmentation
+
+from minorkey.adapters import attach
+from minorkey.adapters.options import MethodOptions
+from minorkey.adapters.specs import METHODS
+from minorkey.models.backbone import load_backbone
+from minorkey.models.build import HEADS, build_segmenter, head_state
+from minorkey.models.heads.linear import LinearHead
+from minorkey.models.heads.semfpn import SemanticFpnHead
+from minorkey.models.options import BackboneOptions, HeadOptions
+
+CLASSES = 5
+
+
+@pytest.fixture
+def backbone(backbone_folder) -> Dinov2Backbone:
+    return load_backbone(BackboneOptions(name=str(backbone_folder))).network
+
+
+@pytest.fixture
+def image():
+    return torch.randn(2, 3, 48, 64, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
+def levels():
+    generator = torch.Generator().manual_seed(2)
+    return tuple(torch.randn(2, 6, 16 // 2**i, 24 // 2**i, generator=generator) for i in range(4))
+
+
+def _build(backbone, name, seed=0):
+    return build_segmenter(backbone, HeadOptions(name=name, channels=8), CLASSES, seed).eval()
+
+
+def _up(x, like):
+    return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)
+
+
+@pytest.mark.parametrize("name", HEADS)
+@torch.no_grad()
+def test_logits_have_the_size_of_the_image(backbone, image, name):
+    assert _build(backbone, name)(pixel_values=image).logits.shape == (2, CLASSES, 48, 64)
+
+
+@pytest.mark.parametrize("name", HEADS)
+@torch.no_grad()
+def test_loss_is_the_cross_entropy_of_the_labelled_pixels(backbone, image, name):
+    model = _build(backbone, name)
+    labels = torch.randint(0, CLASSES, (2, 48, 64), generator=torch.Generator().manual_seed(3))
+    labels[:, :20] = 255
+    output = model(pixel_values=image, labels=labels)
+    log_p = output.logits.log_softmax(1)[:, :, 20:]
+    expected = -log_p.gather(1, labels[:, None, 20:]).mean()
+    if name == "upernet":  # adds its auxiliary head's loss
+        assert output.loss > expected
+    else:
+        torch.testing.assert_close(output.loss, expected)
+
+
+@pytest.mark.parametrize("name", HEADS)
+@torch.no_grad()
+def test_survives_saving(backbone, image, name, tmp_path):
+    model = _build(backbone, name)
+    model.save_pretrained(tmp_path)
+    again = AutoModelForSemanticSegmentation.from_pretrained(tmp_path).eval()
+    assert type(again) is type(model)
+    assert all(torch.equal(value, again.state_dict()[key]) for key, value in model.state_dict().items())
+    # Not bit for bit: weights mapped from a file lie unaligned in memory, and kernels may sum differently.
+    torch.testing.assert_close(again(pixel_values=image).logits, model(pixel_values=image).logits)
+
+
+def test_upernet_is_that_of_transformers(backbone):
+    assert type(_build(backbone, "upernet")) is UperNetForSemanticSegmentation
+
+
+@torch.no_grad()
+def test_linear_head_is_batch_norm_and_a_weighted_sum_of_channels(levels):
+    head = LinearHead([6] * 4, CLASSES, dropout=0.0).eval()
+    for buffer in (head.norm.running_mean, head.norm.running_var):
+        buffer.uniform_(0.5, 2)
+    stacked = torch.cat([_up(level, levels[0]) for level in levels], dim=1)
+    column = (1, -1, 1, 1)
+    normal = (stacked - head.norm.running_mean.view(column)) / (head.norm.running_var.view(column) + 1e-5).sqrt()
+    expected = torch.einsum("kc,bchw->bkhw", head.classifier.weight[..., 0, 0], normal)
+    torch.testing.assert_close(head(levels), expected + head.classifier.bias.view(column))
+
+
+@torch.no_grad()
+def test_semantic_fpn_is_a_top_down_sum(levels):
+    head = SemanticFpnHead([6] * 4, 8, CLASSES, dropout=0.0).eval()
+    merged = head.laterals[3](levels[3])
+    summed = torch.zeros(2, 8, 16, 24)
+    for i in (3, 2, 1, 0):
+        if i < 3:
+            merged = head.laterals[i](levels[i]) + _up(merged, levels[i])
+        convolution, norm, _ = head.outputs[i]
+        output = F.relu(F.group_norm(convolution(merged), norm.num_groups, norm.weight, norm.bias))
+        summed += _up(output, levels[0])
+    torch.testing.assert_close(head(levels), head.classifier(summed))
+
+
+@pytest.mark.parametrize(("channels", "groups"), [(64, 32), (8, 8), (48, 24), (37, 1)])
+def test_groups_of_the_semantic_fpn_divide_its_channels(channels, groups):
+    norm = SemanticFpnHead([6], channels, CLASSES, dropout=0.0).outputs[0][1]
+    assert isinstance(norm, nn.GroupNorm)
+    assert norm.num_groups == groups
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_head_starts_from_the_seed_alone(backbone, name):
+    states = []
+    for noise, method in enumerate(METHODS):
+        torch.manual_seed(noise)
+        torch.rand(noise)
+        model = _build(copy.deepcopy(backbone), name, seed=3)
+        attach(model.backbone.backbone, MethodOptions(name=method, rank=2), seed=3)
+        states.append(head_state(model))
+    assert all(
+        torch.equal(value, other[key]) for other in states[1:] for key, value in states[0].items()
+    )
+    assert states[0].keys() == states[-1].keys()
+    different = head_state(_build(backbone, name, seed=4))
+    assert any(not torch.equal(value, different[key]) for key, value in states[0].items())
+
+
+def test_building_leaves_the_random_state_alone(backbone):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    _build(backbone, "semfpn", seed=1)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_pretrained_weights_are_still_in_the_model(backbone):
+    before = {name: value.clone() for name, value in backbone.state_dict().items()}
+    model = _build(backbone, "semfpn")
+    assert model.backbone.backbone is backbone
+    inside = {k: v for k, v in model.state_dict().items() if k.startswith("backbone.backbone.")}
+    assert len(inside) == len(before)
+    assert all(torch.equal(inside[f"backbone.backbone.{name}"], value) for name, value in before.items())
+    assert not any(name.startswith("backbone.") for name in head_state(model))

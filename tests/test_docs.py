@@ -1,0 +1,91 @@
+"""Every example of README.md and docs/ runs as written; see doc_examples.py."""
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+from doc_examples import REPO, Example, find_examples, run_page
+
+SECONDS_PER_PAGE = 240
+PAGES = [REPO / "README.md", *sorted((REPO / "docs").glob("**/*.md"))]
+EXAMPLES = [
+    pytest.param(page, example, id=f"{page.relative_to(REPO)}:{example.line}")
+    for page in PAGES
+    for example in find_examples(page.read_text(encoding="utf-8"))
+]
+
+Outcome = tuple[set[int], str]
+
+
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Outcome]:
+    """Runs a page once, however many of its examples are asked for."""
+    return cache(lambda page: run_page(page, tmp_path_factory.mktemp(page.stem), SECONDS_PER_PAGE))
+
+
+@pytest.mark.parametrize(("page", "example"), EXAMPLES)
+def test_example_runs(page: Path, example: Example, outcome: Callable[[Path], Outcome]) -> None:
+    if example.skip:
+        pytest.skip(example.skip)
+    passed, log = outcome(page)
+    assert example.line in passed, f"it, or an example before it, failed:\n{log[-3000:]}"
+
+
+def run_text(text: str, folder: Path, seconds: float = 30) -> Outcome:
+    page = folder / "page.md"
+    page.write_text(text)
+    return run_page(page, folder, seconds)
+
+
+def test_blocks_share_the_folder_and_python_blocks_the_namespace(tmp_path: Path) -> None:
+    text = (
+        "<!-- setup:\necho 20 > start\n-->\n# Title\n"
+        "```python\nvalue = int(open('start').read())\n```\n"
+        "```bash\necho 22 > more\n```\n"
+        "1. In a list:\n\n   ```python\n   assert value + int(open('more').read()) == 42\n   ```\n"
+        "```console\n$ test -f \\\n> more\nwhat it printed\n$ python --version\n```\n"
+    )
+    assert run_text(text, tmp_path)[0] == {5, 8, 13, 16}
+
+
+@pytest.mark.parametrize(
+    "failing",
+    [
+        "```python\nraise SystemExit(1)\n```\n",
+        "```bash\nfalse | true\n```\n",
+        "```console\n$ false\n$ true\n```\n",
+    ],
+)
+def test_nothing_passes_from_the_first_failure_on(failing: str, tmp_path: Path) -> None:
+    good = "```python\nprint('fine')\n```\n"
+    assert run_text(good + failing + good, tmp_path)[0] == {1}
+
+
+def test_an_error_names_page_and_line(tmp_path: Path) -> None:
+    passed, log = run_text("text\n\n```python\nx = 1\nx / 0\n```\n", tmp_path)
+    assert not passed
+    assert 'page.md", line 5' in log
+    assert "ZeroDivisionError" in log
+
+
+def test_a_stuck_page_is_stopped(tmp_path: Path) -> None:
+    passed, log = run_text("```bash\nsleep 60\n```\n", tmp_path, seconds=1)
+    assert not passed
+    assert "stopped after 1 s" in log
+
+
+def test_a_block_is_skipped_with_a_reason_only() -> None:
+    block = "```bash\nfalse\n```\n"
+    assert [e.skip for e in find_examples(f"<!-- not run: needs a GPU -->\n{block}{block}")] == [
+        "needs a GPU",
+        None,
+    ]
+    with pytest.raises(ValueError, match="line 2: `not run` gives no reason"):
+        find_examples(f"<!-- not run: -->\n{block}")
+
+
+def test_an_unknown_tag_is_no_way_round_the_test() -> None:
+    with pytest.raises(ValueError, match="line 1: block tagged 'sh'; expected one of python, bash"):
+        find_examples("```sh\nfalse\n```\n")
+    assert find_examples("```yaml\na: 1\n```\n") == []

@@ -1,0 +1,104 @@
+import shutil
+
+import pytest
+import torch
+from torch import nn
+from torch.optim import AdamW
+
+from minorkey.errors import AdapterError, StorageError
+from minorkey.training.checkpoint import (
+    Checkpoint,
+    check_base,
+    checkpoints,
+    load_checkpoint,
+    load_optimizer_state,
+    optimizer_state,
+    save_checkpoint,
+)
+from minorkey.training.optim import param_groups
+
+
+def _checkpoint(step: int = 3) -> Checkpoint:
+    tensors = {
+        part: {f"{part}.weight": torch.full((2, 3), float(index)), "count": torch.tensor(index)}
+        for index, part in enumerate(("adapter", "head", "optimizer", "ema", "regime"))
+    }
+    return Checkpoint(step=step, seconds=1.5, base_sha256="ab" * 32, **tensors)
+
+
+def test_survives_saving(tmp_path):
+    saved = _checkpoint()
+    save_checkpoint(tmp_path, saved)
+    loaded = load_checkpoint(checkpoints(tmp_path)[-1])
+    assert (loaded.step, loaded.seconds, loaded.base_sha256) == (3, 1.5, "ab" * 32)
+    for part in ("adapter", "head", "optimizer", "ema", "regime"):
+        before, after = getattr(saved, part), getattr(loaded, part)
+        assert before.keys() == after.keys()
+        assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_the_newest_two_are_kept(tmp_path):
+    for step in (2, 4, 10):
+        save_checkpoint(tmp_path, _checkpoint(step))
+    assert [path.name for path in checkpoints(tmp_path)] == ["step-0000004", "step-0000010"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-0000004", "step-0000010"]
+
+
+def test_what_was_not_finished_is_no_checkpoint(tmp_path):
+    save_checkpoint(tmp_path, _checkpoint(2))
+    shutil.copytree(tmp_path / "step-0000002", tmp_path / ".step-0000004.123.tmp")
+    shutil.copytree(tmp_path / "step-0000002", tmp_path / "step-0000004")
+    (tmp_path / "step-0000004" / "state.json").unlink()
+    assert [path.name for path in checkpoints(tmp_path)] == ["step-0000002"]
+
+
+def test_a_failed_save_leaves_the_earlier_ones(tmp_path):
+    save_checkpoint(tmp_path, _checkpoint(2))
+    broken = _checkpoint(4)
+    broken.seconds = float("nan")  # the last file to be written refuses it
+    with pytest.raises(ValueError, match="JSON"):
+        save_checkpoint(tmp_path, broken)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-0000002"]
+    assert load_checkpoint(checkpoints(tmp_path)[-1]).step == 2
+
+
+@pytest.mark.parametrize("damaged", ["optimizer.safetensors", "state.json"])
+def test_damaged_checkpoint_is_named(tmp_path, damaged):
+    save_checkpoint(tmp_path, _checkpoint())
+    (path,) = checkpoints(tmp_path)
+    content = (path / damaged).read_bytes()
+    (path / damaged).write_bytes(content[: len(content) // 2])
+    with pytest.raises(StorageError, match="step-0000003.*remove it to go on from the one before") as error:
+        load_checkpoint(path)
+    assert "\n" not in str(error.value)
+
+
+def test_checkpoint_of_other_weights_is_refused():
+    check_base(_checkpoint(), "ab" * 32)
+    with pytest.raises(AdapterError, match="base weights abababababab, but the backbone has cdcdcdcdcdcd"):
+        check_base(_checkpoint(), "cd" * 32)
+
+
+def _stepped(steps: int, state=None) -> tuple[nn.Module, AdamW]:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 3), nn.LayerNorm(3))
+    optimizer = AdamW(param_groups(model, lr=0.1, backbone_lr=0.1, weight_decay=0.1))
+    if state is not None:
+        load_optimizer_state(optimizer, state)
+    for step in range(steps):
+        optimizer.zero_grad()
+        model(torch.full((2, 3), float(step + 1)).cumsum(1)).square().sum().backward()
+        optimizer.step()
+    return model, optimizer
+
+
+def test_optimizer_goes_on_as_if_never_stopped():
+    reference_model, reference = _stepped(3)
+    state = optimizer_state(reference)
+    assert {name.rsplit("|")[1] for name in state} == {"step", "exp_avg", "exp_avg_sq"}
+    _, restored = _stepped(0, state)
+    again = optimizer_state(restored)
+    assert state.keys() == again.keys()
+    assert all(torch.equal(state[name], again[name]) and state[name].dtype == again[name].dtype for name in state)
+    again["0.weight|exp_avg"].zero_()
+    assert reference.state[reference_model[0].weight]["exp_avg"].any(), "the restored state is a copy"

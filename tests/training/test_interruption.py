@@ -1,0 +1,32 @@
+import os
+import signal
+import threading
+
+import pytest
+
+from minorkey.training.interruption import stop_on_interrupt
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_first_signal_asks_and_second_interrupts(number):
+    before = signal.getsignal(number)
+    with stop_on_interrupt() as stop:
+        assert not stop
+        os.kill(os.getpid(), number)
+        assert stop
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+    assert signal.getsignal(number) is before
+
+
+def test_other_threads_train_without_signals():
+    seen = []
+
+    def work() -> None:
+        with stop_on_interrupt() as stop:
+            seen.append(bool(stop))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [False]

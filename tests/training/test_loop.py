@@ -1,0 +1,135 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch.optim import SGD
+
+from minorkey.adapters import attach
+from minorkey.data.loaders import training_loader
+from minorkey.data.readers import open_dataset
+from minorkey.labels import label_space
+from minorkey.models.backbone import load_backbone
+from minorkey.models.build import build_segmenter
+from minorkey.regimes.supervised import Supervised
+from minorkey.tasks.segmentation import Segmentation
+from minorkey.training.checkpoint import trained_tensors
+from minorkey.training.device import accelerator_for
+from minorkey.training.loop import Fit, trim_log
+from minorkey.training.optim import param_groups
+from minorkey.training.progress import Reporter
+from minorkey.workflow import train
+
+PLAIN = {"scale_ratios": [1.0], "flip": 0.0, "photometric": False, "crop": [32, 48], "max_class_share": 1.0}
+
+
+@pytest.fixture
+def run_with_sgd(make_config, street_folder, console, tmp_path) -> Callable[..., tuple[Fit, list[float]]]:
+    """Two steps of plain SGD without augmentation, so that weights move in proportion to their gradients."""
+    source = street_folder(images=8)
+
+    def run(batch_size: int, accumulate: int) -> tuple[Fit, list[float]]:
+        training = {"steps": 2, "batch_size": batch_size, "accumulate": accumulate, "schedule": "constant"}
+        config = make_config(source=str(source), label_space="street7", transform=PLAIN, training=training)
+        options = config.training
+        backbone = load_backbone(config.backbone)
+        model = build_segmenter(backbone.network, config.head, 7, seed=0)
+        attached = attach(backbone.network, config.method)
+        folder = tmp_path / f"{batch_size}x{accumulate}"
+        folder.mkdir()
+        reader = open_dataset(str(source), role="source", label_space=label_space("street7"))
+        fit = Fit(
+            model=model,
+            attached=attached,
+            regime=Supervised(Segmentation(), model),
+            optimizer=SGD(param_groups(model, 0.1, 0.1, 0.0), lr=0.1),
+            options=options,
+            anneal=False,
+            accelerator=accelerator_for(options),
+            loader=training_loader(
+                [reader], config.transform, batch_size=batch_size, steps_from=0, steps_to=2 * accumulate, seed=0,
+                mean=backbone.mean, std=backbone.std,
+            ),
+            folder=folder,
+            base_sha256="",
+            seed=0,
+        )  # fmt: skip
+        with Reporter(console, "training", 2) as reporter:
+            fit.run(reporter)
+        return fit, [json.loads(line)["loss"] for line in (folder / "log.jsonl").read_text().splitlines()]
+
+    return run
+
+
+def test_accumulated_batches_are_one_large_batch(run_with_sgd):
+    whole, whole_losses = run_with_sgd(batch_size=4, accumulate=1)
+    parts, part_losses = run_with_sgd(batch_size=2, accumulate=2)
+    expected = trained_tensors(whole.attached, whole.network)
+    actual = trained_tensors(parts.attached, parts.network)
+    assert max((expected[name] - actual[name]).abs().max() for name in expected) < 1e-5
+    assert part_losses == pytest.approx(whole_losses, abs=1e-5)
+
+
+def _state(config) -> tuple[dict[str, torch.Tensor], torch.nn.Module]:
+    backbone = load_backbone(config.backbone).network
+    return {name: value.clone() for name, value in backbone.state_dict().items()}, backbone
+
+
+@pytest.mark.parametrize("method", ["soma", "full", "frozen"])
+def test_what_should_train_moves_and_the_rest_does_not(make_config, console, tmp_path, method):
+    config = make_config(method=method)
+    train(config, tmp_path, console=console)
+    from minorkey.workflow import load
+
+    before, backbone = _state(config)
+    attached = attach(backbone, config.method)
+    after = load(tmp_path).model.backbone.backbone.state_dict()
+    assert after.keys() == before.keys()
+    moved = {name for name in before if (after[name] - before[name]).abs().max() > 1e-6}
+    adapted = {f"{layer}.{kind}" for layer in attached.layers for kind in ("weight", "bias")}
+    # Of an unused final norm and mask token nothing flows back; key biases have no effect under softmax.
+    unused = {"embeddings.mask_token", "layernorm.weight", "layernorm.bias"}
+    expected = {"soma": adapted, "full": set(before) - unused, "frozen": set()}[method]
+    untouched = set(before) - expected
+    assert not moved & untouched
+    idle = {name for name in expected - moved if "key" not in name and "k_proj" not in name}
+    assert not idle
+
+
+def test_schedule_reaches_the_log(make_config, console, tmp_path):
+    config = make_config(training={"steps": 4, "lr": 1e-2, "warmup": 2, "power": 1.0})
+    train(config, tmp_path, console=console)
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2, 3, 4]
+    assert [line["lr"] for line in lines] == pytest.approx([0.5e-2, 0.75e-2, 0.5e-2, 0.25e-2])
+    assert all(line["images_per_second"] > 0 and line["memory_mb"] > 0 for line in lines)
+
+
+def test_log_is_cut_where_the_run_goes_on(tmp_path: Path):
+    log = tmp_path / "log.jsonl"
+    lines = [json.dumps({"step": step, "loss": 1.0}) for step in (10, 20, 30)]
+    log.write_text("\n".join([*lines, '{"step": 40, "lo']))
+    trim_log(log, 20)
+    assert log.read_text() == lines[0] + "\n" + lines[1] + "\n"
+    trim_log(tmp_path / "none.jsonl", 20)
+    assert [path.name for path in tmp_path.iterdir()] == ["log.jsonl"]
+
+
+def test_weight_average_is_what_is_saved(make_config, console, tmp_path):
+    """With momentum 1 the average is the last value, with a tiny one the value at its first step."""
+    for name, momentum in (("last", 1.0), ("first", 1e-9)):
+        training = {"steps": 3, "weight_ema_from": 2, "weight_ema_momentum": momentum, "schedule": "constant"}
+        train(make_config(training=training), tmp_path / name, console=console)
+    train(make_config(training={"steps": 3, "schedule": "constant"}), tmp_path / "plain", console=console)
+    train(make_config(training={"steps": 2, "schedule": "constant"}, method={"name": "soma"}), tmp_path / "two")
+    heads = {name: _head(tmp_path / name) for name in ("last", "first", "plain", "two")}
+    assert all(torch.equal(value, heads["plain"][key]) for key, value in heads["last"].items())
+    assert all(torch.allclose(value, heads["two"][key], atol=1e-7) for key, value in heads["first"].items())
+    assert any(not torch.allclose(value, heads["two"][key], atol=1e-5) for key, value in heads["plain"].items())
+
+
+def _head(run: Path) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load_file
+
+    return load_file(run / "head.safetensors")
