@@ -1,8 +1,9 @@
 """Finds the examples of a markdown page and runs them in order, in one folder and one process.
 
-Blocks tagged `python` share a namespace; those tagged `bash`, and the `$` lines of `console` blocks, go to bash, with
-this environment's commands on the PATH. Two HTML comments, which readers do not see, steer it: the page may begin with
-`<!-- setup: commands -->`, run first ($REPO is the checkout), and `<!-- not run: reason -->` before a block skips it.
+Blocks tagged `python` share a namespace; those tagged `bash`, and the `$` lines of `console` blocks, go to
+bash, with this environment's commands on the PATH. Two HTML comments, which readers do not see, steer it: the
+page may begin with `<!-- setup: commands -->`, run first ($REPO is the checkout), and
+`<!-- not run: reason -->` before a block skips it.
 """
 
 import os

@@ -44,13 +44,14 @@ def test_package_data_covers_every_data_file() -> None:
 
 
 def test_importing_the_package_imports_nothing_heavy() -> None:
-    code = "import minorkey, sys; print(sorted({'torch', 'transformers', 'peft', 'matplotlib'} & set(sys.modules)))"
-    assert in_fresh_python(code) == "[]"
+    loaded = set(in_fresh_python("import minorkey, sys; print(*sys.modules)").split())
+    assert "minorkey" in loaded
+    assert loaded & {"torch", "transformers", "peft", "matplotlib"} == set()
 
 
 def test_the_core_runs_where_torchvision_and_timm_cannot_be_imported() -> None:
-    code = "import sys; sys.modules.update(torchvision=None, timm=None); import minorkey.workflow; print('imported')"
-    assert in_fresh_python(code) == "imported"
+    block = "import sys; sys.modules.update(torchvision=None, timm=None)"
+    assert in_fresh_python(f"{block}; import minorkey.workflow; print('imported')") == "imported"
 
 
 def test_version_is_the_same_everywhere() -> None:

@@ -1,8 +1,8 @@
 """minorkey adapts pretrained vision models so that they work where their training data does not reach.
 
-    >>> import minorkey
-    >>> scores = minorkey.train("demo", method="soma", out="runs/soma")  # doctest: +SKIP
-    >>> minorkey.load("runs/soma").predict("image.jpg").draw()  # doctest: +SKIP
+>>> import minorkey
+>>> scores = minorkey.train("demo", method="soma", out="runs/soma")  # doctest: +SKIP
+>>> minorkey.load("runs/soma").predict("image.jpg").draw()  # doctest: +SKIP
 """
 
 from importlib import import_module
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from minorkey.config import RunConfig, presets, resolve
     from minorkey.errors import MinorkeyError
     from minorkey.evaluation.scores import ScoreTable
+    from minorkey.models.backbone import builtin_backbone
     from minorkey.predictor import Predictor
     from minorkey.workflow import load
 
@@ -32,6 +33,7 @@ _HOMES = {
     "resolve": "minorkey.config",
     "MinorkeyError": "minorkey.errors",
     "ScoreTable": "minorkey.evaluation.scores",
+    "builtin_backbone": "minorkey.models.backbone",
     "Predictor": "minorkey.predictor",
     "load": "minorkey.workflow",
 }
@@ -43,6 +45,7 @@ __all__ = [
     "RunConfig",
     "ScoreTable",
     "attach",
+    "builtin_backbone",
     "demo",
     "evaluate",
     "fold",

@@ -70,13 +70,17 @@ def resolve(preset: str | Path | None = None, overrides: Mapping[str, Any] | Non
     return _validate(_merge(_expand(values), _expand(overrides or {})))
 
 
-def parse_overrides(arguments: Sequence[str]) -> dict[str, Any]:
+def parse_overrides(arguments: Sequence[str], options: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """`["training.steps=10", "method=lora"]` as nested values; the values are YAML.
+
+    Args:
+        arguments: `key.sub=value` each; later ones win.
+        options: values that have options of their own on the command line.
 
     Raises:
         ConfigError: an argument has no `=`, or its value is no YAML.
     """
-    nested: dict[str, Any] = {}
+    nested = _expand(options or {})
     for argument in arguments:
         path, equals, text = argument.partition("=")
         if not equals or not path:
@@ -84,7 +88,9 @@ def parse_overrides(arguments: Sequence[str]) -> dict[str, Any]:
         try:
             value = yaml.safe_load(text)
         except yaml.YAMLError as error:
-            raise ConfigError(f"the value in '{argument}' is no YAML; quote text with special characters") from error
+            raise ConfigError(
+                f"the value in '{argument}' is no YAML; quote text with special characters"
+            ) from error
         leaf: dict[str, Any] = value
         for key in reversed(path.split(".")):
             leaf = {key: leaf}

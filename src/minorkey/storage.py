@@ -24,7 +24,9 @@ def storage_errors(path: Path) -> Iterator[None]:
         yield
     except (OSError, SafetensorError) as error:
         full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "os error 28" in str(error)
-        reason = "the disk is full; free some space" if full else f"{error}; check the path and its permissions"
+        reason = (
+            "the disk is full; free some space" if full else f"{error}; check the path and its permissions"
+        )
         raise StorageError(
             f"cannot write '{path}': {reason}. What was saved before is untouched; run the same command again"
         ) from error
@@ -63,7 +65,9 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+def write_tensors(
+    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
+) -> None:
     """Write a safetensors file atomically."""
     from safetensors.torch import save_file
 

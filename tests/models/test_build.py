@@ -86,7 +86,9 @@ def test_linear_head_is_batch_norm_and_a_weighted_sum_of_channels(levels):
         buffer.uniform_(0.5, 2)
     stacked = torch.cat([_up(level, levels[0]) for level in levels], dim=1)
     column = (1, -1, 1, 1)
-    normal = (stacked - head.norm.running_mean.view(column)) / (head.norm.running_var.view(column) + 1e-5).sqrt()
+    normal = (stacked - head.norm.running_mean.view(column)) / (
+        head.norm.running_var.view(column) + 1e-5
+    ).sqrt()
     expected = torch.einsum("kc,bchw->bkhw", head.classifier.weight[..., 0, 0], normal)
     torch.testing.assert_close(head(levels), expected + head.classifier.bias.view(column))
 
@@ -121,9 +123,7 @@ def test_head_starts_from_the_seed_alone(backbone, name):
         model = _build(copy.deepcopy(backbone), name, seed=3)
         attach(model.backbone.backbone, MethodOptions(name=method, rank=2), seed=3)
         states.append(head_state(model))
-    assert all(
-        torch.equal(value, other[key]) for other in states[1:] for key, value in states[0].items()
-    )
+    assert all(torch.equal(value, other[key]) for other in states[1:] for key, value in states[0].items())
     assert states[0].keys() == states[-1].keys()
     different = head_state(_build(backbone, name, seed=4))
     assert any(not torch.equal(value, different[key]) for key, value in states[0].items())

@@ -27,7 +27,12 @@ def _dinov2():
 def _swin():
     return SwinBackbone(
         SwinConfig(
-            embed_dim=8, depths=[1, 1, 1, 1], num_heads=[1, 1, 2, 2], image_size=64, window_size=2, out_features=BLOCKS
+            embed_dim=8,
+            depths=[1, 1, 1, 1],
+            num_heads=[1, 1, 2, 2],
+            image_size=64,
+            window_size=2,
+            out_features=BLOCKS,
         )
     )
 
@@ -78,7 +83,9 @@ def test_strides_are_bilinear_resizes(bare, image):
     for stride, before, after in zip((4, 8, 16, 32), native, maps, strict=True):
         size = (64 // stride, 96 // stride)
         assert after.shape[-2:] == size
-        torch.testing.assert_close(after, F.interpolate(before, size=size, mode="bilinear", align_corners=False))
+        torch.testing.assert_close(
+            after, F.interpolate(before, size=size, mode="bilinear", align_corners=False)
+        )
 
 
 @torch.no_grad()

@@ -99,6 +99,8 @@ def test_optimizer_goes_on_as_if_never_stopped():
     _, restored = _stepped(0, state)
     again = optimizer_state(restored)
     assert state.keys() == again.keys()
-    assert all(torch.equal(state[name], again[name]) and state[name].dtype == again[name].dtype for name in state)
+    assert all(
+        torch.equal(state[name], again[name]) and state[name].dtype == again[name].dtype for name in state
+    )
     again["0.weight|exp_avg"].zero_()
     assert reference.state[reference_model[0].weight]["exp_avg"].any(), "the restored state is a copy"

@@ -40,22 +40,19 @@ def train(
     from minorkey.config import parse_overrides, resolve
     from minorkey.errors import ConfigError
 
+    arguments = [argument for argument in (preset, *(overrides or [])) if argument and "=" in argument]
+    preset = preset if preset and "=" not in preset else None
+    options: dict[str, Any] = {"method": method, "source": source, "unseen": unseen, "backbone": backbone}
+    options |= {"data_root": data_root, "seed": seed}
+    given = parse_overrides(
+        arguments, {key: value for key, value in options.items() if value not in (None, [])}
+    )
     if resume is not None:
-        if preset or overrides or out or method or source or unseen or backbone or data_root or seed is not None:
+        if preset or given or out:
             raise ConfigError("--resume takes the run's own configuration; give nothing beside it")
         api.resume(resume)
         show_scores([resume])
         return
-    arguments = list(overrides or [])
-    if preset is not None and "=" in preset:
-        preset, arguments = None, [preset, *arguments]
-    options = {"method": method, "source": source, "unseen": unseen, "backbone": backbone}
-    options |= {"data_root": data_root, "seed": seed}
-    given: dict[str, Any] = parse_overrides(arguments)
-    for key, value in options.items():
-        if value is not None and value != []:
-            nested = key in ("method", "backbone") and isinstance(given.get(key), dict)
-            given[key] = {"name": value, **given[key]} if nested else value
     if out is None:
         config = resolve(preset, given)
         out = Path("runs") / f"{Path(preset or 'run').stem}-{config.method.name}-{config.seed}"

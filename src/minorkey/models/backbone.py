@@ -52,10 +52,15 @@ def load_backbone(options: BackboneOptions) -> Backbone:
     return Backbone(network.eval(), options.mean or mean, options.std or std)
 
 
+def builtin_backbone() -> Path:
+    """Folder of the backbone that ships with minorkey: a transformers `Dinov2Backbone`."""
+    return Path(str(files("minorkey.models") / "builtin"))
+
+
 def _locate(name: str) -> str:
     """The folder or hub id behind `name`."""
     if name == "builtin":
-        return str(files("minorkey.models") / "builtin")
+        return str(builtin_backbone())
     looks_local = Path(name).exists() or name.startswith((".", "/", "~")) or name.count("/") != 1
     if not looks_local:
         return name
@@ -121,8 +126,15 @@ def _choose_features(config: PreTrainedConfig, out_blocks: list[int] | None) -> 
         out_blocks = sorted({max(1, round(blocks * f)) for f in FEATURE_FRACTIONS})
         if blocks <= len(FEATURE_FRACTIONS):
             out_blocks = list(range(1, blocks + 1))
-    if not out_blocks or min(out_blocks) < 1 or max(out_blocks) > blocks or sorted(set(out_blocks)) != out_blocks:
-        raise ModelError(f"backbone.out_blocks is {out_blocks}; expected ascending numbers from 1 to {blocks}")
+    if (
+        not out_blocks
+        or min(out_blocks) < 1
+        or max(out_blocks) > blocks
+        or sorted(set(out_blocks)) != out_blocks
+    ):
+        raise ModelError(
+            f"backbone.out_blocks is {out_blocks}; expected ascending numbers from 1 to {blocks}"
+        )
     config.out_features = [f"stage{i}" for i in out_blocks]
     for name, value in (("apply_layernorm", False), ("reshape_hidden_states", True)):
         if name in config.to_dict():
@@ -132,7 +144,11 @@ def _choose_features(config: PreTrainedConfig, out_blocks: list[int] | None) -> 
 def _resized_config(config: PreTrainedConfig, options: BackboneOptions) -> PreTrainedConfig | None:
     """`config` with the asked patch and image size; None where nothing changes."""
     wanted: dict[str, Any] = {"patch_size": options.patch_size, "image_size": options.image_size}
-    changes = {key: value for key, value in wanted.items() if value is not None and value != getattr(config, key, None)}
+    changes = {
+        key: value
+        for key, value in wanted.items()
+        if value is not None and value != getattr(config, key, None)
+    }
     if not changes:
         return None
     absent = sorted(key for key in changes if key not in config.to_dict())

@@ -35,12 +35,15 @@ class PyramidConfig(BackboneConfigMixin, PreTrainedConfig):
             self.backbone_config = AutoConfig.for_model("dinov2")
         if isinstance(self.backbone_config, dict):
             self.backbone_config = AutoConfig.for_model(**self.backbone_config)
+        assert isinstance(self.backbone_config, BackboneConfigMixin)
         levels = len(self.backbone_config.out_features)
         if self.strides is not None and len(self.strides) != levels:
             raise ValueError(f"{len(self.strides)} strides for {levels} feature maps")
         self.stage_names = [f"level{i + 1}" for i in range(levels)]
         chosen = kwargs.pop("out_features", None) or list(self.stage_names)
-        self.set_output_features_output_indices(out_features=chosen, out_indices=kwargs.pop("out_indices", None))
+        self.set_output_features_output_indices(
+            out_features=chosen, out_indices=kwargs.pop("out_indices", None)
+        )
         super().__post_init__(**kwargs)
 
 

@@ -23,7 +23,9 @@ class Segmentation:
 
         Windows are averaged as logits, scales and mirrored images as probabilities.
         """
-        views = [(scale, mirrored) for scale in protocol.scales for mirrored in (False, True)[: 1 + protocol.flip]]
+        views = [
+            (scale, mirrored) for scale in protocol.scales for mirrored in (False, True)[: 1 + protocol.flip]
+        ]
         total = torch.zeros(())
         for scale, mirrored in views:
             images = _resized(pixel_values, protocol.resize, scale)

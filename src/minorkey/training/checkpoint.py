@@ -7,6 +7,7 @@ import json
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -71,10 +72,12 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """
     try:
         state = json.loads((path / "state.json").read_text(encoding="utf-8"))
-        parts = {part: read_tensors(path / f"{part}.safetensors") for part in PARTS}
+        parts: dict[str, Any] = {part: read_tensors(path / f"{part}.safetensors") for part in PARTS}
         return Checkpoint(**state, **parts)
     except (OSError, ValueError, TypeError, StorageError) as error:
-        raise StorageError(f"cannot read checkpoint '{path}': {error}; remove it to go on from the one before") from error
+        raise StorageError(
+            f"cannot read checkpoint '{path}': {error}; remove it to go on from the one before"
+        ) from error
 
 
 def check_base(checkpoint: Checkpoint, base_sha256: str) -> None:

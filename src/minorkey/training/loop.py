@@ -225,7 +225,9 @@ class _Meter:
     def add(self, step: int, losses: dict[str, Tensor], total: Tensor, share: float) -> None:
         self.steps.add(step)
         for name, value in {"loss": total, **(losses if len(losses) > 1 else {})}.items():
-            self.sums[name] = self.sums.get(name, torch.zeros((), device=self.device)) + value.detach() * share
+            self.sums[name] = (
+                self.sums.get(name, torch.zeros((), device=self.device)) + value.detach() * share
+            )
         fresh = (self._bad < 0) & ~torch.isfinite(total.detach())
         self._bad = torch.where(fresh, step, self._bad)
 
@@ -248,7 +250,7 @@ def _set_training_mode(network: nn.Module, everything: bool) -> None:
     network.train()
     if everything:
         return
-    for module in network.backbone.modules():
+    for module in network.get_submodule("backbone").modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.eval()
 

@@ -1,0 +1,63 @@
+"""The demo as a newcomer meets it, on a small setting."""
+
+import re
+
+import pytest
+
+import minorkey
+from minorkey.evaluation.scores import ScoreTable
+
+pytestmark = pytest.mark.skipif(
+    not (minorkey.builtin_backbone() / "model.safetensors").is_file(), reason="no built-in backbone"
+)
+
+SMALL = {
+    "world": {"size": [128, 64], "train_count": 8, "eval_count": 2},
+    "transform": {"crop": [64, 64]},
+    "training": {"steps": 2, "batch_size": 2, "warmup": 0, "checkpoint_every": 1},
+}
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    return minorkey.demo(tmp_path_factory.mktemp("demo"), **SMALL)
+
+
+def test_demo_judges_four_methods_on_every_other_domain(page):
+    from minorkey.data.world import DOMAINS
+
+    for method in ("soma", "lora", "full", "frozen"):
+        table = ScoreTable.read(page.parent / method / "metrics.json")
+        assert [score.domain for score in table.unseen] == [name for name in DOMAINS if name != "clear"]
+        assert table.domains[0].role == "source"
+        assert table.training.steps == 2
+        assert 0 <= table.unseen_mean.interval[0] <= table.unseen_mean.interval[1] <= 1
+
+
+def test_page_is_one_file_that_says_whether_soma_is_best(page):
+    text = page.read_text()
+    tables = [ScoreTable.read(path) for path in page.parent.glob("*/metrics.json")]
+    best = max(tables, key=lambda table: table.unseen_mean.miou)
+    if best.method != "soma":
+        assert re.search("SoMA is not", text)
+    assert f"{100 * best.unseen_mean.miou:.1f}" in text
+    assert "<script" not in text
+    assert not re.search(r'(src|href)="https?:', text)
+
+
+def test_methods_of_one_seed_start_from_one_head(page):
+    from minorkey.models.build import head_state
+    from minorkey.workflow import build_network, config_of, label_space
+
+    heads = []
+    for method in ("soma", "full"):
+        config = config_of(page.parent / method)
+        heads.append(head_state(build_network(config, label_space(config.label_space)).model))
+    assert all((heads[0][name] == heads[1][name]).all() for name in heads[0])
+
+
+def test_a_second_demo_in_the_same_folder_only_draws_the_page(page):
+    before = {path: path.stat().st_mtime_ns for path in page.parent.glob("*/head.safetensors")}
+    minorkey.demo(page.parent, **SMALL)
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+    assert len(before) == 4
