@@ -96,9 +96,7 @@ def fit(x: torch.Tensor, shares: torch.Tensor, decay: float = 1e-4, iterations: 
     return layer.requires_grad_(False)
 
 
-def probe(
-    features: Features, train: list[Sample], tests: dict[str, list[Sample]]
-) -> dict[str, list[np.ndarray]]:
+def probe(features: Features, train: list[Sample], tests: dict[str, list[Sample]]) -> dict[str, list[np.ndarray]]:
     """Fit on `train` and predict the id map `(H, W)` of every test sample, by domain."""
     x = extract(features, train).permute(0, 2, 3, 1).flatten(0, 2)
     mean, std = x.mean(0), x.std(0) + 1e-6
@@ -118,10 +116,7 @@ def judge(predictions: dict[str, list[np.ndarray]], tests: dict[str, list[Sample
     """One confusion matrix per image, stacked by domain."""
     return {
         domain: np.stack(
-            [
-                confusion_matrix(p, s.labels, CLASSES)
-                for p, s in zip(predictions[domain], samples, strict=True)
-            ]
+            [confusion_matrix(p, s.labels, CLASSES) for p, s in zip(predictions[domain], samples, strict=True)]
         )
         for domain, samples in tests.items()
     }
@@ -132,9 +127,7 @@ def score(run: Confusions, domains: list[str]) -> float:
     return 100 * float(np.mean([mean_iou(run[domain].sum(0)) for domain in domains]))
 
 
-def row(
-    name: str, domains: list[str], colours: Confusions, randoms: list[Confusions], trained: Confusions
-) -> str:
+def row(name: str, domains: list[str], colours: Confusions, randoms: list[Confusions], trained: Confusions) -> str:
     """One line of the table: the three kinds of features, and pretrained against the best random network."""
     scores = [score(run, domains) for run in randoms]
     best = randoms[int(np.argmax(scores))]

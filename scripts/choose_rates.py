@@ -34,9 +34,7 @@ def source_miou(preset: str, out: Path, changes: dict[str, Any], arguments: list
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("preset")
     parser.add_argument("overrides", nargs="*")
     parser.add_argument("--out", type=Path, default=Path("runs/rates"))

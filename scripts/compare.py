@@ -35,9 +35,7 @@ def unseen(tables: Sequence[ScoreTable]) -> np.ndarray:
 
 
 def score_rows(tables: Tables) -> list[str]:
-    domains = [
-        (i, score.domain, score.role) for i, score in enumerate(next(iter(tables.values()))[0].domains)
-    ]
+    domains = [(i, score.domain, score.role) for i, score in enumerate(next(iter(tables.values()))[0].domains)]
     head = ["method", *(f"{name} ({role})" for _, name, role in domains), "unseen mean", "per seed"]
     rows = [head, ["---"] + ["---:"] * (len(head) - 1)]
     for method, runs in tables.items():
@@ -68,16 +66,12 @@ def cost_rows(tables: Tables) -> list[str]:
         costs = [run.training for run in runs]
         seconds = np.median([cost.seconds for cost in costs if cost.seconds is not None])
         memory = np.median([cost.peak_memory_mb for cost in costs if cost.peak_memory_mb is not None])
-        rows.append(
-            f"| {method_name(method)} | {costs[0].trained_parameters:,} | {seconds:.0f} | {memory:.0f} |"
-        )
+        rows.append(f"| {method_name(method)} | {costs[0].trained_parameters:,} | {seconds:.0f} | {memory:.0f} |")
     return rows
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("preset")
     parser.add_argument("overrides", nargs="*")
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
@@ -91,9 +85,7 @@ def main() -> None:
         for method in args.methods:
             given = parse_overrides([*args.overrides, f"method.name={method}", f"seed={seed}"])
             out = args.out / args.preset / f"{method}-{seed}"
-            tables[method].append(
-                train(resolve(args.preset, given), out, resume=True, console=Console(quiet=True))
-            )
+            tables[method].append(train(resolve(args.preset, given), out, resume=True, console=Console(quiet=True)))
             print(f"{method} seed {seed}: unseen mean {unseen(tables[method])[-1]:.1f}", flush=True)
     machine = f"{os.cpu_count()} CPU cores, {platform.machine()}, torch {torch.__version__}"
     sections = [score_rows(tables), difference_rows(tables, args.methods[0]), cost_rows(tables)]

@@ -53,9 +53,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--kept", type=int, default=64, help="patches that the network sees of each view")
     parser.add_argument("--lost", type=int, default=32, help="dropped patches that it must fill in")
     parser.add_argument("--lr", type=float, default=1.5e-3, help="peak learning rate")
-    parser.add_argument(
-        "--warmup", type=int, default=100, help="steps of linear warm-up, then cosine to zero"
-    )
+    parser.add_argument("--warmup", type=int, default=100, help="steps of linear warm-up, then cosine to zero")
     parser.add_argument("--weight-decay", type=float, default=0.05)
     parser.add_argument("--momentum", type=float, default=0.996, help="of the averaged weights")
     parser.add_argument("--invariance", type=float, default=0.1, help="weight of the InfoNCE term")
@@ -103,9 +101,7 @@ def build_optimizer(model: torch.nn.Module, weight_decay: float) -> torch.optim.
         (plain if parameter.ndim < 2 or embedding else decayed).append(parameter)
     groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.98))
-    for (
-        parameter
-    ) in model.parameters():  # the state is there from the start, so that a resumed run can fill it
+    for parameter in model.parameters():  # the state is there from the start, so that a resumed run can fill it
         optimizer.state[parameter] = {
             "step": torch.zeros(()),
             "exp_avg": torch.zeros_like(parameter),

@@ -119,9 +119,7 @@ def street_folder(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def command(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[int, str]]:
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
     """Run the command line in this process: `command("train", file)` is (exit code, standard error)."""
     from minorkey.cli import main
 

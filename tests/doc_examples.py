@@ -43,9 +43,7 @@ def find_examples(text: str) -> list[Example]:
         line = text.count("\n", 0, block.start("indent")) + 1
         language, reason = block["language"].strip(), block["reason"]
         if language not in RUN + SHOWN:
-            raise ValueError(
-                f"line {line}: block tagged '{language}'; expected one of {', '.join(RUN + SHOWN)}"
-            )
+            raise ValueError(f"line {line}: block tagged '{language}'; expected one of {', '.join(RUN + SHOWN)}")
         if reason is not None and not reason.strip():
             raise ValueError(f"line {line}: `not run` gives no reason")
         if language in RUN:

@@ -19,9 +19,7 @@ PYPROJECT = tomllib.loads((REPO / "pyproject.toml").read_text(encoding="utf-8"))
 
 
 def in_fresh_python(code: str) -> str:
-    return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout.strip()
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
 
 
 def test_every_preset_is_listed() -> None:
@@ -64,9 +62,7 @@ def test_version_is_the_same_everywhere() -> None:
 
 def constraints() -> dict[str, str]:
     lines = (REPO / "constraints.txt").read_text(encoding="utf-8").splitlines()
-    pins = [
-        re.fullmatch(r"([A-Za-z0-9._-]+)==([0-9][0-9A-Za-z.]*)", line) for line in lines if line[:1] != "#"
-    ]
+    pins = [re.fullmatch(r"([A-Za-z0-9._-]+)==([0-9][0-9A-Za-z.]*)", line) for line in lines if line[:1] != "#"]
     assert all(pins), "constraints.txt holds lines `name==version` only, without local versions or addresses"
     return {canonicalize_name(pin[1]): pin[2] for pin in pins if pin}
 
@@ -86,6 +82,4 @@ def test_no_file_names_a_place_on_someones_machine() -> None:
     place = re.compile(rb"(?<![\w.])/(?:home|root|Users)/\w")
     names = listed.stdout.decode().split("\0")[:-1]
     assert names
-    assert [
-        name for name in names if (REPO / name).is_file() and place.search((REPO / name).read_bytes())
-    ] == []
+    assert [name for name in names if (REPO / name).is_file() and place.search((REPO / name).read_bytes())] == []

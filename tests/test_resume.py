@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -34,15 +35,14 @@ def start() -> Iterator[Start]:
 
     def run(*arguments: object) -> subprocess.Popen:
         command = [sys.executable, "-m", "minorkey", *map(str, arguments)]
-        started.append(
-            subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        )
+        started.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True))
         return started[-1]
 
     yield run
     for process in started:
         process.kill()
-        process.communicate()
+        process.wait()
+        process.stderr.close()
 
 
 def _wait_for(process: subprocess.Popen, what: Callable[[], bool]) -> None:
@@ -164,8 +164,6 @@ def test_interrupt_saves_and_says_how_to_go_on(make_config, start, console, tmp_
 @pytest.fixture
 def stopped_run(finished_run, tmp_path) -> RunFolder:
     """A run that stopped before its end: as `finished_run`, without what the end writes."""
-    import shutil
-
     folder = RunFolder(Path(shutil.copytree(finished_run.path, tmp_path / "stopped")))
     for path in (folder.metrics, folder.cost, folder.head):
         path.unlink()
@@ -174,9 +172,7 @@ def stopped_run(finished_run, tmp_path) -> RunFolder:
 
 def test_second_run_in_a_folder_is_refused(make_config, stopped_run):
     before = sorted(path for path in stopped_run.path.rglob("*"))
-    with pytest.raises(
-        ConfigError, match="holds a run already; go on with `minorkey train --resume .*another --out"
-    ):
+    with pytest.raises(ConfigError, match="holds a run already; go on with `minorkey train --resume .*another --out"):
         workflow.train(make_config(), stopped_run.path)
     assert sorted(path for path in stopped_run.path.rglob("*")) == before
 

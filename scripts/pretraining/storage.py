@@ -38,9 +38,7 @@ def save_backbone(backbone: Dinov2Backbone, folder: Path, record: dict) -> None:
 def save_state(path: Path, tensors: dict[str, torch.Tensor], progress: dict) -> None:
     """Write a checkpoint beside its final name and move it there."""
     draft = path.with_suffix(".part")
-    save_file(
-        {k: v.detach().contiguous() for k, v in tensors.items()}, draft, {"progress": json.dumps(progress)}
-    )
+    save_file({k: v.detach().contiguous() for k, v in tensors.items()}, draft, {"progress": json.dumps(progress)})
     os.replace(draft, path)
 
 
@@ -52,9 +50,7 @@ def restore(tensors: dict[str, torch.Tensor], path: Path) -> dict:
         return json.loads(file.metadata()["progress"])
 
 
-def run_tensors(
-    model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer
-) -> dict[str, torch.Tensor]:
+def run_tensors(model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
     """The tensors that a run goes on from, by name; views, so that copying into them restores the run."""
     tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
     tensors |= {f"average.{k}": v for k, v in average.state_dict().items()}

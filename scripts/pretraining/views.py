@@ -49,9 +49,7 @@ class PairedViews(Dataset):
         rng = np.random.default_rng((self.seed, index))
         chosen = [str(domain) for domain in rng.choice(SEEN, size=2, replace=False)]
         names = list(dict.fromkeys(["clear", *chosen]))
-        samples = dict(
-            zip(names, render_paired(WORLD_SEED + self.seed, index, names, size=FRAME), strict=True)
-        )
+        samples = dict(zip(names, render_paired(WORLD_SEED + self.seed, index, names, size=FRAME), strict=True))
         frame = (index // self.batch_size) % 2 == 1
         crop = _random_crop(rng, FRAME if frame else SQUARE)
         clear = samples["clear"]

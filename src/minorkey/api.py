@@ -91,9 +91,7 @@ def evaluate(
     """
     given = overrides | ({} if unseen is None else {"unseen": unseen})
     if fixed := sorted(given.keys() - JUDGING):
-        raise ConfigError(
-            f"'{fixed[0]}' was fixed by the training; evaluate takes {', '.join(sorted(JUDGING))}"
-        )
+        raise ConfigError(f"'{fixed[0]}' was fixed by the training; evaluate takes {', '.join(sorted(JUDGING))}")
     config = resolve(RunFolder(Path(run)).config, given) if given else None
     target = Path(out) if out else evaluation_folder(run, given)
     return workflow.evaluate(run, config=config, out=target, console=console)
@@ -112,9 +110,7 @@ def evaluation_folder(run: str | Path, overrides: Mapping[str, Any]) -> Path:
     return Path(run) / "evaluations" / digest[:8]
 
 
-def report(
-    runs: Names | Sequence[Path] | Path, out: str | Path | None = None, title: str | None = None
-) -> Path:
+def report(runs: Names | Sequence[Path] | Path, out: str | Path | None = None, title: str | None = None) -> Path:
     """One page on one or several runs; by default `report.html` in the only run, or in the working folder."""
     folders = [Path(runs)] if isinstance(runs, (str, Path)) else [Path(run) for run in runs]
     only = RunFolder(folders[0]).report if len(folders) == 1 else Path("report.html")

@@ -88,9 +88,7 @@ def parse_overrides(arguments: Sequence[str], options: Mapping[str, Any] | None 
         try:
             value = yaml.safe_load(text)
         except yaml.YAMLError as error:
-            raise ConfigError(
-                f"the value in '{argument}' is no YAML; quote text with special characters"
-            ) from error
+            raise ConfigError(f"the value in '{argument}' is no YAML; quote text with special characters") from error
         leaf: dict[str, Any] = value
         for key in reversed(path.split(".")):
             leaf = {key: leaf}

@@ -65,7 +65,5 @@ def _names(files: list[Path], root: Path) -> list[str]:
     """Output names without suffix: relative to the folder that was given, else the bare stem."""
     names = [(str(f.relative_to(root).with_suffix("")) if root.is_dir() else f.stem) for f in files]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ConfigError(
-            f"several images would be written as '{twice[0]}'; predict their folders one at a time"
-        )
+        raise ConfigError(f"several images would be written as '{twice[0]}'; predict their folders one at a time")
     return names

@@ -90,7 +90,5 @@ def as_rgb(image: ImageLike) -> np.ndarray:
     if array.ndim == 2:
         array = np.repeat(array[..., None], 3, axis=2)
     if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
-        raise DataError(
-            f"got an array of shape {array.shape} and type {array.dtype}; expected (H, W, 3) uint8 RGB"
-        )
+        raise DataError(f"got an array of shape {array.shape} and type {array.dtype}; expected (H, W, 3) uint8 RGB")
     return array

@@ -79,9 +79,7 @@ class RunFolder:
             DataError: there is no run, or it has not ended.
         """
         if not self.config.is_file():
-            raise DataError(
-                f"no run in '{self.path}' (config.yaml is missing); give the --out folder of a training"
-            )
+            raise DataError(f"no run in '{self.path}' (config.yaml is missing); give the --out folder of a training")
         if not self.cost.is_file():
             raise DataError(
                 f"the training in '{self.path}' has not ended; run `minorkey train --resume {self.path}` first"

@@ -14,6 +14,11 @@ from torch import Tensor
 from minorkey.errors import StorageError
 
 
+def _beside(path: Path, state: str) -> Path:
+    """A hidden name in the same folder; fixed, so that what a killed process left is overwritten."""
+    return path.with_name(f".{path.name}.{state}")
+
+
 @contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
     """Turn failures of the file system into one clear line about `path`."""
@@ -24,9 +29,7 @@ def storage_errors(path: Path) -> Iterator[None]:
         yield
     except (OSError, SafetensorError) as error:
         full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "os error 28" in str(error)
-        reason = (
-            "the disk is full; free some space" if full else f"{error}; check the path and its permissions"
-        )
+        reason = "the disk is full; free some space" if full else f"{error}; check the path and its permissions"
         raise StorageError(
             f"cannot write '{path}': {reason}. What was saved before is untouched; run the same command again"
         ) from error
@@ -38,7 +41,7 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     Raises:
         StorageError: the file system refuses; `path` is as it was before.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = _beside(path, "partial")
     try:
         with storage_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,14 +68,14 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
-def write_tensors(
-    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
-) -> None:
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
     """Write a safetensors file atomically."""
     from safetensors.torch import save_file
 
+    # Empty metadata on an empty file would give a header that cannot be read back.
+    header = dict(metadata) if metadata else None
     content = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    write_atomically(path, lambda temporary: save_file(content, temporary, dict(metadata or {})))
+    write_atomically(path, lambda temporary: save_file(content, temporary, header))
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -93,13 +96,17 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """A temporary folder that takes the place of `path` once the block ends without an error."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = _beside(path, "partial")
     try:
         with storage_errors(path):
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
             yield temporary
-            shutil.rmtree(path, ignore_errors=True)
+            old = _beside(path, "old")
+            shutil.rmtree(old, ignore_errors=True)
+            if path.exists():
+                path.replace(old)
             temporary.replace(path)
+            shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -48,9 +48,7 @@ class Network:
     base_sha256: str
 
 
-def train(
-    config: RunConfig, out: Path, *, resume: bool = False, console: Console | None = None
-) -> ScoreTable:
+def train(config: RunConfig, out: Path, *, resume: bool = False, console: Console | None = None) -> ScoreTable:
     """Train, save and judge one run.
 
     Args:
@@ -86,9 +84,7 @@ def config_of(run: str | Path) -> RunConfig:
     """
     folder = RunFolder(Path(run))
     if not folder.config.is_file():
-        raise DataError(
-            f"no run in '{folder.path}' (config.yaml is missing); give the --out folder of a training"
-        )
+        raise DataError(f"no run in '{folder.path}' (config.yaml is missing); give the --out folder of a training")
     return load_config(folder.config)
 
 
@@ -119,9 +115,7 @@ def open_judged(config: RunConfig, space: LabelSpace, console: Console) -> list[
     """What the run is judged on: validation images of the source domains, then the unseen domains."""
 
     def reader(spec: str) -> Reader:
-        return open_dataset(
-            spec, role="unseen", label_space=space, data_root=config.data_root, options=config.world
-        )
+        return open_dataset(spec, role="unseen", label_space=space, data_root=config.data_root, options=config.world)
 
     images = config.evaluation.images or UNLIMITED
     judged = []
@@ -145,9 +139,7 @@ def build_network(config: RunConfig, space: LabelSpace) -> Network:
     return Network(model, backbone, loaded, base_sha256)
 
 
-def _fit(
-    config: RunConfig, folder: RunFolder, sources: list[Reader], space: LabelSpace, console: Console
-) -> None:
+def _fit(config: RunConfig, folder: RunFolder, sources: list[Reader], space: LabelSpace, console: Console) -> None:
     network = build_network(config, space)
     saved = checkpoints(folder.checkpoints)
     checkpoint = load_checkpoint(saved[-1]) if saved else None
@@ -208,9 +200,7 @@ def _prepare(
     )
 
 
-def _save_result(
-    config: RunConfig, folder: RunFolder, network: Network, attached: Attached, fit: Fit
-) -> None:
+def _save_result(config: RunConfig, folder: RunFolder, network: Network, attached: Attached, fit: Fit) -> None:
     """Write the trained weights, and last what the training took."""
     total = sum(p.numel() for p in network.model.parameters())
     trained = sum(p.numel() for p in network.model.parameters() if p.requires_grad)
@@ -225,9 +215,7 @@ def _save_result(
     cost = TrainingCost(
         steps=options.steps,
         seconds=round(fit.seconds, 2),
-        images_per_second=round(
-            options.steps * options.accumulate * options.batch_size / max(fit.seconds, 1e-9), 2
-        ),
+        images_per_second=round(options.steps * options.accumulate * options.batch_size / max(fit.seconds, 1e-9), 2),
         peak_memory_mb=round(fit.peak_memory_mb, 1),
         trained_parameters=trained,
         total_parameters=total - _factor_count(attached),

@@ -38,9 +38,7 @@ def _beit() -> nn.Module:
 
 
 def _swin() -> nn.Module:
-    return SwinBackbone(
-        SwinConfig(embed_dim=16, depths=[1, 2], num_heads=[2, 2], image_size=32, window_size=4)
-    )
+    return SwinBackbone(SwinConfig(embed_dim=16, depths=[1, 2], num_heads=[2, 2], image_size=32, window_size=4))
 
 
 def _convnext() -> nn.Module:

@@ -72,9 +72,7 @@ def test_soma_takes_the_minor_and_not_the_major_part(tiny) -> None:
 def test_pissa_trains_what_pissa_of_peft_trains(tiny) -> None:
     ours, theirs = tiny("dinov2"), tiny("dinov2")
     attached = attach(ours, _options("pissa"))
-    config = LoraConfig(
-        r=RANK, lora_alpha=ALPHA, target_modules=list(attached.layers), init_lora_weights="pissa"
-    )
+    config = LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=list(attached.layers), init_lora_weights="pissa")
     inject_adapter_in_model(config, theirs)
     for name in attached.layers:
         mine, stock = adapted_layer(ours, name), adapted_layer(theirs, name)
@@ -201,7 +199,5 @@ def test_seed_moves_the_random_factor_of_lora(tiny) -> None:
 def test_second_adapter_is_refused(tiny) -> None:
     backbone = tiny("dinov2")
     attach(backbone, _options("soma"))
-    with pytest.raises(
-        AdapterError, match="carries an adapter already; fold it in or load the backbone again"
-    ):
+    with pytest.raises(AdapterError, match="carries an adapter already; fold it in or load the backbone again"):
         attach(backbone, _options("frozen"))

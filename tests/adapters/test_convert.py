@@ -38,9 +38,7 @@ def test_plain_lora_is_the_difference_to_the_start() -> None:
 
 
 @pytest.mark.parametrize("name", LOW_RANK)
-def test_folding_gives_the_original_architecture_with_the_trained_output(
-    backbone, features, train, name
-) -> None:
+def test_folding_gives_the_original_architecture_with_the_trained_output(backbone, features, train, name) -> None:
     original = copy.deepcopy(backbone)
     attach(backbone, _options(name))
     train(backbone)
@@ -48,9 +46,7 @@ def test_folding_gives_the_original_architecture_with_the_trained_output(
     assert (trained - features(original)).abs().max() > 1e-2
     fold(backbone)
     assert (features(backbone) - trained).abs().max() <= 1e-5
-    assert [(n, type(m)) for n, m in backbone.named_modules()] == [
-        (n, type(m)) for n, m in original.named_modules()
-    ]
+    assert [(n, type(m)) for n, m in backbone.named_modules()] == [(n, type(m)) for n, m in original.named_modules()]
     shapes = {key: tensor.shape for key, tensor in backbone.state_dict().items()}
     assert shapes == {key: tensor.shape for key, tensor in original.state_dict().items()}
     original.load_state_dict(backbone.state_dict())
@@ -123,17 +119,13 @@ def test_other_base_weights_are_refused_and_left_alone(tiny, train, tmp_path) ->
     with torch.no_grad():
         other.get_submodule("encoder.layer.0.mlp.fc1").weight[0, 0] += 1e-3
     before = weights_sha256(other)
-    with pytest.raises(
-        AdapterError, match=r"trained on weights with sha256 \w{12}, but these have \w{12}; load"
-    ):
+    with pytest.raises(AdapterError, match=r"trained on weights with sha256 \w{12}, but these have \w{12}; load"):
         load_adapter(other, tmp_path / "adapter")
     assert weights_sha256(other) == before
 
 
 def test_folder_without_an_adapter_is_named(tiny, tmp_path) -> None:
-    with pytest.raises(
-        AdapterError, match=r"no adapter saved by minorkey in .*nowhere.*config.json is missing"
-    ):
+    with pytest.raises(AdapterError, match=r"no adapter saved by minorkey in .*nowhere.*config.json is missing"):
         load_adapter(tiny("dinov2"), tmp_path / "nowhere")
 
 
@@ -151,9 +143,7 @@ def test_truncated_file_is_one_line(tiny, train, tmp_path, name: str) -> None:
 def test_methods_without_an_adapter_say_so(tiny, tmp_path, name: str) -> None:
     backbone = tiny("dinov2")
     attached = attach(backbone, MethodOptions(name=name))
-    with pytest.raises(
-        AdapterError, match=f"method '{name}' has no adapter to save; save the backbone's weights"
-    ):
+    with pytest.raises(AdapterError, match=f"method '{name}' has no adapter to save; save the backbone's weights"):
         save_adapter(backbone, attached, tmp_path / "adapter", "0" * 64)
 
 
@@ -165,9 +155,7 @@ def test_failed_write_keeps_the_earlier_adapter(tiny, train, tmp_path, monkeypat
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("minorkey.adapters.convert.save_file", full_disk)
-    with pytest.raises(
-        StorageError, match=r"cannot write the adapter to .*No space left on device; free space"
-    ):
+    with pytest.raises(StorageError, match=r"cannot write .*the disk is full; free some space"):
         _save_trained(tiny("dinov2"), train, folder, "lora")
     monkeypatch.undo()
     assert [file.name for file in tmp_path.iterdir()] == ["adapter"]

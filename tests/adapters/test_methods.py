@@ -33,9 +33,7 @@ def test_sora_is_soma() -> None:
 
 
 def test_unknown_method_offers_the_closest_name() -> None:
-    with pytest.raises(
-        ConfigError, match=r"unknown method 'somma'; did you mean 'soma'\? Known: frozen, full"
-    ):
+    with pytest.raises(ConfigError, match=r"unknown method 'somma'; did you mean 'soma'\? Known: frozen, full"):
         MethodOptions(name="somma")
 
 

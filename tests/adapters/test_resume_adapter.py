@@ -60,17 +60,13 @@ def test_loading_into_another_decomposition_is_refused(tiny, train) -> None:
     with torch.no_grad():
         backbone.get_submodule("encoder.layer.2.mlp.fc2").weight.mul_(1.1)
     attached = attach(backbone, _options("soma"))
-    with pytest.raises(
-        AdapterError, match=r"'initial.encoder.layer.2.mlp.fc2.A' differs .* attach\(\.\.\., state="
-    ):
+    with pytest.raises(AdapterError, match=r"'initial.encoder.layer.2.mlp.fc2.A' differs .* attach\(\.\.\., state="):
         attached.load_state_dict(state)
 
 
 def test_state_of_another_method_is_refused(tiny, train) -> None:
     state = _trained_state(tiny("dinov2"), train, "lora")
-    with pytest.raises(
-        AdapterError, match=r"the checkpoint lacks tensor 'initial.*of another method or backbone"
-    ):
+    with pytest.raises(AdapterError, match=r"the checkpoint lacks tensor 'initial.*of another method or backbone"):
         attach(tiny("dinov2"), _options("soma"), state=state)
     with pytest.raises(AdapterError, match=r"the checkpoint has an unexpected tensor 'trained.*names differ"):
         attach(tiny("dinov2"), _options("frozen"), state=state)

@@ -36,9 +36,7 @@ def test_only_layers_inside_blocks_are_found(tiny, architecture: str) -> None:
 
 
 def test_blocks_of_swin_are_counted_over_stages(tiny) -> None:
-    blocks = {
-        target.name.partition(".attention")[0]: target.block for target in find_targets(tiny("swin"), ["q"])
-    }
+    blocks = {target.name.partition(".attention")[0]: target.block for target in find_targets(tiny("swin"), ["q"])}
     assert blocks == {
         "swin.encoder.layers.0.blocks.0": 0,
         "swin.encoder.layers.1.blocks.0": 1,
@@ -87,19 +85,13 @@ def test_no_match_names_the_layers_seen() -> None:
 
 
 def test_missing_role_is_named(tiny) -> None:
-    with pytest.raises(
-        AdapterError, match="no layer of ConvNextBackbone has the role q; layers seen: embeddings"
-    ):
+    with pytest.raises(AdapterError, match="no layer of ConvNextBackbone has the role q; layers seen: embeddings"):
         find_targets(tiny("convnext"), ["q"])
 
 
 def test_fused_query_key_value_is_refused() -> None:
-    backbone = VitDetBackbone(
-        VitDetConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, image_size=32)
-    )
-    with pytest.raises(
-        AdapterError, match=r"'encoder.layer.0.attention.qkv' holds query, key and value in one"
-    ):
+    backbone = VitDetBackbone(VitDetConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, image_size=32))
+    with pytest.raises(AdapterError, match=r"'encoder.layer.0.attention.qkv' holds query, key and value in one"):
         find_targets(backbone)
 
 
@@ -109,7 +101,5 @@ def test_first_block_past_the_last_is_refused(tiny) -> None:
 
 
 def test_rank_beyond_a_layer_names_the_layer(tiny) -> None:
-    with pytest.raises(
-        AdapterError, match=r"rank 25 .* 'encoder.layer.1.attention.q_proj' of size 24 x 24; .* 24"
-    ):
+    with pytest.raises(AdapterError, match=r"rank 25 .* 'encoder.layer.1.attention.q_proj' of size 24 x 24; .* 24"):
         adapted_targets(tiny("dinov2"), MethodOptions(rank=25))

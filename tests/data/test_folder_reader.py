@@ -73,9 +73,7 @@ def test_empty_split_and_missing_folders(write_dataset, tmp_path):
     with pytest.raises(DataError, match=r"labels holds no splits"):
         open_source(root)
     (root / "labels").rmdir()
-    with pytest.raises(
-        DataError, match=r"labels is missing; expected a folder with one sub-folder per split"
-    ):
+    with pytest.raises(DataError, match=r"labels is missing; expected a folder with one sub-folder per split"):
         open_source(root)
 
 
@@ -103,9 +101,7 @@ def test_content_problems_are_found_when_read(write_dataset):
 def test_class_without_a_place(write_dataset):
     root = write_dataset()
     (root / "dataset.yaml").write_text("ids: {0: road, 1: camel, 255: ignore}\n")
-    with pytest.raises(
-        ConfigError, match=r"'street7' has no place for 'camel': .*`ignores` in dataset\.yaml"
-    ):
+    with pytest.raises(ConfigError, match=r"'street7' has no place for 'camel': .*`ignores` in dataset\.yaml"):
         open_source(root)
     (root / "dataset.yaml").write_text("ids: {0: road, 1: camel, 255: ignore}\nignores: [camel]\n")
     assert set(np.unique(open_source(root)[0].labels)) == {0, 255}

@@ -46,9 +46,7 @@ def test_label_modes(tmp_path):
 
 def test_colour_label_is_refused(tmp_path):
     Image.fromarray(RGB).save(tmp_path / "a.png")
-    with pytest.raises(
-        DataError, match=r"a\.png: label image has mode RGB, expected one channel of ids .*`colours`"
-    ):
+    with pytest.raises(DataError, match=r"a\.png: label image has mode RGB, expected one channel of ids .*`colours`"):
         read_ids(tmp_path / "a.png")
 
 

@@ -131,7 +131,5 @@ def test_bad_file_is_one_line_from_any_worker(write_dataset, workers):
 
 @pytest.mark.parametrize(("batch_size", "process_count"), [(4, 3), (0, 1)])
 def test_batch_that_cannot_be_split(batch_size, process_count):
-    with pytest.raises(
-        ConfigError, match=f"batch size {batch_size} cannot be split over {process_count} processes"
-    ):
+    with pytest.raises(ConfigError, match=f"batch size {batch_size} cannot be split over {process_count} processes"):
         load(batch_size=batch_size, process_count=process_count)

@@ -13,9 +13,7 @@ STREET7 = label_space("street7")
 def test_default_split_follows_the_role(write_dataset):
     write_dataset(split="train", keys=("a", "b"))
     root = write_dataset(split="val", keys=("c",))
-    source, unseen = (
-        open_dataset(str(root), role=role, label_space=STREET7) for role in ("source", "unseen")
-    )
+    source, unseen = (open_dataset(str(root), role=role, label_space=STREET7) for role in ("source", "unseen"))
     assert [source.key(i) for i in range(len(source))] == ["a", "b"]
     assert [unseen.key(i) for i in range(len(unseen))] == ["c"]
     assert open_dataset(f"{root}:val", role="source", label_space=STREET7).key(0) == "c"
@@ -40,15 +38,11 @@ def test_path_with_a_colon(write_dataset):
 
 
 def test_missing_places(write_dataset, tmp_path):
-    with pytest.raises(
-        DataError, match=r"folder .*camvid is missing; put data set 'camvid' there or set `data_root`"
-    ):
+    with pytest.raises(DataError, match=r"folder .*camvid is missing; put data set 'camvid' there or set `data_root`"):
         open_dataset("camvid", role="unseen", label_space=STREET7, data_root=tmp_path)
     with pytest.raises(ConfigError, match="data set 'camvid' needs `data_root`"):
         open_dataset("camvid", role="unseen", label_space=STREET7)
-    with pytest.raises(
-        DataError, match=r"folder .*nowhere is missing; expected images/, labels/ and dataset.yaml"
-    ):
+    with pytest.raises(DataError, match=r"folder .*nowhere is missing; expected images/, labels/ and dataset.yaml"):
         open_dataset(f"{tmp_path}/nowhere:val", role="unseen", label_space=STREET7)
     root = write_dataset()
     (root / "dataset.yaml").unlink()
@@ -57,9 +51,7 @@ def test_missing_places(write_dataset, tmp_path):
 
 
 def test_unknown_name_offers_the_closest():
-    with pytest.raises(
-        ConfigError, match=r"unknown data set 'camvit'; did you mean 'camvid'.* dataset\.yaml"
-    ):
+    with pytest.raises(ConfigError, match=r"unknown data set 'camvit'; did you mean 'camvid'.* dataset\.yaml"):
         open_dataset("camvit:val", role="source", label_space=STREET7)
 
 

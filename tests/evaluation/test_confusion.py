@@ -23,9 +23,7 @@ from minorkey.evaluation.confusion import (
 def pair():
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 5, (40, 60)).astype(np.uint8)
-    prediction = np.where(rng.random(truth.shape) < 0.6, truth, rng.integers(0, 5, truth.shape)).astype(
-        np.uint8
-    )
+    prediction = np.where(rng.random(truth.shape) < 0.6, truth, rng.integers(0, 5, truth.shape)).astype(np.uint8)
     truth[rng.random(truth.shape) < 0.1] = 255
     return prediction, truth
 

@@ -21,10 +21,7 @@ def test_id_is_stable_across_releases():
     ],
 )
 def test_every_field_changes_the_id(change):
-    assert (
-        Protocol(**{"label_space": "cityscapes19", **change}).id()
-        != Protocol(label_space="cityscapes19").id()
-    )
+    assert Protocol(**{"label_space": "cityscapes19", **change}).id() != Protocol(label_space="cityscapes19").id()
 
 
 def test_survives_json():

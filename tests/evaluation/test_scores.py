@@ -43,9 +43,7 @@ def test_mean_and_worst_are_over_unseen_domains_only():
 
 def test_source_alone_has_no_unseen_mean():
     settings = {"run": "r", "method": "soma", "classes": CLASSES, "training": TrainingCost()}
-    scores = build_scores(
-        {"clear": ("source", matrices(0))}, protocol=Protocol(label_space="tiny"), **settings
-    )
+    scores = build_scores({"clear": ("source", matrices(0))}, protocol=Protocol(label_space="tiny"), **settings)
     assert scores.unseen_mean is None
     assert scores.worst is None
 
@@ -53,9 +51,7 @@ def test_source_alone_has_no_unseen_mean():
 def test_missing_class_is_null_in_json_and_named():
     without_car = matrices(3)
     without_car[:, 2] = 0
-    values = json.loads(
-        json.dumps(table(domains={"snow": ("unseen", without_car)}).to_json(), allow_nan=False)
-    )
+    values = json.loads(json.dumps(table(domains={"snow": ("unseen", without_car)}).to_json(), allow_nan=False))
     snow = values["domains"][-1]
     assert snow["iou"]["car"] is None
     assert snow["accuracy"]["car"] is None

@@ -17,9 +17,7 @@ def test_ids_become_train_ids(dtype):
 
 def test_unnamed_ids_are_counted():
     raw = np.array([[3, 9, 9], [7, 9, 3]], np.uint8)
-    with pytest.raises(
-        DataError, match=r"^a\.png: no map names id 9 \(3 pixels\), id 7 \(1 pixels\); add it"
-    ):
+    with pytest.raises(DataError, match=r"^a\.png: no map names id 9 \(3 pixels\), id 7 \(1 pixels\); add it"):
         apply_id_map(raw, LOOKUP, "a.png")
 
 
@@ -31,9 +29,7 @@ def test_ids_beyond_a_byte_are_not_wrapped(wild):
 
 
 def test_many_unnamed_ids_stay_one_line():
-    with pytest.raises(
-        DataError, match=r"id 10 \(1 pixels\), id 11 \(1 pixels\), id 12 \(1 pixels\) and 17 more"
-    ):
+    with pytest.raises(DataError, match=r"id 10 \(1 pixels\), id 11 \(1 pixels\), id 12 \(1 pixels\) and 17 more"):
         apply_id_map(np.arange(10, 30, dtype=np.uint8)[None], LOOKUP, "a.png")
 
 

@@ -101,9 +101,7 @@ def test_space_survives_a_worker():
 
 def test_space_of_a_user(tmp_path):
     file = tmp_path / "farm.yaml"
-    file.write_text(
-        "classes:\n  crop: {colour: [0, 255, 0], accepts: [wheat]}\n  soil: {colour: [90, 60, 30]}\n"
-    )
+    file.write_text("classes:\n  crop: {colour: [0, 255, 0], accepts: [wheat]}\n  soil: {colour: [90, 60, 30]}\n")
     space = label_space(str(file))
     assert (space.name, space.classes) == ("farm", ("crop", "soil"))
     assert space.id_map({7: "wheat"})[7] == 0

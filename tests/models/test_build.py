@@ -86,9 +86,7 @@ def test_linear_head_is_batch_norm_and_a_weighted_sum_of_channels(levels):
         buffer.uniform_(0.5, 2)
     stacked = torch.cat([_up(level, levels[0]) for level in levels], dim=1)
     column = (1, -1, 1, 1)
-    normal = (stacked - head.norm.running_mean.view(column)) / (
-        head.norm.running_var.view(column) + 1e-5
-    ).sqrt()
+    normal = (stacked - head.norm.running_mean.view(column)) / (head.norm.running_var.view(column) + 1e-5).sqrt()
     expected = torch.einsum("kc,bchw->bkhw", head.classifier.weight[..., 0, 0], normal)
     torch.testing.assert_close(head(levels), expected + head.classifier.bias.view(column))
 

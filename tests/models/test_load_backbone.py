@@ -89,9 +89,7 @@ def test_missing_folder(tmp_path):
 
 
 def test_not_a_backbone(tmp_path):
-    config = BertConfig(
-        hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8, vocab_size=9
-    )
+    config = BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8, vocab_size=9)
     BertModel(config).save_pretrained(tmp_path)
     assert "is a bert model, which transformers offers no backbone class for" in _refused(tmp_path)
 

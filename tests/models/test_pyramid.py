@@ -38,9 +38,7 @@ def _swin():
 
 
 def _convnext():
-    return ConvNextBackbone(
-        ConvNextConfig(hidden_sizes=[8, 12, 16, 24], depths=[1, 1, 1, 1], out_features=BLOCKS)
-    )
+    return ConvNextBackbone(ConvNextConfig(hidden_sizes=[8, 12, 16, 24], depths=[1, 1, 1, 1], out_features=BLOCKS))
 
 
 @pytest.fixture(params=[_dinov2, _swin, _convnext])
@@ -83,9 +81,7 @@ def test_strides_are_bilinear_resizes(bare, image):
     for stride, before, after in zip((4, 8, 16, 32), native, maps, strict=True):
         size = (64 // stride, 96 // stride)
         assert after.shape[-2:] == size
-        torch.testing.assert_close(
-            after, F.interpolate(before, size=size, mode="bilinear", align_corners=False)
-        )
+        torch.testing.assert_close(after, F.interpolate(before, size=size, mode="bilinear", align_corners=False))
 
 
 @torch.no_grad()
@@ -103,9 +99,7 @@ def test_survives_saving(bare, image, tmp_path):
     pyramid = PyramidBackbone.around(bare, strides=[4, 8, 16, 32]).eval()
     pyramid.save_pretrained(tmp_path)
     again = PyramidBackbone.from_pretrained(tmp_path).eval()
-    assert all(
-        torch.equal(a, b) for a, b in zip(pyramid(image).feature_maps, again(image).feature_maps, strict=True)
-    )
+    assert all(torch.equal(a, b) for a, b in zip(pyramid(image).feature_maps, again(image).feature_maps, strict=True))
 
 
 def test_is_a_backbone_of_transformers(bare):

@@ -43,7 +43,5 @@ def test_what_fits_is_taken_as_it_is(generator):
 def test_missing_and_misshapen_weights_are_named():
     with pytest.raises(ModelError, match="hold no 'a', which the backbone needs"):
         fit_state_dict({}, {"a": torch.zeros(2)})
-    with pytest.raises(
-        ModelError, match=r"'a' has shape \(3,\) .* to \(2,\); leave patch_size and image_size"
-    ):
+    with pytest.raises(ModelError, match=r"'a' has shape \(3,\) .* to \(2,\); leave patch_size and image_size"):
         fit_state_dict({"a": torch.zeros(3)}, {"a": torch.zeros(2)})

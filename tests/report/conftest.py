@@ -39,20 +39,14 @@ def street_labels(rng: np.random.Generator, height: int, width: int) -> np.ndarr
 def street_image(rng: np.random.Generator, labels: np.ndarray, light: float) -> np.ndarray:
     colours = np.concatenate([SPACE.colours * 0.5 + 70, np.full((256 - len(SPACE), 3), 40)])
     noisy = (colours[labels] + rng.normal(0, 14, (*labels.shape, 3))) * light
-    return np.asarray(
-        Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(0.7))
-    )
+    return np.asarray(Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(0.7)))
 
 
 def spoil(rng: np.random.Generator, labels: np.ndarray, quality: float) -> np.ndarray:
     """Blotches of a wrong class over `1 - quality` of the image, roughly."""
     height, width = labels.shape
-    coarse = Image.fromarray(rng.random((10, 20), np.float32)).resize(
-        (width, height), Image.Resampling.BICUBIC
-    )
-    wrong = np.asarray(
-        Image.fromarray(rng.integers(0, 14, (8, 16)).astype(np.uint8)).resize((width, height), 0)
-    )
+    coarse = Image.fromarray(rng.random((10, 20), np.float32)).resize((width, height), Image.Resampling.BICUBIC)
+    wrong = np.asarray(Image.fromarray(rng.integers(0, 14, (8, 16)).astype(np.uint8)).resize((width, height), 0))
     predicted = np.where(labels == 255, ROAD, labels)
     return np.where(np.asarray(coarse) > quality, wrong, predicted).astype(np.uint8)
 
@@ -104,9 +98,7 @@ def _write_tables(folder, method, confusions, protocol, seed):
         shared_scenes=True,
     )  # fmt: skip
     (folder / "metrics.json").write_text(json.dumps(scores.to_json()))
-    (folder / "config.yaml").write_text(
-        yaml.safe_dump({"method": {"name": method, "rank": 16}, "seed": seed})
-    )
+    (folder / "config.yaml").write_text(yaml.safe_dump({"method": {"name": method, "rank": 16}, "seed": seed}))
     save_file(confusions, folder / "confusions.safetensors")
 
 

@@ -151,9 +151,7 @@ def test_broken_files_are_named(make_run, tmp_path):
         build_report([folder], tmp_path / "r.html")
     (folder / "log.jsonl").unlink()
     (folder / "confusions.safetensors").write_bytes(b"broken")
-    with pytest.raises(
-        DataError, match=r"cannot read .*confusions\.safetensors.*run `minorkey evaluate` again"
-    ):
+    with pytest.raises(DataError, match=r"cannot read .*confusions\.safetensors.*run `minorkey evaluate` again"):
         build_report([folder], tmp_path / "r.html")
 
 

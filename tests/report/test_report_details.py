@@ -24,9 +24,7 @@ def test_a_class_missing_in_one_domain_is_averaged_over_the_others(runs):
 
 
 def test_costs_are_readable_and_unmeasured_ones_left_out():
-    cost = TrainingCost(
-        trained_parameters=462_000, total_parameters=21_000_000, seconds=4000, learning_rate=1e-4
-    )
+    cost = TrainingCost(trained_parameters=462_000, total_parameters=21_000_000, seconds=4000, learning_rate=1e-4)
     assert cost_rows([cost, TrainingCost(seconds=59)]) == [
         ("Trained parameters", ["462 k", ""]),
         ("Share of all parameters", ["2.2 %", ""]),

@@ -28,9 +28,7 @@ def test_cells_are_the_scores_in_percent(runs):
 def test_exactly_the_highest_of_each_column_is_best(runs):
     grid = build_grid(tables(runs))
     for column in zip(*(row.cells for row in grid.rows), strict=True):
-        assert [cell.best for cell in column] == [
-            cell.value == max(c.value for c in column) for cell in column
-        ]
+        assert [cell.best for cell in column] == [cell.value == max(c.value for c in column) for cell in column]
 
 
 def test_a_single_run_has_no_best(runs):
@@ -46,9 +44,7 @@ def test_another_protocol_is_marked_and_never_best(runs, make_run):
     assert not any(cell.best for cell in grid.rows[0].cells)
     assert grid.rows[0].cells[0].value > grid.rows[1].cells[0].value
     assert len(grid.footnotes) == 1
-    assert grid.footnotes[0].startswith(
-        "† Not comparable with the other rows: measured under another protocol ("
-    )
+    assert grid.footnotes[0].startswith("† Not comparable with the other rows: measured under another protocol (")
     assert "long side 512 px" in grid.footnotes[0]
 
 

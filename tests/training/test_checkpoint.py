@@ -37,6 +37,12 @@ def test_survives_saving(tmp_path):
         assert all(torch.equal(before[name], after[name]) for name in before)
 
 
+def test_empty_parts_survive_saving(tmp_path):
+    save_checkpoint(tmp_path, Checkpoint(step=1, seconds=0.0, base_sha256=""))
+    loaded = load_checkpoint(checkpoints(tmp_path)[-1])
+    assert (loaded.adapter, loaded.ema, loaded.regime) == ({}, {}, {})
+
+
 def test_the_newest_two_are_kept(tmp_path):
     for step in (2, 4, 10):
         save_checkpoint(tmp_path, _checkpoint(step))
@@ -99,8 +105,6 @@ def test_optimizer_goes_on_as_if_never_stopped():
     _, restored = _stepped(0, state)
     again = optimizer_state(restored)
     assert state.keys() == again.keys()
-    assert all(
-        torch.equal(state[name], again[name]) and state[name].dtype == again[name].dtype for name in state
-    )
+    assert all(torch.equal(state[name], again[name]) and state[name].dtype == again[name].dtype for name in state)
     again["0.weight|exp_avg"].zero_()
     assert reference.state[reference_model[0].weight]["exp_avg"].any(), "the restored state is a copy"

@@ -15,7 +15,5 @@ def test_a_cpu_computes_in_full_precision(precision):
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_half_precision_on_a_cpu_is_refused(precision):
-    with pytest.raises(
-        ConfigError, match=f"precision is {precision}, but there is no GPU.*leave it at auto or fp32"
-    ):
+    with pytest.raises(ConfigError, match=f"precision is {precision}, but there is no GPU.*leave it at auto or fp32"):
         accelerator_for(TrainingOptions(device="cpu", precision=precision))

@@ -21,9 +21,7 @@ class Network(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.backbone = nn.ModuleDict(
-            {"norm": nn.LayerNorm(4), "query": nn.Linear(4, 4), "frozen": nn.Linear(4, 4)}
-        )
+        self.backbone = nn.ModuleDict({"norm": nn.LayerNorm(4), "query": nn.Linear(4, 4), "frozen": nn.Linear(4, 4)})
         self.backbone.register_parameter("position_embeddings", nn.Parameter(torch.zeros(1, 2, 4)))
         self.backbone.register_parameter("cls_token", nn.Parameter(torch.zeros(1, 1, 4)))
         self.backbone["frozen"].requires_grad_(False)
@@ -55,9 +53,7 @@ def test_rates_per_method():
     optimizer = build_optimizer(Network(), options, "full")
     assert isinstance(optimizer, AdamW)
     assert {group["lr"] for group in optimizer.param_groups} == {0.3, 0.01}
-    with pytest.raises(
-        ConfigError, match="unknown method in training.backbone_lr 'lora'.* Known: full, soma"
-    ):
+    with pytest.raises(ConfigError, match="unknown method in training.backbone_lr 'lora'.* Known: full, soma"):
         build_optimizer(Network(), options, "lora")
 
 
@@ -105,9 +101,7 @@ def test_weight_decay_anneals_on_a_half_cosine():
     assert decay[total] == pytest.approx(minimum)
     assert decay[total // 2] == pytest.approx((initial + minimum) / 2)
     # cos^2(x / 2) = (1 + cos x) / 2
-    closed_form = [
-        minimum + (initial - minimum) * math.cos(math.pi * t / total / 2) ** 2 for t in range(total + 1)
-    ]
+    closed_form = [minimum + (initial - minimum) * math.cos(math.pi * t / total / 2) ** 2 for t in range(total + 1)]
     assert decay == pytest.approx(closed_form)
     assert all(after < before for before, after in zip(decay, decay[1:], strict=False))
 

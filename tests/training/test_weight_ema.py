@@ -13,9 +13,7 @@ def test_average_follows_the_closed_form():
     weights = momentum * (1 - momentum) ** ages
     weights[0] /= momentum
     torch.testing.assert_close(weights.sum(), torch.tensor(1.0).to(weights))
-    torch.testing.assert_close(
-        ema.average["w"], (weights[:, None].double() * values).sum(0), rtol=0, atol=1e-6
-    )
+    torch.testing.assert_close(ema.average["w"], (weights[:, None].double() * values).sum(0), rtol=0, atol=1e-6)
 
 
 def test_average_is_apart_from_the_weights_until_copied():

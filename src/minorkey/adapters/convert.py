@@ -1,8 +1,6 @@
 """An adapter as others know it: plain LoRA in PEFT's own folder format, or folded into the weights."""
 
 import json
-import os
-import shutil
 from pathlib import Path
 
 import torch
@@ -15,6 +13,7 @@ from torch import Tensor, nn
 from minorkey.adapters.attach import ADAPTER, Attached, adapted_layer, check_bare, factors, inject
 from minorkey.adapters.fingerprint import weights_sha256
 from minorkey.errors import AdapterError, StorageError
+from minorkey.storage import new_folder
 
 TENSORS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
@@ -52,9 +51,7 @@ def fold(backbone: nn.Module) -> None:
         module.__dict__.pop("peft_config", None)  # PEFT's mark on the module that it injected into
 
 
-def save_adapter(
-    backbone: nn.Module, attached: Attached, folder: str | Path, base_weights_sha256: str
-) -> None:
+def save_adapter(backbone: nn.Module, attached: Attached, folder: str | Path, base_weights_sha256: str) -> None:
     """Write a trained adapter as a stock PEFT folder that loads on the untouched pretrained backbone.
 
     `peft.PeftModel.from_pretrained(backbone, folder)` reads it, with nothing of minorkey installed.
@@ -78,22 +75,12 @@ def save_adapter(
         "base_weights_sha256": base_weights_sha256,
         "method": attached.method.model_dump(mode="json"),
     }
-    folder = Path(folder)
-    partial = folder.with_name(f".{folder.name}.partial")
-    try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        _plain_config(attached).save_pretrained(str(partial))
-        save_file(_plain_tensors(backbone, attached), partial / TENSORS, metadata={"format": "pt"})
-        (partial / PROVENANCE).write_text(json.dumps(provenance, indent=2) + "\n")
-        for file in partial.iterdir():
+    with new_folder(Path(folder)) as new:
+        _plain_config(attached).save_pretrained(str(new))
+        save_file(_plain_tensors(backbone, attached), new / TENSORS, metadata={"format": "pt"})
+        (new / PROVENANCE).write_text(json.dumps(provenance, indent=2) + "\n")
+        for file in new.iterdir():
             file.chmod(0o644)
-        _replace_folder(partial, folder)
-    except (OSError, SafetensorError) as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise StorageError(
-            f"cannot write the adapter to '{folder}': {error}; free space or choose another folder"
-        ) from error
 
 
 def load_adapter(backbone: nn.Module, folder: str | Path) -> None:
@@ -162,16 +149,5 @@ def _read(folder: Path) -> tuple[LoraConfig, dict[str, Tensor], str]:
         config = LoraConfig.from_pretrained(str(folder))
         tensors = load_file(folder / TENSORS)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise StorageError(
-            f"cannot read the adapter in '{folder}': {error!r}; save or copy it again"
-        ) from error
+        raise StorageError(f"cannot read the adapter in '{folder}': {error!r}; save or copy it again") from error
     return config, tensors, base_weights_sha256
-
-
-def _replace_folder(new: Path, folder: Path) -> None:
-    old = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        os.replace(folder, old)
-    os.replace(new, folder)
-    shutil.rmtree(old, ignore_errors=True)

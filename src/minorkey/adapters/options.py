@@ -21,9 +21,7 @@ class MethodOptions(BaseModel):
     name: str = "soma"
     rank: int = Field(default=16, ge=1)
     alpha: float = Field(default=16.0, gt=0)  # the update is scaled by s = alpha / rank
-    first_block: int | None = Field(
-        default=None, ge=0
-    )  # first adapted block, 0-based; None: the method's rule
+    first_block: int | None = Field(default=None, ge=0)  # first adapted block, 0-based; None: the method's rule
     roles: tuple[Role, ...] | None = Field(default=None, min_length=1)  # None: all
     train_bias: bool | None = None  # of the adapted layers; None: the method's rule
 

@@ -44,9 +44,7 @@ def train(
     preset = preset if preset and "=" not in preset else None
     options: dict[str, Any] = {"method": method, "source": source, "unseen": unseen, "backbone": backbone}
     options |= {"data_root": data_root, "seed": seed}
-    given = parse_overrides(
-        arguments, {key: value for key, value in options.items() if value not in (None, [])}
-    )
+    given = parse_overrides(arguments, {key: value for key, value in options.items() if value not in (None, [])})
     if resume is not None:
         if preset or given or out:
             raise ConfigError("--resume takes the run's own configuration; give nothing beside it")

@@ -77,9 +77,5 @@ def _opened(file: str | Path) -> Iterator[Image.Image]:
     except FileNotFoundError as error:
         raise DataError(f"{file} is missing; expected an image file") from error
     except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:
-        reason = (
-            "is not an image that can be read"
-            if isinstance(error, Image.UnidentifiedImageError)
-            else str(error)
-        )
+        reason = "is not an image that can be read" if isinstance(error, Image.UnidentifiedImageError) else str(error)
         raise DataError(f"{file}: broken image ({reason}); replace or remove the file") from error

@@ -130,9 +130,7 @@ def training_loader(
         ConfigError: the batch cannot be split evenly over the processes.
     """
     if batch_size < 1 or batch_size % process_count:
-        raise ConfigError(
-            f"batch size {batch_size} cannot be split over {process_count} processes: use a multiple"
-        )
+        raise ConfigError(f"batch size {batch_size} cannot be split over {process_count} processes: use a multiple")
     plan = StepPlan(
         tuple(len(reader) for reader in readers),
         batch_size,
@@ -142,9 +140,7 @@ def training_loader(
     share = batch_size // process_count
     return TrainingLoader(
         TrainingDataset(readers, plan, config),  # type: ignore[arg-type]
-        batch_sampler=StepSampler(
-            steps_from, steps_to, range(share * process_index, share * (process_index + 1))
-        ),
+        batch_sampler=StepSampler(steps_from, steps_to, range(share * process_index, share * (process_index + 1))),
         num_workers=workers,
         collate_fn=Collate(mean, std),
         worker_init_fn=_start_worker,

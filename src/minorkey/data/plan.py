@@ -25,9 +25,7 @@ class StepPlan:
     lengths: tuple[int, ...]  # samples of each data set
     batch_size: int
     seed: int
-    weights: tuple[float, ...] | None = (
-        None  # share of each data set in the batches; by its length where absent
-    )
+    weights: tuple[float, ...] | None = None  # share of each data set in the batches; by its length where absent
 
     def __post_init__(self) -> None:
         """Check the weights.
@@ -37,9 +35,7 @@ class StepPlan:
         """
         weights = self._weights
         if len(weights) != len(self.lengths) or not weights or min(weights) <= 0:
-            raise ConfigError(
-                f"weights {list(weights)} for {len(self.lengths)} data sets: give each one above 0"
-            )
+            raise ConfigError(f"weights {list(weights)} for {len(self.lengths)} data sets: give each one above 0")
 
     def indices(self, step: int) -> list[tuple[int, int]]:
         """The batch of a step (0 first): `batch_size` pairs (data set, index)."""

@@ -57,9 +57,7 @@ def train_transform(sample: Sample, config: TransformConfig, rng: np.random.Gene
         dropped.
     """
     window, labels = _choose_window(sample, config, rng)
-    image = np.asarray(
-        Image.fromarray(sample.image).resize(window.size, Image.Resampling.BILINEAR, window.box)
-    )
+    image = np.asarray(Image.fromarray(sample.image).resize(window.size, Image.Resampling.BILINEAR, window.box))
     if rng.random() < config.flip:
         image = image[:, ::-1]
         labels = None if labels is None else labels[:, ::-1]

@@ -119,9 +119,7 @@ class ScoreTable(_Record):
         try:
             return cls.from_json(json.loads(path.read_text(encoding="utf-8")))
         except FileNotFoundError as error:
-            raise DataError(
-                f"no {path.name} in {path.parent}; run `minorkey evaluate` on it first"
-            ) from error
+            raise DataError(f"no {path.name} in {path.parent}; run `minorkey evaluate` on it first") from error
         except (OSError, ValueError) as error:
             raise DataError(f"cannot read {path}: {error}; run `minorkey evaluate` again") from error
         except DataError as error:
@@ -179,9 +177,7 @@ def score_domain(domain: str, role: Role, confusions: Matrix, classes: Sequence[
     """Score one domain from one confusion matrix per image, `(N, K, K)`."""
     total = confusions.sum(axis=0)
     if not total.any():
-        raise DataError(
-            f"domain '{domain}' has no labelled pixel of a scored class; check its labels and map"
-        )
+        raise DataError(f"domain '{domain}' has no labelled pixel of a scored class; check its labels and map")
     class_iou = iou(total)
     return DomainScore(
         domain=domain,
@@ -197,9 +193,7 @@ def score_domain(domain: str, role: Role, confusions: Matrix, classes: Sequence[
     )
 
 
-def _unseen_mean(
-    scores: Sequence[DomainScore], confusions: Sequence[Matrix], shared_scenes: bool
-) -> MeanScore | None:
+def _unseen_mean(scores: Sequence[DomainScore], confusions: Sequence[Matrix], shared_scenes: bool) -> MeanScore | None:
     if not scores:
         return None
     mean = math.fsum(score.miou for score in scores) / len(scores)
@@ -207,6 +201,4 @@ def _unseen_mean(
 
 
 def _by_class(classes: Sequence[str], values: Iterable[float]) -> dict[str, float | None]:
-    return {
-        name: None if math.isnan(value) else float(value) for name, value in zip(classes, values, strict=True)
-    }
+    return {name: None if math.isnan(value) else float(value) for name, value in zip(classes, values, strict=True)}

@@ -74,9 +74,7 @@ def default_stride(window: Size) -> Size:
     return round(window[0] * 2 / 3), round(window[1] * 2 / 3)
 
 
-def _averaged_logits(
-    predict: Callable[[Tensor], Tensor], images: Tensor, boxes: list[Box], batch_size: int
-) -> Tensor:
+def _averaged_logits(predict: Callable[[Tensor], Tensor], images: Tensor, boxes: list[Box], batch_size: int) -> Tensor:
     places = [(index, box) for index in range(len(images)) for box in boxes]
     total = None
     for start in range(0, len(places), batch_size):

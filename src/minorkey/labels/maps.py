@@ -26,9 +26,7 @@ def apply_id_map(raw: np.ndarray, lookup: np.ndarray, file: Path | str) -> np.nd
     unnamed = (mapped < 0) | (raw != in_table)
     if unnamed.any():
         found = _counted(raw[unnamed], "id {}")
-        raise DataError(
-            f"{file}: no map names {found}; add it to the `ids` of the data set, as `ignore` if unused"
-        )
+        raise DataError(f"{file}: no map names {found}; add it to the `ids` of the data set, as `ignore` if unused")
     return mapped.astype(np.uint8)
 
 
@@ -53,9 +51,7 @@ def ids_from_colours(rgb: np.ndarray, colours: np.ndarray, file: Path | str) -> 
     unnamed = known[ids] != pixels
     if unnamed.any():
         found = _counted(pixels[unnamed], "colour #{:06x}")
-        raise DataError(
-            f"{file}: no map names {found}; add it to the `colours` of the data set, as `ignore` if unused"
-        )
+        raise DataError(f"{file}: no map names {found}; add it to the `colours` of the data set, as `ignore` if unused")
     return ids.astype(np.uint8)
 
 

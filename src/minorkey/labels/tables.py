@@ -40,6 +40,4 @@ def parse_row(model: type[Row], content: object, origin: str) -> Row:
         where = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
             raise ConfigError(f"{origin}: {unknown('key', where, model.model_fields)}") from error
-        raise ConfigError(
-            f"{origin}: {where or 'content'}: {first['msg'].removeprefix('Value error, ')}"
-        ) from error
+        raise ConfigError(f"{origin}: {where or 'content'}: {first['msg'].removeprefix('Value error, ')}") from error

@@ -126,15 +126,8 @@ def _choose_features(config: PreTrainedConfig, out_blocks: list[int] | None) -> 
         out_blocks = sorted({max(1, round(blocks * f)) for f in FEATURE_FRACTIONS})
         if blocks <= len(FEATURE_FRACTIONS):
             out_blocks = list(range(1, blocks + 1))
-    if (
-        not out_blocks
-        or min(out_blocks) < 1
-        or max(out_blocks) > blocks
-        or sorted(set(out_blocks)) != out_blocks
-    ):
-        raise ModelError(
-            f"backbone.out_blocks is {out_blocks}; expected ascending numbers from 1 to {blocks}"
-        )
+    if not out_blocks or min(out_blocks) < 1 or max(out_blocks) > blocks or sorted(set(out_blocks)) != out_blocks:
+        raise ModelError(f"backbone.out_blocks is {out_blocks}; expected ascending numbers from 1 to {blocks}")
     config.out_features = [f"stage{i}" for i in out_blocks]
     for name, value in (("apply_layernorm", False), ("reshape_hidden_states", True)):
         if name in config.to_dict():
@@ -144,11 +137,7 @@ def _choose_features(config: PreTrainedConfig, out_blocks: list[int] | None) -> 
 def _resized_config(config: PreTrainedConfig, options: BackboneOptions) -> PreTrainedConfig | None:
     """`config` with the asked patch and image size; None where nothing changes."""
     wanted: dict[str, Any] = {"patch_size": options.patch_size, "image_size": options.image_size}
-    changes = {
-        key: value
-        for key, value in wanted.items()
-        if value is not None and value != getattr(config, key, None)
-    }
+    changes = {key: value for key, value in wanted.items() if value is not None and value != getattr(config, key, None)}
     if not changes:
         return None
     absent = sorted(key for key in changes if key not in config.to_dict())

@@ -53,9 +53,7 @@ HEADS = {
 }
 
 
-def build_segmenter(
-    backbone: PreTrainedModel, head: HeadOptions, num_labels: int, seed: int
-) -> PreTrainedModel:
+def build_segmenter(backbone: PreTrainedModel, head: HeadOptions, num_labels: int, seed: int) -> PreTrainedModel:
     """A segmentation model around a loaded backbone; the head starts from `seed`, whatever came before.
 
     The model has `backbone` (a `PyramidBackbone` whose `backbone` is the one given) and the head's modules.

@@ -12,22 +12,16 @@ class BackboneOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(
-        "builtin", description="'builtin', a local folder, or a hub id such as facebook/dinov2-large"
-    )
+    name: str = Field("builtin", description="'builtin', a local folder, or a hub id such as facebook/dinov2-large")
     revision: str | None = Field(None, description="branch, tag or commit of a hub id")
     patch_size: int | None = Field(None, gt=0, description="resize the patch kernel to this many pixels")
-    image_size: int | None = Field(
-        None, gt=0, description="resize the position grid to this image side, in pixels"
-    )
+    image_size: int | None = Field(None, gt=0, description="resize the position grid to this image side, in pixels")
     out_blocks: list[int] | None = Field(
         None,
         description="1-based blocks (or stages) whose features feed the head; default: 1/3, 1/2, 2/3, 1 of the depth",
     )
     mean: Triple | None = Field(None, description="input mean per channel; default: the backbone's own")
-    std: Triple | None = Field(
-        None, description="input standard deviation per channel; default: the backbone's own"
-    )
+    std: Triple | None = Field(None, description="input standard deviation per channel; default: the backbone's own")
 
 
 class HeadOptions(BaseModel):

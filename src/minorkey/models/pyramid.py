@@ -41,9 +41,7 @@ class PyramidConfig(BackboneConfigMixin, PreTrainedConfig):
             raise ValueError(f"{len(self.strides)} strides for {levels} feature maps")
         self.stage_names = [f"level{i + 1}" for i in range(levels)]
         chosen = kwargs.pop("out_features", None) or list(self.stage_names)
-        self.set_output_features_output_indices(
-            out_features=chosen, out_indices=kwargs.pop("out_indices", None)
-        )
+        self.set_output_features_output_indices(out_features=chosen, out_indices=kwargs.pop("out_indices", None))
         super().__post_init__(**kwargs)
 
 

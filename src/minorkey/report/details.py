@@ -17,9 +17,7 @@ class ClassRow:
 
 def unseen_class_rows(tables: Sequence[ScoreTable]) -> list[ClassRow]:
     """Per class that occurs, the mean IoU over the unseen domains that show it; one column per run."""
-    rows = [
-        _class_row(name, [_mean_iou(name, table.unseen) for table in tables]) for name in tables[0].classes
-    ]
+    rows = [_class_row(name, [_mean_iou(name, table.unseen) for table in tables]) for name in tables[0].classes]
     return [row for row in rows if row.best is not None]
 
 
@@ -36,9 +34,7 @@ def cost_rows(costs: Sequence[TrainingCost]) -> list[tuple[str, list[str]]]:
         "Share of all parameters": [_share(cost) for cost in costs],
         "Training time": [_duration(cost.seconds) for cost in costs],
         "Images per second": [_number(cost.images_per_second) for cost in costs],
-        "Peak memory": [
-            f"{_number(cost.peak_memory_mb)} MB" if cost.peak_memory_mb else "" for cost in costs
-        ],
+        "Peak memory": [f"{_number(cost.peak_memory_mb)} MB" if cost.peak_memory_mb else "" for cost in costs],
         "Steps": [f"{cost.steps:,}" if cost.steps is not None else "" for cost in costs],
         "Learning rate": [f"{cost.learning_rate:g}" if cost.learning_rate else "" for cost in costs],
         "Seed": [str(cost.seed) if cost.seed is not None else "" for cost in costs],

@@ -94,10 +94,7 @@ def inline_svg(figure: Figure, name: str) -> str:
     """The figure as an SVG element that takes ink, lines and typeface from the page around it."""
     svg = _svg(figure, name)
     svg = (
-        svg[svg.index("<svg") :]
-        .replace(INK, "currentColor")
-        .replace(LINE, "var(--line)")
-        .replace(CARD, "var(--card)")
+        svg[svg.index("<svg") :].replace(INK, "currentColor").replace(LINE, "var(--line)").replace(CARD, "var(--card)")
     )
     svg = re.sub(r"(<svg[^>]*?) width=\"[^\"]*\"", r"\1", svg, count=1)
     svg = re.sub(r"(<svg[^>]*?) height=\"[^\"]*\"", r"\1", svg, count=1)

@@ -80,9 +80,7 @@ def _scene(place: Place, runs: Sequence[Run], space: LabelSpace) -> Scene:
     folder = next(run.samples[place] for run in runs if place in run.samples)
     image, truth = _read(folder / "image.png", "RGB"), _read(folder / "truth.png", "L")
     predictions = [
-        _prediction(image, truth, run.samples[place] / "prediction.png", space)
-        if place in run.samples
-        else None
+        _prediction(image, truth, run.samples[place] / "prediction.png", space) if place in run.samples else None
         for run in runs
     ]
     return Scene(*place, _photo(image), _label_map(truth, space), predictions)

@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from minorkey.errors import DataError, StorageError
+from minorkey.errors import DataError
 from minorkey.labels import LabelSpace, label_space
 from minorkey.report.details import cost_rows, domain_class_rows, missing_class_notes, unseen_class_rows
 from minorkey.report.figures import curve_figure, inline_svg, run_colours, save_figure, score_figure
@@ -18,13 +18,12 @@ from minorkey.report.gallery import build_gallery, classes_shown
 from minorkey.report.runs import Run, read_run
 from minorkey.report.tables import build_grid, comparable, method_name, run_labels
 from minorkey.report.verdict import verdict
+from minorkey.storage import storage_errors, write_text
 
 PACKAGES = ("minorkey", "torch", "transformers", "peft", "accelerate")
 
 
-def build_report(
-    runs: Sequence[Path], out: Path, title: str | None = None, scenes_per_domain: int = 2
-) -> Path:
+def build_report(runs: Sequence[Path], out: Path, title: str | None = None, scenes_per_domain: int = 2) -> Path:
     """Write a page that sets runs side by side; its figures also go to `figures/` beside it as SVG and PNG.
 
     Args:
@@ -46,14 +45,10 @@ def build_report(
     loaded = [read_run(Path(folder)) for folder in runs]
     figures = _draw(loaded)
     page = _render(loaded, figures, title or _title(loaded), scenes_per_domain)
-    try:
+    with storage_errors(out):
         for name, figure in figures.items():
             save_figure(figure, out.parent / "figures" / name)
-        out.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise StorageError(
-            f"cannot write {out}: {error.strerror}; free space or choose another path"
-        ) from error
+    write_text(out, page)
     return out
 
 
@@ -118,9 +113,7 @@ def _classes(runs: Sequence[Run], space: LabelSpace) -> dict[str, Any]:
     return {
         "class_rows": unseen_class_rows([table for table, keep in zip(tables, same, strict=True) if keep]),
         "class_labels": [label for label, keep in zip(run_labels(tables), same, strict=True) if keep],
-        "class_colours": {
-            name: _hex(colour) for name, colour in zip(space.classes, space.colours, strict=True)
-        },
+        "class_colours": {name: _hex(colour) for name, colour in zip(space.classes, space.colours, strict=True)},
     }
 
 

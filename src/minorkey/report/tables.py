@@ -108,8 +108,7 @@ def run_labels(tables: Sequence[ScoreTable]) -> list[str]:
     count = Counter(table.method for table in tables)
     names = [method_name(table.method) for table in tables]
     return [
-        name if count[table.method] == 1 else f"{name} ({table.run})"
-        for name, table in zip(names, tables, strict=True)
+        name if count[table.method] == 1 else f"{name} ({table.run})" for name, table in zip(names, tables, strict=True)
     ]
 
 
@@ -132,9 +131,7 @@ def _measurement(table: ScoreTable) -> tuple:
 
 def _columns(tables: Sequence[ScoreTable]) -> list[Column]:
     seen = {(score.role, score.domain): None for table in tables for score in table.domains}
-    columns = [
-        Column(domain, role) for wanted in ("source", "unseen") for role, domain in seen if role == wanted
-    ]
+    columns = [Column(domain, role) for wanted in ("source", "unseen") for role, domain in seen if role == wanted]
     if any(table.unseen_mean for table in tables):
         columns += [Column("unseen mean", "mean"), Column("worst unseen", "worst")]
     return columns
@@ -168,9 +165,7 @@ def _marks(tables: Sequence[ScoreTable]) -> tuple[list[str], list[str]]:
         reason = _difference(table, reference)
         mark = footnotes.setdefault(reason, MARKS[len(footnotes) % len(MARKS)])
         marks.append(mark)
-    return marks, [
-        f"{mark} Not comparable with the other rows: {reason}." for reason, mark in footnotes.items()
-    ]
+    return marks, [f"{mark} Not comparable with the other rows: {reason}." for reason, mark in footnotes.items()]
 
 
 def _difference(table: ScoreTable, reference: ScoreTable) -> str:
@@ -191,9 +186,7 @@ def _with_best(rows: Sequence[Row]) -> list[Row]:
 
 
 def _highlight(row: Row, best: Sequence[float | None]) -> Row:
-    cells = [
-        cell and replace(cell, best=cell.value == top) for cell, top in zip(row.cells, best, strict=True)
-    ]
+    cells = [cell and replace(cell, best=cell.value == top) for cell, top in zip(row.cells, best, strict=True)]
     return replace(row, cells=cells)
 
 

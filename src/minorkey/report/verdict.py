@@ -8,13 +8,9 @@ from minorkey.report.runs import Run
 from minorkey.report.tables import comparable, method_name, run_labels
 
 SOMA = "soma"
-ONE_RUN = (
-    "Each row is one training run: the intervals cover the choice of test images, not the randomness of "
-    "training."
-)
+ONE_RUN = "Each row is one training run: the intervals cover the choice of test images, not the randomness of training."
 SEVERAL_RUNS = (
-    "Runs of one method are judged each on its own, so a method with more runs has more chances to come "
-    "first."
+    "Runs of one method are judged each on its own, so a method with more runs has more chances to come first."
 )
 
 

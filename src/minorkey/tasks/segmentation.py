@@ -16,16 +16,12 @@ class Segmentation:
         """The model's own loss on a batch, auxiliary heads included."""
         return {"segmentation": model(pixel_values=batch.pixel_values, labels=batch.labels).loss}
 
-    def predict(
-        self, model: nn.Module, pixel_values: Tensor, protocol: Protocol, window_batch: int = 8
-    ) -> Tensor:
+    def predict(self, model: nn.Module, pixel_values: Tensor, protocol: Protocol, window_batch: int = 8) -> Tensor:
         """Class probabilities `(B, K, H, W)` of normalised images `(B, 3, H, W)` under a test protocol.
 
         Windows are averaged as logits, scales and mirrored images as probabilities.
         """
-        views = [
-            (scale, mirrored) for scale in protocol.scales for mirrored in (False, True)[: 1 + protocol.flip]
-        ]
+        views = [(scale, mirrored) for scale in protocol.scales for mirrored in (False, True)[: 1 + protocol.flip]]
         total = torch.zeros(())
         for scale, mirrored in views:
             images = _resized(pixel_values, protocol.resize, scale)

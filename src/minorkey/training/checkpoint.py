@@ -95,11 +95,7 @@ def check_base(checkpoint: Checkpoint, base_sha256: str) -> None:
 
 def trained_tensors(attached: Attached, model: nn.Module) -> dict[str, Tensor]:
     """What training changes, by its name in the checkpoint: the adapter's trained tensors and the head."""
-    adapter = {
-        f"adapter.{name}": value
-        for name, value in attached.state_dict().items()
-        if name.startswith("trained.")
-    }
+    adapter = {f"adapter.{name}": value for name, value in attached.state_dict().items() if name.startswith("trained.")}
     return adapter | {f"head.{name}": value for name, value in head_state(model).items()}
 
 

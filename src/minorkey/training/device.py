@@ -21,6 +21,4 @@ def accelerator_for(options: TrainingOptions) -> Accelerator:
             f"training.precision is {options.precision}, but there is no GPU to use it on; leave it at auto or fp32"
         )
     wanted = {"auto": "bf16" if cuda and torch.cuda.is_bf16_supported() else "no", "fp32": "no"}
-    return Accelerator(
-        cpu=options.device == "cpu", mixed_precision=wanted.get(options.precision, options.precision)
-    )
+    return Accelerator(cpu=options.device == "cpu", mixed_precision=wanted.get(options.precision, options.precision))

@@ -1,7 +1,6 @@
 """The only training loop."""
 
 import json
-import os
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from minorkey.data.sample import Batch
 from minorkey.errors import TrainingError
 from minorkey.models.build import head_state
 from minorkey.regimes.supervised import Supervised
-from minorkey.storage import storage_errors
+from minorkey.storage import storage_errors, write_text
 from minorkey.training.checkpoint import (
     Checkpoint,
     load_optimizer_state,
@@ -225,9 +224,7 @@ class _Meter:
     def add(self, step: int, losses: dict[str, Tensor], total: Tensor, share: float) -> None:
         self.steps.add(step)
         for name, value in {"loss": total, **(losses if len(losses) > 1 else {})}.items():
-            self.sums[name] = (
-                self.sums.get(name, torch.zeros((), device=self.device)) + value.detach() * share
-            )
+            self.sums[name] = self.sums.get(name, torch.zeros((), device=self.device)) + value.detach() * share
         fresh = (self._bad < 0) & ~torch.isfinite(total.detach())
         self._bad = torch.where(fresh, step, self._bad)
 
@@ -271,7 +268,4 @@ def trim_log(log: Path, step: int) -> None:
             continue
         if entry["step"] <= step:
             kept.append(line + "\n")
-    temporary = log.with_name(f".{log.name}.{os.getpid()}.tmp")
-    with storage_errors(log):
-        temporary.write_text("".join(kept), encoding="utf-8")
-        temporary.replace(log)
+    write_text(log, "".join(kept))

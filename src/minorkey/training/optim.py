@@ -11,9 +11,7 @@ from minorkey.training.options import TrainingOptions
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm2d, nn.SyncBatchNorm)
 
 
-def param_groups(
-    model: nn.Module, lr: float, backbone_lr: float, weight_decay: float
-) -> list[dict[str, object]]:
+def param_groups(model: nn.Module, lr: float, backbone_lr: float, weight_decay: float) -> list[dict[str, object]]:
     """Groups of the trained parameters: backbone or head, decayed or not.
 
     Norms are not decayed (SoMA's recipes), nor are class, mask and position embeddings. Each group carries

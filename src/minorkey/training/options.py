@@ -22,23 +22,15 @@ class TrainingOptions(BaseModel):
     betas: tuple[float, float] = (0.9, 0.999)
     schedule: Literal["poly", "cosine", "constant", "steps"] = "poly"
     power: float = Field(0.9, gt=0, description="exponent of the poly schedule")
-    milestones: list[int] = Field(
-        default=[], description="'steps' schedule: the rate falls to a tenth at each"
-    )
+    milestones: list[int] = Field(default=[], description="'steps' schedule: the rate falls to a tenth at each")
     warmup: int = Field(0, ge=0, description="steps of linear warm-up")
     weight_decay: float = Field(0.05, ge=0)
     weight_decay_min: float = Field(1e-5, ge=0, description="where annealing weight decay ends")
     anneal_weight_decay: bool | None = Field(None, description="default: as the method's own recipe has it")
-    clip_norm: float | None = Field(
-        None, gt=0, description="largest norm of the gradient; default: no clipping"
-    )
-    weight_ema_from: int | None = Field(
-        None, ge=0, description="step from which an average of the weights is kept"
-    )
+    clip_norm: float | None = Field(None, gt=0, description="largest norm of the gradient; default: no clipping")
+    weight_ema_from: int | None = Field(None, ge=0, description="step from which an average of the weights is kept")
     weight_ema_momentum: float = Field(2e-4, gt=0, le=1)
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
-        "auto", description="auto: bf16 on GPUs, fp32 on CPU"
-    )
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="auto: bf16 on GPUs, fp32 on CPU")
     device: Literal["auto", "cpu"] = "auto"
     workers: int = Field(0, ge=0, description="processes that load images; 0 loads in the main process")
     log_every: int = Field(10, gt=0)

@@ -31,9 +31,7 @@ class Reporter:
             self._bar = Progress(
                 *columns, TextColumn("{task.fields[detail]}"), TimeRemainingColumn(), console=self.console
             )
-            self._task = self._bar.add_task(
-                self.label, total=self.total, completed=self.started_from, detail=""
-            )
+            self._task = self._bar.add_task(self.label, total=self.total, completed=self.started_from, detail="")
             self._bar.start()
         return self
 

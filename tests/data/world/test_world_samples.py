@@ -58,10 +58,7 @@ def test_fields_and_shapes(domain):
 
 
 def test_same_bytes_in_other_processes():
-    runs = [
-        subprocess.run([sys.executable, "-c", DIGEST], capture_output=True, text=True, check=True)
-        for _ in "ab"
-    ]
+    runs = [subprocess.run([sys.executable, "-c", DIGEST], capture_output=True, text=True, check=True) for _ in "ab"]
     assert runs[0].stdout == runs[1].stdout
     digest = hashlib.sha256()
     for name in DOMAINS:  # one by one and in pairs must agree too

@@ -73,9 +73,7 @@ def _pairs(root: Path, split: str) -> list[tuple[str, Path, Path]]:
     images = _by_key(_split_folder(root / "images", split), IMAGE_SUFFIXES)
     labels = _by_key(_split_folder(root / "labels", split), LABEL_SUFFIXES)
     if not images:
-        raise DataError(
-            f"{root / 'images' / split} holds no images; expected {', '.join(sorted(IMAGE_SUFFIXES))}"
-        )
+        raise DataError(f"{root / 'images' / split} holds no images; expected {', '.join(sorted(IMAGE_SUFFIXES))}")
     if unlabelled := images.keys() - labels.keys():
         raise DataError(
             f"{root}: image {_some(unlabelled)} of split '{split}' without a label; "
@@ -94,9 +92,7 @@ def _split_folder(parent: Path, split: str) -> Path:
         raise DataError(f"{parent} is missing; expected a folder with one sub-folder per split")
     if not (parent / split).is_dir():
         splits = [entry.name for entry in parent.iterdir() if entry.is_dir()]
-        raise DataError(
-            f"{parent}: {unknown('split', split, splits)}" if splits else f"{parent} holds no splits"
-        )
+        raise DataError(f"{parent}: {unknown('split', split, splits)}" if splits else f"{parent} holds no splits")
     return parent / split
 
 

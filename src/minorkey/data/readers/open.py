@@ -77,7 +77,5 @@ def _named_root(name: str, data_root: Path | None) -> Path:
         raise ConfigError(f"data set '{name}' needs `data_root`, the folder that holds {name}/")
     root = data_root / name
     if not root.is_dir():
-        raise DataError(
-            f"folder {root} is missing; put data set '{name}' there or set `data_root` to where it lies"
-        )
+        raise DataError(f"folder {root} is missing; put data set '{name}' there or set `data_root` to where it lies")
     return root

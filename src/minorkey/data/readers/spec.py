@@ -20,9 +20,7 @@ class DatasetSpec(BaseModel):
     name: str | None = None  # the domain its samples carry; the name of the folder where absent
     layout: Literal["folders"] = "folders"
     ids: dict[int, str] = {}  # id in the label files -> class name
-    colours: dict[str, Colour] = Field(
-        default={}, max_length=256
-    )  # class name -> RGB, for painted label files
+    colours: dict[str, Colour] = Field(default={}, max_length=256)  # class name -> RGB, for painted label files
     ignores: list[str] = []  # class names that are left out of training and scores
 
     @model_validator(mode="after")

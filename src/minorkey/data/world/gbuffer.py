@@ -108,10 +108,7 @@ def rasterise(scene: Scene, size: tuple[int, int]) -> GBuffer:
     surfaces = _surfaces(scene, camera, order, points, normal)
     strips = len(scene.road.train_id)
     row = _paint(pixels[..., order], corners, strips, camera)
-    x, y = (
-        a.ravel()
-        for a in np.meshgrid(np.arange(size[0], dtype=np.float32), np.arange(size[1], dtype=np.float32))
-    )
+    x, y = (a.ravel() for a in np.meshgrid(np.arange(size[0], dtype=np.float32), np.arange(size[1], dtype=np.float32)))
     ground = np.flatnonzero(row == 1)
     a, b, c, low, high = gather(surfaces.inverse_depth, row)
     z = 1 / np.clip(a + b * x + c * y, low, high)
@@ -150,11 +147,7 @@ def _visible_far_to_near(
     """Polygons that can show, layer by layer, far to near by the nearest corner of their instance."""
     (left, top), (right, bottom) = pixels.min(1), pixels.max(1)
     keep = (right > 0) & (left < size[0]) & (bottom > 0) & (top < size[1])
-    keep &= (
-        ((right - left) * (bottom - top) > SMALL)
-        & (polygons.sheet | (facing < 0))
-        & (points[2].max(0) > NEAR)
-    )
+    keep &= ((right - left) * (bottom - top) > SMALL) & (polygons.sheet | (facing < 0)) & (points[2].max(0) > NEAR)
     distance = (np.square(points[0]) + np.square(points[2])).min(0)
     starts = np.flatnonzero(np.diff(polygons.thing, prepend=-1))
     nearest = np.minimum.reduceat(distance, starts)[polygons.thing]
@@ -162,9 +155,7 @@ def _visible_far_to_near(
     return kept[np.lexsort((kept, -nearest[kept], polygons.layer[kept]))]
 
 
-def _surfaces(
-    scene: Scene, camera: Camera, order: np.ndarray, points: np.ndarray, normal: np.ndarray
-) -> Surfaces:
+def _surfaces(scene: Scene, camera: Camera, order: np.ndarray, points: np.ndarray, normal: np.ndarray) -> Surfaces:
     p, road = scene.polygons, scene.road
     strips = len(road.train_id)
 
@@ -202,9 +193,7 @@ def _inverse_depth(camera: Camera, strips: int, points: np.ndarray, normal: np.n
     low = np.concatenate([np.full(strips, 1 / GROUND_END), 1 / z.max(0)])
     high = np.concatenate([np.full(strips, 1 / NEAR), 1 / z.min(0)])
     middle = (low + high) / 2
-    rows = np.stack(
-        [np.where(edge_on, middle, a), np.where(edge_on, 0, b), np.where(edge_on, 0, c), low, high]
-    )
+    rows = np.stack([np.where(edge_on, middle, a), np.where(edge_on, 0, b), np.where(edge_on, 0, c), low, high])
     sky = np.array([1e-3, 0, 0, 1e-3, 1e-3])[:, None]
     return np.concatenate([sky, rows], 1).astype(np.float32)
 
@@ -248,9 +237,7 @@ def _boxes(surfaces: Surfaces, row: np.ndarray, size: tuple[int, int]) -> tuple[
     return np.array(boxes, np.float32).reshape(-1, 4), np.array(classes, np.int64)
 
 
-def _shadow(
-    scene: Scene, camera: Camera, points: np.ndarray, corners: np.ndarray, row: np.ndarray
-) -> np.ndarray:
+def _shadow(scene: Scene, camera: Camera, points: np.ndarray, corners: np.ndarray, row: np.ndarray) -> np.ndarray:
     """1 on the ground where a polygon stands between it and the sun: polygons slid down the sun's rays."""
     sun = scene.sun / max(float(scene.sun[1]), 0.2)
     x, y, z = points

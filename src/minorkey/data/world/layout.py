@@ -60,17 +60,13 @@ def _road(rng: np.random.Generator, layout: Layout) -> Road:
     verge = rng.uniform(0.8, 2.2, 2) * (rng.random(2) < layout.verges)
     tar = greys(rng, 1, 0.16, 0.34, 0.06) * layout.tar
     slabs = greys(rng, 1, 0.2, 0.48, 0.12, 0.4)
-    turf = np.array([0.20, 0.26, 0.09]) * rng.uniform(0.6, 1.5, (1, 3)) + rng.uniform(0, 0.12) * np.array(
-        [1, 0.7, 0.4]
-    )
+    turf = np.array([0.20, 0.26, 0.09]) * rng.uniform(0.6, 1.5, (1, 3)) + rng.uniform(0, 0.12) * np.array([1, 0.7, 0.4])
     lanes = np.array([0.0] if half < 5 else [-half / 2, 0.0, half / 2])
     begin = rng.uniform(14, 60)
     return Road(
         centre=(1 if layout.keeps_left else -1) * half * (0.5 if half < 5 else 0.25) + rng.normal(0, 0.3),
         bend=rng.uniform(-1, 1) * layout.bend,
-        edges=np.array(
-            [-half - left - verge[0], -half - left, -half, half, half + right, half + right + verge[1]]
-        ),
+        edges=np.array([-half - left - verge[0], -half - left, -half, half, half + right, half + right + verge[1]]),
         train_id=np.array([train_id for train_id, _ in _STRIPS], np.uint8),
         material=np.array([material for _, material in _STRIPS], np.uint8),
         colour=np.concatenate([turf, turf, slabs, tar, slabs, turf, turf]).astype(np.float32),

@@ -50,9 +50,7 @@ def _wheels(train_id: int, x: float, radius: float, at: Sequence[float]) -> list
     faces = []
     for side in (-x, x):
         for z in at:
-            faces.append(
-                Face(disc(side, radius, z, radius, "x"), train_id, slot=RUBBER, heat=0.7, sheet=True)
-            )
+            faces.append(Face(disc(side, radius, z, radius, "x"), train_id, slot=RUBBER, heat=0.7, sheet=True))
             hub = disc(side * 1.01, radius, z, radius * 0.55, "x")
             faces.append(Face(hub, train_id, slot=STEEL, heat=0.8, sheet=True))
     return faces
@@ -87,9 +85,7 @@ def _car(length: float, bonnet: float, boot: float, height: float) -> list[Face]
     plate = upright(-0.26, 0.26, 0.5, 0.62, -length - 0.015)
     faces.append(Face(plate, car, slot=WHITE))
     return (
-        faces
-        + _wheels(car, x + 0.01, 0.33, (-length * 0.62, length * 0.62))
-        + _lamps(car, 0.66, 0.75, -length, length)
+        faces + _wheels(car, x + 0.01, 0.33, (-length * 0.62, length * 0.62)) + _lamps(car, 0.66, 0.75, -length, length)
     )
 
 
@@ -120,10 +116,7 @@ def _truck() -> list[Face]:
     cab = prism(rectangle(x * 0.97, 0.45, 2.1, 4.0), rectangle(x * 0.93, 2.7, 2.1, 3.75))
     faces += [Face(p, truck, Material.PAINT, heat=0.45) for p in cab]
     faces += [Face(upright(1.05, -1.05, 1.55, 2.45, 3.93), truck, Material.GLASS, GLASS)]
-    faces += [
-        Face(along(s * x * 0.97, 1.5, 2.3, 2.6, 3.6), truck, Material.GLASS, GLASS, sheet=True)
-        for s in (-1, 1)
-    ]
+    faces += [Face(along(s * x * 0.97, 1.5, 2.3, 2.6, 3.6), truck, Material.GLASS, GLASS, sheet=True) for s in (-1, 1)]
     faces += [Face(p, truck, slot=DARK, heat=0.35) for p in box(x * 0.8, 0.5, 0.9, -3.9, 2.0)[:4]]
     return faces + _wheels(truck, x, 0.5, (-2.9, -1.8, 3.1)) + _lamps(truck, 0.95, 0.85, -4.03, 4.03)
 
@@ -182,9 +175,7 @@ def _cycle(train_id: int, radius: float, base: float, thick: float, engine: floa
     """A two-wheeler along z, with some width so that it shows from behind."""
     faces = []
     for z in (-base, base):
-        faces.append(
-            Face(upright(-thick, thick, 0, 2 * radius, z), train_id, slot=RUBBER, heat=0.3, sheet=True)
-        )
+        faces.append(Face(upright(-thick, thick, 0, 2 * radius, z), train_id, slot=RUBBER, heat=0.3, sheet=True))
         faces.append(Face(disc(0, radius, z, radius, "x"), train_id, slot=RUBBER, heat=0.3, sheet=True))
         faces.append(Face(disc(0, radius, z, radius * 0.72, "x"), train_id, slot=STEEL, heat=0.2, sheet=True))
     saddle, steer = radius * 2.4, radius * 2.8
@@ -195,9 +186,7 @@ def _cycle(train_id: int, radius: float, base: float, thick: float, engine: floa
         (saddle * 0.9, -base * 0.4, steer * 0.9, base * 0.75),
         (steer, base * 0.75, radius, base),
     )
-    faces += [
-        Face(bar(*t, 0.06 + thick), train_id, Material.PAINT, heat=engine / 2, sheet=True) for t in tubes
-    ]
+    faces += [Face(bar(*t, 0.06 + thick), train_id, Material.PAINT, heat=engine / 2, sheet=True) for t in tubes]
     if engine:
         body = prism(
             rectangle(0.16, radius, -base * 0.5, base * 0.4),
@@ -284,21 +273,15 @@ def _tree(shape: int, conifer: bool) -> list[Face]:
         blob = blob.mean(0) + (blob - blob.mean(0)) * (spread * rng.uniform(0.65, 1.25, (CORNERS, 1)))
         if conifer:
             blob[:, 1] = height + (blob[:, 1] - height) * 0.55
-        faces.append(
-            Face(blob, Train.VEGETATION, Material.FOLIAGE, slot=(0, 2)[i % 2], heat=0.12, sheet=True)
-        )
+        faces.append(Face(blob, Train.VEGETATION, Material.FOLIAGE, slot=(0, 2)[i % 2], heat=0.12, sheet=True))
     return faces
 
 
 def _bush(shape: int) -> list[Face]:
     rng = np.random.default_rng([18, shape])
-    blobs = [
-        disc(rng.uniform(-0.8, 0.8), rng.uniform(0.2, 0.6), -0.02 * i, rng.uniform(0.4, 0.7))
-        for i in range(4)
-    ]
+    blobs = [disc(rng.uniform(-0.8, 0.8), rng.uniform(0.2, 0.6), -0.02 * i, rng.uniform(0.4, 0.7)) for i in range(4)]
     return [
-        Face(b, Train.VEGETATION, Material.FOLIAGE, (0, 2)[i % 2], heat=0.12, sheet=True)
-        for i, b in enumerate(blobs)
+        Face(b, Train.VEGETATION, Material.FOLIAGE, (0, 2)[i % 2], heat=0.12, sheet=True) for i, b in enumerate(blobs)
     ]
 
 
@@ -332,9 +315,7 @@ def templates() -> dict[str, list[Face]]:
     """All templates by name."""
     figures = {f"person{i}": (_figure(Train.PERSON, s)) for i, s in enumerate((0.0, 0.07, 0.15))}
     seat = {"cyclist": (_bicycle(), 0.12), "motorcyclist": (_motorcycle(), 0.0)}
-    riders = {
-        name: (cycle + _figure(Train.RIDER, 0.05, lift, part=1)) for name, (cycle, lift) in seat.items()
-    }
+    riders = {name: (cycle + _figure(Train.RIDER, 0.05, lift, part=1)) for name, (cycle, lift) in seat.items()}
     return {
         "sedan": _car(2.2, 1.1, 0.75, 1.42),
         "hatch": _car(1.9, 0.95, 0.1, 1.5),

@@ -41,9 +41,7 @@ def rows(
     return np.repeat(np.arange(len(found)), [len(z) for z in found]), np.concatenate(found)
 
 
-def greys(
-    rng: np.random.Generator, n: int, low: float, high: float, tint: float, warm: float = 0.0
-) -> np.ndarray:
+def greys(rng: np.random.Generator, n: int, low: float, high: float, tint: float, warm: float = 0.0) -> np.ndarray:
     """`n` muted colours, (n, 3): a wide range of greys, each pulled a little towards a hue."""
     level = low + (high - low) * rng.random((n, 1))
     lean = np.array([0.5, 0.05, -0.5]) * warm
@@ -75,9 +73,7 @@ def palette(*slots: np.ndarray) -> np.ndarray:
     return colours
 
 
-def on_road(
-    road: Road, lateral: np.ndarray | float, z: np.ndarray, y: np.ndarray | float = 0.0
-) -> np.ndarray:
+def on_road(road: Road, lateral: np.ndarray | float, z: np.ndarray, y: np.ndarray | float = 0.0) -> np.ndarray:
     """Points (n, 3) at lateral positions, distances z and heights y."""
     points = np.empty((len(z), 3))
     points[:, 0], points[:, 1], points[:, 2] = road.x(lateral, z), y, z

@@ -39,9 +39,7 @@ def render(seed: int, index: int, domain: str = "clear", size: tuple[int, int] =
     return render_paired(seed, index, (domain,), size)[0]
 
 
-def render_paired(
-    seed: int, index: int, domains: Sequence[str], size: tuple[int, int] = (256, 128)
-) -> list[Sample]:
+def render_paired(seed: int, index: int, domains: Sequence[str], size: tuple[int, int] = (256, 128)) -> list[Sample]:
     """The same scene in several domains, in their order; the geometry is computed once per layout.
 
     Raises:

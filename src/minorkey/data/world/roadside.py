@@ -37,9 +37,7 @@ def backdrop(rng: np.random.Generator) -> Things:
     at = np.stack([np.linspace(-260, 260, n) + 16 * draw[:, 0], np.zeros(n), 200 + 80 * draw[:, 1]], 1)
     scale = np.stack([40 + 30 * draw[:, 2], 6 + 16 * draw[:, 3], np.ones(n)], 1)
     woods = (template == numbers("woods")[0])[:, None]
-    return things(
-        template, at, 0, scale, palette(np.where(woods, leaves(rng, n), greys(rng, n, 0.2, 0.5, 0.15))), 0
-    )
+    return things(template, at, 0, scale, palette(np.where(woods, leaves(rng, n), greys(rng, n, 0.2, 0.5, 0.15))), 0)
 
 
 @dataclass(frozen=True)
@@ -67,9 +65,7 @@ def structures(rng: np.random.Generator, road: Road, plots: Plots, layout: Layou
     built = plots.kind < OPEN
     side, begin, length, kind = (a[built] for a in (plots.side, plots.begin, plots.length, plots.kind))
     n, house = len(begin), kind == HOUSE
-    masonry_kind = np.where(
-        house, pick(rng, n, numbers(*layout.buildings)), pick(rng, n, numbers("wall", "brickwall"))
-    )
+    masonry_kind = np.where(house, pick(rng, n, numbers(*layout.buildings)), pick(rng, n, numbers("wall", "brickwall")))
     template = np.where(kind == FENCE, numbers("fence"), masonry_kind)
     draw = rng.random((n, 6))
     low, high = layout.heights
@@ -116,9 +112,7 @@ def lamps(rng: np.random.Generator, road: Road) -> Things:
     n = len(z)
     scale = np.repeat(np.array([[-side, 1.0, 1.0]]) * rng.uniform(0.8, 1.15), n, 0)
     colours = palette(np.repeat(greys(rng, 1, 0.08, 0.5, 0.1), n, 0))
-    return things(
-        np.repeat(numbers("lamp"), n), on_road(road, side * (road.half_width + 0.5), z), 0, scale, colours
-    )
+    return things(np.repeat(numbers("lamp"), n), on_road(road, side * (road.half_width + 0.5), z), 0, scale, colours)
 
 
 def street_trees(rng: np.random.Generator, road: Road, layout: Layout) -> Things:
@@ -140,9 +134,7 @@ def signals(rng: np.random.Generator, road: Road) -> Things:
     z = np.concatenate([lights, signs])
     n = len(z)
     lit = pick(rng, 1, numbers("light0", "light1", "light2"))
-    template = np.concatenate(
-        [np.repeat(lit, count), pick(rng, len(signs), numbers("sign3", "sign4", "sign8"))]
-    )
+    template = np.concatenate([np.repeat(lit, count), pick(rng, len(signs), numbers("sign3", "sign4", "sign8"))])
     at = on_road(road, pick(rng, n, SIDES) * (road.half_width + 0.45), z)
     colours = palette(greys(rng, n, 0.1, 0.5, 0.1), pick(rng, n, SIGN_PAINTS), pick(rng, n, SIGN_PAINTS[1:4]))
     return things(template, at, 0, sizes(rng, n, 0.85, 1.2), colours)

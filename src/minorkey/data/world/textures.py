@@ -127,9 +127,7 @@ def _windows(
     return pane, p.cell(across, up), fv
 
 
-def _panes(
-    p: Patch, shade: np.ndarray, width: float, storey: float, fill_u: np.ndarray | float, fill_v: float
-) -> Look:
+def _panes(p: Patch, shade: np.ndarray, width: float, storey: float, fill_u: np.ndarray | float, fill_v: float) -> Look:
     pane, draw, up = _windows(p, width, storey, fill_u, fill_v)
     tone = 0.08 + 0.22 * draw * draw + 0.25 * (up - 0.3)
     return Look(shade, pane, tone, (1.0, 1.06, 1.15), (draw > 0.62) * (draw * 0.8), 0.12)

@@ -47,9 +47,7 @@ class DenseSegmenter(PreTrainedModel):
         """The head: a module from the tuple of feature maps to logits `(B, num_labels, h, w)`."""
         raise TypeError("a DenseSegmenter subclass says how its head is built")
 
-    def forward(
-        self, pixel_values: Tensor, labels: Tensor | None = None, **kwargs: Any
-    ) -> SemanticSegmenterOutput:
+    def forward(self, pixel_values: Tensor, labels: Tensor | None = None, **kwargs: Any) -> SemanticSegmenterOutput:
         """Logits `(B, K, H, W)` of images `(B, 3, H, W)`; with labels `(B, H, W)` also the cross-entropy."""
         features = self.backbone(pixel_values).feature_maps
         logits = self.decode_head(features)
