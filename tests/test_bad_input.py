@@ -2,7 +2,6 @@
 
 import resource
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -260,7 +259,7 @@ def small_disk(tmp_path) -> Iterator[Callable[[int], Path]]:
 
     yield resize
     if place.is_mount():
-        subprocess.run(["umount", place], check=True)
+        subprocess.run(["umount", "--lazy", place], check=True)
 
 
 def test_full_disk_while_saving(make_config, finished_run, console, small_disk):
@@ -281,7 +280,7 @@ def test_full_disk_while_saving(make_config, finished_run, console, small_disk):
 def test_file_system_refuses_to_write(make_config, console, tmp_path):
     """As above where nothing can be mounted: the running process may suddenly write only small files."""
     folder = RunFolder(tmp_path / "run")
-    config = make_config(training={"steps": 1000, "checkpoint_every": 3, "log_every": 3})
+    config = make_config(training={"steps": 60, "checkpoint_every": 3})
     save_config(config, tmp_path / "run.yaml")
     command = [sys.executable, "-m", "minorkey", "train", str(tmp_path / "run.yaml"), "--out", str(folder.path)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
@@ -295,12 +294,6 @@ def test_file_system_refuses_to_write(make_config, console, tmp_path):
     assert "minorkey: cannot write '" in error.splitlines()[-1]
     assert "What was saved before is untouched" in error
     saved = load_checkpoint(checkpoints(folder.checkpoints)[-1])
-    again = [*command[:4], "--resume", str(folder.path)]
-    going_on = subprocess.Popen(again, stderr=subprocess.PIPE, text=True)
-    while len(checkpoints(folder.checkpoints)) < 3 and going_on.poll() is None and time.monotonic() < deadline:
-        if load_checkpoint(checkpoints(folder.checkpoints)[-1]).step > saved.step:
-            break
-        time.sleep(0.05)
-    going_on.send_signal(signal.SIGKILL)
-    going_on.communicate()
-    assert load_checkpoint(checkpoints(folder.checkpoints)[-1]).step > saved.step
+    assert saved.step < config.training.steps
+    workflow.train(config, folder.path, resume=True, console=console)
+    assert load_checkpoint(checkpoints(folder.checkpoints)[-1]).step == config.training.steps
