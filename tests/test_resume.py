@@ -118,13 +118,11 @@ def prepared(make_config, console, tmp_path):
 ADAPTER = ["adapter/adapter_model.safetensors"]
 
 
-def test_soma_killed_twice(prepared, start):
+def test_soma_killed_twice(prepared, start, console):
     file, folder, reference = prepared(training=TRAINING)
     _kill_in_training(start("train", file, "--out", folder.path), folder, lines=5)
     _kill_in_training(start("train", "--resume", folder.path), folder, lines=16)
-    last = start("train", "--resume", folder.path)
-    _, error = last.communicate()
-    assert last.returncode == 0, error
+    workflow.train(workflow.config_of(folder.path), folder.path, resume=True, console=console)
     _assert_same_run(folder, reference, ADAPTER)
 
 

@@ -137,10 +137,13 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _validate(values: Mapping[str, Any]) -> RunConfig:
+    """The checked configuration, with the one backbone rate that its method has."""
     try:
-        return RunConfig.model_validate(values)
+        config = RunConfig.model_validate(values)
     except ValidationError as error:
         raise ConfigError(_one_line(error)) from error
+    rate = config.training.backbone_rate(config.method.name)
+    return config.model_copy(update={"training": config.training.model_copy(update={"backbone_lr": rate})})
 
 
 def _one_line(error: ValidationError) -> str:

@@ -10,6 +10,7 @@ from torch.optim import SGD
 from minorkey.adapters import attach
 from minorkey.data.loaders import training_loader
 from minorkey.data.readers import open_dataset
+from minorkey.data.transforms import TransformConfig
 from minorkey.labels import label_space
 from minorkey.models.backbone import load_backbone
 from minorkey.models.build import build_segmenter
@@ -70,6 +71,17 @@ def test_accumulated_batches_are_one_large_batch(run_with_sgd):
     actual = trained_tensors(parts.attached, parts.network)
     assert max((expected[name] - actual[name]).abs().max() for name in expected) < 1e-5
     assert part_losses == pytest.approx(whole_losses, abs=1e-5)
+
+
+def test_reading_batches_leaves_the_random_state_of_dropout_alone(street_folder):
+    reader = open_dataset(str(street_folder()), role="source", label_space=label_space("street7"))
+    loader = training_loader(
+        [reader], TransformConfig(crop=(16, 16)), batch_size=2, steps_from=0, steps_to=2, seed=0,
+        mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5),
+    )  # fmt: skip
+    before = torch.random.get_rng_state()
+    assert len(list(loader)) == 2
+    assert torch.equal(torch.random.get_rng_state(), before)
 
 
 def _state(config) -> tuple[dict[str, torch.Tensor], torch.nn.Module]:

@@ -40,8 +40,9 @@ def train(
     from minorkey.config import parse_overrides, resolve
     from minorkey.errors import ConfigError
 
-    arguments = [argument for argument in (preset, *(overrides or [])) if argument and "=" in argument]
-    preset = preset if preset and "=" not in preset else None
+    arguments = list(overrides or [])
+    if preset and "=" in preset:
+        preset, arguments = None, [preset, *arguments]
     options: dict[str, Any] = {"method": method, "source": source, "unseen": unseen, "backbone": backbone}
     options |= {"data_root": data_root, "seed": seed}
     given = parse_overrides(arguments, {key: value for key, value in options.items() if value not in (None, [])})

@@ -144,6 +144,8 @@ def training_loader(
         num_workers=workers,
         collate_fn=Collate(mean, std),
         worker_init_fn=_start_worker,
+        # Its own, for a loader draws when it starts: from the global state, dropout would differ after a resume.
+        generator=torch.Generator(),
     )
 
 
