@@ -42,7 +42,8 @@ def train(
 
     arguments = list(overrides or [])
     if preset and "=" in preset:
-        preset, arguments = None, [preset, *arguments]
+        arguments.insert(0, preset)
+        preset = None
     options: dict[str, Any] = {"method": method, "source": source, "unseen": unseen, "backbone": backbone}
     options |= {"data_root": data_root, "seed": seed}
     given = parse_overrides(arguments, {key: value for key, value in options.items() if value not in (None, [])})

@@ -1,0 +1,102 @@
+import pytest
+from pydantic import ValidationError
+
+from minorkey.adapters.specs import METHODS
+from minorkey.config import RunConfig, load_config, parse_overrides, presets, resolve, save_config
+from minorkey.errors import ConfigError
+from minorkey.labels import label_space
+from minorkey.models.build import HEADS
+from minorkey.workflow import protocol_of
+
+MINIMAL = {"source": "world:clear"}
+
+
+@pytest.mark.parametrize("name", presets())
+def test_every_preset_is_valid_and_survives_saving(name, tmp_path):
+    config = resolve(name)
+    save_config(config, tmp_path / "config.yaml")
+    assert load_config(tmp_path / "config.yaml") == config
+    label_space(config.label_space)
+    protocol_of(config)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", presets())
+def test_every_preset_has_a_rate_for_every_method(name, method):
+    config = resolve(name)
+    assert config.training.backbone_rate(method) > 0
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_every_head_can_be_named(head):
+    assert resolve(None, MINIMAL | {"head": head}).head.name == head
+
+
+def test_overrides_replace_leaves_and_keep_the_rest():
+    demo = resolve("demo")
+    changed = resolve("demo", {"training": {"steps": 7}, "method": "sora", "source": ["world:fog"]})
+    assert changed.training == demo.training.model_copy(update={"steps": 7})
+    assert changed.method.name == "soma"
+    assert changed.source == ["world:fog"]
+    assert changed.head == demo.head
+
+
+def test_a_bare_name_keeps_the_options_beside_it(tmp_path):
+    (tmp_path / "mine.yaml").write_text("source: world\nmethod: {name: lora, rank: 3}\n")
+    method = resolve(tmp_path / "mine.yaml", {"method": "pissa"}).method
+    assert (method.name, method.rank) == ("pissa", 3)
+
+
+def test_arguments_are_nested_yaml():
+    arguments = ["training.steps=10", "training.betas=[0.8, 0.9]", "method=lora", "method.rank=2", "seed=3"]
+    assert parse_overrides(arguments) == {
+        "training": {"steps": 10, "betas": [0.8, 0.9]},
+        "method": {"name": "lora", "rank": 2},
+        "seed": 3,
+    }
+
+
+def test_a_configuration_cannot_be_changed():
+    with pytest.raises(ValidationError, match="frozen"):
+        resolve("demo").seed = 3
+
+
+def test_a_source_is_needed():
+    with pytest.raises(ConfigError, match="'source' is not set; give it in the preset or as source=value"):
+        resolve(None, {})
+
+
+def test_file_that_is_no_mapping(tmp_path):
+    (tmp_path / "list.yaml").write_text("- 1\n")
+    with pytest.raises(ConfigError, match="holds no mapping of keys to values"):
+        resolve(tmp_path / "list.yaml")
+
+
+@pytest.mark.parametrize(("content", "expected"), [("a: [1", "not valid YAML at line"), (None, "cannot read")])
+def test_file_that_cannot_be_read(tmp_path, content, expected):
+    file = tmp_path / "broken.yaml"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(ConfigError, match=expected):
+        resolve(file)
+
+
+def test_stride_without_window():
+    with pytest.raises(ConfigError, match="evaluation is .*: stride without window; give both"):
+        resolve(None, MINIMAL | {"evaluation": {"stride": [4, 4]}})
+
+
+def test_protocol_fills_in_the_stride():
+    protocol = protocol_of(resolve(None, MINIMAL | {"evaluation": {"window": [96, 96]}}))
+    assert protocol.stride == (64, 64)
+    assert protocol.weights == "last"
+
+
+def test_protocol_says_which_weights():
+    training = {"training": {"weight_ema_from": 5}}
+    assert protocol_of(resolve(None, MINIMAL | training)).weights == "ema"
+    assert protocol_of(resolve(None, MINIMAL | training | {"evaluation": {"weights": "last"}})).weights == "last"
+
+
+def test_options_have_what_the_file_has():
+    assert set(resolve("demo").model_dump()) == set(RunConfig.model_fields)
