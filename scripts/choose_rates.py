@@ -20,7 +20,7 @@ from minorkey.config import parse_overrides, resolve
 from minorkey.evaluation.scores import ScoreTable
 from minorkey.workflow import train
 
-HEAD_RATES = (5e-4, 1e-3, 2e-3, 4e-3)
+HEAD_RATES = (1e-3, 2e-3, 4e-3)
 BACKBONE_RATES = (1e-4, 3e-4, 1e-3)
 METHODS = ("soma", "lora", "full")
 

@@ -1,4 +1,4 @@
-"""Small random backbones, one per naming scheme, and the real ViT-Tiny where it is at hand."""
+"""Small random backbones, one per naming scheme, the built-in one, and the real ViT-Tiny where it is at hand."""
 
 import copy
 from collections.abc import Callable
@@ -20,6 +20,9 @@ from transformers import (
     SwinConfig,
 )
 
+from minorkey.models.backbone import builtin_backbone
+
+BUILTIN = builtin_backbone()
 VIT_TINY = Path(__file__).parents[3] / "shared" / "weights" / "vit-tiny-in1k"
 
 VIT = {"hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 2, "patch_size": 8}
@@ -81,14 +84,18 @@ def small_backbone(request: pytest.FixtureRequest, tiny: Callable[[str], nn.Modu
     return tiny(request.param)
 
 
-@pytest.fixture(params=[*TINY, "vit-tiny"])
+REAL = {"builtin": BUILTIN, "vit-tiny": VIT_TINY}
+
+
+@pytest.fixture(params=[*TINY, *REAL])
 def backbone(request: pytest.FixtureRequest, tiny: Callable[[str], nn.Module]) -> nn.Module:
-    """Every tiny backbone and the real one, in turn."""
-    if request.param != "vit-tiny":
+    """Every tiny backbone and the pretrained ones, in turn."""
+    if request.param in TINY:
         return tiny(request.param)
-    if not VIT_TINY.is_dir():
-        pytest.skip(f"no real backbone at {VIT_TINY}")
-    return Dinov2Backbone.from_pretrained(VIT_TINY).eval()
+    folder = REAL[request.param]
+    if not folder.is_dir():
+        pytest.skip(f"no pretrained backbone at {folder}")
+    return Dinov2Backbone.from_pretrained(folder).eval()
 
 
 @pytest.fixture
