@@ -153,8 +153,8 @@ def print_table(colours: Confusions, randoms: list[Confusions], trained: Confusi
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--backbone", default="builtin", help="built-in, folder or hub id (patch size 8)")
-    parser.add_argument("--train-scenes", type=int, default=150)
-    parser.add_argument("--test-scenes", type=int, default=40, help="scenes, each judged in every domain")
+    parser.add_argument("--train-scenes", type=int, default=100)
+    parser.add_argument("--test-scenes", type=int, default=24, help="scenes, each judged in every domain")
     args = parser.parse_args()
     began = time.monotonic()
     train = [render_paired(TRAIN_SEED, i, ["clear"])[0] for i in range(args.train_scenes)]

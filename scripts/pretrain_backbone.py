@@ -48,7 +48,7 @@ def build_backbone() -> Dinov2Backbone:
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder for the weights")
-    parser.add_argument("--steps", type=int, default=3600, help="default: %(default)s")
+    parser.add_argument("--steps", type=int, default=2000, help="default: %(default)s")
     parser.add_argument("--batch", type=int, default=16, help="scenes a step, two views of each")
     parser.add_argument("--kept", type=int, default=64, help="patches that the network sees of each view")
     parser.add_argument("--lost", type=int, default=32, help="dropped patches that it must fill in")
