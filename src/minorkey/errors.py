@@ -5,7 +5,9 @@ from difflib import get_close_matches
 
 
 class MinorkeyError(Exception):
-    """Base of every error that a user can mend; the command line prints it and exits with code 2."""
+    """Base of every error that a user can mend; the command line prints it and exits with its code."""
+
+    exit_code = 2
 
 
 class ConfigError(MinorkeyError):

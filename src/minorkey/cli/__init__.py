@@ -37,7 +37,7 @@ def main() -> None:
         app()
     except MinorkeyError as error:
         print(f"minorkey: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(error.exit_code)
     except KeyboardInterrupt:
         print("minorkey: interrupted", file=sys.stderr)
         sys.exit(130)

@@ -1,7 +1,6 @@
 """The only training loop."""
 
 import json
-import time
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
 from minorkey.adapters import Attached
@@ -27,6 +26,7 @@ from minorkey.training.checkpoint import (
     trained_tensors,
 )
 from minorkey.training.interruption import stop_on_interrupt
+from minorkey.training.meter import Meter
 from minorkey.training.optim import schedule
 from minorkey.training.options import TrainingOptions
 from minorkey.training.progress import Reporter, memory_mb
@@ -35,6 +35,8 @@ from minorkey.training.weight_ema import WeightEma
 
 class Interrupted(TrainingError):
     """The user stopped the run; a checkpoint was saved."""
+
+    exit_code = 130
 
 
 @dataclass
@@ -74,7 +76,7 @@ class Fit:
         self.network = self.accelerator.unwrap_model(self.model)
         self.stepper = self.accelerator.prepare_optimizer(self.optimizer)
         self.ema = WeightEma(self.options.weight_ema_momentum)
-        self.meter = _Meter(self.accelerator.device)
+        self.meter = Meter(self.accelerator.device)
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint; the adapter's tensors were restored when it was attached."""
@@ -201,45 +203,6 @@ class Fit:
                 regime=self.regime.state_dict(),
             )
             save_checkpoint(self.folder / "checkpoints", checkpoint)
-
-
-class _Meter:
-    """Sums of losses since the last log line, kept on the device so that no step waits for it."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-        self.restart()
-        self._bad = torch.full((), -1, dtype=torch.int64, device=device)
-
-    def restart(self) -> None:
-        self.sums: dict[str, Tensor] = {}
-        self.steps: set[int] = set()
-        self.images = 0
-        self.began = time.monotonic()
-        self.restart_clock()
-
-    def restart_clock(self) -> None:
-        self.counted = time.monotonic()
-
-    def add(self, step: int, losses: dict[str, Tensor], total: Tensor, share: float) -> None:
-        self.steps.add(step)
-        for name, value in {"loss": total, **(losses if len(losses) > 1 else {})}.items():
-            self.sums[name] = self.sums.get(name, torch.zeros((), device=self.device)) + value.detach() * share
-        fresh = (self._bad < 0) & ~torch.isfinite(total.detach())
-        self._bad = torch.where(fresh, step, self._bad)
-
-    def means(self) -> dict[str, float]:
-        return {name: round(float(value) / len(self.steps), 6) for name, value in self.sums.items()}
-
-    def rate(self) -> float:
-        return self.images / max(time.monotonic() - self.began, 1e-9)
-
-    def elapsed(self) -> float:
-        return time.monotonic() - self.counted
-
-    def first_bad_step(self) -> int | None:
-        bad = int(self._bad)
-        return None if bad < 0 else bad
 
 
 def _set_training_mode(network: nn.Module, everything: bool) -> None:
