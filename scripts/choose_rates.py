@@ -10,6 +10,7 @@ started.
 """
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,16 @@ def source_miou(preset: str, out: Path, changes: dict[str, Any], arguments: list
     config = resolve(None, {**base, **changes, "training": training, "unseen": []})
     table: ScoreTable = train(config, out, resume=True, console=Console(quiet=True))
     return table.domains[0].miou
+
+
+def best_rate(grid: tuple[float, ...], judged: Callable[[float], float]) -> float:
+    """The best rate of a grid, which goes on upwards, by the same factor, while its largest rate is the best."""
+    scores = {rate: judged(rate) for rate in grid}
+    factor = grid[-1] / grid[-2]
+    while (best := max(scores, key=scores.__getitem__)) == max(scores):
+        following = float(f"{best * factor:.1g}")
+        scores[following] = judged(following)
+    return best
 
 
 def main() -> None:
@@ -58,14 +69,11 @@ def main() -> None:
         )
         return miou
 
-    heads = {lr: judged("frozen", lr, BACKBONE_RATES[0]) for lr in HEAD_RATES}
-    head = max(heads, key=heads.__getitem__)
-    print(f"chosen: head {head:g}")
+    head = best_rate(HEAD_RATES, lambda lr: judged("frozen", lr, BACKBONE_RATES[0]))
+    print(f"chosen: head {head:g}", flush=True)
     for method in METHODS:
-        rates = {rate: judged(method, head, rate) for rate in BACKBONE_RATES}
-        while max(rates, key=rates.__getitem__) == max(rates):  # the best is at the edge: go on
-            rates[round(3 * max(rates), 12)] = judged(method, head, round(3 * max(rates), 12))
-        print(f"chosen: {method} {max(rates, key=rates.__getitem__):g}", flush=True)
+        rate = best_rate(BACKBONE_RATES, lambda rate, method=method: judged(method, head, rate))
+        print(f"chosen: {method} {rate:g}", flush=True)
 
 
 if __name__ == "__main__":
