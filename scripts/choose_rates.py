@@ -21,8 +21,7 @@ from minorkey.config import parse_overrides, resolve
 from minorkey.evaluation.scores import ScoreTable
 from minorkey.workflow import train
 
-HEAD_RATES = (1e-3, 2e-3, 4e-3)
-BACKBONE_RATES = (1e-4, 3e-4, 1e-3)
+UNUSED = 1e-4  # a frozen backbone has no rate
 METHODS = ("soma", "lora", "full")
 
 
@@ -34,7 +33,7 @@ def source_miou(preset: str, out: Path, changes: dict[str, Any], arguments: list
     return table.domains[0].miou
 
 
-def best_rate(grid: tuple[float, ...], judged: Callable[[float], float]) -> float:
+def best_rate(grid: list[float], judged: Callable[[float], float]) -> float:
     """The best rate of a grid, which goes on upwards, by the same factor, while its largest rate is the best."""
     scores = {rate: judged(rate) for rate in grid}
     factor = grid[-1] / grid[-2]
@@ -51,6 +50,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/rates"))
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--seed", type=int, default=100, help="not one of the seeds that are reported")
+    parser.add_argument("--head-rates", nargs="+", type=float, default=[1e-3, 2e-3, 4e-3])
+    parser.add_argument("--backbone-rates", nargs="+", type=float, default=[1e-4, 3e-4, 1e-3])
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     args = parser.parse_intermixed_args()
     torch.set_num_threads(args.threads)
@@ -69,10 +70,10 @@ def main() -> None:
         )
         return miou
 
-    head = best_rate(HEAD_RATES, lambda lr: judged("frozen", lr, BACKBONE_RATES[0]))
+    head = best_rate(args.head_rates, lambda lr: judged("frozen", lr, UNUSED))
     print(f"chosen: head {head:g}", flush=True)
     for method in METHODS:
-        rate = best_rate(BACKBONE_RATES, lambda rate, method=method: judged(method, head, rate))
+        rate = best_rate(args.backbone_rates, lambda rate, method=method: judged(method, head, rate))
         print(f"chosen: {method} {rate:g}", flush=True)
 
 
