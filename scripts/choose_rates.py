@@ -34,11 +34,11 @@ def source_miou(preset: str, out: Path, changes: dict[str, Any], arguments: list
 
 
 def best_rate(grid: list[float], judged: Callable[[float], float]) -> float:
-    """The best rate of a grid, which goes on upwards, by the same factor, while its largest rate is the best."""
-    scores = {rate: judged(rate) for rate in grid}
+    """The best rate of a grid, which goes on, by the same factor, while a rate at its edge is the best."""
+    scores = {rate: judged(rate) for rate in sorted(grid)}
     factor = grid[-1] / grid[-2]
-    while (best := max(scores, key=scores.__getitem__)) == max(scores):
-        following = float(f"{best * factor:.1g}")
+    while (best := max(scores, key=scores.__getitem__)) in (min(scores), max(scores)):
+        following = float(f"{best * factor if best == max(scores) else best / factor:.1g}")
         scores[following] = judged(following)
     return best
 
@@ -50,6 +50,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/rates"))
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--seed", type=int, default=100, help="not one of the seeds that are reported")
+    parser.add_argument("--methods", nargs="+", default=list(METHODS))
     parser.add_argument("--head-rates", nargs="+", type=float, default=[1e-3, 2e-3, 4e-3])
     parser.add_argument("--backbone-rates", nargs="+", type=float, default=[1e-4, 3e-4, 1e-3])
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -72,7 +73,7 @@ def main() -> None:
 
     head = best_rate(args.head_rates, lambda lr: judged("frozen", lr, UNUSED))
     print(f"chosen: head {head:g}", flush=True)
-    for method in METHODS:
+    for method in args.methods:
         rate = best_rate(args.backbone_rates, lambda rate, method=method: judged(method, head, rate))
         print(f"chosen: {method} {rate:g}", flush=True)
 
