@@ -131,9 +131,14 @@ def demo(
     Returns:
         The page, `report.html` in `out`.
     """
-    preset, methods = ("demo_quick", ("soma",)) if quick else ("demo", DEMO_METHODS)
-    folders = [Path(out) / name for name in methods]
-    for name, folder in zip(methods, folders, strict=True):
-        train(preset, method=name, out=folder, resume=True, console=console, **overrides)
+    folders = demo_runs(out, quick)
+    for folder in folders:
+        preset = "demo_quick" if quick else "demo"
+        train(preset, method=folder.name, out=folder, resume=True, console=console, **overrides)
     title = "Trained on clear days, judged elsewhere"
     return build_report(folders, Path(out) / "report.html", title)
+
+
+def demo_runs(out: str | Path, quick: bool = False) -> list[Path]:
+    """The run folders of a demo, named after their methods."""
+    return [Path(out) / name for name in (("soma",) if quick else DEMO_METHODS)]

@@ -19,5 +19,5 @@ def demo(
     from minorkey.cli.show import show_scores
 
     page = api.demo(out, quick=quick)
-    show_scores(sorted(path.parent for path in out.glob("*/metrics.json")))
+    show_scores(api.demo_runs(out, quick))
     typer.echo(f"page: {page}")
