@@ -1,6 +1,6 @@
 """A finished run as something to use: the folded network with its preprocessing and label space."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,11 +69,6 @@ class Predictor:
         """Class probabilities `(K, H, W)`, on the model's device."""
         pixel_values = to_tensor(image, self.mean, self.std)[None].to(self.device)
         return Segmentation().predict(self.model, pixel_values, self.protocol, self.window_batch)[0]
-
-    def predict_files(self, files: Iterable[Path]) -> Iterable[tuple[Path, SegmentationPrediction]]:
-        """Segment image files one by one."""
-        for file in files:
-            yield file, self.predict_one(read_image(file))
 
 
 def as_rgb(image: ImageLike) -> np.ndarray:

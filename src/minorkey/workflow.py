@@ -194,7 +194,7 @@ def _prepare(
             process_index=accelerator.process_index,
             process_count=accelerator.num_processes,
         ),
-        folder=folder.path,
+        folder=folder,
         base_sha256=network.base_sha256,
         seed=config.seed,
     )

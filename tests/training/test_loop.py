@@ -15,6 +15,7 @@ from minorkey.labels import label_space
 from minorkey.models.backbone import load_backbone
 from minorkey.models.build import build_segmenter
 from minorkey.regimes.supervised import Supervised
+from minorkey.run_folder import RunFolder
 from minorkey.tasks.segmentation import Segmentation
 from minorkey.training.checkpoint import checkpoints, trained_tensors
 from minorkey.training.device import accelerator_for
@@ -53,7 +54,7 @@ def run_with_sgd(make_config, street_folder, console, tmp_path) -> Callable[...,
                 [reader], config.transform, batch_size=batch_size, steps_from=0, steps_to=2 * accumulate, seed=0,
                 mean=backbone.mean, std=backbone.std,
             ),
-            folder=folder,
+            folder=RunFolder(folder),
             base_sha256="",
             seed=0,
         )  # fmt: skip

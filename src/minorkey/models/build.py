@@ -7,7 +7,6 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel, UperNetConfig, UperNetForSemanticSegmentation
 
-from minorkey.models.backbone import depth
 from minorkey.models.heads.linear import LinearForSemanticSegmentation, LinearSegmenterConfig
 from minorkey.models.heads.semfpn import SemanticFpnConfig, SemanticFpnForSemanticSegmentation
 from minorkey.models.options import HeadOptions
@@ -71,8 +70,3 @@ def build_segmenter(backbone: PreTrainedModel, head: HeadOptions, num_labels: in
 def head_state(model: nn.Module) -> dict[str, torch.Tensor]:
     """State dict of everything but the backbone."""
     return {name: value for name, value in model.state_dict().items() if not name.startswith("backbone.")}
-
-
-def blocks_of(backbone: PreTrainedModel) -> int:
-    """Number of blocks (plain ViT) or stages (hierarchical) of a backbone."""
-    return depth(backbone.config)

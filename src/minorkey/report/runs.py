@@ -11,6 +11,7 @@ from safetensors.numpy import load_file
 from minorkey.errors import DataError
 from minorkey.evaluation.confusion import Matrix, ignore_unscored
 from minorkey.evaluation.scores import ScoreTable
+from minorkey.run_folder import RunFolder
 
 Place = tuple[str, str]
 """Domain and key of a sample."""
@@ -36,15 +37,15 @@ def read_run(folder: Path) -> Run:
     """
     if not folder.is_dir():
         raise DataError(f"no run folder {folder}; give the `out` folder of a training or evaluation")
-    scores = ScoreTable.read(folder / "metrics.json")
-    config = folder / "config.yaml"
+    files = RunFolder(folder)
+    scores = ScoreTable.read(files.metrics)
     return Run(
         folder=folder,
         scores=scores,
-        log=_read_log(folder / "log.jsonl"),
-        config=config.read_text(encoding="utf-8") if config.is_file() else "",
-        confusions=_read_confusions(folder / "confusions.safetensors", scores),
-        samples=_find_samples(folder / "figures" / "samples"),
+        log=_read_log(files.log),
+        config=files.config.read_text(encoding="utf-8") if files.config.is_file() else "",
+        confusions=_read_confusions(files.confusions, scores),
+        samples=_find_samples(files.samples),
     )
 
 

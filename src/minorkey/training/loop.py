@@ -17,6 +17,7 @@ from minorkey.data.sample import Batch
 from minorkey.errors import TrainingError
 from minorkey.models.build import head_state
 from minorkey.regimes.supervised import Supervised
+from minorkey.run_folder import RunFolder
 from minorkey.storage import storage_errors, write_text
 from minorkey.training.checkpoint import (
     Checkpoint,
@@ -65,7 +66,7 @@ class Fit:
     anneal: bool
     accelerator: Accelerator
     loader: TrainingLoader
-    folder: Path
+    folder: RunFolder
     base_sha256: str
     seed: int
     step: int = 0
@@ -109,7 +110,7 @@ class Fit:
                 if stop and not last:
                     raise Interrupted(
                         f"stopped after step {self.step} of {self.options.steps} and saved; "
-                        f"go on with `minorkey train --resume {self.folder}`"
+                        f"go on with `minorkey train --resume {self.folder.path}`"
                     )
 
     def _train_step(self, batches: Any) -> None:
@@ -154,7 +155,7 @@ class Fit:
         }
         self.meter.restart()
         if self.accelerator.is_main_process:
-            log = self.folder / "log.jsonl"
+            log = self.folder.log
             with storage_errors(log), log.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
         detail = f"loss {line['loss']:.3f}  {line['images_per_second']:.1f} images/s  {memory:.0f} MB"
@@ -182,7 +183,7 @@ class Fit:
         ]
         return TrainingError(
             f"the {what} at step {step + 1}, on the batch {', '.join(keys)}; the last good checkpoint "
-            f"in '{self.folder / 'checkpoints'}' is kept. Lower training.lr or set training.clip_norm"
+            f"in '{self.folder.checkpoints}' is kept. Lower training.lr or set training.clip_norm"
         )
 
     def _save(self) -> None:
@@ -202,7 +203,7 @@ class Fit:
                 ema=self.ema.average,
                 regime=self.regime.state_dict(),
             )
-            save_checkpoint(self.folder / "checkpoints", checkpoint)
+            save_checkpoint(self.folder.checkpoints, checkpoint)
 
 
 def _set_training_mode(network: nn.Module, everything: bool) -> None:
