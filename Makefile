@@ -1,12 +1,14 @@
 PYTHON ?= python3
 BIN = .venv/bin
+TIMM = .venv-timm
 INSTALLED = .venv/.installed
 
-.PHONY: help demo test lint types format clean
+.PHONY: help demo test test-timm lint types format clean
 
 help:
 	@echo "make demo    install, then train and compare the methods on the built-in world: runs/demo/report.html"
 	@echo "make test    install, then run the tests"
+	@echo "make test-timm  install timm in an environment of its own, then run the tests of its networks"
 	@echo "make lint    check formatting and style (ruff)"
 	@echo "make types   check types (mypy)"
 	@echo "make format  format the code and mend what ruff can mend"
@@ -18,6 +20,9 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest
+
+test-timm: $(TIMM)/.installed
+	PYTHONPATH=tests/contract $(TIMM)/bin/python -m pytest -p torchvision_schemas tests/contract -k timm
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
@@ -38,6 +43,13 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $(INSTALLED)
 
+# torchvision's only build on the index asks for CUDA packages; timm needs its Python part alone, and no more.
+$(TIMM)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(TIMM)
+	$(TIMM)/bin/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(TIMM)/bin/python -m pip install --disable-pip-version-check --no-deps timm==1.0.31 torchvision==0.28.0
+	touch $@
+
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache build dist src/*.egg-info
+	rm -rf .venv .venv-timm .mypy_cache .pytest_cache .ruff_cache build dist src/*.egg-info
 	find src tests scripts benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

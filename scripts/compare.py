@@ -21,7 +21,7 @@ from rich.console import Console
 from minorkey.config import parse_overrides, resolve
 from minorkey.evaluation.bootstrap import paired_t_interval
 from minorkey.evaluation.scores import ScoreTable
-from minorkey.report.tables import method_name
+from minorkey.reporting.tables import method_name
 from minorkey.workflow import train
 
 METHODS = ("soma", "lora", "full", "frozen")

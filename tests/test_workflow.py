@@ -39,8 +39,8 @@ def test_every_method_runs_to_scores(make_config, console, tmp_path, method):
     assert [(score.domain, score.role) for score in scores.domains] == [("clear", "source"), ("night", "unseen")]
     assert scores.method == method
     folder = RunFolder(tmp_path)
-    assert folder.adapter.is_dir() == (method in ("soma", "lora", "pissa"))
-    assert folder.backbone.is_file() == (method == "full")
+    assert folder.adapter.is_dir() == (method not in ("full", "bias", "frozen"))
+    assert folder.backbone.is_file() == (method in ("full", "bias"))
     assert ScoreTable.read(folder.metrics) == scores
 
 

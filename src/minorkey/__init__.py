@@ -9,19 +9,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from minorkey.adapters import MethodOptions, attach, fold
+    from minorkey.adapters import MethodOptions, SoMA, attach, fold
     from minorkey.api import demo, evaluate, report, train
     from minorkey.config import RunConfig, presets, resolve
     from minorkey.errors import MinorkeyError
     from minorkey.evaluation.scores import ScoreTable
+    from minorkey.export.run import export_run
     from minorkey.models.backbone import builtin_backbone
     from minorkey.predictor import Predictor
+    from minorkey.spectrum.run import survey
+    from minorkey.training.annealing import AnnealingCallback, AnnealingWeightDecay
+    from minorkey.training.optim import param_groups
     from minorkey.workflow import load
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "MethodOptions": "minorkey.adapters",
+    "SoMA": "minorkey.adapters",
     "attach": "minorkey.adapters",
     "fold": "minorkey.adapters",
     "demo": "minorkey.api",
@@ -33,26 +38,37 @@ _HOMES = {
     "resolve": "minorkey.config",
     "MinorkeyError": "minorkey.errors",
     "ScoreTable": "minorkey.evaluation.scores",
+    "export_run": "minorkey.export.run",
     "builtin_backbone": "minorkey.models.backbone",
     "Predictor": "minorkey.predictor",
+    "survey": "minorkey.spectrum.run",
+    "AnnealingCallback": "minorkey.training.annealing",
+    "AnnealingWeightDecay": "minorkey.training.annealing",
+    "param_groups": "minorkey.training.optim",
     "load": "minorkey.workflow",
 }
 
 __all__ = [
+    "AnnealingCallback",
+    "AnnealingWeightDecay",
     "MethodOptions",
     "MinorkeyError",
     "Predictor",
     "RunConfig",
     "ScoreTable",
+    "SoMA",
     "attach",
     "builtin_backbone",
     "demo",
     "evaluate",
+    "export_run",
     "fold",
     "load",
+    "param_groups",
     "presets",
     "report",
     "resolve",
+    "survey",
     "train",
 ]
 

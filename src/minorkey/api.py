@@ -12,7 +12,7 @@ from minorkey import workflow
 from minorkey.config import resolve
 from minorkey.errors import ConfigError
 from minorkey.evaluation.scores import ScoreTable
-from minorkey.report.page import build_report
+from minorkey.reporting.page import build_report
 from minorkey.run_folder import RunFolder
 
 DEMO_METHODS = ("soma", "lora", "full", "frozen")

@@ -24,7 +24,7 @@ class RunFolder:
 
     @property
     def backbone(self) -> Path:
-        """All weights of the trained backbone (method `full`)."""
+        """The trained weights of the backbone (methods without an adapter: `full`, `bias`)."""
         return self.path / "backbone.safetensors"
 
     @property
@@ -61,6 +61,11 @@ class RunFolder:
     def samples(self) -> Path:
         """Images with truth and prediction, for the report."""
         return self.path / "figures" / "samples"
+
+    @property
+    def spectrum(self) -> Path:
+        """Tables and pictures of what lies in the weights, and what the training changed."""
+        return self.path / "spectrum"
 
     @property
     def report(self) -> Path:

@@ -46,6 +46,7 @@ class Network:
     backbone: nn.Module  # the transformers backbone inside
     loaded: Backbone
     base_sha256: str
+    parameters: int  # of backbone and head
 
 
 def train(config: RunConfig, out: Path, *, resume: bool = False, console: Console | None = None) -> ScoreTable:
@@ -136,7 +137,7 @@ def build_network(config: RunConfig, space: LabelSpace) -> Network:
     backbone: nn.Module = loaded.network
     base_sha256 = weights_sha256(backbone)
     model = build_segmenter(backbone, config.head, len(space), config.seed)
-    return Network(model, backbone, loaded, base_sha256)
+    return Network(model, backbone, loaded, base_sha256, sum(p.numel() for p in model.parameters()))
 
 
 def _fit(config: RunConfig, folder: RunFolder, sources: list[Reader], space: LabelSpace, console: Console) -> None:
@@ -202,14 +203,13 @@ def _prepare(
 
 def _save_result(config: RunConfig, folder: RunFolder, network: Network, attached: Attached, fit: Fit) -> None:
     """Write the trained weights, and last what the training took."""
-    total = sum(p.numel() for p in network.model.parameters())
     trained = sum(p.numel() for p in network.model.parameters() if p.requires_grad)
     if _uses_ema(config) and fit.ema.average:
         fit.ema.copy_to(trained_tensors(attached, fit.network))
     if attached.layers:
         save_adapter(network.backbone, attached, folder.adapter, network.base_sha256)
-    elif attached.method.spec.trains == "everything":
-        write_tensors(folder.backbone, network.backbone.state_dict())
+    elif attached.trained_count:
+        write_tensors(folder.backbone, attached.trained_tensors())
     write_tensors(folder.head, head_state(fit.network), {"base_weights_sha256": network.base_sha256})
     options = config.training
     cost = TrainingCost(
@@ -218,18 +218,12 @@ def _save_result(config: RunConfig, folder: RunFolder, network: Network, attache
         images_per_second=round(options.steps * options.accumulate * options.batch_size / max(fit.seconds, 1e-9), 2),
         peak_memory_mb=round(fit.peak_memory_mb, 1),
         trained_parameters=trained,
-        total_parameters=total - _factor_count(attached),
+        total_parameters=network.parameters,
         device=str(fit.accelerator.device),
         learning_rate=options.backbone_rate(config.method.name) if attached.trained_count else options.lr,
         seed=config.seed,
     )
     write_json(folder.cost, cost.model_dump(mode="json"))
-
-
-def _factor_count(attached: Attached) -> int:
-    """Values of the low-rank factors: they are gone once folded in."""
-    trained = attached.trained_parameters()
-    return sum(p.numel() for name, p in trained.items() if ".lora_" in name)
 
 
 def _uses_ema(config: RunConfig) -> bool:
@@ -280,7 +274,8 @@ def _load(folder: RunFolder, config: RunConfig, options: TrainingOptions) -> Pre
         load_adapter(network.backbone, folder.adapter)
         fold(network.backbone)
     elif folder.backbone.is_file():
-        network.backbone.load_state_dict(read_tensors(folder.backbone))
+        unexpected = network.backbone.load_state_dict(read_tensors(folder.backbone), strict=False).unexpected_keys
+        assert not unexpected, "the fingerprint of the base weights is over their names too"
     network.model.load_state_dict(read_tensors(folder.head), strict=False)
     network.model.requires_grad_(False).eval().to(accelerator_for(options).device)
     return Predictor(

@@ -5,12 +5,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 
-from minorkey.adapters.attach import adapted_layer, attach
-from minorkey.adapters.convert import fold, load_adapter, save_adapter, to_plain_lora
+from minorkey.adapters.attach import attach
+from minorkey.adapters.convert import load_adapter, save_adapter, to_plain_lora
 from minorkey.adapters.fingerprint import weights_sha256
+from minorkey.adapters.fold import fold
 from minorkey.adapters.options import MethodOptions
+from minorkey.adapters.peft_layers import low_rank_layer
 from minorkey.errors import AdapterError, StorageError
 
 LOW_RANK = ["soma", "lora", "pissa"]
@@ -53,6 +56,14 @@ def test_folding_gives_the_original_architecture_with_the_trained_output(backbon
     assert torch.equal(features(original), features(backbone))
 
 
+def test_folding_twice_is_refused(tiny) -> None:
+    backbone = tiny("dinov2")
+    attach(backbone, _options("soma"))
+    fold(backbone)
+    with pytest.raises(AdapterError, match="Dinov2Backbone carries no adapter; it was folded in already, or attach"):
+        fold(backbone)
+
+
 def test_folded_backbone_can_be_adapted_again(tiny, train, features) -> None:
     wrapper = nn.ModuleDict({"backbone": tiny("dinov2")})
     attach(wrapper["backbone"], _options("soma"))
@@ -77,7 +88,7 @@ def test_saved_adapter_gives_the_trained_features(small_backbone, features, trai
 def test_saved_rank_doubles_for_residual_methods_and_scaling_stays(tiny, train, tmp_path, name, rank) -> None:
     untouched = _save_trained(tiny("dinov2"), train, tmp_path / "adapter", name)
     load_adapter(untouched, tmp_path / "adapter")
-    layer = adapted_layer(untouched, "encoder.layer.2.mlp.fc1")
+    layer = low_rank_layer(untouched, "encoder.layer.2.mlp.fc1")
     assert layer.r["default"] == rank
     assert layer.scaling["default"] == 2.0
 
@@ -124,6 +135,18 @@ def test_other_base_weights_are_refused_and_left_alone(tiny, train, tmp_path) ->
     assert weights_sha256(other) == before
 
 
+def test_adapter_with_a_missing_tensor_leaves_the_backbone_as_it_was(tiny, train, tmp_path) -> None:
+    untouched = _save_trained(tiny("dinov2"), train, tmp_path / "adapter")
+    before = weights_sha256(untouched)
+    file = tmp_path / "adapter" / "adapter_model.safetensors"
+    tensors = load_file(file)
+    del tensors["base_model.model.encoder.layer.2.mlp.fc1.lora_B.weight"]
+    save_file(tensors, file)
+    with pytest.raises(AdapterError, match=r"does not fit Dinov2Backbone: 1 tensors have no counterpart, first .*fc1"):
+        load_adapter(untouched, tmp_path / "adapter")
+    assert weights_sha256(untouched) == before
+
+
 def test_folder_without_an_adapter_is_named(tiny, tmp_path) -> None:
     with pytest.raises(AdapterError, match=r"no adapter saved by minorkey in .*nowhere.*config.json is missing"):
         load_adapter(tiny("dinov2"), tmp_path / "nowhere")
@@ -139,7 +162,7 @@ def test_truncated_file_is_one_line(tiny, train, tmp_path, name: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["full", "frozen"])
+@pytest.mark.parametrize("name", ["full", "bias", "frozen"])
 def test_methods_without_an_adapter_say_so(tiny, tmp_path, name: str) -> None:
     backbone = tiny("dinov2")
     attached = attach(backbone, MethodOptions(name=name))

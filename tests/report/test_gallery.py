@@ -7,8 +7,8 @@ from PIL import Image
 
 from minorkey.errors import DataError
 from minorkey.labels import colourise, label_space
-from minorkey.report.gallery import build_gallery, classes_shown, error_map
-from minorkey.report.runs import read_run
+from minorkey.reporting.gallery import build_gallery, classes_shown, error_map
+from minorkey.reporting.runs import read_run
 
 SPACE = label_space("cityscapes19")
 

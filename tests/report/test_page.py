@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from minorkey.errors import DataError, StorageError
-from minorkey.report.figures import running_mean
-from minorkey.report.page import build_report
+from minorkey.reporting.figures import running_mean
+from minorkey.reporting.page import build_report
 
 VOID = {"meta", "img", "input", "link", "br", "hr"}
 

@@ -1,8 +1,8 @@
 import json
 
 from minorkey.evaluation.scores import ScoreTable, TrainingCost
-from minorkey.report.details import cost_rows, domain_class_rows, missing_class_notes, unseen_class_rows
-from minorkey.report.runs import read_run
+from minorkey.reporting.details import cost_rows, domain_class_rows, missing_class_notes, unseen_class_rows
+from minorkey.reporting.runs import read_run
 
 
 def test_class_rows_average_unseen_domains_only(runs):

@@ -2,8 +2,8 @@ import io
 
 from rich.console import Console
 
-from minorkey.report.runs import read_run
-from minorkey.report.tables import build_grid, comparable, markdown_table, rich_table, run_labels
+from minorkey.reporting.runs import read_run
+from minorkey.reporting.tables import build_grid, comparable, markdown_table, rich_table, run_labels
 
 
 def tables(folders):

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from minorkey.evaluation.confusion import mean_iou
-from minorkey.report.runs import read_run
-from minorkey.report.verdict import SEVERAL_RUNS, unseen_difference, verdict
+from minorkey.reporting.runs import read_run
+from minorkey.reporting.verdict import SEVERAL_RUNS, unseen_difference, verdict
 
 
 def loaded(folders):

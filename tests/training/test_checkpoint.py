@@ -88,7 +88,7 @@ def test_checkpoint_of_other_weights_is_refused():
 def _stepped(steps: int, state=None) -> tuple[nn.Module, AdamW]:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(3, 3), nn.LayerNorm(3))
-    optimizer = AdamW(param_groups(model, lr=0.1, backbone_lr=0.1, weight_decay=0.1))
+    optimizer = AdamW(param_groups(model, lr=0.1, weight_decay=0.1))
     if state is not None:
         load_optimizer_state(optimizer, state)
     for step in range(steps):

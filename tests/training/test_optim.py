@@ -4,16 +4,14 @@ import pytest
 import torch
 from torch import nn
 from torch.optim import SGD, AdamW
+from transformers import Dinov2Backbone, Dinov2Config, Dinov2WithRegistersConfig, Dinov2WithRegistersModel
 
+from minorkey.adapters import MethodOptions, attach
 from minorkey.errors import ConfigError
-from minorkey.training.optim import (
-    annealed_weight_decay,
-    build_optimizer,
-    lr_factor,
-    param_groups,
-    schedule,
-)
+from minorkey.training.optim import build_optimizer, lr_factor, param_groups, schedule
 from minorkey.training.options import TrainingOptions
+
+WEIGHT_BIAS = ("weight", "bias")
 
 
 class Network(nn.Module):
@@ -30,7 +28,7 @@ class Network(nn.Module):
 
 def test_groups_hold_every_trained_parameter_once_with_its_rate_and_decay():
     network = Network()
-    groups = param_groups(network, lr=0.3, backbone_lr=0.1, weight_decay=0.05)
+    groups = param_groups(network, lr=0.3, backbone=network.backbone, backbone_lr=0.1)
     seen = {name: (g["lr"], g["weight_decay"]) for g in groups for name in g["names"]}
     assert seen == {
         "backbone.query.weight": (0.1, 0.05),
@@ -41,11 +39,77 @@ def test_groups_hold_every_trained_parameter_once_with_its_rate_and_decay():
         "backbone.cls_token": (0.1, 0.0),
         "head.0.weight": (0.3, 0.05),
         "head.0.bias": (0.3, 0.05),
-        **{f"head.{i}.{kind}": (0.3, 0.0) for i in (1, 2) for kind in ("weight", "bias")},
+        **{f"head.{i}.{kind}": (0.3, 0.0) for i in (1, 2) for kind in WEIGHT_BIAS},
     }
     parameters = dict(network.named_parameters())
     for group in groups:
         assert all(parameters[n] is p for n, p in zip(group["names"], group["params"], strict=True))
+        assert (group["initial_lr"], group["initial_weight_decay"]) == (group["lr"], group["weight_decay"])
+
+
+def test_the_backbone_is_told_by_its_parameters_whatever_its_name():
+    network = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))
+    groups = param_groups(network, lr=0.3, backbone=network[0], backbone_lr=0.1)
+    assert [(g["names"], g["lr"]) for g in groups] == [
+        (["0.weight", "0.bias"], 0.1),
+        (["1.weight", "1.bias"], 0.3),
+    ]
+
+
+def test_one_rate_where_no_other_is_given():
+    network = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))
+    (group,) = param_groups(network, lr=0.3)
+    assert (group["lr"], group["weight_decay"], len(group["params"])) == (0.3, 0.05, 4)
+    assert {g["lr"] for g in param_groups(network, lr=0.3, backbone=network[0])} == {0.3}
+
+
+def test_the_embeddings_and_norms_of_real_networks_are_not_decayed():
+    config = Dinov2WithRegistersConfig(
+        hidden_size=8, num_hidden_layers=1, num_attention_heads=2, image_size=16, patch_size=8, num_register_tokens=2
+    )
+    mask2former_queries = nn.ModuleDict({"queries_embedder": nn.Embedding(4, 8)})
+    network = nn.ModuleDict({"vit": Dinov2WithRegistersModel(config), "decoder": mask2former_queries})
+    undecayed = {n for g in param_groups(network, lr=1.0) if not g["weight_decay"] for n in g["names"]}
+    block = "vit.encoder.layer.0"
+    assert undecayed == {
+        *(f"vit.embeddings.{name}" for name in ("cls_token", "mask_token", "register_tokens", "position_embeddings")),
+        *(f"{norm}.{kind}" for norm in (f"{block}.norm1", f"{block}.norm2", "vit.layernorm") for kind in WEIGHT_BIAS),
+        "decoder.queries_embedder.weight",
+    }
+
+
+def test_factors_are_decayed_and_frozen_weights_left_out():
+    network = Dinov2Backbone(
+        Dinov2Config(hidden_size=8, num_hidden_layers=3, num_attention_heads=2, image_size=16, patch_size=8)
+    )
+    attached = attach(network, MethodOptions(name="soma", rank=2))
+    (group,) = param_groups(network, lr=1.0, backbone=network)
+    assert set(group["names"]) == attached.trained_parameters().keys()
+    assert group["weight_decay"] == 0.05
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"backbone_lr": 0.1}, "backbone_lr is given without a backbone; say which part of the model it is for"),
+        (
+            {"backbone": nn.Linear(2, 3)},
+            "the backbone (Linear) is no part of Sequential; give the module inside the model, not a copy",
+        ),
+    ],
+)
+def test_a_backbone_that_cannot_be_meant(settings, message):
+    with pytest.raises(ConfigError) as error:
+        param_groups(nn.Sequential(nn.Linear(2, 3)), lr=0.3, **settings)
+    assert str(error.value) == message
+
+
+def test_nothing_to_train():
+    with pytest.raises(ConfigError) as error:
+        param_groups(nn.Linear(2, 3).requires_grad_(False), lr=0.3)
+    assert str(error.value) == (
+        "nothing in Linear requires a gradient; attach a method that trains something, or keep a head trainable"
+    )
 
 
 def test_rates_per_method():
@@ -94,26 +158,12 @@ def test_warm_up_is_linear_and_multiplies_the_schedule():
     assert _factors(schedule="cosine", warmup=4)[1] == pytest.approx(0.5 * (1 + math.cos(0.1 * math.pi)) / 2)
 
 
-def test_weight_decay_anneals_on_a_half_cosine():
-    total, initial, minimum = 200, 0.05, 1e-5
-    decay = [annealed_weight_decay(step, total, initial, minimum) for step in range(total + 1)]
-    assert decay[0] == pytest.approx(initial)
-    assert decay[total] == pytest.approx(minimum)
-    assert decay[total // 2] == pytest.approx((initial + minimum) / 2)
-    # cos^2(x / 2) = (1 + cos x) / 2
-    closed_form = [minimum + (initial - minimum) * math.cos(math.pi * t / total / 2) ** 2 for t in range(total + 1)]
-    assert decay == pytest.approx(closed_form)
-    assert all(after < before for before, after in zip(decay, decay[1:], strict=False))
-
-
-def test_undecayed_parameters_stay_undecayed():
-    assert annealed_weight_decay(5, 10, initial=0.0, minimum=1e-5) == 0.0
-
-
 @pytest.mark.parametrize("anneal", [True, False])
 def test_schedule_is_a_function_of_the_step_alone(anneal):
     options = TrainingOptions(steps=8, lr=0.4, backbone_lr=0.2, weight_decay=0.1, weight_decay_min=0.02)
-    optimizer = SGD(param_groups(Network(), 0.4, 0.2, 0.1), lr=0.4)
+    network = Network()
+    groups = param_groups(network, lr=0.4, weight_decay=0.1, backbone=network.backbone, backbone_lr=0.2)
+    optimizer = SGD(groups, lr=0.4)
     for step in (6, 0, 4):
         schedule(optimizer, step, options, anneal)
     rates = {(group["lr"], group["weight_decay"]) for group in optimizer.param_groups}

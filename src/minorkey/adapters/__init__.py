@@ -1,9 +1,11 @@
 """Low-rank adaptation of pretrained weights: which layers, which start, how it is saved and folded in."""
 
-from minorkey.adapters.attach import Attached, attach
-from minorkey.adapters.convert import fold, load_adapter, save_adapter
+from minorkey.adapters.attach import attach
+from minorkey.adapters.attached import Attached
+from minorkey.adapters.convert import load_adapter, save_adapter
 from minorkey.adapters.fingerprint import weights_sha256
-from minorkey.adapters.options import MethodOptions
+from minorkey.adapters.fold import fold
+from minorkey.adapters.options import MethodOptions, SoMA
 from minorkey.adapters.specs import METHODS, MethodSpec, method_spec
 
 __all__ = [
@@ -11,6 +13,7 @@ __all__ = [
     "Attached",
     "MethodOptions",
     "MethodSpec",
+    "SoMA",
     "attach",
     "fold",
     "load_adapter",

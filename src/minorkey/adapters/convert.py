@@ -1,23 +1,48 @@
-"""An adapter as others know it: plain LoRA in PEFT's own folder format, or folded into the weights."""
+"""An adapter as others know it: a stock PEFT folder that loads on the untouched pretrained network."""
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from peft import LoraConfig, set_peft_model_state_dict
-from peft.tuners.lora import LoraLayer
+from peft import LNTuningConfig, LoraConfig, PeftConfig, set_peft_model_state_dict
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from minorkey.adapters.attach import ADAPTER, Attached, adapted_layer, check_bare, factors, inject
+from minorkey.adapters.attach import as_it_was_on_error, check_bare, lora_ranks
+from minorkey.adapters.attached import Attached
 from minorkey.adapters.fingerprint import weights_sha256
+from minorkey.adapters.fused import SplitProjection
+from minorkey.adapters.peft_layers import ADAPTER, exact_names, factors, inject, low_rank_layer
 from minorkey.errors import AdapterError, StorageError
 from minorkey.storage import new_folder
 
 TENSORS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
 PROVENANCE = "minorkey.json"  # what PEFT has no field for: the base weights and how the adapter was made
+
+
+@dataclass(frozen=True)
+class PlainLora:
+    """The update of one layer as plain LoRA (or DoRA) on its untouched weight."""
+
+    A: Tensor  # (R, in) or (R, in, k, k)
+    B: Tensor  # (out, R) or (out, R, 1, 1)
+    scaling: float
+    bias: Tensor | None  # (out,), trained
+    magnitude: Tensor | None  # DoRA: length of each row
+
+    def tensors(self) -> dict[str, Tensor]:
+        """By PEFT's names within a layer."""
+        named = {
+            "lora_A.weight": self.A,
+            "lora_B.weight": self.B,
+            "lora_magnitude_vector": self.magnitude,
+            "base_layer.bias": self.bias,
+        }
+        return {name: tensor for name, tensor in named.items() if tensor is not None}
 
 
 def to_plain_lora(A: Tensor, B: Tensor, A0: Tensor, B0: Tensor) -> tuple[Tensor, Tensor]:
@@ -36,19 +61,6 @@ def to_plain_lora(A: Tensor, B: Tensor, A0: Tensor, B0: Tensor) -> tuple[Tensor,
         `A (2r, in)` and `B (out, 2r)`, trailing dimensions kept.
     """
     return torch.cat([A, A0], dim=0), torch.cat([B, -B0], dim=1)
-
-
-def fold(backbone: nn.Module) -> None:
-    """Merge every adapter into its weight, in place; modules, class and state-dict keys are the old ones.
-
-    Trained biases are the layers' own and stay as they are.
-    """
-    adapted = [(name, module) for name, module in backbone.named_modules() if isinstance(module, LoraLayer)]
-    for name, layer in adapted:
-        layer.merge()
-        backbone.set_submodule(name, layer.get_base_layer())
-    for module in backbone.modules():
-        module.__dict__.pop("peft_config", None)  # PEFT's mark on the module that it injected into
 
 
 def save_adapter(backbone: nn.Module, attached: Attached, folder: str | Path, base_weights_sha256: str) -> None:
@@ -71,13 +83,18 @@ def save_adapter(backbone: nn.Module, attached: Attached, folder: str | Path, ba
         raise AdapterError(
             f"method '{attached.method.name}' has no adapter to save; save the backbone's weights instead"
         )
+    if attached.method.spec.trains == "norms":
+        config, tensors = _plain_norms(backbone, attached)
+    else:
+        config, tensors = _plain_low_rank(backbone, attached)
     provenance = {
         "base_weights_sha256": base_weights_sha256,
         "method": attached.method.model_dump(mode="json"),
     }
+    named = {f"base_model.model.{key}": tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
     with new_folder(Path(folder)) as new:
-        _plain_config(attached).save_pretrained(str(new))
-        save_file(_plain_tensors(backbone, attached), new / TENSORS, metadata={"format": "pt"})
+        config.save_pretrained(str(new))
+        save_file(named, new / TENSORS, metadata={"format": "pt"})
         (new / PROVENANCE).write_text(json.dumps(provenance, indent=2) + "\n")
         for file in new.iterdir():
             file.chmod(0o644)
@@ -85,6 +102,8 @@ def save_adapter(backbone: nn.Module, attached: Attached, folder: str | Path, ba
 
 def load_adapter(backbone: nn.Module, folder: str | Path) -> None:
     """Put a saved adapter onto the untouched backbone, in place and frozen; `fold` merges it.
+
+    After an error the backbone is as it was.
 
     Raises:
         AdapterError: if the folder holds no adapter of minorkey, the backbone's weights are not those that it
@@ -100,45 +119,114 @@ def load_adapter(backbone: nn.Module, folder: str | Path) -> None:
             f"adapter '{folder}' was trained on weights with sha256 {base_weights_sha256[:12]}, "
             f"but these have {found[:12]}; load the backbone it was trained on, in the same precision"
         )
-    inject(backbone, config)
-    result = set_peft_model_state_dict(backbone, tensors, adapter_name=ADAPTER)
-    missing = [key for key in result.missing_keys if ".lora_" in key]
-    if wrong := [*result.unexpected_keys, *missing]:
-        raise AdapterError(
-            f"adapter '{folder}' does not fit {type(backbone).__name__}: {len(wrong)} tensors have no "
-            f"counterpart, first '{wrong[0]}'; load the backbone it was trained on"
-        )
+    with as_it_was_on_error(backbone, keep_weights=True):
+        inject(backbone, config, _layer_names(tensors))
+        result = set_peft_model_state_dict(backbone, tensors, adapter_name=ADAPTER)
+        missing = [key for key in result.missing_keys if ".lora_" in key or ".ln_tuning_" in key]
+        if wrong := [*result.unexpected_keys, *missing]:
+            raise AdapterError(
+                f"adapter '{folder}' does not fit {type(backbone).__name__}: {len(wrong)} tensors have no "
+                f"counterpart, first '{wrong[0]}'; load the backbone it was trained on"
+            )
     backbone.requires_grad_(False)
 
 
-def _plain_config(attached: Attached) -> LoraConfig:
-    method = attached.method
-    copies = 2 if method.spec.residual else 1
-    return LoraConfig(
-        r=copies * method.rank,
-        lora_alpha=copies * method.alpha,
-        target_modules=list(attached.layers),
-        bias="lora_only" if method.trains_biases else "none",
+def _plain_low_rank(backbone: nn.Module, attached: Attached) -> tuple[PeftConfig, dict[str, Tensor]]:
+    layers = _fuse_parts(backbone, {name: _plain_layer(backbone, attached, name) for name in attached.layers})
+    ranks = {name: layer.A.shape[0] for name, layer in layers.items()}
+    # Always plain scaling alpha / R, whatever the method: PEFT cannot convert rsLoRA with ranks that differ.
+    alphas = {name: layer.scaling * layer.A.shape[0] for name, layer in layers.items()}
+    config = LoraConfig(
+        **lora_ranks(ranks, alphas),
+        use_dora=any(layer.magnitude is not None for layer in layers.values()),
+        target_modules=exact_names(backbone, layers),
+        bias="lora_only" if attached.method.trains_biases else "none",
         inference_mode=True,
+    )
+    return config, {f"{name}.{key}": t for name, layer in layers.items() for key, t in layer.tensors().items()}
+
+
+def _plain_layer(backbone: nn.Module, attached: Attached, name: str) -> PlainLora:
+    layer = low_rank_layer(backbone, name)
+    A, B = (parameter.detach() for parameter in factors(layer))
+    if attached.method.spec.residual:
+        A, B = to_plain_lora(A, B, *(initial.to(A.device) for initial in attached.initial[name]))
+    bias = layer.get_base_layer().bias
+    magnitudes = layer.lora_magnitude_vector
+    return PlainLora(
+        A=A,
+        B=B,
+        scaling=layer.scaling[ADAPTER],
+        bias=bias.detach() if attached.method.trains_biases and bias is not None else None,
+        magnitude=magnitudes[ADAPTER].weight.detach() if ADAPTER in magnitudes else None,
     )
 
 
-def _plain_tensors(backbone: nn.Module, attached: Attached) -> dict[str, Tensor]:
-    tensors = {}
-    for name in attached.layers:
-        layer = adapted_layer(backbone, name)
-        A, B = (parameter.detach() for parameter in factors(layer))
-        if attached.method.spec.residual:
-            A, B = to_plain_lora(A, B, *(initial.to(A.device) for initial in attached.initial[name]))
-        tensors[f"{name}.lora_A.weight"] = A
-        tensors[f"{name}.lora_B.weight"] = B
-        bias = layer.get_base_layer().bias
-        if attached.method.trains_biases and bias is not None:
-            tensors[f"{name}.base_layer.bias"] = bias.detach()
-    return {f"base_model.model.{key}": tensor.cpu().contiguous() for key, tensor in tensors.items()}
+def _fuse_parts(backbone: nn.Module, layers: Mapping[str, PlainLora]) -> dict[str, PlainLora]:
+    """The same updates, those of the parts of a fused projection as one on the whole."""
+    whole: dict[str, PlainLora] = {}
+    for name, layer in layers.items():
+        owner, _, _part = name.rpartition(".")
+        projection = backbone.get_submodule(owner)
+        if not isinstance(projection, SplitProjection):
+            whole[name] = layer
+        elif owner not in whole:
+            parts = {p: layers[f"{owner}.{p}"] for p in projection.parts if f"{owner}.{p}" in layers}
+            whole[owner] = _fused_update(projection, parts)
+    return whole
 
 
-def _read(folder: Path) -> tuple[LoraConfig, dict[str, Tensor], str]:
+def _fused_update(projection: SplitProjection, parts: Mapping[str, PlainLora]) -> PlainLora:
+    """`B_q A_q` over `B_k A_k` over `B_v A_v` as one product: A stacked, B block by block."""
+    first = next(iter(parts.values()))
+    rows = projection.out_features // len(projection.parts)
+    B = first.B.new_zeros(projection.out_features, sum(part.A.shape[0] for part in parts.values()))
+    column = 0
+    for index, name in enumerate(projection.parts):
+        if name in parts:
+            width = parts[name].A.shape[0]
+            B[index * rows : (index + 1) * rows, column : column + width] = parts[name].B
+            column += width
+    return PlainLora(
+        A=torch.cat([part.A for part in parts.values()]),
+        B=B,
+        scaling=first.scaling,
+        bias=_joined(projection, parts, "bias"),
+        magnitude=_joined(projection, parts, "magnitude"),
+    )
+
+
+def _joined(projection: SplitProjection, parts: Mapping[str, PlainLora], what: str) -> Tensor | None:
+    """Biases or magnitudes of all parts, a part without an adapter with the ones of its weight."""
+    if all(getattr(part, what) is None for part in parts.values()):
+        return None
+    values = []
+    for name in projection.parts:
+        if name in parts:
+            values.append(getattr(parts[name], what))
+        else:
+            layer = projection.get_submodule(name)
+            values.append(layer.bias.detach() if what == "bias" else layer.weight.detach().norm(dim=1))  # type: ignore[operator]
+    return torch.cat(values)
+
+
+def _plain_norms(backbone: nn.Module, attached: Attached) -> tuple[PeftConfig, dict[str, Tensor]]:
+    config = LNTuningConfig(target_modules=exact_names(backbone, attached.layers), inference_mode=True)
+    tensors = {
+        f"{name}.ln_tuning_layers.{key}": tensor
+        for name in attached.layers
+        for key, tensor in backbone.get_submodule(f"{name}.ln_tuning_layers.{ADAPTER}").state_dict().items()
+    }
+    return config, tensors
+
+
+def _layer_names(tensors: Mapping[str, Tensor]) -> set[str]:
+    """The adapted layers of a saved adapter."""
+    names = (key.removeprefix("base_model.model.") for key in tensors)
+    return {name.split(marker)[0] for name in names for marker in (".lora_A.", ".ln_tuning_layers.") if marker in name}
+
+
+def _read(folder: Path) -> tuple[PeftConfig, dict[str, Tensor], str]:
     for name in (CONFIG, TENSORS, PROVENANCE):
         if not (folder / name).is_file():
             raise AdapterError(
@@ -146,7 +234,7 @@ def _read(folder: Path) -> tuple[LoraConfig, dict[str, Tensor], str]:
             )
     try:
         base_weights_sha256 = json.loads((folder / PROVENANCE).read_text())["base_weights_sha256"]
-        config = LoraConfig.from_pretrained(str(folder))
+        config = PeftConfig.from_pretrained(str(folder))
         tensors = load_file(folder / TENSORS)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise StorageError(f"cannot read the adapter in '{folder}': {error!r}; save or copy it again") from error

@@ -1,11 +1,42 @@
-"""Low-rank factors from singular triplets, and the residual weight they leave."""
+"""Where low-rank factors start, and the residual weight they leave: functions of a weight."""
 
-from torch import Tensor
+import math
 
-from minorkey.adapters.decompose import as_matrix
+import torch
+from peft import LoraConfig
+from torch import Tensor, nn
+
+from minorkey.adapters.decompose import as_matrix, singular_triplets
+from minorkey.adapters.peft_layers import factors, inject, low_rank_layer
+from minorkey.adapters.specs import Start
+from minorkey.adapters.triplet_cache import cached_triplets
+from minorkey.errors import AdapterError
+
+Factors = tuple[Tensor, Tensor]
+"""`A (r, in)` and `B (out, r)`; of a convolution's kernel `(out, in, k, k)`, in is `in k k`."""
 
 
-def low_rank_factors(U: Tensor, S: Tensor, Vh: Tensor, scaling: float) -> tuple[Tensor, Tensor]:
+def start_factors(weight: Tensor, start: Start, rank: int, scaling: float) -> Factors:
+    """The factors that an adapter of this weight starts from; random ones from torch's default generator.
+
+    Args:
+        weight: `(out, in)` or `(out, in, k, k)`, the pretrained values.
+        start: which start.
+        rank: r, 1 ... the smaller side of the matrix.
+        scaling: the factor s of the update.
+
+    Raises:
+        AdapterError: if the installed PEFT does not know the start.
+    """
+    matrix = as_matrix(weight.detach())
+    if start == "minor":
+        return low_rank_factors(*cached_triplets(matrix, rank), scaling)
+    if start == "random_minor":
+        return low_rank_factors(*singular_triplets(_fresh_linear(matrix), rank), scaling)
+    return _peft_factors(matrix, start, rank, scaling)
+
+
+def low_rank_factors(U: Tensor, S: Tensor, Vh: Tensor, scaling: float) -> Factors:
     """Split triplets evenly into factors: `s B A = U diag(S) Vh` (SoMA, section 3; PiSSA, equations 2 and 3).
 
     A triplet with singular value zero gives a zero row of A and column of B, which no gradient moves.
@@ -14,7 +45,7 @@ def low_rank_factors(U: Tensor, S: Tensor, Vh: Tensor, scaling: float) -> tuple[
         U: `(out, r)` left singular vectors.
         S: `(r,)` singular values.
         Vh: `(r, in)` right singular vectors.
-        scaling: the factor `s = alpha / r` of the update.
+        scaling: the factor s of the update.
 
     Returns:
         `A (r, in)` and `B (out, r)`.
@@ -38,3 +69,24 @@ def residual_weight(weight: Tensor, A: Tensor, B: Tensor, scaling: float) -> Ten
     update = scaling * as_matrix(B.detach().cpu().double()) @ as_matrix(A.detach().cpu().double())
     residual = as_matrix(weight.detach().cpu().double()) - update
     return residual.reshape(weight.shape).to(weight)
+
+
+def _fresh_linear(matrix: Tensor) -> Tensor:
+    """What `nn.Linear` or `nn.Conv2d` of this size would have drawn when it was built."""
+    return nn.init.kaiming_uniform_(torch.empty(matrix.shape), a=math.sqrt(5))
+
+
+def _peft_factors(matrix: Tensor, start: Start, rank: int, scaling: float) -> Factors:
+    """PEFT's own initialisation of a linear layer with this weight, which is copied."""
+    out, columns = matrix.shape
+    holder = nn.ModuleDict({"layer": nn.Linear(columns, out, bias=False, device="meta")})
+    holder["layer"].weight = nn.Parameter(matrix.clone().float())
+    config = LoraConfig(r=rank, lora_alpha=scaling * rank, init_lora_weights=start, target_modules=["layer"])
+    try:
+        inject(holder, config, {"layer"})
+    except ValueError as error:
+        raise AdapterError(
+            f"this PEFT has no initialisation '{start}' ({error}); install a newer one: pip install -U peft"
+        ) from error
+    A, B = factors(low_rank_layer(holder, "layer"))
+    return A.detach(), B.detach()

@@ -6,8 +6,10 @@ import typer
 
 from minorkey.cli.demo import demo
 from minorkey.cli.evaluate import evaluate
+from minorkey.cli.export import export
 from minorkey.cli.predict import predict
 from minorkey.cli.report import report
+from minorkey.cli.spectrum import spectrum
 from minorkey.cli.train import train
 from minorkey.errors import MinorkeyError
 
@@ -18,7 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for verb in (demo, train, evaluate, predict, report):
+for verb in (demo, train, evaluate, predict, spectrum, report, export):
     app.command()(verb)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from minorkey.evaluation.scores import ScoreTable
-from minorkey.report.tables import rich_table
+from minorkey.reporting.tables import rich_table
 from minorkey.run_folder import RunFolder
 
 

@@ -1,61 +1,108 @@
-"""Parameter groups, learning-rate schedules and annealing weight decay: pure functions of the step."""
+"""Parameter groups, and learning-rate schedules as pure functions of the step."""
 
 import math
-from collections.abc import Iterable
+from typing import Any
 
 from torch import nn
 from torch.optim import AdamW, Optimizer
 
+from minorkey.adapters.norms import is_norm
+from minorkey.errors import ConfigError
+from minorkey.training.annealing import anneal
 from minorkey.training.options import TrainingOptions
 
-NORMS = (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm2d, nn.SyncBatchNorm)
+EMBEDDINGS = ("_embeddings", "_embedding", "_embed", "_tokens", "_token")
+"""Ends of the names of class, mask, register and position embeddings, in transformers and timm."""
 
 
-def param_groups(model: nn.Module, lr: float, backbone_lr: float, weight_decay: float) -> list[dict[str, object]]:
-    """Groups of the trained parameters: backbone or head, decayed or not.
+def param_groups(
+    model: nn.Module,
+    *,
+    lr: float,
+    weight_decay: float = 0.05,
+    backbone: nn.Module | None = None,
+    backbone_lr: float | None = None,
+) -> list[dict[str, Any]]:
+    """Groups of the trained parameters for any optimizer of torch: backbone or rest, decayed or not.
 
-    Norms are not decayed (SoMA's recipes), nor are class, mask and position embeddings. Each group carries
-    the `names` of its parameters and its initial rate and decay, from which the schedules start.
+    Norms are not decayed (SoMA's recipes, arXiv 2412.04077), nor are embeddings of classes, masks, positions
+    and queries. Each group carries the `names` of its parameters, and `initial_lr` and `initial_weight_decay`,
+    from which schedules start.
+
+    Args:
+        model: what trains; parameters that require no gradient are left out.
+        lr: learning rate.
+        weight_decay: of the decayed groups.
+        backbone: the part of `model` with a rate of its own, such as the one that `attach` was called on.
+        backbone_lr: its rate; None: `lr`.
+
+    Raises:
+        ConfigError: nothing in `model` trains, `backbone` is no part of it, or `backbone_lr` comes without one.
     """
-    undecayed = set(_undecayed(model))
-    groups: dict[tuple[bool, bool], dict[str, object]] = {}
+    if backbone is None and backbone_lr is not None:
+        raise ConfigError("backbone_lr is given without a backbone; say which part of the model it is for")
+    inside = set() if backbone is None else _backbone_ids(model, backbone)
+    undecayed = _undecayed_ids(model)
+    backbone_lr = lr if backbone_lr is None else backbone_lr
+    groups: dict[tuple[bool, bool], dict[str, Any]] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        in_backbone, decays = name.startswith("backbone."), name not in undecayed
-        rate, decay = backbone_lr if in_backbone else lr, weight_decay if decays else 0.0
-        group = groups.setdefault(
-            (in_backbone, decays),
-            {
-                "params": [],
-                "names": [],
-                "lr": rate,
-                "initial_lr": rate,
-                "weight_decay": decay,
-                "initial_weight_decay": decay,
-            },
+        key = id(parameter) in inside, id(parameter) in undecayed
+        if key not in groups:
+            groups[key] = _empty_group(backbone_lr if key[0] else lr, 0.0 if key[1] else weight_decay)
+        groups[key]["params"].append(parameter)
+        groups[key]["names"].append(name)
+    if not groups:
+        raise ConfigError(
+            f"nothing in {type(model).__name__} requires a gradient; attach a method that trains something, "
+            "or keep a head trainable"
         )
-        group["params"].append(parameter)  # type: ignore[attr-defined]
-        group["names"].append(name)  # type: ignore[attr-defined]
     return list(groups.values())
 
 
-def _undecayed(model: nn.Module) -> Iterable[str]:
-    for module_name, module in model.named_modules():
-        for name, _ in module.named_parameters(recurse=False):
-            if isinstance(module, NORMS) or name.endswith(("_embeddings", "_token", "_embedding")):
-                yield f"{module_name}.{name}" if module_name else name
+def _empty_group(lr: float, weight_decay: float) -> dict[str, Any]:
+    return {
+        "params": [],
+        "names": [],
+        "lr": lr,
+        "initial_lr": lr,
+        "weight_decay": weight_decay,
+        "initial_weight_decay": weight_decay,
+    }
+
+
+def _backbone_ids(model: nn.Module, backbone: nn.Module) -> set[int]:
+    inside = {id(parameter) for parameter in backbone.parameters()}
+    if not inside <= {id(parameter) for parameter in model.parameters()}:
+        raise ConfigError(
+            f"the backbone ({type(backbone).__name__}) is no part of {type(model).__name__}; "
+            "give the module inside the model, not a copy"
+        )
+    return inside
+
+
+def _undecayed_ids(model: nn.Module) -> set[int]:
+    return {
+        id(parameter)
+        for module in model.modules()
+        for name, parameter in module.named_parameters(recurse=False)
+        if is_norm(module) or isinstance(module, nn.Embedding) or name.endswith(EMBEDDINGS)
+    }
 
 
 def build_optimizer(model: nn.Module, options: TrainingOptions, method: str) -> AdamW:
-    """AdamW over what trains, with the method's own backbone rate."""
-    rate = options.backbone_rate(method) if _trains_backbone(model) else options.lr
-    groups = param_groups(model, options.lr, rate, options.weight_decay)
+    """AdamW over what trains in a segmentation model, with the method's own rate for its `backbone`."""
+    backbone = model.get_submodule("backbone")
+    trains = any(parameter.requires_grad for parameter in backbone.parameters())
+    groups = param_groups(
+        model,
+        lr=options.lr,
+        weight_decay=options.weight_decay,
+        backbone=backbone,
+        backbone_lr=options.backbone_rate(method) if trains else None,
+    )
     return AdamW(groups, betas=options.betas)
-
-
-def _trains_backbone(model: nn.Module) -> bool:
-    return any(p.requires_grad for name, p in model.named_parameters() if name.startswith("backbone."))
 
 
 def lr_factor(step: int, options: TrainingOptions) -> float:
@@ -71,23 +118,10 @@ def lr_factor(step: int, options: TrainingOptions) -> float:
     return warm
 
 
-def annealed_weight_decay(step: int, total: int, initial: float, minimum: float) -> float:
-    """Annealing weight decay of SoMA (arXiv 2412.04077): a half cosine from `initial` to `minimum`.
-
-    lambda_t = lambda_min + (lambda_0 - lambda_min) (1 + cos(pi t / T)) / 2. A group that starts below the
-    minimum (norms start at 0) keeps its value.
-    """
-    if initial <= minimum:
-        return initial
-    return minimum + (initial - minimum) * (1 + math.cos(math.pi * step / total)) / 2
-
-
-def schedule(optimizer: Optimizer, step: int, options: TrainingOptions, anneal: bool) -> None:
+def schedule(optimizer: Optimizer, step: int, options: TrainingOptions, annealing: bool) -> None:
     """Set every group's learning rate and weight decay for a 0-based step."""
     factor = lr_factor(step, options)
     for group in optimizer.param_groups:
         group["lr"] = group["initial_lr"] * factor
-        if anneal:
-            group["weight_decay"] = annealed_weight_decay(
-                step, options.steps, group["initial_weight_decay"], options.weight_decay_min
-            )
+    if annealing:
+        anneal(optimizer, step, options.steps, options.weight_decay_min)

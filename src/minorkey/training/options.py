@@ -17,7 +17,7 @@ class TrainingOptions(BaseModel):
     accumulate: int = Field(1, gt=0, description="batches whose gradients are summed up into one step")
     lr: float = Field(1e-4, gt=0, description="learning rate of the head")
     backbone_lr: float | dict[str, float] = Field(
-        5e-5, description="learning rate of what trains in the backbone; one number, or one per method"
+        5e-5, description="learning rate of what trains in the backbone; one number, or one per method and a `default`"
     )
     betas: tuple[float, float] = (0.9, 0.999)
     schedule: Literal["poly", "cosine", "constant", "steps"] = "poly"
@@ -47,10 +47,10 @@ class TrainingOptions(BaseModel):
         """Learning rate of the backbone's trained tensors under `method`.
 
         Raises:
-            ConfigError: the rates are given per method and this one is missing.
+            ConfigError: the rates are given per method, and neither this one nor `default` is among them.
         """
         if not isinstance(self.backbone_lr, dict):
             return self.backbone_lr
-        if method not in self.backbone_lr:
+        if method not in self.backbone_lr and "default" not in self.backbone_lr:
             raise ConfigError(unknown("method in training.backbone_lr", method, self.backbone_lr))
-        return self.backbone_lr[method]
+        return self.backbone_lr.get(method, self.backbone_lr.get("default", 0.0))

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from minorkey.evaluation.bootstrap import Difference, paired_difference
-from minorkey.report.runs import Run
-from minorkey.report.tables import comparable, method_name, run_labels
+from minorkey.reporting.runs import Run
+from minorkey.reporting.tables import comparable, method_name, run_labels
 
 SOMA = "soma"
 ONE_RUN = "Each row is one training run: the intervals cover the choice of test images, not the randomness of training."

@@ -11,16 +11,10 @@ from typing import Literal
 
 from rich.table import Table
 
+from minorkey.adapters.specs import METHODS
 from minorkey.evaluation.bootstrap import Interval
 from minorkey.evaluation.scores import ScoreTable
 
-METHOD_NAMES = {
-    "soma": "SoMA",
-    "lora": "LoRA",
-    "pissa": "PiSSA",
-    "full": "Full fine-tuning",
-    "frozen": "Frozen backbone",
-}
 MARKS = "†‡§¶"
 
 
@@ -100,7 +94,7 @@ def rich_table(tables: Sequence[ScoreTable]) -> Table:
 
 def method_name(method: str) -> str:
     """The method as it is written in prose; an outsider's own keeps its name."""
-    return METHOD_NAMES.get(method, method)
+    return METHODS[method].title if method in METHODS else method
 
 
 def run_labels(tables: Sequence[ScoreTable]) -> list[str]:

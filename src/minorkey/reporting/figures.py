@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from minorkey.report.runs import Run
-from minorkey.report.tables import Cell, Grid, column_title, run_labels
+from minorkey.reporting.runs import Run
+from minorkey.reporting.tables import Cell, Grid, column_title, run_labels
 
 INK = "#20262e"
 LINE = "#d5dae1"

@@ -13,7 +13,7 @@ from PIL import Image
 from minorkey.data.sample import IGNORE_INDEX
 from minorkey.errors import DataError
 from minorkey.labels import LabelSpace, colourise
-from minorkey.report.runs import Place, Run
+from minorkey.reporting.runs import Place, Run
 
 MAX_WIDTH = 480
 WRONG = (226, 35, 48)

@@ -12,12 +12,14 @@ from matplotlib.figure import Figure
 
 from minorkey.errors import DataError
 from minorkey.labels import LabelSpace, label_space
-from minorkey.report.details import cost_rows, domain_class_rows, missing_class_notes, unseen_class_rows
-from minorkey.report.figures import curve_figure, inline_svg, run_colours, save_figure, score_figure
-from minorkey.report.gallery import build_gallery, classes_shown
-from minorkey.report.runs import Run, read_run
-from minorkey.report.tables import build_grid, comparable, method_name, run_labels
-from minorkey.report.verdict import verdict
+from minorkey.reporting.details import cost_rows, domain_class_rows, missing_class_notes, unseen_class_rows
+from minorkey.reporting.figures import curve_figure, inline_svg, run_colours, save_figure, score_figure
+from minorkey.reporting.gallery import build_gallery, classes_shown
+from minorkey.reporting.knockout import knockout_views
+from minorkey.reporting.runs import Run, read_run
+from minorkey.reporting.spectrum import spectrum_rows, spectrum_views
+from minorkey.reporting.tables import build_grid, comparable, method_name, run_labels
+from minorkey.reporting.verdict import verdict
 from minorkey.storage import storage_errors, write_text
 
 PACKAGES = ("minorkey", "torch", "transformers", "peft", "accelerate")
@@ -57,7 +59,7 @@ def _render(runs: Sequence[Run], figures: dict[str, Figure], title: str, scenes_
     reference = next(table for table, same in zip(tables, comparable(tables), strict=True) if same)
     space = label_space(reference.label_space)
     environment = Environment(
-        loader=PackageLoader("minorkey.report"),
+        loader=PackageLoader("minorkey.reporting"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -78,6 +80,8 @@ def _render(runs: Sequence[Run], figures: dict[str, Figure], title: str, scenes_
         svg={name: Markup(inline_svg(figure, name)) for name, figure in figures.items()},
         **_gallery(runs, space, scenes_per_domain),
         **_classes(runs, space),
+        **_spectra(runs),
+        knockouts=knockout_views(runs),
     )
 
 
@@ -115,6 +119,11 @@ def _classes(runs: Sequence[Run], space: LabelSpace) -> dict[str, Any]:
         "class_labels": [label for label, keep in zip(run_labels(tables), same, strict=True) if keep],
         "class_colours": {name: _hex(colour) for name, colour in zip(space.classes, space.colours, strict=True)},
     }
+
+
+def _spectra(runs: Sequence[Run]) -> dict[str, Any]:
+    views = spectrum_views(runs, run_colours(runs))
+    return {"spectra": views, "spectrum_rows": spectrum_rows(views)}
 
 
 def _title(runs: Sequence[Run]) -> str:

@@ -1,0 +1,87 @@
+"""A network with its adapter: what trains, where it started, and its state."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from minorkey.adapters.inits import Factors
+from minorkey.adapters.options import MethodOptions
+from minorkey.errors import AdapterError
+
+
+@dataclass(frozen=True, eq=False)
+class Attached:
+    """A network with its adapter: what trains, and where it started.
+
+    `full`, `bias` and `frozen` fit the same shape: no wrapped layers, all, some or none of the parameters trained.
+    """
+
+    backbone: nn.Module
+    method: MethodOptions
+    layers: tuple[str, ...] = ()  # layers that PEFT has wrapped, dotted names relative to the backbone
+    initial: dict[str, Factors] = field(default_factory=dict)  # per layer; methods that start from the weights
+
+    def trained_parameters(self) -> dict[str, nn.Parameter]:
+        """The parameters that train, by their name in the backbone."""
+        return {name: p for name, p in self.backbone.named_parameters() if p.requires_grad}
+
+    @property
+    def trained_count(self) -> int:
+        """Number of values that train."""
+        return sum(p.numel() for p in self.trained_parameters().values())
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Trained tensors (`trained.*`) and initial factors (`initial.*`), not copied.
+
+        With `full`, all of the backbone's state, buffers included.
+        """
+        state = {f"trained.{name}": tensor for name, tensor in self.trained_tensors().items()}
+        for layer, (A, B) in self.initial.items():
+            state |= {f"initial.{layer}.A": A, f"initial.{layer}.B": B}
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Copy trained tensors from a `state_dict()`, bit for bit.
+
+        Raises:
+            AdapterError: if names or shapes differ, or the state belongs to another decomposition: then the
+                frozen weights differ too, and `attach(..., state=state)` must rebuild them.
+        """
+        own = self.state_dict()
+        _check_same_tensors(own, state)
+        for key, tensor in own.items():
+            if key.startswith("initial.") and not torch.equal(tensor, state[key].to(tensor.device)):
+                raise AdapterError(
+                    f"checkpoint tensor '{key}' differs from this decomposition; "
+                    "load the pretrained backbone again and call attach(..., state=...)"
+                )
+        for name, tensor in self.trained_tensors().items():
+            tensor.copy_(state[f"trained.{name}"])
+
+    def trained_tensors(self) -> dict[str, Tensor]:
+        """What training changes, by name in the backbone, not copied; with `full` all state, buffers included."""
+        everything = self.method.spec.trains == "everything"
+        trained = self.trained_parameters()
+        return {name: t for name, t in self.backbone.state_dict().items() if everything or name in trained}
+
+
+def check_shape(key: str, given: Tensor, expected: Tensor) -> None:
+    """Raise `AdapterError` if a tensor of a checkpoint has another shape than expected."""
+    if given.shape != expected.shape:
+        raise AdapterError(
+            f"checkpoint tensor '{key}' has shape {tuple(given.shape)}, expected {tuple(expected.shape)}; "
+            "it is of another rank or backbone"
+        )
+
+
+def _check_same_tensors(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
+    if wrong := sorted(own.keys() ^ given.keys()):
+        lacks = "lacks" if wrong[0] in own else "has an unexpected"
+        raise AdapterError(
+            f"the checkpoint {lacks} tensor '{wrong[0]}' ({len(wrong)} names differ); "
+            "it is of another method, setting or backbone"
+        )
+    for key, tensor in own.items():
+        check_shape(key, given[key], tensor)

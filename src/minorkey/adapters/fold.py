@@ -1,0 +1,32 @@
+"""Fold an adapter into the weights: the original network again, with what it has learnt."""
+
+from torch import nn
+
+from minorkey.adapters.attach import MARK
+from minorkey.adapters.peft_layers import remove, tuner_layers
+from minorkey.errors import AdapterError
+
+
+def fold(network: nn.Module) -> None:
+    """Merge every adapter into its weight, in place; modules, class and state-dict keys are the original ones.
+
+    Trained biases are the layers' own and stay as they are. A network in which `full`, `bias` or `frozen`
+    trained has nothing to merge and only loses the mark that it was attached to.
+
+    Args:
+        network: what `attach` was called on, or a module around it.
+
+    Raises:
+        AdapterError: if there is nothing to fold in.
+    """
+    marked = [module for module in network.modules() if MARK in module.__dict__]
+    layers = tuner_layers(network)
+    if not marked and not layers:
+        raise AdapterError(
+            f"{type(network).__name__} carries no adapter; it was folded in already, or attach was not called"
+        )
+    for layer in layers.values():
+        layer.merge()
+    remove(network)
+    for module in marked:
+        del module.__dict__[MARK]

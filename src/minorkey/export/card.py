@@ -1,0 +1,93 @@
+"""The README.md of an export: a model card of the hub, with what one needs to load and to judge it."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+from huggingface_hub import ModelCardData
+
+from minorkey.evaluation.scores import ScoreTable
+from minorkey.export.trained import Trained
+
+
+@dataclass(frozen=True)
+class Card:
+    """What one kind of export says of itself."""
+
+    what: str  # one sentence
+    code: str  # Python that loads it from the variable `folder`
+    library: str  # the library that loads it, as the hub calls it
+    task: str  # the hub's pipeline tag
+    relation: str  # to the base model: adapter or finetune
+    notes: list[str] = field(default_factory=list)
+
+
+def card_text(card: Card, trained: Trained) -> str:
+    """The whole README.md."""
+    sections = [
+        f"---\n{_metadata(card, trained)}\n---",
+        f"# {_title(trained)}",
+        card.what,
+        "## Load it",
+        f'```python\nfolder = "."  # this folder, or its id on the hub\n\n{card.code}```',
+        *card.notes,
+        "## Where it comes from",
+        _origin(trained),
+        "## Scores",
+        _scores(trained.scores),
+        "Classes, in the order of the logits: " + ", ".join(trained.predictor.space.classes) + ".",
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _metadata(card: Card, trained: Trained) -> str:
+    data = ModelCardData(
+        library_name=card.library,
+        pipeline_tag=card.task,
+        base_model=trained.base_on_hub,
+        base_model_relation=card.relation if trained.base_on_hub else None,
+        tags=["minorkey", trained.config.method.name, "semantic-segmentation", "domain-generalization"],
+    )
+    return data.to_yaml()
+
+
+def _title(trained: Trained) -> str:
+    return f"{trained.base.rpartition('/')[2]}, {trained.config.method.name}, {', '.join(trained.config.source)}"
+
+
+def _origin(trained: Trained) -> str:
+    from minorkey import __version__
+
+    config = trained.config
+    revision = f", revision `{config.backbone.revision}`" if config.backbone.revision else ""
+    return "\n".join(
+        [
+            f"- pretrained backbone: `{trained.base}`{revision} (`{type(trained.backbone).__name__}`); see its license",
+            f"- sha256 of its weights: `{trained.base_sha256}` (minorkey's `weights_sha256`)",
+            f"- head: {config.head.name}; trained on {', '.join(config.source)} for {config.training.steps} steps",
+            f"- method: {config.method.spec.description}",
+            f"- written by minorkey {__version__}",
+            "",
+            f"```yaml\n{yaml.safe_dump(_method(trained), sort_keys=False)}```",
+        ]
+    )
+
+
+def _method(trained: Trained) -> dict[str, Any]:
+    """The options that were in force; only low-rank methods have any."""
+    method = trained.config.method
+    if method.spec.trains != "adapter":
+        return {"name": method.name}
+    return {name: value for name, value in method.model_dump(mode="json", exclude_none=True).items() if value != {}}
+
+
+def _scores(scores: ScoreTable | None) -> str:
+    if scores is None:
+        return "Not judged yet."
+    rows = [
+        f"| {s.domain} | {s.role} | {100 * s.miou:.1f} | {100 * s.interval[0]:.1f} to {100 * s.interval[1]:.1f} "
+        f"| {s.images} |"
+        for s in scores.domains
+    ]
+    table = ["| domain | role | mIoU (%) | 95 % interval over images | images |", "|---|---|---:|---:|---:|", *rows]
+    return "\n".join([*table, "", f"Protocol: {scores.protocol.describe()}."])

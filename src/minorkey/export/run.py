@@ -1,0 +1,104 @@
+"""Export a run: check what was asked, write the folder whole or not at all, upload it where asked."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from minorkey.errors import ConfigError, StorageError, unknown
+from minorkey.export.adapter import write_adapter
+from minorkey.export.card import Card, card_text
+from minorkey.export.hub import check_repo_id, push
+from minorkey.export.merged import write_model
+from minorkey.export.trained import Trained, open_trained
+from minorkey.run_folder import RunFolder
+from minorkey.storage import new_folder, write_json, write_text
+
+MARK = "minorkey_export.json"  # lists what an export wrote, so that it can be replaced and nothing else
+
+KINDS: dict[str, Callable[[Trained, Path], Card]] = {"adapter": write_adapter, "model": write_model}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written, and the Python lines that load it, with nothing of minorkey installed."""
+
+    folder: Path
+    code: str
+
+
+def export_run(
+    run: str | Path, to: str = "adapter", *, out: str | Path | None = None, push_to: str | None = None
+) -> Exported:
+    """Write a finished run in the format of other libraries.
+
+    Args:
+        run: run folder.
+        to: 'adapter', a stock PEFT folder for the untouched pretrained backbone; or 'model', a transformers
+            folder with everything folded in, and the backbone alone in its `backbone/`.
+        out: folder to write; None: `export/adapter` or `export/model` in the run folder. An earlier export
+            there is replaced once the new one is complete.
+        push_to: also upload it to this repository of the hub, user/name; nothing is uploaded otherwise.
+
+    Raises:
+        ConfigError: `to` or `push_to` is not valid, or `out` holds something else.
+        DataError: there is no finished training in `run`.
+        AdapterError: the method has no adapter, or the pretrained weights have changed since.
+        StorageError: the folder cannot be written, or not uploaded; what was written is then kept.
+    """
+    if to not in KINDS:
+        raise ConfigError(unknown("export", to, KINDS))
+    if push_to is not None:
+        check_repo_id(push_to)
+    source = RunFolder(Path(run))
+    source.require_trained()
+    target = Path(out) if out is not None else source.path / "export" / to
+    check_replaceable(target)
+    trained = open_trained(source)
+    with new_folder(target) as new:
+        card = KINDS[to](trained, new)
+        write_text(new / "README.md", card_text(card, trained))
+        _mark(new, to, trained.base_sha256)
+    if push_to is not None:
+        push(target, push_to)
+    return Exported(target, f'folder = "{push_to or target}"\n\n{card.code}')
+
+
+def check_replaceable(folder: Path) -> None:
+    """Raise `ConfigError` unless `folder` is absent, empty, or holds an earlier export and nothing else."""
+    if folder.name in ("", ".."):
+        raise ConfigError(f"'{folder}' cannot be replaced by an export; give --out a name, such as {folder / 'model'}")
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise ConfigError(f"'{folder}' is a file; choose another --out")
+    found = set(_files(folder))
+    foreign = sorted(found - set(_listed(folder)))
+    if foreign:
+        raise ConfigError(
+            f"'{folder}' holds '{foreign[0]}', which no export wrote; choose another --out or empty the folder"
+        )
+
+
+def _files(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
+
+
+def _listed(folder: Path) -> list[str]:
+    """The files of an earlier export; none where there was no export."""
+    if not (folder / MARK).is_file():
+        return []
+    try:
+        return [MARK, *json.loads((folder / MARK).read_text(encoding="utf-8"))["files"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StorageError(f"cannot read '{folder / MARK}': {error!r}; choose another --out") from error
+
+
+def _mark(folder: Path, to: str, base_sha256: str) -> None:
+    from minorkey import __version__
+
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.chmod(0o644)  # save_pretrained leaves them readable by their owner alone
+    mark = {"minorkey": __version__, "to": to, "base_weights_sha256": base_sha256, "files": _files(folder)}
+    write_json(folder / MARK, mark)

@@ -1,0 +1,108 @@
+"""How far a training moved what the blocks compute, on images of each domain.
+
+Both networks, pretrained and trained, see the same pixels, and the outputs of each block are compared token by
+token (class and register tokens included; in a convolutional network every place of the map is a token).
+Drift adds up: a block that was not trained drifts too if a block before it was.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from rich.console import Console
+from torch import Tensor, nn
+
+from minorkey.adapters.targets import Layers
+from minorkey.data.transforms import to_tensor
+from minorkey.evaluation.protocol import Protocol
+from minorkey.evaluation.run import Judged
+from minorkey.predictor import Predictor
+from minorkey.spectrum.blocks import recorded_blocks
+from minorkey.spectrum.rows import DriftRow
+from minorkey.training.progress import Reporter
+
+
+@torch.inference_mode()
+def measure_drift(
+    before: nn.Module,
+    predictor: Predictor,
+    domains: Sequence[Judged],
+    *,
+    layers: Layers | None = None,
+    console: Console | None = None,
+) -> list[DriftRow]:
+    """Compare the blocks of a run's backbone with those of the pretrained one, per domain.
+
+    An image is resized as in the run's test protocol; where that has a window, its middle one is taken.
+
+    Args:
+        before: the pretrained backbone as the model holds it (a `PyramidBackbone`).
+        predictor: the trained run.
+        domains: the images, source and unseen.
+        layers: further names of layers per role, as in `MethodOptions.layers`; they too make a block.
+        console: where progress is shown; None: standard error.
+
+    Returns:
+        One row per domain and block, domains in the order given.
+
+    Raises:
+        DataError: an image cannot be read.
+    """
+    after: nn.Module = predictor.model.backbone
+    before = before.eval().to(predictor.device)
+    total, done, rows = sum(len(domain.indices()) for domain in domains), 0, []
+    reporter = Reporter(console or Console(stderr=True), "measuring drift", total, unit="image")
+    with reporter, recorded_blocks(before, layers) as old, recorded_blocks(after, layers) as new:
+        for domain in domains:
+            images = []
+            for index in domain.indices():
+                pixel_values = to_tensor(domain.reader[index].image, predictor.mean, predictor.std)[None]
+                for network in (before, after):
+                    network(seen_by(predictor.protocol, pixel_values.to(predictor.device)))
+                images.append([token_drift(old[block], new[block]) for block in sorted(old)])
+                done += 1
+                reporter.update(done, domain.reader.domain)
+            rows += _rows(domain, np.array(images))
+    return rows
+
+
+def token_drift(before: Tensor, after: Tensor) -> tuple[float, float, float]:
+    """Relative change, angle and similarity of the tokens `(N, C)` of one image before and after.
+
+    Returns:
+        `|f1 - f0|_F / |f0|_F`; the mean over tokens of `1 - cos(f0, f1)`; linear CKA in [0, 1], over tokens
+        (Kornblith et al., arXiv 1905.00414, equation 4).
+    """
+    old, new = before.double(), after.double()  # the cosine of a small change is lost in float32
+    change = torch.linalg.matrix_norm(new - old) / torch.linalg.matrix_norm(old)
+    angle = 1 - F.cosine_similarity(old, new, dim=1).mean()
+    return float(change), float(angle), linear_cka(before, after)
+
+
+def linear_cka(x: Tensor, y: Tensor) -> float:
+    """Linear centred kernel alignment of `x (N, C)` and `y (N, D)`: `|Yc^T Xc|^2 / (|Xc^T Xc| |Yc^T Yc|)`."""
+    x, y = x - x.mean(dim=0), y - y.mean(dim=0)
+    norm = torch.linalg.matrix_norm
+    return float(norm(y.T @ x).square() / (norm(x.T @ x) * norm(y.T @ y)))
+
+
+def seen_by(protocol: Protocol, pixel_values: Tensor) -> Tensor:
+    """Images `(B, 3, H, W)` at the protocol's size; of its windows the middle one."""
+    height, width = pixel_values.shape[-2:]
+    if protocol.resize is not None:
+        factor = protocol.resize / max(height, width)
+        height, width = max(1, round(height * factor)), max(1, round(width * factor))
+        pixel_values = F.interpolate(pixel_values, (height, width), mode="bilinear", align_corners=False)
+    if protocol.window is None:
+        return pixel_values
+    top, left = (max(0, (side - kept) // 2) for side, kept in zip((height, width), protocol.window, strict=True))
+    return pixel_values[..., top : top + protocol.window[0], left : left + protocol.window[1]]
+
+
+def _rows(domain: Judged, drifts: np.ndarray) -> list[DriftRow]:
+    """Average `(images, blocks, 3)` over the images."""
+    return [
+        DriftRow(block, domain.reader.domain, domain.role, len(drifts), *map(float, values))
+        for block, values in enumerate(drifts.mean(axis=0))
+    ]

@@ -1,0 +1,100 @@
+"""A spectrum on disk: each table as CSV, and as JSON with the singular values and all else."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from minorkey.errors import DataError
+from minorkey.spectrum.rows import DriftRow, Spectrum, UpdateRow, WeightRow
+from minorkey.storage import write_json, write_text
+
+DIGITS = 6
+"""Significant digits of what is written."""
+
+ROWS: dict[str, TypeAdapter] = {
+    "weights": TypeAdapter(list[WeightRow]),
+    "update": TypeAdapter(list[UpdateRow]),
+    "drift": TypeAdapter(list[DriftRow]),
+}
+
+
+def write_spectrum(spectrum: Spectrum, folder: Path) -> None:
+    """Write `weights`, `update` and `drift`, each as `.csv` and `.json`, where they have rows.
+
+    Tables that an earlier survey left and this one does not have are removed.
+
+    Raises:
+        StorageError: a file cannot be written.
+    """
+    for name in ROWS:
+        rows = [_rounded(asdict(row)) for row in getattr(spectrum, name)]
+        table, full = folder / f"{name}.csv", folder / f"{name}.json"
+        if rows:
+            write_text(table, _csv(rows))
+            write_json(full, {"target": spectrum.target, "rank": spectrum.rank, "rows": rows})
+        else:
+            table.unlink(missing_ok=True)
+            full.unlink(missing_ok=True)
+
+
+def holds_spectrum(folder: Path) -> bool:
+    """Whether a survey was written to this folder."""
+    return (folder / "weights.json").is_file()
+
+
+def read_spectrum(folder: Path) -> Spectrum:
+    """Read back what `write_spectrum` wrote.
+
+    Raises:
+        DataError: there is no spectrum, or a file of it is broken.
+    """
+    if not holds_spectrum(folder):
+        raise DataError(f"no spectrum in '{folder}' (weights.json is missing); run `minorkey spectrum` first")
+    contents = {name: _read(folder / f"{name}.json", adapter) for name, adapter in ROWS.items()}
+    target, rank, _ = contents["weights"]
+    return Spectrum(target, rank, *(rows for _, _, rows in contents.values()))
+
+
+def _read(path: Path, adapter: TypeAdapter) -> tuple[str, int, list]:
+    if not path.is_file():
+        return "", 0, []
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return content["target"], content["rank"], adapter.validate_python(content["rows"])
+    except (ValueError, KeyError, TypeError, ValidationError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"cannot read '{path}' ({reason}); run `minorkey spectrum` again") from error
+
+
+def _csv(rows: list[dict[str, Any]]) -> str:
+    """A table of numbers and names; the lists of singular values are in the JSON only."""
+    lines = [dict(_flat(row)) for row in rows]
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, list(lines[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return buffer.getvalue()
+
+
+def _flat(row: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in row.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{before}{name}_")
+        elif not isinstance(value, (list, tuple)):
+            yield before + name, value
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.{DIGITS}g}")
+    if isinstance(value, dict):
+        return {name: _rounded(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_rounded(inner) for inner in value]
+    return value

@@ -1,0 +1,125 @@
+"""`--to model`: the folder in the hands of somebody who has transformers and nothing of ours."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from huggingface_hub import ModelCard
+from safetensors import safe_open
+from safetensors.torch import load_file
+from transformers import CONFIG_MAPPING, AutoImageProcessor, AutoModelForSemanticSegmentation
+
+import minorkey
+from minorkey.export.run import export_run
+from minorkey.models.pyramid import PyramidBackbone, PyramidConfig
+from minorkey.run_folder import RunFolder
+
+
+def shapes(file: Path) -> dict[str, list[int]]:
+    with safe_open(file, framework="pt") as tensors:
+        return {name: tensors.get_slice(name).get_shape() for name in tensors.keys()}  # noqa: SIM118
+
+
+VIT = "Dinov2Backbone"
+CASES = {
+    # name: backbone, head, method, the classes that the card's code loads
+    "vit_semfpn": (None, "semfpn", "soma", f"SemanticFpnForSemanticSegmentation {VIT}"),
+    "vit_linear": (None, "linear", "full", f"LinearForSemanticSegmentation {VIT}"),
+    "vit_upernet": (None, "upernet", "frozen", f"PyramidUperNetForSemanticSegmentation {VIT}"),
+    "swin_semfpn": ("swin", "semfpn", "full", "SemanticFpnForSemanticSegmentation SwinBackbone"),
+    "swin_upernet": ("swin", "upernet", "full", "UperNetForSemanticSegmentation SwinBackbone"),
+    "convnext_upernet": ("convnext", "upernet", "full", "PyramidUperNetForSemanticSegmentation ConvNextBackbone"),
+}
+
+
+@pytest.fixture(scope="module")
+def cases(trained, hierarchical, expect, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The export of every case."""
+    folders = {}
+    for name, (backbone, head, method, _) in CASES.items():
+        changes = {"head": {"name": head, "channels": 8}, "method": method}
+        run = trained(**changes, **({"backbone": str(hierarchical(backbone))} if backbone else {}))
+        above = tmp_path_factory.mktemp(name)
+        expect(run, above)
+        folders[name] = export_run(run.path, "model", out=above / "out").folder
+    return folders
+
+
+def test_every_card_loads_the_same_model_without_minorkey(cases, run_cards) -> None:
+    assert dict(zip(CASES, run_cards(*cases.values()), strict=True)) == {name: case[3] for name, case in CASES.items()}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_code_lies_beside_the_weights_only_where_transformers_lacks_a_class(name: str, cases: dict[str, Path]) -> None:
+    stock = name == "swin_upernet"  # ConvNeXt rounds sides down where training rounds them up
+    assert (not list(cases[name].glob("*.py"))) == stock
+    assert ("trust_remote_code" not in (cases[name] / "README.md").read_text()) == stock
+
+
+@pytest.fixture(scope="module")
+def exported(finished_run: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The session's SoMA run, exported; read only."""
+    return export_run(finished_run.path, "model", out=tmp_path_factory.mktemp("exported") / "out").folder
+
+
+def test_the_backbone_is_the_pretrained_one_but_for_its_values(exported: Path, backbone_folder: Path) -> None:
+    base, adapted = backbone_folder / "model.safetensors", exported / "backbone" / "model.safetensors"
+    assert shapes(adapted) == shapes(base)
+    with safe_open(base, framework="pt") as before, safe_open(adapted, framework="pt") as after:
+        changed = [k for k in before.keys() if not torch.equal(before.get_tensor(k), after.get_tensor(k))]  # noqa: SIM118
+    assert changed, "training must have changed something"
+
+
+def test_nothing_of_an_adapter_is_left(exported: Path) -> None:
+    assert not [name for name in shapes(exported / "model.safetensors") if "lora" in name or "base_layer" in name]
+
+
+def test_images_become_the_label_maps_of_the_run(exported: Path, finished_run: RunFolder) -> None:
+    predictor = minorkey.load(finished_run.path, device="cpu")
+    picture = torch.randint(0, 256, (40, 56, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)).numpy()
+    processor = AutoImageProcessor.from_pretrained(exported)
+    # minorkey is imported here: its own classes are taken, and the copies in the folder are left alone.
+    model = AutoModelForSemanticSegmentation.from_pretrained(exported, trust_remote_code=True).eval()
+    assert type(model).__module__ == "minorkey.models.heads.semfpn"
+    with torch.no_grad():
+        outputs = model(**processor(picture, return_tensors="pt"))
+    (labels,) = processor.post_process_semantic_segmentation(outputs, [picture.shape[:2]])
+    agreement = (labels.numpy() == predictor.predict(picture).labels).mean()
+    assert agreement > 0.999  # rounding of the preprocessing may turn a pixel
+    assert model.config.id2label == dict(enumerate(predictor.space.classes))
+    assert model.config.label2id["road"] == 0
+
+
+def test_others_can_read_the_files(exported: Path) -> None:
+    assert {file.stat().st_mode & 0o777 for file in exported.rglob("*") if file.is_file()} == {0o644}
+
+
+def test_no_file_tells_of_this_machine(exported: Path, backbone_folder: Path, finished_run: RunFolder) -> None:
+    for file in exported.rglob("*"):
+        if file.suffix in (".json", ".md", ".py"):
+            text = file.read_text()
+            assert str(backbone_folder.parent) not in text, file
+            assert str(finished_run.path.parent) not in text, file
+
+
+def test_the_card_is_one_of_the_hub(exported: Path, finished_run: RunFolder) -> None:
+    card = ModelCard.load(exported / "README.md")
+    assert (card.data.library_name, card.data.pipeline_tag) == ("transformers", "image-segmentation")
+    assert card.data.base_model is None, "a local folder is no model of the hub"
+    head = finished_run.head
+    with safe_open(head, framework="pt") as file:
+        assert file.metadata()["base_weights_sha256"] in card.text
+    scores = minorkey.ScoreTable.read(finished_run.metrics)
+    for score in scores.domains:
+        assert f"| {score.domain} | {score.role} | {100 * score.miou:.1f} |" in card.text
+    assert scores.protocol.describe() in card.text
+
+
+def test_copies_and_originals_live_in_one_process(cases: dict[str, Path]) -> None:
+    expected = load_file(cases["vit_upernet"].parent / "expected.safetensors")
+    copy = AutoModelForSemanticSegmentation.from_pretrained(cases["vit_upernet"], trust_remote_code=True).eval()
+    assert type(copy).__module__.startswith("transformers_modules.")
+    assert type(copy.backbone) is PyramidBackbone
+    assert CONFIG_MAPPING["minorkey_pyramid"] is PyramidConfig
+    with torch.no_grad():
+        assert torch.allclose(copy(expected["image"]).logits, expected["model"], rtol=0, atol=1e-5)

@@ -1,0 +1,93 @@
+"""Features before and after: the measures by hand, the recorded blocks against the network's own hidden states."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from minorkey.evaluation.protocol import Protocol
+from minorkey.models.backbone import load_backbone
+from minorkey.models.options import BackboneOptions
+from minorkey.spectrum.blocks import as_tokens, container, recorded_blocks
+from minorkey.spectrum.drift import linear_cka, seen_by, token_drift
+
+
+def normal(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(seed).normal(size=shape)).float()
+
+
+def test_scaled_tokens_change_in_size_but_not_in_angle():
+    tokens = normal(20, 6)
+    assert token_drift(tokens, 1.5 * tokens) == pytest.approx((0.5, 0, 1), abs=1e-6)
+
+
+def test_angle_is_averaged_over_tokens():
+    before = torch.tensor([[1.0, 0.0], [3.0, 0.0]])
+    after = torch.tensor([[0.0, 1.0], [3.0, 0.0]])
+    change, angle, _ = token_drift(before, after)
+    assert (change, angle) == pytest.approx(((2 / 10) ** 0.5, 0.5))
+
+
+def test_linear_cka_is_that_of_centred_gram_matrices():
+    x, y = normal(15, 4), normal(15, 7, seed=1)
+    centre = np.eye(15) - 1 / 15
+    k, m = (centre @ each.numpy() @ each.numpy().T @ centre for each in (x, y))
+    assert linear_cka(x, y) == pytest.approx((k * m).sum() / np.sqrt((k * k).sum() * (m * m).sum()), rel=1e-4)
+    turn = torch.linalg.qr(normal(4, 4, seed=2))[0]
+    assert linear_cka(x, 3 * x @ turn + 1) == pytest.approx(1, abs=1e-5)
+
+
+def test_the_recorded_blocks_are_the_hidden_states(backbone_folder):
+    network = load_backbone(BackboneOptions(name=str(backbone_folder))).network
+    pixel_values = normal(1, 3, 32, 48)
+    with torch.inference_mode(), recorded_blocks(network) as tokens:
+        states = network(pixel_values, output_hidden_states=True).hidden_states
+    assert list(tokens) == [0, 1, 2, 3]
+    for block, state in zip(tokens, states[1:], strict=True):
+        torch.testing.assert_close(tokens[block], state[0])
+    tokens.clear()
+    network(pixel_values)
+    assert not tokens
+
+
+def test_a_convolutional_block_has_its_places_as_tokens():
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv1 = nn.Conv2d(2, 5, 1)
+
+        def forward(self, maps):
+            return self.conv1(maps)
+
+    network = nn.Sequential(Block())
+    with recorded_blocks(network) as tokens:
+        maps = network(normal(1, 2, 3, 4))
+    assert tokens[0].shape == (12, 5)
+    torch.testing.assert_close(tokens[0][7], maps[0, :, 1, 3])
+
+
+@pytest.mark.parametrize("shape", [(2, 6, 4), (2, 2, 3, 4), (2, 4, 2, 3)])
+def test_tokens_have_their_channels_last(shape):
+    assert as_tokens(torch.zeros(shape), channels=4).shape == (12, 4)
+    assert as_tokens((torch.zeros(shape), None), channels=4).shape == (12, 4)
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["layer.3.attention.q_proj", "layer.3.mlp.fc1"], "layer.3"),
+        (["stages.1.layers.0.layer.0.convolution", "stages.1.layers.0.layer.1.convolution"], "stages.1.layers.0"),
+        (["blocks.3.attn.qkv.q"], "blocks.3"),
+        (["head.up", "head.down"], "head"),
+    ],
+)
+def test_a_block_is_the_innermost_numbered_module_around_its_layers(names, expected):
+    assert container(names) == expected
+
+
+def test_images_are_seen_at_the_size_of_the_protocol():
+    image = torch.arange(8.0).expand(1, 3, 4, 8)
+    assert seen_by(Protocol(label_space="cityscapes19"), image) is image
+    assert seen_by(Protocol(label_space="cityscapes19", resize=4), image).shape == (1, 3, 2, 4)
+    middle = seen_by(Protocol(label_space="cityscapes19", window=(8, 4), stride=(8, 4)), image)
+    assert middle[0, 0].tolist() == [[2.0, 3.0, 4.0, 5.0]] * 4
