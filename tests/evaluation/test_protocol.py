@@ -14,6 +14,7 @@ def test_id_is_stable_across_releases():
         {"label_space": "other"},
         {"window": (64, 64), "stride": (43, 43)},
         {"resize": 2048},
+        {"resize_in": {"mapillary": 2048}},
         {"flip": True},
         {"scales": (0.5, 1.0)},
         {"weights": "ema"},
@@ -49,3 +50,12 @@ def test_window_without_stride_is_refused():
 def test_stride_beyond_window_is_refused():
     with pytest.raises(ValidationError, match="larger than window"):
         Protocol(label_space="x", window=(64, 64), stride=(64, 65))
+
+
+def test_each_domain_has_its_own_size():
+    protocol = Protocol(label_space="x", resize=640, resize_in={"mapillary": 2048, "bdd100k": None})
+    assert protocol.in_domain("mapillary").resize == 2048
+    assert protocol.in_domain("mapillary+night@3").resize == 2048
+    assert protocol.in_domain("bdd100k").resize is None
+    assert protocol.in_domain("camvid").resize == 640
+    assert "long side 640 px, mapillary at long side 2048 px, bdd100k at native size;" in protocol.describe()

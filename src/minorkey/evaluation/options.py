@@ -1,6 +1,6 @@
 """What a user can say about the judging of a run."""
 
-from typing import Literal, Self
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
@@ -15,9 +15,9 @@ class EvaluationOptions(BaseModel):
     window: Size | None = Field(None, description="height, width of the sliding window; default: the whole image")
     stride: Size | None = Field(None, description="height, width of its step; default: two thirds of the window")
     resize: PositiveInt | None = Field(None, description="long side of the image in pixels; default: native")
+    resize_in: dict[str, PositiveInt | None] = Field({}, description="long side in single domains, by their name")
     flip: bool = Field(False, description="average with the mirrored image")
     scales: tuple[PositiveFloat, ...] = Field((1.0,), min_length=1, description="average over these image scales")
-    weights: Literal["auto", "last", "ema"] = Field("auto", description="auto: the average where one was kept")
     source: bool = Field(True, description="also judge the source domains, on their validation images")
     images: PositiveInt | None = Field(None, description="at most so many images per domain; default: all")
     batch_size: PositiveInt = Field(8, description="windows per forward pass")

@@ -1,0 +1,15 @@
+"""Corruptions as test domains: any labelled data set under fog, night, noise, blur; `camvid:val+night@3`."""
+
+from minorkey.data.corruptions.naming import Corruption, robustness_domains, split_corruption
+from minorkey.data.corruptions.reader import CorruptedReader
+from minorkey.data.corruptions.spec import CORRUPTIONS, SEVERITIES, CorruptionSpec
+
+__all__ = [
+    "CORRUPTIONS",
+    "SEVERITIES",
+    "CorruptedReader",
+    "Corruption",
+    "CorruptionSpec",
+    "robustness_domains",
+    "split_corruption",
+]

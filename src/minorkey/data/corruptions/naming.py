@@ -1,0 +1,92 @@
+"""How a corrupted domain is written, `camvid:val+night@3`, and read back."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from minorkey.data.corruptions.spec import CORRUPTIONS, SEVERITIES
+from minorkey.errors import ConfigError, unknown
+
+DEFAULT_SEVERITY = 3
+
+
+@dataclass(frozen=True)
+class Corruption:
+    """A kind of corruption and its severity; as text, `night@3`."""
+
+    name: str
+    severity: int = DEFAULT_SEVERITY
+
+    def __post_init__(self) -> None:
+        _check(self.name, str(self.severity))
+
+    @classmethod
+    def parse(cls, text: str) -> "Corruption":
+        """Read `NAME@SEVERITY`; the severity is 3 where it is left out.
+
+        Raises:
+            ConfigError: unknown name, or a severity other than 1, 2, 3, 4 or 5.
+        """
+        name, _, severity = _with_severity(text).partition("@")
+        _check(name, severity)
+        return cls(name, int(severity))
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.severity}"
+
+    def apply(self, image: np.ndarray, key: str) -> np.ndarray:
+        """Corrupt an image (H, W, 3) uint8; the image itself is left alone.
+
+        The result depends on the image, the corruption and the key of the sample only. What is random, like the
+        places of the drops, is the same at every severity, so that severities differ in nothing else.
+        """
+        digest = hashlib.sha256(f"{self.name}/{key}".encode()).digest()
+        rng = np.random.default_rng(np.frombuffer(digest, np.uint32))
+        return CORRUPTIONS[self.name].apply(image, self.severity, rng)
+
+
+def split_corruption(spec: str) -> tuple[str, str | None]:
+    """Part a data set from the corruption it is seen under.
+
+    `camvid:val+night@3` gives `("camvid:val", "night@3")`; a severity left out is filled in. What has no
+    corruption is given back whole: `("camvid:val", None)`. So is a path with a plus in it, if it exists or if the
+    plus is not in its last part (`a+b/c`, `a+b:val`).
+    """
+    base, plus, text = spec.rpartition("+")
+    if not plus or any(mark in text for mark in ":/\\") or Path(spec).exists():
+        return spec, None
+    return base, _with_severity(text)
+
+
+def robustness_domains(
+    base: str, names: Sequence[str] | None = None, severities: Sequence[int] = SEVERITIES
+) -> list[str]:
+    """The corrupted domains of a data set, e.g. `camvid:val+fog@1`, one corruption after the other.
+
+    Args:
+        base: the data set, e.g. `camvid:val`.
+        names: corruptions; all of the table where `None`.
+        severities: 1 (mild) to 5 (strong).
+
+    Raises:
+        ConfigError: an unknown corruption or severity.
+    """
+    wanted = CORRUPTIONS if names is None else names
+    return [f"{base}+{Corruption(name, severity)}" for name in wanted for severity in severities]
+
+
+def _with_severity(text: str) -> str:
+    return text if "@" in text else f"{text}@{DEFAULT_SEVERITY}"
+
+
+def _check(name: str, severity: str) -> None:
+    if name not in CORRUPTIONS:
+        raise ConfigError(unknown("corruption", name, CORRUPTIONS))
+    if severity not in map(str, SEVERITIES):
+        raise ConfigError(
+            f"severity '{severity}' of '{name}'; expected 1 (mild) to 5 (strong), e.g. {name}@{DEFAULT_SEVERITY}; "
+            "the data set without a corruption is its clean form"
+        )

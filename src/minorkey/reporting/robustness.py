@@ -1,0 +1,165 @@
+"""Scores under corruption, from the domains `NAME+CORRUPTION@SEVERITY` of a run. All are fractions in `[0, 1]`.
+
+Two summaries: *mean mIoU under corruption* is the mean over corruptions of the mean over severities; *share of the
+clean score kept* divides it by the mIoU of the domain without a corruption. Neither is the mCE of ImageNet-C, which
+is an error relative to that of AlexNet.
+"""
+
+import csv
+import io
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from minorkey.data.corruptions import CORRUPTIONS, SEVERITIES
+from minorkey.evaluation.scores import DomainScore, ScoreTable
+from minorkey.storage import write_json, write_text
+
+DIGITS = 6
+"""Decimals of what is written."""
+
+_CORRUPTED = re.compile(rf"(?P<domain>.+)\+(?P<corruption>{'|'.join(CORRUPTIONS)})@(?P<severity>[1-5])")
+
+
+@dataclass(frozen=True)
+class RobustnessRow:
+    """One run in one domain under one corruption."""
+
+    run: str
+    method: str
+    protocol: str  # id of the protocol; only rows of the same one may be compared
+    domain: str  # the clean one
+    corruption: str
+    miou: dict[int, float]  # by severity, as far as it was judged
+    clean: float | None  # mIoU of the clean domain; None: not judged
+
+    @property
+    def mean(self) -> float:
+        """Mean mIoU over the severities."""
+        return fmean(self.miou.values())
+
+    @property
+    def kept(self) -> float | None:
+        """Share of the clean score kept, or `None` without a clean score above 0."""
+        return self.mean / self.clean if self.clean else None
+
+
+@dataclass(frozen=True)
+class RobustnessSummary:
+    """One run in one domain over all its corruptions."""
+
+    run: str
+    method: str
+    domain: str
+    corruptions: int
+    mean: float  # mean mIoU under corruption
+    clean: float | None
+    kept: float | None  # share of the clean score kept
+    even: bool  # every corruption was judged at the same severities
+
+
+def robustness_rows(table: ScoreTable, label: str | None = None) -> list[RobustnessRow]:
+    """The corrupted domains of a run, a row per corruption; empty where it was judged under none.
+
+    Args:
+        table: the scores of the run.
+        label: what to call the run; its name where `None`. Rows of several runs may be put into one list, with
+            labels that differ.
+    """
+    clean = {score.domain: score.miou for score in table.domains}
+    found: dict[tuple[str, str], dict[int, float]] = {}
+    for score, match in _corrupted(table):
+        by_severity = found.setdefault((match["domain"], match["corruption"]), {})
+        by_severity[int(match["severity"])] = score.miou
+    places = {name: place for place, name in enumerate(CORRUPTIONS)}
+    return [
+        RobustnessRow(
+            run=label or table.run,
+            method=table.method,
+            protocol=table.protocol.id(),
+            domain=domain,
+            corruption=corruption,
+            miou=dict(sorted(miou.items())),
+            clean=clean.get(domain),
+        )
+        for (domain, corruption), miou in sorted(found.items(), key=lambda item: (item[0][0], places[item[0][1]]))
+    ]
+
+
+def summarise(rows: Sequence[RobustnessRow]) -> list[RobustnessSummary]:
+    """One summary for each run and domain, in their order."""
+    return [_summary(list(group)) for _, group in groupby(rows, key=lambda row: (row.run, row.domain))]
+
+
+def robustness_markdown(rows: Sequence[RobustnessRow]) -> str:
+    """A GitHub table in percent: a line per run, domain and corruption, and a last one for each mean."""
+    head = ["run", "domain", "corruption", *map(str, SEVERITIES), "mean mIoU", "kept"]
+    lines = [head, ["---"] * 3 + ["---:"] * (len(head) - 3)]
+    for row in rows:
+        scores = [_percent(row.miou.get(severity)) for severity in SEVERITIES]
+        lines.append([row.run, row.domain, row.corruption, *scores, _percent(row.mean), _percent(row.kept)])
+    for each in summarise(rows):
+        kind = f"mean of {each.corruptions}" + ("" if each.even else ", not all at the same severities")
+        empty = [""] * len(SEVERITIES)
+        lines.append([each.run, each.domain, kind, *empty, _percent(each.mean), _percent(each.kept)])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def write_robustness(folder: Path, rows: Sequence[RobustnessRow]) -> None:
+    """Write `robustness.csv`, a line per row, and `robustness.json`, which has the summaries too.
+
+    Raises:
+        StorageError: a file cannot be written.
+    """
+    lines = [_flat(row) for row in rows]
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, _flat_names(), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    write_text(folder / "robustness.csv", buffer.getvalue())
+    summaries = [{name: _rounded(value) for name, value in asdict(each).items()} for each in summarise(rows)]
+    write_json(folder / "robustness.json", {"rows": lines, "summaries": summaries})
+
+
+def _corrupted(table: ScoreTable) -> Iterator[tuple[DomainScore, re.Match[str]]]:
+    for score in table.domains:
+        if match := _CORRUPTED.fullmatch(score.domain):
+            yield score, match
+
+
+def _summary(rows: Sequence[RobustnessRow]) -> RobustnessSummary:
+    first, mean = rows[0], fmean(row.mean for row in rows)
+    return RobustnessSummary(
+        run=first.run,
+        method=first.method,
+        domain=first.domain,
+        corruptions=len(rows),
+        mean=mean,
+        clean=first.clean,
+        kept=mean / first.clean if first.clean else None,
+        even=all(row.miou.keys() == first.miou.keys() for row in rows),
+    )
+
+
+def _flat_names() -> list[str]:
+    severities = [f"severity_{severity}" for severity in SEVERITIES]
+    return ["run", "method", "protocol", "domain", "corruption", *severities, "mean", "clean", "kept"]
+
+
+def _flat(row: RobustnessRow) -> dict[str, Any]:
+    scores = [row.miou.get(severity) for severity in SEVERITIES]
+    named = [row.run, row.method, row.protocol, row.domain, row.corruption]
+    values = [*named, *map(_rounded, [*scores, row.mean, row.clean, row.kept])]
+    return dict(zip(_flat_names(), values, strict=True))
+
+
+def _rounded(value: Any) -> Any:
+    return round(value, DIGITS) if isinstance(value, float) else value
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f}"
