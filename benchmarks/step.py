@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from transformers import Dinov2Backbone, Dinov2Config, Mask2FormerConfig, Mask2FormerForUniversalSegmentation
 
 from minorkey.adapters import SoMA, attach
-from minorkey.adapters.targets import adapted_targets
+from minorkey.adapters.selection import adapted_targets
 from minorkey.models.pyramid import PyramidBackbone
 
 METHODS = ("soma", "peft lora", "full")

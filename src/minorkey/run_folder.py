@@ -68,6 +68,11 @@ class RunFolder:
         return self.path / "spectrum"
 
     @property
+    def exports(self) -> Path:
+        """The run in the formats of other libraries, a folder for each."""
+        return self.path / "export"
+
+    @property
     def report(self) -> Path:
         """The page."""
         return self.path / "report.html"

@@ -1,10 +1,12 @@
 """Files are written whole or not at all: to a temporary name first, then moved into place."""
 
+import csv
 import errno
+import io
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -69,6 +71,13 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
+def write_csv(path: Path, heading: Iterable[str], lines: Iterable[Iterable[Any]]) -> None:
+    """Write a table as CSV, atomically."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([heading, *lines])
+    write_text(path, text.getvalue())
+
+
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
     """Write a safetensors file atomically."""
     from safetensors.torch import save_file
@@ -90,6 +99,21 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
     try:
         return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise StorageError(f"cannot read '{path}': {error}") from error
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """Read what was given to `write_tensors` as metadata, without the tensors.
+
+    Raises:
+        StorageError: the file is missing or damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            return file.metadata() or {}
     except (OSError, SafetensorError) as error:
         raise StorageError(f"cannot read '{path}': {error}") from error
 

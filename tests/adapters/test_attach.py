@@ -179,6 +179,29 @@ def test_kernels_are_decomposed_over_their_flattened_inputs() -> None:
         image = layer(image)
 
 
+def test_layers_that_get_no_adapter_are_said() -> None:
+    network = nn.Sequential(nn.ModuleDict({"conv1": nn.Conv2d(4, 4, 1), "conv2": nn.Conv2d(4, 4, 3, groups=2)}))
+    with pytest.warns(UserWarning, match=r"1 layers get no adapter, .* of a kind that cannot have one: 0.conv2"):
+        attached = attach(network, SoMA(rank=2))
+    assert attached.layers == ("0.conv1",)
+
+
+@pytest.mark.filterwarnings("error")
+def test_nothing_is_said_where_every_layer_of_the_roles_has_its_adapter(small_backbone) -> None:
+    attach(small_backbone, _options("soma"))
+    network = nn.Sequential(nn.ModuleDict({"pwconv1": nn.Linear(4, 4), "conv2": nn.Conv2d(4, 4, 3, groups=2)}))
+    attach(network, SoMA(rank=2, roles=["fc1"]))
+
+
+@pytest.mark.parametrize("name", ["norm", "lora"])
+def test_layers_keep_the_mode_that_they_were_in(name: str) -> None:
+    network = nn.Sequential(nn.ModuleDict({"conv1": nn.Conv2d(4, 4, 1), "bn1": nn.BatchNorm2d(4)}))
+    network[0].eval()
+    attach(network, _options(name))
+    assert network.training
+    assert not any(module.training for module in network[0].modules())
+
+
 def test_current_weights_are_decomposed(tiny) -> None:
     backbone = tiny("dinov2")
     name = "encoder.layer.2.mlp.fc1"

@@ -4,7 +4,8 @@ from torch import nn
 from transformers import Dinov2Backbone, Dinov2Config
 
 from minorkey.adapters.options import MethodOptions
-from minorkey.adapters.targets import adapted_targets, find_targets
+from minorkey.adapters.selection import adapted_targets
+from minorkey.adapters.targets import find_targets
 from minorkey.errors import AdapterError
 
 TRANSFORMERS = ["dinov2", "beit", "swin"]
@@ -168,6 +169,38 @@ def test_layers_that_torch_reads_without_a_call_are_left_out() -> None:
     encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(4, 2), 1, enable_nested_tensor=False)
     with pytest.raises(AdapterError, match=r"'linear1'; .* of a kind that cannot be adapted: .*layers.0.linear1"):
         find_targets(encoder, layers={"fc1": ("linear1",)})
+
+
+def mlp_blocks() -> nn.Module:
+    return nn.ModuleList(nn.ModuleDict({"pwconv1": nn.Linear(4, 4)}) for _ in range(2))
+
+
+def test_tied_weights_are_refused() -> None:
+    network = mlp_blocks()
+    network[1]["pwconv1"].weight = network[0]["pwconv1"].weight
+    with pytest.raises(AdapterError, match=r"weight of layer '0.pwconv1' is used in several places, expected a param"):
+        adapted_targets(network, MethodOptions(rank=2, first_block=0))
+
+
+def test_layer_that_stands_in_two_blocks_is_refused() -> None:
+    network = mlp_blocks()
+    network[1]["pwconv1"] = network[0]["pwconv1"]
+    with pytest.raises(AdapterError, match=r"weight of layer '0.pwconv1' is used in several places"):
+        adapted_targets(network, MethodOptions(rank=2, first_block=0))
+
+
+def test_block_that_is_used_twice_has_each_of_its_layers_once() -> None:
+    network = mlp_blocks()
+    network[1] = network[0]
+    assert [target.name for target in adapted_targets(network, MethodOptions(rank=2, first_block=0))] == ["0.pwconv1"]
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("norm", [nn.utils.parametrizations.weight_norm, nn.utils.weight_norm], ids=["new", "old"])
+def test_weights_that_are_computed_are_refused(norm) -> None:
+    network = in_block(pwconv1=norm(nn.Linear(4, 4)))
+    with pytest.raises(AdapterError, match=r"'layers.0.pwconv1' is computed from other parameters, as in weight norm"):
+        adapted_targets(network, MethodOptions(rank=2))
 
 
 def test_matrix_shape_of_a_convolution() -> None:

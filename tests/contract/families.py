@@ -56,6 +56,12 @@ VIT = {"hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 2, "pat
 WIDE = {**VIT, "intermediate_size": 48}
 SWIN = {"embed_dim": 16, "depths": [1, 2], "num_heads": [2, 2], "image_size": 32, "window_size": 4}
 CONVNEXT = {"hidden_sizes": [8, 12, 16, 16], "depths": [1, 2, 1, 1]}
+HGNET = {
+    "embedding_size": 8, "stem_channels": [3, 8, 8], "hidden_sizes": [12, 16], "depths": [1, 1],
+    "stage_in_channels": [8, 12], "stage_mid_channels": [8, 8], "stage_out_channels": [12, 16],
+    "stage_num_blocks": [1, 2], "stage_downsample": [False, True], "stage_downsample_strides": [2, 2],
+    "stage_light_block": [False, True], "stage_kernel_size": [3, 3], "stage_numb_of_layers": [2, 2],
+}  # fmt: skip
 RESNET = {"embedding_size": 8, "hidden_sizes": [16, 32], "depths": [1, 2]}
 PVT = {
     "hidden_sizes": [8, 16], "depths": [1, 2], "num_encoder_blocks": 2, "num_attention_heads": [1, 2],
@@ -85,7 +91,8 @@ _FAMILIES = (
     _backbone("resnet", "ResNet", 3, {"conv": 11}, **RESNET),
     _backbone("resnet basic", "ResNet", 3, {"conv": 8}, **RESNET, layer_type="basic"),
     _backbone("rt-detr resnet", "RTDetrResNet", 3, {"conv": 11}, **RESNET),
-    # With tf_padding, as in the original weights, the network reads `stride` off a layer, which PEFT's does not have.
+    _backbone("hgnetv2", "HGNetV2", 3, {"conv": 12}, **HGNET),
+    # With tf_padding the network reads `stride` off a layer, which stock PEFT's does not have: see test_mobilenet.
     _model("mobilenetv2", "MobileNetV2", 16, {"conv": 32}, depth_multiplier=0.25, min_depth=8, tf_padding=False),
     _model("vit", "ViT", 3, each(3), **WIDE),
     _model("deit", "DeiT", 3, each(3), **WIDE),

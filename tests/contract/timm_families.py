@@ -64,6 +64,7 @@ _FAMILIES = (
     _timm("convnext", "convnext_tiny", 4, each(4, MLP), **STAGES, dims=(8, 12, 16, 16), ls_init_value=1.0),
     _timm("resnet", "resnet50", 4, {"conv": 16}, layers=(1, 1, 1, 1), channels=(4, 8, 8, 8), stem_width=4),
     _timm("mobilenetv3", "mobilenetv3_small_050", 11, {"conv": 21}),
+    _timm("mobilenetv4", "mobilenetv4_conv_small_035", 12, {"conv": 24}),
 )  # fmt: skip
 
 TIMM_FAMILIES: dict[str, Family] = {family.name: family for family in _FAMILIES}

@@ -1,6 +1,7 @@
 """Put an adapter into a network, in place."""
 
 import re
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,12 +12,14 @@ from peft import LNTuningConfig, LoraConfig
 from torch import Tensor, nn
 
 from minorkey.adapters.attached import Attached, check_shape
-from minorkey.adapters.fused import PARTS, split
+from minorkey.adapters.fused import split
 from minorkey.adapters.inits import Factors, residual_weight, start_factors
 from minorkey.adapters.norms import find_norms
 from minorkey.adapters.options import MethodOptions
 from minorkey.adapters.peft_layers import added_parameters, factors, inject, low_rank_layer, remove, tuner_layers
-from minorkey.adapters.targets import Target, adapted_targets
+from minorkey.adapters.roles import fused_roles
+from minorkey.adapters.selection import adapted_targets
+from minorkey.adapters.targets import Target, left_out, shortened
 from minorkey.errors import AdapterError
 
 MARK = "_minorkey_method"
@@ -116,6 +119,9 @@ def _attach_norms(network: nn.Module, method: MethodOptions) -> Attached:
 
 def _attach_low_rank(network: nn.Module, method: MethodOptions, seed: int, state: State | None) -> Attached:
     targets = adapted_targets(network, method)
+    if unfit := left_out(network, method.roles, method.layers):
+        message = f"{len(unfit)} layers get no adapter, as they are of a kind that cannot have one: {shortened(unfit)}"
+        warnings.warn(message, stacklevel=3)  # where attach was called
     # The CPU's generator alone is forked and seeded: PEFT draws there, whatever the device of the network.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
@@ -159,11 +165,8 @@ def _stored_factors(state: State, target: Target, method: MethodOptions) -> Fact
 
 def _fused_layers(targets: list[Target]) -> dict[str, tuple[str, ...]]:
     """Fused projections among the targets, and the names of all their parts."""
-    fused = {}
-    for target in targets:
-        if target.part is not None:
-            fused[target.name.rpartition(".")[0]] = PARTS[target.part[1]]
-    return fused
+    layers = (target.name.rpartition(".")[0] for target in targets if target.part is not None)
+    return {layer: fused_roles(layer) for layer in layers}
 
 
 def _lora_config(targets: list[Target], method: MethodOptions) -> LoraConfig:

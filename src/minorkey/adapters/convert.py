@@ -1,7 +1,7 @@
 """An adapter as others know it: a stock PEFT folder that loads on the untouched pretrained network."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -191,23 +191,31 @@ def _fused_update(projection: SplitProjection, parts: Mapping[str, PlainLora]) -
         A=torch.cat([part.A for part in parts.values()]),
         B=B,
         scaling=first.scaling,
-        bias=_joined(projection, parts, "bias"),
-        magnitude=_joined(projection, parts, "magnitude"),
+        bias=_joined(projection, {name: part.bias for name, part in parts.items()}, _bias),
+        magnitude=_joined(projection, {name: part.magnitude for name, part in parts.items()}, _row_lengths),
     )
 
 
-def _joined(projection: SplitProjection, parts: Mapping[str, PlainLora], what: str) -> Tensor | None:
-    """Biases or magnitudes of all parts, a part without an adapter with the ones of its weight."""
-    if all(getattr(part, what) is None for part in parts.values()):
+def _joined(
+    projection: SplitProjection, adapted: Mapping[str, Tensor | None], untouched: Callable[[nn.Linear], Tensor]
+) -> Tensor | None:
+    """One value per row of the whole: of adapted parts as given, of the others as `untouched` reads it."""
+    values = {name: value for name, value in adapted.items() if value is not None}
+    if not values:
         return None
-    values = []
-    for name in projection.parts:
-        if name in parts:
-            values.append(getattr(parts[name], what))
-        else:
-            layer = projection.get_submodule(name)
-            values.append(layer.bias.detach() if what == "bias" else layer.weight.detach().norm(dim=1))  # type: ignore[operator]
-    return torch.cat(values)
+    for name, layer in projection.named_children():
+        if name not in values:
+            assert isinstance(layer, nn.Linear)
+            values[name] = untouched(layer)
+    return torch.cat([values[name] for name in projection.parts])
+
+
+def _bias(layer: nn.Linear) -> Tensor:
+    return layer.bias.detach()
+
+
+def _row_lengths(layer: nn.Linear) -> Tensor:
+    return layer.weight.detach().norm(dim=1)
 
 
 def _plain_norms(backbone: nn.Module, attached: Attached) -> tuple[PeftConfig, dict[str, Tensor]]:

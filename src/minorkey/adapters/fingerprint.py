@@ -1,9 +1,10 @@
-"""A fingerprint of a network's weights, to tell an adapter's base from any other."""
+"""A fingerprint of weights, to tell an adapter's base from any other."""
 
 import hashlib
+from collections.abc import Mapping
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 def weights_sha256(module: nn.Module) -> str:
@@ -11,9 +12,14 @@ def weights_sha256(module: nn.Module) -> str:
 
     An adapter belongs to the weights as they were before it was attached: take the fingerprint then.
     """
+    return tensors_sha256(module.state_dict())
+
+
+def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 (hex) over names, types, shapes and values, in the order of names."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
+    for name, tensor in sorted(tensors.items()):
         values = tensor.detach().cpu().contiguous().reshape(-1)
         digest.update(f"{name} {values.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(values.view(torch.uint8).numpy())
+        digest.update(values.view(torch.uint8).numpy().data)
     return digest.hexdigest()

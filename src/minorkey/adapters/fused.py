@@ -5,9 +5,6 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-PARTS = {3: ("q", "k", "v"), 2: ("k", "v")}
-"""What a fused projection holds, by the number of its parts, in the order of its rows."""
-
 _APART = "qkv_bias_separate"  # timm's switch: call the projection, then add the bias
 _WAS_JOINED = "_minorkey_qkv_bias_joined"
 

@@ -10,7 +10,6 @@ from minorkey.adapters.decompose import as_matrix, singular_triplets
 from minorkey.adapters.peft_layers import factors, inject, low_rank_layer
 from minorkey.adapters.specs import Start
 from minorkey.adapters.triplet_cache import cached_triplets
-from minorkey.errors import AdapterError
 
 Factors = tuple[Tensor, Tensor]
 """`A (r, in)` and `B (out, r)`; of a convolution's kernel `(out, in, k, k)`, in is `in k k`."""
@@ -24,15 +23,12 @@ def start_factors(weight: Tensor, start: Start, rank: int, scaling: float) -> Fa
         start: which start.
         rank: r, 1 ... the smaller side of the matrix.
         scaling: the factor s of the update.
-
-    Raises:
-        AdapterError: if the installed PEFT does not know the start.
     """
     matrix = as_matrix(weight.detach())
     if start == "minor":
         return low_rank_factors(*cached_triplets(matrix, rank), scaling)
     if start == "random_minor":
-        return low_rank_factors(*singular_triplets(_fresh_linear(matrix), rank), scaling)
+        return low_rank_factors(*singular_triplets(_fresh_weight(matrix.shape), rank), scaling)
     return _peft_factors(matrix, start, rank, scaling)
 
 
@@ -71,9 +67,9 @@ def residual_weight(weight: Tensor, A: Tensor, B: Tensor, scaling: float) -> Ten
     return residual.reshape(weight.shape).to(weight)
 
 
-def _fresh_linear(matrix: Tensor) -> Tensor:
+def _fresh_weight(shape: torch.Size) -> Tensor:
     """What `nn.Linear` or `nn.Conv2d` of this size would have drawn when it was built."""
-    return nn.init.kaiming_uniform_(torch.empty(matrix.shape), a=math.sqrt(5))
+    return nn.init.kaiming_uniform_(torch.empty(shape), a=math.sqrt(5))
 
 
 def _peft_factors(matrix: Tensor, start: Start, rank: int, scaling: float) -> Factors:
@@ -82,11 +78,6 @@ def _peft_factors(matrix: Tensor, start: Start, rank: int, scaling: float) -> Fa
     holder = nn.ModuleDict({"layer": nn.Linear(columns, out, bias=False, device="meta")})
     holder["layer"].weight = nn.Parameter(matrix.clone().float())
     config = LoraConfig(r=rank, lora_alpha=scaling * rank, init_lora_weights=start, target_modules=["layer"])
-    try:
-        inject(holder, config, {"layer"})
-    except ValueError as error:
-        raise AdapterError(
-            f"this PEFT has no initialisation '{start}' ({error}); install a newer one: pip install -U peft"
-        ) from error
+    inject(holder, config, {"layer"})
     A, B = factors(low_rank_layer(holder, "layer"))
     return A.detach(), B.detach()

@@ -14,9 +14,12 @@ from minorkey.adapters.fused import fuse_all
 
 ADAPTER = "default"  # PEFT's name for the only adapter of a network
 
+GEOMETRY = ("kernel_size", "stride", "dilation")
+"""What some networks read off a convolution before they call it, to pad as TensorFlow does; PEFT hides it."""
+
 
 def inject(network: nn.Module, config: PeftConfig, names: Collection[str]) -> None:
-    """Let PEFT wrap exactly the named layers; what it adds is float32 at least and in the network's mode."""
+    """Let PEFT wrap exactly the named layers; what it adds is float32 at least and in the layer's mode."""
     config.target_modules = exact_names(network, names)
     with warnings.catch_warnings():
         # PEFT knows the sizes of linear layers and convolutions only, and says so of every normalisation layer.
@@ -25,7 +28,10 @@ def inject(network: nn.Module, config: PeftConfig, names: Collection[str]) -> No
     layers = tuner_layers(network)
     assert layers.keys() == set(names), "PEFT found other layers than those named"
     for layer in layers.values():
-        layer.train(network.training)
+        base = layer.get_base_layer()
+        layer.train(base.training)
+        if isinstance(base, nn.Conv2d):
+            layer.__dict__.update({name: getattr(base, name) for name in GEOMETRY})
         for parameter in added_parameters(layer).values():
             parameter.data = parameter.data.to(torch.promote_types(parameter.dtype, torch.float32))
 

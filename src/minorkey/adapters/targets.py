@@ -1,67 +1,17 @@
-"""Which layers of a network an adapter goes to: found by their role in a block, and the block's index."""
+"""The layers of a network that can carry an adapter: found by their role in a block, and the block's index."""
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
-from minorkey.adapters.options import MethodOptions, Role
+from minorkey.adapters.options import Role
+from minorkey.adapters.roles import FUSED, ROLES, Layers, fused_roles
 from minorkey.errors import AdapterError
-
-Layers = Mapping[Role, tuple[str, ...]]
-"""Role -> names of layers; `#` stands for any number."""
-
-ROLES: Layers = {
-    "q": (
-        "attention.q_proj", "attention.query", "attention.attention.query", "attention.self.query",
-        "self_attn.q_proj", "attn.q_proj", "attn.q", "attn1.to_q", "attn2.to_q",
-    ),
-    "k": (
-        "attention.k_proj", "attention.key", "attention.attention.key", "attention.self.key",
-        "self_attn.k_proj", "attn.k_proj", "attn.k", "attn1.to_k", "attn2.to_k",
-    ),
-    "v": (
-        "attention.v_proj", "attention.value", "attention.attention.value", "attention.self.value",
-        "self_attn.v_proj", "attn.v_proj", "attn.v", "attn1.to_v", "attn2.to_v",
-    ),
-    "out": (
-        "attention.o_proj", "attention.proj", "attention.output.dense", "self_attn.out_proj", "attn.proj",
-        "attn1.to_out.0", "attn2.to_out.0",
-    ),
-    "fc1": (
-        "mlp.fc1", "mlp.gate_proj", "mlp.up_proj", "mlp.dense1", "mlp.lin1", "mlp.c_fc", "intermediate.dense",
-        "pwconv1", "pointwise_conv1", "mlp.fc1_g", "mlp.fc1_x", "mlp.w1", "mlp.w2", "mlp.w12", "ff.net.0.proj",
-    ),
-    "fc2": (
-        "mlp.fc2", "mlp.down_proj", "mlp.dense2", "mlp.lin2", "mlp.c_proj", "output.dense",
-        "pwconv2", "pointwise_conv2", "mlp.w3", "ff.net.2",
-    ),
-    "conv": (
-        "layer.#.convolution", "shortcut.convolution", "shortcut.#.convolution",
-        "layers.#.convolution", "layers.#.conv1.convolution", "aggregation.#.convolution",
-        "expand_1x1.convolution", "reduce_1x1.convolution", "convolution",
-        "conv1", "conv2", "conv3", "conv_shortcut", "downsample.0",
-        "conv_pw", "conv_pwl", "conv_exp", "pw_exp.conv", "pw_proj.conv",
-        "residual.conv1", "residual.conv2", "residual.conv3",
-        "attention.spatial_reduction", "attention.sequence_reduction.sequence_reduction", "attn.sr",
-    ),
-}  # fmt: skip
-"""Where layers of a role are within a block: the whole path after its number, so that a patch embedding's
-`projection`, a `pooler.dense` or a stage's `downsample` do not match. A gated MLP has two first layers."""
-
-FUSED: Mapping[str, tuple[Role, ...]] = {
-    "attention.qkv": ("q", "k", "v"),
-    "attn.qkv": ("q", "k", "v"),
-    "attn.kv": ("k", "v"),
-}
-"""Projections that hold several matrices in one, in the order of their rows; each part is a target of its own."""
 
 READS_WEIGHTS = (nn.MultiheadAttention, nn.TransformerEncoderLayer)
 """Modules that may read the weights of their layers without calling them: an adapter there would be ignored."""
-
-FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 _IN_BLOCK = r"(?P<block>(?:.+?\.)?\d+)\.(?:{paths})"  # the outermost numbered module that leaves a known path
 _ENDING = r"(?:(?P<block>(?:.+\.)?\d+)\.)?(?:[^\d.][^.]*\.)*(?:{paths})"  # the innermost, or none
@@ -98,8 +48,8 @@ def find_targets(
 ) -> list[Target]:
     """Find the layers of a network by role, in the order of its modules.
 
-    A block is a numbered module with at least one known layer. Convolutions with groups, dilation, padding
-    other than zeros or a forward pass of their own are left out: PEFT cannot adapt and merge them.
+    A block is a numbered module with at least one known layer. `left_out` names the known ones that are of a
+    kind that cannot be adapted.
 
     Args:
         network: a backbone or any other module, without adapters.
@@ -112,40 +62,29 @@ def find_targets(
     """
     blocks: dict[str, int] = {}
     targets: list[Target] = []
-    for name, module, role, block in _known_layers(network, layers or {}):
+    for name, module, role, block in known_layers(network, layers or {}):
         if isinstance(module, nn.Linear | nn.Conv2d) and _adaptable(network, name, module):
             targets += _targets_of(name, module, role, blocks.setdefault(block, len(blocks)))
     _check_found(network, targets, roles, layers or {})
     return [target for target in targets if roles is None or target.role in roles]
 
 
-def adapted_targets(network: nn.Module, method: MethodOptions) -> list[Target]:
-    """The layers that a method adapts: its roles, from its first block on. The network is left as it is.
+def left_out(network: nn.Module, roles: Collection[Role] | None = None, layers: Layers | None = None) -> list[str]:
+    """Names of the layers that have a role but cannot be adapted, as `find_targets` leaves them out.
 
-    Raises:
-        AdapterError: if a wanted role has no layer, the first block or a step of the rank ramp is past the last
-            block, a rank is larger than a layer allows, or weights are quantised or not finite.
+    PEFT cannot adapt and merge convolutions with groups, dilation, padding other than zeros or a forward pass of
+    their own; and some modules of torch do not call their layers.
     """
-    _check_kinds(network, method.layers)
-    found = find_targets(network, layers=method.layers)
-    blocks = 1 + max(target.block for target in found)
-    _check_ramp(method, blocks)
-    first = method.spec.default_first_block(blocks) if method.first_block is None else method.first_block
-    wanted = find_targets(network, method.roles, method.layers)
-    targets = [target for target in wanted if target.block >= first]
-    if not targets:
-        last = max(target.block for target in wanted)
-        raise AdapterError(
-            f"first_block {first} leaves nothing to adapt: the network has {blocks} blocks; "
-            f"set first_block to 0 ... {last}"
-        )
-    for target in targets:
-        _check_weight(target)
-        _check_rank(target, method.rank_in(target.block))
-    return targets
+    return [
+        name
+        for name, module, role, _ in known_layers(network, layers or {})
+        if (roles is None or role in roles)
+        and isinstance(module, nn.Linear | nn.Conv2d)
+        and not _adaptable(network, name, module)
+    ]
 
 
-def _known_layers(network: nn.Module, layers: Layers) -> Iterator[tuple[str, nn.Module, Role | None, str]]:
+def known_layers(network: nn.Module, layers: Layers) -> Iterator[tuple[str, nn.Module, Role | None, str]]:
     """Modules with a known name: name, module, role (None of a fused projection), name of the block."""
     own = [(role, _pattern(_ENDING, paths)) for role, paths in layers.items()]
     table = [(role, _pattern(_IN_BLOCK, paths)) for role, paths in [*ROLES.items(), (None, FUSED)]]
@@ -179,51 +118,9 @@ def _targets_of(name: str, module: nn.Linear | nn.Conv2d, role: Role | None, blo
     if role is not None:
         yield Target(name, role, block, module)
         return
-    parts = next(parts for path, parts in FUSED.items() if name.endswith(path))
+    parts = fused_roles(name)
     for index, part in enumerate(parts):
         yield Target(f"{name}.{part}", part, block, module, (index, len(parts)))
-
-
-def _check_kinds(network: nn.Module, layers: Layers) -> None:
-    for name, module, _, _ in _known_layers(network, layers):
-        kind = type(module)
-        if "Linear" in kind.__name__ and not isinstance(module, nn.Linear):
-            raise AdapterError(
-                f"layer '{name}' is a {kind.__module__}.{kind.__name__}, expected a torch.nn.Linear; "
-                "load the backbone unquantised"
-            )
-
-
-def _check_ramp(method: MethodOptions, blocks: int) -> None:
-    past = sorted(start for start in method.rank_ramp or {} if start >= blocks)
-    if past:
-        raise AdapterError(
-            f"rank_ramp names no block: {', '.join(map(str, past))}, the backbone has {blocks} blocks; "
-            f"set its steps to 0 ... {blocks - 1}"
-        )
-
-
-def _check_weight(target: Target) -> None:
-    weight = target.weight
-    if weight.dtype not in FLOATS or type(target.module.weight.data) is not Tensor:
-        kind = type(target.module.weight.data).__name__
-        raise AdapterError(
-            f"layer '{target.name}' has weights of {weight.dtype} ({kind}), expected a plain tensor of float32, "
-            "float16, bfloat16 or float64; load the backbone unquantised"
-        )
-    if not weight.is_meta and not weight.isfinite().all():
-        raise AdapterError(
-            f"layer '{target.name}' has weights that are not finite (NaN or infinite); load intact pretrained weights"
-        )
-
-
-def _check_rank(target: Target, rank: int) -> None:
-    out, columns = target.matrix_shape
-    if rank > min(out, columns):
-        raise AdapterError(
-            f"rank {rank} is too large for layer '{target.name}' of size {out} x {columns}; "
-            f"set rank to at most {min(out, columns)}"
-        )
 
 
 def _check_found(network: nn.Module, targets: list[Target], roles: Collection[Role] | None, layers: Layers) -> None:
@@ -238,15 +135,12 @@ def _check_found(network: nn.Module, targets: list[Target], roles: Collection[Ro
 
 def _nothing_found(network: nn.Module, wanted: str, layers: Layers) -> str:
     seen = [name for name, module in network.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)]
-    left_out = [
-        name
-        for name, module, _, _ in _known_layers(network, layers)
-        if isinstance(module, nn.Linear | nn.Conv2d) and not _adaptable(network, name, module)
-    ]
-    kinds = f"; of a kind that cannot be adapted: {_shortened(left_out)}" if left_out else ""
-    return f"no layer of {type(network).__name__} {wanted}; layers seen: {_shortened(seen)}{kinds}"
+    unfit = left_out(network, layers=layers)
+    kinds = f"; of a kind that cannot be adapted: {shortened(unfit)}" if unfit else ""
+    return f"no layer of {type(network).__name__} {wanted}; layers seen: {shortened(seen)}{kinds}"
 
 
-def _shortened(names: list[str], shown: int = 12) -> str:
+def shortened(names: list[str], shown: int = 12) -> str:
+    """Names for a message: the first few, and how many more there are."""
     more = f" and {len(names) - shown} more" if len(names) > shown else ""
     return ", ".join(names[:shown]) + more or "none"

@@ -1,6 +1,5 @@
 """Singular triplets kept on disk, so that a large network is decomposed once."""
 
-import hashlib
 import os
 from pathlib import Path
 from uuid import uuid4
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor
 
 from minorkey.adapters.decompose import End, Triplets, singular_triplets
+from minorkey.adapters.fingerprint import tensors_sha256
 from minorkey.errors import StorageError
 from minorkey.storage import read_tensors, storage_errors, write_tensors
 
@@ -41,7 +41,7 @@ def cached_triplets(weight: Tensor, rank: int, which: End = "minor", folder: Pat
     folder = folder or _folder_of_environment()
     if folder is None:
         return singular_triplets(weight, rank, which)
-    path = folder / f"{_sha256(weight)[:32]}-{which}-{rank}-{ALGORITHM}.safetensors"
+    path = folder / f"{tensors_sha256({'weight': weight})[:32]}-{which}-{rank}-{ALGORITHM}.safetensors"
     stored = _read(path)
     if stored is None:
         stored = singular_triplets(weight, rank, which)
@@ -54,30 +54,22 @@ def _folder_of_environment() -> Path | None:
     return Path(value).expanduser() if value else None
 
 
-def _sha256(*tensors: Tensor) -> str:
-    """SHA-256 (hex) over the types, shapes and values of tensors."""
-    digest = hashlib.sha256()
-    for tensor in tensors:
-        values = tensor.detach().cpu().contiguous()
-        digest.update(f"{values.dtype} {tuple(values.shape)}\n".encode())
-        digest.update(values.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
 def _read(path: Path) -> Triplets | None:
     """The triplets of a file, or None if it is missing or not as it was written."""
     try:
-        tensors = read_tensors(path)
-        U, S, Vh, checksum = (tensors[name] for name in ("U", "S", "Vh", "sha256"))
+        stored = read_tensors(path)
+        checksum = bytes(stored.pop("sha256").tolist()).hex()
+        triplets = stored["U"], stored["S"], stored["Vh"]
     except (StorageError, KeyError):
         return None
-    return (U, S, Vh) if bytes(checksum.tolist()).hex() == _sha256(U, S, Vh) else None
+    return triplets if checksum == tensors_sha256(stored) else None
 
 
 def _write(path: Path, triplets: Triplets) -> None:
-    checksum = torch.tensor(list(bytes.fromhex(_sha256(*triplets))), dtype=torch.uint8)
+    tensors = dict(zip(("U", "S", "Vh"), triplets, strict=True))
+    checksum = torch.tensor(list(bytes.fromhex(tensors_sha256(tensors))), dtype=torch.uint8)
     # A name of its own: several processes of one training may compute the same triplets at once.
     own = path.with_name(f"{path.stem}-{uuid4().hex}.safetensors")
-    write_tensors(own, dict(zip(("U", "S", "Vh", "sha256"), (*triplets, checksum), strict=True)))
+    write_tensors(own, {**tensors, "sha256": checksum})
     with storage_errors(path):
         own.replace(path)
