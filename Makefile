@@ -23,6 +23,8 @@ test: $(INSTALLED)
 
 test-timm: $(TIMM)/.installed
 	PYTHONPATH=tests/contract $(TIMM)/bin/python -m pytest -p torchvision_schemas tests/contract -k timm
+	PYTHONPATH=tests/contract $(TIMM)/bin/python -m pytest -p torchvision_schemas \
+		tests/models/test_timm_backbone.py tests/models/test_catalog.py
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .

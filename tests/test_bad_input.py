@@ -125,7 +125,7 @@ def test_data_set_without_map(bad_streets, streets):
         ("label_space=cityscape", "did you mean 'cityscapes19'?"),
         ("training.steps=0", "training.steps is 0: Input should be greater than 0"),
         ("training.precision=bf16", "there is no GPU to use it on; leave it at auto or fp32"),
-        ("evaluation.weights=ema", "no average is kept; set training.weight_ema_from"),
+        ("training.choose=ema", "no average is kept; set training.weight_ema_from"),
         ("method.rank=33", "rank"),
         ("unseen=[world:night,world:night]", "domain 'night' would be judged twice"),
         ("backbone=no-lab/no-model", "without network access give a local folder"),

@@ -37,7 +37,7 @@ def test_overrides_replace_leaves_and_keep_the_rest():
     changed = resolve("demo", {"training": {"steps": 7}, "method": "sora", "source": ["world:fog"]})
     assert changed.training == demo.training.model_copy(update={"steps": 7})
     assert changed.method.name == "soma"
-    assert changed.source == ["world:fog"]
+    assert [source.data for source in changed.source] == ["world:fog"]
     assert changed.head == demo.head
 
 
@@ -93,9 +93,10 @@ def test_protocol_fills_in_the_stride():
 
 
 def test_protocol_says_which_weights():
-    training = {"training": {"weight_ema_from": 5}}
-    assert protocol_of(resolve(None, MINIMAL | training)).weights == "ema"
-    assert protocol_of(resolve(None, MINIMAL | training | {"evaluation": {"weights": "last"}})).weights == "last"
+    training = {"weight_ema_from": 5}
+    assert protocol_of(resolve(None, MINIMAL | {"training": training})).weights == "ema"
+    assert protocol_of(resolve(None, MINIMAL | {"training": training | {"choose": "last"}})).weights == "last"
+    assert protocol_of(resolve(None, MINIMAL | {"training": {"choose": "oracle"}})).weights == "oracle"
 
 
 def test_options_have_what_the_file_has():

@@ -9,9 +9,12 @@ from typing import Any
 from rich.console import Console
 
 from minorkey import workflow
-from minorkey.config import resolve
-from minorkey.errors import ConfigError
+from minorkey.config import RunConfig, resolve
+from minorkey.data.corruptions import SEVERITIES, robustness_domains, split_corruption
+from minorkey.errors import ConfigError, unknown
 from minorkey.evaluation.scores import ScoreTable
+from minorkey.evaluation.submission import FORMATS, write_predictions
+from minorkey.parts import open_unseen
 from minorkey.reporting.page import build_report
 from minorkey.run_folder import RunFolder
 
@@ -90,11 +93,16 @@ def evaluate(
         MinorkeyError: bad input; one line says what to do.
     """
     given = overrides | ({} if unseen is None else {"unseen": unseen})
-    if fixed := sorted(given.keys() - JUDGING):
-        raise ConfigError(f"'{fixed[0]}' was fixed by the training; evaluate takes {', '.join(sorted(JUDGING))}")
-    config = resolve(RunFolder(Path(run)).config, given) if given else None
+    config = _judging_config(run, given)
     target = Path(out) if out else evaluation_folder(run, given)
     return workflow.evaluate(run, config=config, out=target, console=console)
+
+
+def _judging_config(run: str | Path, given: Mapping[str, Any]) -> RunConfig | None:
+    """The run's configuration with what judging may change; None: as trained."""
+    if fixed := sorted(given.keys() - JUDGING):
+        raise ConfigError(f"'{fixed[0]}' was fixed by the training; evaluate takes {', '.join(sorted(JUDGING))}")
+    return resolve(RunFolder(Path(run)).config, given) if given else None
 
 
 def evaluation_folder(run: str | Path, overrides: Mapping[str, Any]) -> Path:
@@ -108,6 +116,54 @@ def evaluation_folder(run: str | Path, overrides: Mapping[str, Any]) -> Path:
     values = config.model_dump(mode="json", include=set(JUDGING))
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
     return Path(run) / "evaluations" / digest[:8]
+
+
+def under_corruptions(
+    run: str | Path, overrides: Mapping[str, Any], severities: Sequence[int] | None = None
+) -> dict[str, Any]:
+    """The overrides with which `evaluate` judges every unseen domain clean and under every corruption.
+
+    Args:
+        run: run folder.
+        overrides: further changes to its configuration.
+        severities: 1 (mild) to 5 (strong); None: all.
+
+    Raises:
+        ConfigError: a severity is out of range.
+    """
+    config = resolve(RunFolder(Path(run)).config, overrides)
+    clean = [spec for spec in config.unseen if split_corruption(spec)[1] is None]
+    corrupted = [name for spec in clean for name in robustness_domains(spec, severities=severities or SEVERITIES)]
+    evaluation = {"source": False, "pictures": 0, **overrides.get("evaluation", {})}
+    return {**overrides, "unseen": [*clean, *corrupted], "evaluation": evaluation}
+
+
+def write_submission(
+    run: str | Path, server: str, *, out: str | Path | None = None, console: Console | None = None, **overrides: Any
+) -> tuple[int, Path]:
+    """Predict the unseen data sets of a run in the format of a test server, labelled or not.
+
+    Args:
+        run: run folder.
+        server: `cityscapes` or `acdc`.
+        out: folder of the PNG files; None: `submissions/<server>` in the run folder. Files there are kept.
+        console: where progress is shown; None: standard error.
+        **overrides: as for `evaluate`, e.g. `unseen="cityscapes:test"`.
+
+    Returns:
+        How many files were written, and the folder.
+
+    Raises:
+        MinorkeyError: unknown server, a model of other classes, or bad input.
+    """
+    if server not in FORMATS:
+        raise ConfigError(unknown("test server", server, FORMATS))
+    config = _judging_config(run, overrides) or resolve(RunFolder(Path(run)).config)
+    folder = Path(out) if out else Path(run) / "submissions" / server
+    predictor = workflow.load(run)
+    predictor.protocol = workflow.protocol_of(config)
+    readers = [domain.reader for domain in open_unseen(config, predictor.space)]
+    return write_predictions(predictor, readers, FORMATS[server], folder, console or Console(stderr=True)), folder
 
 
 def report(runs: Names | Sequence[Path] | Path, out: str | Path | None = None, title: str | None = None) -> Path:

@@ -10,11 +10,13 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from minorkey.adapters.options import MethodOptions
+from minorkey.data.readers.options import SourceOptions
 from minorkey.data.readers.world import WorldOptions
 from minorkey.data.transforms import TransformConfig
 from minorkey.errors import ConfigError, unknown
 from minorkey.evaluation.options import EvaluationOptions
 from minorkey.labels.tables import read_yaml
+from minorkey.models.catalog import with_first_block
 from minorkey.models.options import BackboneOptions, HeadOptions
 from minorkey.storage import write_text
 from minorkey.training.options import TrainingOptions
@@ -24,10 +26,11 @@ NAMED = ("backbone", "head", "method")
 
 
 def _as_list(value: object) -> object:
-    return [value] if isinstance(value, str) else value
+    return [value] if isinstance(value, (str, Mapping, SourceOptions)) else value
 
 
 Names = Annotated[list[str], BeforeValidator(_as_list)]
+Sources = Annotated[list[SourceOptions], BeforeValidator(_as_list)]
 
 
 class RunConfig(BaseModel):
@@ -36,7 +39,7 @@ class RunConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     task: Literal["segmentation"] = "segmentation"
-    source: Names = Field(min_length=1, description="labelled data sets to train on, e.g. world:clear")
+    source: Sources = Field(min_length=1, description="labelled data sets to train on, e.g. world:clear")
     unseen: Names = Field(default=[], description="data sets of domains that are only judged on")
     data_root: Path | None = Field(None, description="folder that holds the named data sets")
     label_space: str = Field("cityscapes19", description="name, or YAML file, of the classes to tell apart")
@@ -47,6 +50,7 @@ class RunConfig(BaseModel):
     method: MethodOptions = MethodOptions()
     training: TrainingOptions = TrainingOptions()
     evaluation: EvaluationOptions = EvaluationOptions()
+    start_from: Path | None = Field(None, description="finished run whose trained weights this one begins with")
     seed: int = Field(0, ge=0, description="of the head, the batches and dropout; equal seeds pair runs")
 
 
@@ -137,13 +141,15 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _validate(values: Mapping[str, Any]) -> RunConfig:
-    """The checked configuration, with the one backbone rate that its method has."""
+    """The checked configuration, with the one backbone rate and the first block of its method and backbone."""
     try:
         config = RunConfig.model_validate(values)
     except ValidationError as error:
         raise ConfigError(_one_line(error)) from error
     rate = config.training.backbone_rate(config.method.name)
-    return config.model_copy(update={"training": config.training.model_copy(update={"backbone_lr": rate})})
+    training = config.training.model_copy(update={"backbone_lr": rate})
+    method = with_first_block(config.method, config.backbone.name)
+    return config.model_copy(update={"training": training, "method": method})
 
 
 def _one_line(error: ValidationError) -> str:

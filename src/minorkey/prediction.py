@@ -1,17 +1,26 @@
-"""Predict many image files: overlays and id maps, resumable."""
+"""Predict many image files: overlays and id maps, shared out among processes and jobs, resumable."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
+from torch import OutOfMemoryError
 
 from minorkey.data.images import list_images, read_image
 from minorkey.errors import ConfigError, DataError
 from minorkey.predictor import Predictor
+from minorkey.processes import from_main, gathered_objects, process_count, process_index, speaker, together
 from minorkey.storage import write_json
 from minorkey.tasks.prediction import save_png
+from minorkey.training.device import device_for
+from minorkey.training.options import TrainingOptions
 from minorkey.training.progress import Reporter
 from minorkey.workflow import load
+
+Shard = tuple[int, int]
+"""(i, n): the i-th of n parts, 1 first."""
 
 
 @dataclass
@@ -20,30 +29,72 @@ class Done:
 
     written: int = 0
     skipped: int = 0  # there already
-    problems: list[str] = field(default_factory=list)  # one line for each image that could not be read
+    problems: list[str] = field(default_factory=list)  # one line for each image that could not be predicted
 
 
 def predict_folder(
-    run: Path, images: str, out: Path, *, overwrite: bool = False, console: Console | None = None
+    run: Path,
+    images: str,
+    out: Path,
+    *,
+    overwrite: bool = False,
+    shard: Shard = (1, 1),
+    console: Console | None = None,
 ) -> Done:
     """Write `overlays/<name>.png` and `ids/<name>.png` for every image, and `classes.json`.
 
-    Names keep the folders below the one given.
+    Names keep the folders below the one given. Processes that were started together (torchrun) share the images
+    out, each image being one's alone; jobs that know nothing of each other take one `shard` each.
+
+    Args:
+        run: folder of a finished run.
+        images: an image, a folder or a glob.
+        out: folder to write.
+        overwrite: predict again what is there already.
+        shard: do only every n-th image, from the i-th on.
+        console: where progress is shown; None: standard error.
+
+    Returns:
+        What came of it in all processes.
 
     Raises:
+        ConfigError: there is no such shard, or two images would be written under one name.
         DataError: there is no run or no image.
         StorageError: a file cannot be written.
     """
+    device_for(TrainingOptions())
+    files, names = from_main(lambda: _listed(images, shard))
+    with together():
+        predictor = load(run)
+    if shard[0] == 1:  # jobs share the folder: one writes
+        from_main(lambda: write_json(out / "classes.json", {str(i): c for i, c in enumerate(predictor.space.classes)}))
+    mine = range(process_index(), len(files), process_count())
+    done = Done()
+    with Reporter(speaker(console), "predicting", len(mine), unit="image") as reporter:
+        for count, place in enumerate(mine, start=1):
+            _predict(predictor, files[place], out, names[place], overwrite, done)
+            reporter.update(count, names[place])
+    return _sum(gathered_objects(done))
+
+
+def parse_shard(text: str) -> Shard:
+    """`2/8` as (2, 8).
+
+    Raises:
+        ConfigError: it is not two whole numbers, the first from 1 to the second.
+    """
+    index, slash, count = text.partition("/")
+    if not (slash and index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
+        raise ConfigError(f"shard '{text}' is none; expected I/N with I from 1 to N, e.g. 2/8")
+    return int(index), int(count)
+
+
+def _listed(images: str, shard: Shard) -> tuple[list[Path], list[str]]:
+    """The images of a shard and their names, which differ among all images."""
     files = list_images(images)
     names = _names(files, Path(images))
-    predictor = load(run)
-    write_json(out / "classes.json", dict(enumerate(predictor.space.classes)))  # type: ignore[arg-type]
-    done = Done()
-    with Reporter(console or Console(stderr=True), "predicting", len(files), unit="image") as reporter:
-        for count, (file, name) in enumerate(zip(files, names, strict=True), start=1):
-            _predict(predictor, file, out, name, overwrite, done)
-            reporter.update(count, name)
-    return done
+    index, count = shard
+    return files[index - 1 :: count], names[index - 1 :: count]
 
 
 def _predict(predictor: Predictor, file: Path, out: Path, name: str, overwrite: bool, done: Done) -> None:
@@ -56,14 +107,25 @@ def _predict(predictor: Predictor, file: Path, out: Path, name: str, overwrite: 
     except DataError as error:
         done.problems.append(str(error))
         return
+    except OutOfMemoryError:
+        done.problems.append(f"{file} does not fit the GPU's memory; lower evaluation.batch_size or set a window")
+        return
     save_png(prediction.draw(), overlay)
     prediction.save(ids)
     done.written += 1
 
 
-def _names(files: list[Path], root: Path) -> list[str]:
+def _names(files: Sequence[Path], root: Path) -> list[str]:
     """Output names without suffix: relative to the folder that was given, else the bare stem."""
     names = [(str(f.relative_to(root).with_suffix("")) if root.is_dir() else f.stem) for f in files]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
+    if twice := sorted(name for name, count in Counter(names).items() if count > 1):
         raise ConfigError(f"several images would be written as '{twice[0]}'; predict their folders one at a time")
     return names
+
+
+def _sum(parts: Sequence[Done]) -> Done:
+    return Done(
+        written=sum(part.written for part in parts),
+        skipped=sum(part.skipped for part in parts),
+        problems=[problem for part in parts for problem in part.problems],
+    )

@@ -1,7 +1,7 @@
 """A finished run as something to use: the folded network with its preprocessing and label space."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +41,10 @@ class Predictor:
         """Where the model runs."""
         return next(self.model.parameters()).device
 
+    def in_domain(self, domain: str) -> "Predictor":
+        """The same model under the protocol of one domain, where the image may have a size of its own."""
+        return replace(self, protocol=self.protocol.in_domain(domain))
+
     def predict(
         self, images: ImageLike | Sequence[ImageLike], probabilities: bool = False
     ) -> SegmentationPrediction | list[SegmentationPrediction]:
@@ -66,7 +70,10 @@ class Predictor:
 
     @torch.inference_mode()
     def probabilities(self, image: np.ndarray) -> Tensor:
-        """Class probabilities `(K, H, W)`, on the model's device."""
+        """Class probabilities `(K, H, W)`, on the model's device; they sum to 1 at each pixel.
+
+        Those of a mask model are its class scores, divided by their sum.
+        """
         pixel_values = to_tensor(image, self.mean, self.std)[None].to(self.device)
         return Segmentation().predict(self.model, pixel_values, self.protocol, self.window_batch)[0]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from minorkey.data.readers import open_dataset
+from minorkey.data.readers import open_dataset, open_datasets
 from minorkey.errors import ConfigError, DataError
 from minorkey.labels import label_space
 
@@ -39,7 +39,7 @@ def test_painted_labels(write_dataset):
 
 def test_folder_problems_are_found_when_opened(write_dataset, tmp_path):
     root = write_dataset(keys=("a", "b", "c"))
-    with pytest.raises(DataError, match=r"images: unknown split 'val'.* Known: train"):
+    with pytest.raises(DataError, match=r"mine: unknown split 'val'.* Known: train"):
         open_dataset(f"{root}:val", role="source", label_space=STREET7)
     (root / "labels" / "train" / "a.png").unlink()
     (root / "labels" / "train" / "c.png").unlink()
@@ -49,31 +49,25 @@ def test_folder_problems_are_found_when_opened(write_dataset, tmp_path):
         open_source(root)
 
 
-def test_label_without_image(write_dataset):
+def test_label_without_image_is_left_out_and_said(write_dataset):
     root = write_dataset()
     (root / "images" / "train" / "b.png").unlink()
-    with pytest.raises(DataError, match=r"label 'b' of split 'train' without an image; .*images/train"):
-        open_source(root)
+    reader = open_source(root)
+    assert [reader.key(i) for i in range(len(reader))] == ["a"]
+    assert reader.notes == ("label 'b' of split 'train' is left out: no image",)
 
 
 def test_two_images_of_one_name(write_dataset):
     root = write_dataset()
     (root / "images" / "train" / "b.jpg").touch()
-    with pytest.raises(DataError, match=r"b\.jpg and b\.png share a name"):
+    with pytest.raises(DataError, match=r"images/train/b\.(jpg|png) and images/train/b\.(jpg|png) share the name 'b'"):
         open_source(root)
 
 
-def test_empty_split_and_missing_folders(write_dataset, tmp_path):
+def test_empty_split(write_dataset):
     root = write_dataset(keys=("a",))
-    for kind in ("images", "labels"):
-        (root / kind / "train" / "a.png").unlink()
-    with pytest.raises(DataError, match=r"images/train holds no images"):
-        open_source(root)
-    (root / "labels" / "train").rmdir()
-    with pytest.raises(DataError, match=r"labels holds no splits"):
-        open_source(root)
-    (root / "labels").rmdir()
-    with pytest.raises(DataError, match=r"labels is missing; expected a folder with one sub-folder per split"):
+    (root / "images" / "train" / "a.png").unlink()
+    with pytest.raises(DataError, match=r"mine holds no images of split 'train'; expected images/train/\*\.\*$"):
         open_source(root)
 
 
@@ -87,7 +81,7 @@ def test_content_problems_are_found_when_read(write_dataset):
     image.write_bytes(image.read_bytes()[:150])
     reader = open_source(root)
     messages = {
-        "size": r"labels/train/size\.png is 5x4 but its image size\.png is 12x8 \(width x height\)",
+        "size": r"labels/train/size\.png is 5x4 but its image is 12x8 \(width x height\)",
         "unnamed": r"unnamed\.png: no map names id 3 \(96 pixels\)",
         "broken": r"images/train/broken\.png: broken image \(.*\)",
         "colour": r"colour\.png: label image has mode RGB",
@@ -96,6 +90,28 @@ def test_content_problems_are_found_when_read(write_dataset):
         with pytest.raises(DataError, match=messages[reader.key(index)]) as caught:
             reader[index]
         assert "\n" not in str(caught.value)
+
+
+def test_names_of_a_user(tmp_path, write_dataset):
+    root = write_dataset(keys=("a",))
+    for domain in ("dusk", "dawn"):
+        for kind, name in (("images", "rgb"), ("labels", "ids")):
+            folder = root / "drive" / domain / "v1"
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"7_{name}.png").write_bytes((root / kind / "train" / "a.png").read_bytes())
+            (folder.parent / "v2").mkdir(exist_ok=True)
+            (folder.parent / "v2" / "8_rgb.png").write_bytes((root / kind / "train" / "a.png").read_bytes())
+    (root / "dataset.yaml").write_text(
+        "name: drive\nlegend: cityscapes-train\nimages: 'drive/{domain}/{split}/{key}_rgb.png'\n"
+        "labels: 'drive/{domain}/{split}/{key}_ids.png'\nsplits: {val: v1, test: v2}\nunlabelled: [test]\n"
+        "domains: [dusk, dawn]\n"
+    )
+    readers = open_datasets(str(root), role="unseen", label_space=STREET7)
+    assert [reader.name for reader in readers] == ["drive-dusk:val", "drive-dawn:val"]
+    assert (readers[1][0].domain, readers[1][0].key) == ("drive-dawn", "7")
+    assert open_datasets(f"{root}:test", role="unseen", label_space=STREET7)[0][0].labels is None
+    with pytest.raises(ConfigError, match=r"has 2 domains; choose one, e\.g\. drive-dusk:val"):
+        open_dataset(str(root), role="unseen", label_space=STREET7)
 
 
 def test_class_without_a_place(write_dataset):
@@ -113,7 +129,12 @@ def test_class_without_a_place(write_dataset):
         ("id: {0: road}", r"unknown key 'id'; did you mean 'ids'"),
         ("name: x", r"give either `ids` \(id: class name\) or `colours`"),
         ("ids: {zero: road}", r"ids\.zero.*valid integer"),
-        ("layout: voc\nids: {0: road}", r"layout: Input should be 'folders'"),
+        ("layout: voc\nids: {0: road}", r"unknown key 'layout'"),
+        ("legend: cityscape", r"unknown legend 'cityscape'; did you mean 'cityscapes'"),
+        ("ids: {0: road}\nimages: 'a/{kee}.png'", r"'a/\{kee\}\.png' has a field \{kee\}; the fields are \{split\}"),
+        ("ids: {0: road}\nimages: 'a/*.png'", r"'a/\*\.png' has no field \{key\}"),
+        ("ids: {0: road}\ndomains: [a]", r"`domains` and a field \{domain\} in `images` go together"),
+        ("ids: {0: road}\nencoding: colours", r"`encoding: colours` and a map `colours` go together"),
     ],
 )
 def test_wrong_dataset_yaml(write_dataset, text, message):

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from minorkey.data.loaders import training_loader
+from minorkey.data.photometric import Distortion
 from minorkey.data.readers import open_dataset
-from minorkey.data.sample import Batch, Sample
+from minorkey.data.sample import Batch, RawBatch, Sample
 from minorkey.data.transforms import TransformConfig
 from minorkey.errors import ConfigError, DataError
 from minorkey.labels import label_space
@@ -49,10 +50,14 @@ class ThreadReader(NoiseReader):
 READERS = (NoiseReader("a", 9), NoiseReader("b", 5))
 
 
-def load(readers=READERS, steps=(0, 8), batch_size=4, **options) -> list[Batch]:
+def load(readers=READERS, steps=(0, 8), batch_size=4, config=None, **options) -> list[Batch]:
+    return [batch.to("cpu") for batch in load_raw(readers, steps, batch_size, config, **options)]
+
+
+def load_raw(readers=READERS, steps=(0, 8), batch_size=4, config=None, **options) -> list[RawBatch]:
     loader = training_loader(
         readers,
-        TransformConfig(crop=(16, 24)),
+        config or TransformConfig(crop=(16, 24)),
         batch_size=batch_size,
         steps_from=steps[0],
         steps_to=steps[1],
@@ -99,6 +104,38 @@ def test_processes_share_a_step():
     parts = [load(steps=(3, 4), process_index=index, process_count=2)[0] for index in range(2)]
     assert torch.equal(torch.cat([part.pixel_values for part in parts]), whole.pixel_values)
     assert [key for part in parts for key in part.keys] == whole.keys
+
+
+def test_bytes_are_what_is_moved():
+    (batch,) = load_raw(steps=(0, 1))
+    assert (batch.images.dtype, batch.labels.dtype) == (torch.uint8, torch.uint8)
+    assert batch.images.shape == (4, 16, 24, 3)
+    assert batch.distortions.shape == (4, len(Distortion()))
+
+
+def test_normalised_and_padded_with_the_mean():
+    """Small images fill the top left; the rest is 0 whatever is done to the colours."""
+    config = TransformConfig(crop=(60, 60), scale_ratios=(1 / 3,))
+    (raw,) = load_raw(steps=(0, 1), config=config)
+    batch = raw.to("cpu")
+    for image, labels, (height, width) in zip(batch.pixel_values, batch.labels, raw.sizes.tolist(), strict=True):
+        assert 20 == min(height, width) < 60
+        assert (image[:, height:] == 0).all()
+        assert (image[:, :, width:] == 0).all()
+        assert (image[:, :height, :width] != 0).float().mean() > 0.9
+        assert (labels[height:] == 255).all()
+        assert (labels[:, width:] == 255).all()
+        assert (labels[:height, :width] < 255).all()
+
+
+def test_without_distortion_the_pixels_are_those_of_the_files():
+    config = TransformConfig(crop=(20, 36), scale_ratios=(1.0,), flip=0, photometric=False)
+    reader = NoiseReader("a", 1)
+    (raw,) = load_raw([reader], steps=(0, 1), config=config)
+    assert raw.distortions is None
+    for image in raw.to("cpu").pixel_values:
+        pixels = (image.permute(1, 2, 0) * 0.5 + 0.5) * 255
+        np.testing.assert_allclose(pixels, reader[0].image, atol=1e-3)
 
 
 def test_the_same_sample_is_augmented_anew():

@@ -5,9 +5,11 @@ from pydantic import ValidationError
 
 from minorkey.data.sample import Sample
 from minorkey.data.transforms import (
-    PAD_COLOUR,
     TransformConfig,
+    Window,
     largest_class_share,
+    resize_window,
+    scaled_size,
     to_tensor,
     train_transform,
 )
@@ -25,15 +27,14 @@ def coordinate_sample() -> Sample:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_labels_stay_aligned_with_the_image(seed):
-    config = TransformConfig(crop=(48, 64), scale_ratios=(0.5, 1.0, 1.3, 2.0), photometric=False)
+    config = TransformConfig(crop=(48, 64), scale_ratios=(1.0, 1.3, 2.0))
     out = train_transform(coordinate_sample(), config, np.random.default_rng(seed))
     assert out.image.shape == (48, 64, 3)
     assert out.labels.shape == (48, 64)
     assert out.depth is None
-    seen = out.labels != 255
     x, y = out.image[..., 0] / 2, out.image[..., 1] / 2
-    inside = seen & (abs((x + 0.5) % BLOCK - BLOCK / 2) < 6) & (abs((y + 0.5) % BLOCK - BLOCK / 2) < 6)
-    assert inside.sum() > 0.2 * seen.sum()
+    inside = (abs((x + 0.5) % BLOCK - BLOCK / 2) < 6) & (abs((y + 0.5) % BLOCK - BLOCK / 2) < 6)
+    assert inside.mean() > 0.2
     expected = y.round().astype(int) // BLOCK * (WIDTH // BLOCK) + x.round().astype(int) // BLOCK
     assert np.array_equal(out.labels[inside], expected[inside])
 
@@ -43,7 +44,7 @@ def test_crop_equals_the_crop_of_the_resized_image():
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
     labels = rng.integers(0, 19, (HEIGHT, WIDTH), dtype=np.uint8)
-    config = TransformConfig(crop=(32, 64), scale_ratios=(1.5,), flip=0, photometric=False)
+    config = TransformConfig(crop=(32, 64), scale_ratios=(1.5,), flip=0)
     out = train_transform(Sample(image=image, domain="d", key="k", labels=labels), config, rng)
     resized = np.asarray(Image.fromarray(image).resize((64, 48), Image.Resampling.BILINEAR)).astype(int)
     nearest = np.asarray(Image.fromarray(labels).resize((64, 48), Image.Resampling.NEAREST))
@@ -56,7 +57,7 @@ def test_flip_mirrors_image_and_labels():
     plain, flipped = (
         train_transform(
             coordinate_sample(),
-            TransformConfig(crop=(HEIGHT, WIDTH), scale_ratios=(1.0,), flip=flip, photometric=False),
+            TransformConfig(crop=(HEIGHT, WIDTH), scale_ratios=(1.0,), flip=flip),
             np.random.default_rng(0),
         )
         for flip in (0, 1)
@@ -66,13 +67,49 @@ def test_flip_mirrors_image_and_labels():
     assert np.array_equal(flipped.labels, plain.labels[:, ::-1])
 
 
-def test_small_image_is_padded_with_ignored_pixels():
-    config = TransformConfig(crop=(96, 96), scale_ratios=(0.5,), flip=0, photometric=False)
+def test_small_image_is_shown_whole():
+    config = TransformConfig(crop=(96, 96), scale_ratios=(0.5,), flip=0)
     out = train_transform(coordinate_sample(), config, np.random.default_rng(0))
-    assert (out.labels[48:] == 255).all()
-    assert (out.labels[:48, 64:] == 255).all()
-    assert (out.labels[:48, :64] < 255).all()
-    assert (out.image[48:] == PAD_COLOUR).all()
+    assert out.image.shape == (48, 64, 3)
+    assert out.labels.shape == (48, 64)
+    assert set(np.unique(out.labels)) == set(range(48))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_window_equals_its_place_in_the_resized_image(seed):
+    """Whole pixels of the scaled image, at any scale: the filter must see what lies beyond the window."""
+    rng = np.random.default_rng(seed)
+    image = rng.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+    height, width = int(rng.integers(24, 2 * HEIGHT)), int(rng.integers(24, 2 * WIDTH))
+    left, top, right, bottom = width // 4, height // 3, width // 4 + width // 2, height // 3 + height // 2
+    box = (left * WIDTH / width, top * HEIGHT / height, right * WIDTH / width, bottom * HEIGHT / height)
+    part = resize_window(image, Window((right - left, bottom - top), box))
+    whole = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+    assert abs(whole[top:bottom, left:right].astype(int) - part).max() <= 1
+    assert (whole[top:bottom, left:right] == part).mean() > 0.98  # Pillow places windows in float32
+
+
+@pytest.mark.parametrize(
+    ("size", "short", "limit", "expected"),
+    [
+        ((1052, 1914), 512.0, 2048, (512, 932)),  # GTA5: the limit is far away
+        ((1024, 2048), 1024.0, 2048, (1024, 2048)),  # it is just kept to
+        ((1000, 4000), 1024.0, 2048, (512, 2048)),  # it lowers the scale of both sides
+        ((4000, 1000), 1024.0, 2048, (2048, 512)),
+        ((1000, 4000), 1024.0, None, (1024, 4096)),
+    ],
+)
+def test_long_side_is_limited(size, short, limit, expected):
+    """Both limits hold and the ratio is kept, as for the size (2048, short) with kept ratio in mmsegmentation."""
+    assert scaled_size(size, short, limit) == expected
+
+
+def test_limit_of_the_long_side_reaches_the_window():
+    sample = Sample(image=np.zeros((20, 400, 3), np.uint8), domain="d", key="k")
+    config = TransformConfig(crop=(40, 40), scale_ratios=(1.0,), max_long_side=200)
+    assert train_transform(sample, config, np.random.default_rng(0)).image.shape == (10, 40, 3)
+    with pytest.raises(ValidationError, match="greater than 0"):
+        TransformConfig(max_long_side=0)
 
 
 def striped_sample() -> Sample:
@@ -84,7 +121,7 @@ def striped_sample() -> Sample:
 
 @pytest.mark.parametrize(("limit", "kept"), [(0.75, True), (1.0, False)])
 def test_no_class_covers_more_than_its_share(limit, kept):
-    config = TransformConfig(crop=(40, 40), scale_ratios=(1.0,), max_class_share=limit, photometric=False)
+    config = TransformConfig(crop=(40, 40), scale_ratios=(1.0,), max_class_share=limit)
     shares = [
         largest_class_share(train_transform(striped_sample(), config, np.random.default_rng(seed)).labels)
         for seed in range(30)

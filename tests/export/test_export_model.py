@@ -1,17 +1,27 @@
 """`--to model`: the folder in the hands of somebody who has transformers and nothing of ours."""
 
+import re
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from huggingface_hub import ModelCard
 from safetensors import safe_open
 from safetensors.torch import load_file
-from transformers import CONFIG_MAPPING, AutoImageProcessor, AutoModelForSemanticSegmentation
+from transformers import (
+    CONFIG_MAPPING,
+    AutoImageProcessor,
+    AutoModelForSemanticSegmentation,
+    AutoModelForUniversalSegmentation,
+    PreTrainedModel,
+)
 
 import minorkey
 from minorkey.export.run import export_run
 from minorkey.models.pyramid import PyramidBackbone, PyramidConfig
+from minorkey.predictor import Predictor
 from minorkey.run_folder import RunFolder
 
 
@@ -21,11 +31,16 @@ def shapes(file: Path) -> dict[str, list[int]]:
 
 
 VIT = "Dinov2Backbone"
+MASKS = {"channels": 32, "queries": 6, "points": 50, "decoder_layers": 2, "encoder_layers": 1}
 CASES = {
     # name: backbone, head, method, the classes that the card's code loads
     "vit_semfpn": (None, "semfpn", "soma", f"SemanticFpnForSemanticSegmentation {VIT}"),
     "vit_linear": (None, "linear", "full", f"LinearForSemanticSegmentation {VIT}"),
     "vit_upernet": (None, "upernet", "frozen", f"PyramidUperNetForSemanticSegmentation {VIT}"),
+    "vit_segformer": (None, "segformer", "frozen", f"MlpForSemanticSegmentation {VIT}"),
+    "vit_mask2former": (None, "mask2former", "soma", f"PyramidMask2FormerForUniversalSegmentation {VIT}"),
+    "swin_mask2former": ("swin", "mask2former", "frozen", "Mask2FormerForUniversalSegmentation SwinBackbone"),
+    "vit_eomt": (None, "eomt", "soma", "EomtForUniversalSegmentation"),
     "swin_semfpn": ("swin", "semfpn", "full", "SemanticFpnForSemanticSegmentation SwinBackbone"),
     "swin_upernet": ("swin", "upernet", "full", "UperNetForSemanticSegmentation SwinBackbone"),
     "convnext_upernet": ("convnext", "upernet", "full", "PyramidUperNetForSemanticSegmentation ConvNextBackbone"),
@@ -33,14 +48,22 @@ CASES = {
 
 
 @pytest.fixture(scope="module")
-def cases(trained, hierarchical, expect, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def cases(trained, hierarchical, backbone_folder, expect, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The export of every case."""
     folders = {}
     for name, (backbone, head, method, _) in CASES.items():
-        changes = {"head": {"name": head, "channels": 8}, "method": method}
-        run = trained(**changes, **({"backbone": str(hierarchical(backbone))} if backbone else {}))
+        base = {"name": str(hierarchical(backbone) if backbone else backbone_folder)}
+        if head == "eomt":
+            base["image_size"] = 32
+        run = trained(
+            head={"name": head, **(MASKS if head in ("mask2former", "eomt") else {"channels": 8})},
+            backbone=base,
+            method=method,
+            evaluation={"pictures": 0, "window": [32, 32], "stride": [32, 32]} if head == "eomt" else {"pictures": 0},
+        )
         above = tmp_path_factory.mktemp(name)
         expect(run, above)
+        (above / "run.txt").write_text(str(run.path))
         folders[name] = export_run(run.path, "model", out=above / "out").folder
     return folders
 
@@ -51,7 +74,11 @@ def test_every_card_loads_the_same_model_without_minorkey(cases, run_cards) -> N
 
 @pytest.mark.parametrize("name", CASES)
 def test_code_lies_beside_the_weights_only_where_transformers_lacks_a_class(name: str, cases: dict[str, Path]) -> None:
-    stock = name == "swin_upernet"  # ConvNeXt rounds sides down where training rounds them up
+    stock = name in (
+        "swin_upernet",
+        "swin_mask2former",
+        "vit_eomt",
+    )  # ConvNeXt rounds sides down where training rounds them up
     assert (not list(cases[name].glob("*.py"))) == stock
     assert ("trust_remote_code" not in (cases[name] / "README.md").read_text()) == stock
 
@@ -90,6 +117,55 @@ def test_images_become_the_label_maps_of_the_run(exported: Path, finished_run: R
     assert model.config.label2id["road"] == 0
 
 
+def random_picture(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def run_of(export: Path) -> Predictor:
+    """The run behind one of the `cases`."""
+    return minorkey.load((export.parent / "run.txt").read_text(), device="cpu")
+
+
+def opinionated(model: PreTrainedModel) -> None:
+    """Give queries other classes than each other's: after two steps of training they agree everywhere."""
+    model.class_predictor.weight.data = 20 * torch.randn(
+        model.class_predictor.weight.shape, generator=torch.Generator().manual_seed(0)
+    )
+
+
+def test_masks_become_the_label_maps_of_the_run(cases: dict[str, Path]) -> None:
+    folder, picture = cases["swin_mask2former"], random_picture(64, 96)
+    (code,) = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
+    found: dict[str, Any] = {}
+    exec(code.replace('folder = "."', f"folder = {str(folder)!r}"), found)
+    predictor = run_of(folder)
+    opinionated(found["model"])
+    opinionated(predictor.model)
+    with torch.no_grad():
+        outputs = found["model"](**found["processor"](picture, return_tensors="pt"))
+    expected = predictor.predict(picture).labels
+    assert len(np.unique(expected)) > 1
+    assert (found["label_maps"](outputs, (64, 96))[0].numpy() == expected).mean() > 0.999
+
+
+@pytest.mark.parametrize("size", [(32, 32), (32, 64), (64, 32)])
+def test_images_cut_by_the_processor_become_the_label_maps_of_the_run(
+    size: tuple[int, int], cases: dict[str, Path]
+) -> None:
+    folder, picture = cases["vit_eomt"], random_picture(*size)
+    processor = AutoImageProcessor.from_pretrained(folder)
+    model = AutoModelForUniversalSegmentation.from_pretrained(folder).eval()
+    predictor = run_of(folder)
+    opinionated(model)
+    opinionated(predictor.model)
+    with torch.no_grad():
+        outputs = model(**processor(picture, return_tensors="pt"))
+    (labels,) = processor.post_process_semantic_segmentation(outputs, [size])
+    expected = predictor.predict(picture).labels
+    assert len(np.unique(expected)) > 1
+    assert (labels.numpy() == expected).mean() > 0.999
+
+
 def test_others_can_read_the_files(exported: Path) -> None:
     assert {file.stat().st_mode & 0o777 for file in exported.rglob("*") if file.is_file()} == {0o644}
 
@@ -122,4 +198,4 @@ def test_copies_and_originals_live_in_one_process(cases: dict[str, Path]) -> Non
     assert type(copy.backbone) is PyramidBackbone
     assert CONFIG_MAPPING["minorkey_pyramid"] is PyramidConfig
     with torch.no_grad():
-        assert torch.allclose(copy(expected["image"]).logits, expected["model"], rtol=0, atol=1e-5)
+        assert torch.allclose(copy(expected["image"]).logits, expected["model.logits"], rtol=0, atol=1e-5)

@@ -37,13 +37,29 @@ def test_cityscapes_is_the_official_table():
     assert space.colours.dtype == np.uint8
 
 
-@pytest.mark.parametrize("name", ["cityscapes19", "street7"])
+@pytest.mark.parametrize("name", ["cityscapes19", "cityscapes16", "street7"])
 def test_every_class_accepts_itself_and_has_its_own_colour(name):
     space = label_space(name)
     lookup = space.id_map(dict(enumerate(space.classes)))
     assert lookup[: len(space)].tolist() == list(range(len(space)))
     assert len({tuple(colour) for colour in space.colours.tolist()}) == len(space)
     assert (0, 0, 0) not in {tuple(colour) for colour in space.colours.tolist()}  # black means ignored
+
+
+def test_cityscapes16_is_a_part_of_cityscapes19():
+    full, part = label_space("cityscapes19"), label_space("cityscapes16")
+    kept = [full.classes.index(name) for name in part.classes]
+    assert kept == [i for i in range(19) if full.classes[i] not in ("terrain", "truck", "train")]
+    assert np.array_equal(part.colours, full.colours[kept])
+    expected = [kept.index(i) if i in kept else 255 for i in range(19)]
+    assert part.id_map(dict(enumerate(full.classes)))[:19].tolist() == expected
+
+
+def test_ade150():
+    space = label_space("ade150")
+    assert len(space) == 150
+    assert (space.classes[0], space.classes[149]) == ("wall", "flag")
+    assert space.colours[[0, 149]].tolist() == [[120, 120, 120], [92, 0, 255]]
 
 
 def test_id_map_by_hand():

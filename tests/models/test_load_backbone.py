@@ -5,8 +5,9 @@ from importlib.resources import files
 import pytest
 import torch
 import torch.nn.functional as F
-from transformers import BertConfig, BertModel, Dinov2Backbone
+from transformers import BertConfig, BertModel, Dinov2Backbone, Dinov2Config, Dinov2Model
 
+from minorkey.config import resolve
 from minorkey.errors import ModelError
 from minorkey.models.backbone import IMAGENET_MEAN, IMAGENET_STD, load_backbone
 from minorkey.models.options import BackboneOptions
@@ -67,6 +68,27 @@ def test_patch_and_image_size_can_be_changed(backbone_folder):
         assert network(torch.randn(1, 3, 160, 160)).feature_maps[0].shape == (1, 32, 10, 10)
 
 
+def test_recipe_for_512_crops_in_small(make_backbone):
+    """Patch 14 -> 16, positions interpolated to the crop, blocks 8, 12, 16, 24 of 24, no final norm: all at once."""
+    folder = make_backbone("deep", num_hidden_layers=24, hidden_size=16, patch_size=14, image_size=70)
+    preset = {"source": "world:clear", "backbone": {"name": str(folder), "patch_size": 16, "image_size": 96}}
+    network = load_backbone(resolve(None, preset).backbone).network
+    state = Dinov2Backbone.from_pretrained(folder).state_dict()
+    kernel = "embeddings.patch_embeddings.projection.weight"
+    state[kernel] = F.interpolate(state[kernel], size=(16, 16), mode="bicubic")
+    position = state["embeddings.position_embeddings"]
+    grid = F.interpolate(position[:, 1:].reshape(1, 5, 5, 16).permute(0, 3, 1, 2), size=(6, 6), mode="bicubic")
+    state["embeddings.position_embeddings"] = torch.cat([position[:, :1], grid.flatten(2).transpose(1, 2)], dim=1)
+    reference = Dinov2Model(Dinov2Config(**(network.config.to_dict() | {"out_features": None, "out_indices": None})))
+    reference.load_state_dict(state)
+    image = torch.randn(2, 3, 96, 96, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        hidden = reference.eval()(image, output_hidden_states=True).hidden_states
+        maps = network(image).feature_maps
+    for block, feature_map in zip((8, 12, 16, 24), maps, strict=True):
+        torch.testing.assert_close(feature_map.flatten(2).transpose(1, 2), hidden[block][:, 1:])
+
+
 def test_same_sizes_change_nothing(backbone_folder):
     plain = _load(backbone_folder).network.state_dict()
     same = _load(backbone_folder, patch_size=8, image_size=64).network.state_dict()
@@ -84,8 +106,7 @@ def test_normalisation_is_the_backbones_own(backbone_folder, tmp_path):
 
 
 def test_missing_folder(tmp_path):
-    assert "not found: expected 'builtin', a hub id" in _refused(tmp_path / "nowhere")
-    assert "not found" in _refused("dinov2-large")
+    assert "not found: expected a hub id such as facebook/dinov2-base" in _refused(tmp_path / "nowhere")
 
 
 def test_not_a_backbone(tmp_path):

@@ -103,7 +103,13 @@ def test_a_rank_that_fits_no_weight_names_the_weight(network, rank):
 def test_a_weight_that_is_not_finite_is_named(network):
     with torch.no_grad():
         network[1].attn.proj.weight[0, 0] = float("nan")
-    with pytest.raises(AdapterError, match="layer '1.attn.proj' holds values that are not finite"):
+    with pytest.raises(AdapterError, match="layer '1.attn.proj' has weights that are not finite"):
+        survey_weights(network, rank=2, console=QUIET)
+
+
+def test_quantised_weights_are_refused(network):
+    network[1].attn.proj.weight = nn.Parameter(torch.ones(8, 8, dtype=torch.int8), requires_grad=False)
+    with pytest.raises(AdapterError, match=r"layer '1.attn.proj' has weights of torch.int8 .* load the backbone unq"):
         survey_weights(network, rank=2, console=QUIET)
 
 

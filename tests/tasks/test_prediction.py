@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from minorkey import workflow
 from minorkey.errors import StorageError
+from minorkey.evaluation.protocol import Protocol
 from minorkey.labels import label_space
 from minorkey.tasks.prediction import SegmentationPrediction
 
@@ -37,3 +39,13 @@ def test_where_nothing_can_be_saved(prediction, tmp_path):
 
 def test_shows_itself_in_a_notebook(prediction):
     assert prediction._repr_png_().startswith(b"\x89PNG")
+
+
+def test_predictor_measures_a_domain_by_its_own_size(finished_run):
+    predictor = workflow.load(finished_run.path, device="cpu")
+    predictor.protocol = Protocol(label_space="cityscapes19", resize_in={"fog": 64})
+    image = np.random.default_rng(0).integers(0, 256, (64, 128, 3), dtype=np.uint8)
+    fog, clear = (predictor.in_domain(name).predict(image, probabilities=True) for name in ("fog", "clear"))
+    assert predictor.in_domain("fog").protocol.resize == 64
+    assert np.array_equal(clear.probabilities, predictor.predict(image, probabilities=True).probabilities)
+    assert not np.allclose(fog.probabilities, clear.probabilities)

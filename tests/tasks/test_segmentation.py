@@ -2,10 +2,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from transformers import Dinov2Backbone, Dinov2Config
 from transformers.modeling_outputs import SemanticSegmenterOutput
 
 from minorkey.data.sample import Batch
 from minorkey.evaluation.protocol import Protocol
+from minorkey.models.build import build_segmenter
+from minorkey.models.heads.masks import mask_targets
+from minorkey.models.options import HeadOptions
 from minorkey.tasks.segmentation import Segmentation
 
 
@@ -65,3 +69,58 @@ def test_windows_cover_the_image(images):
     probabilities = _predict(images, window=(8, 8), stride=(4, 4))
     assert probabilities.shape == images.shape
     torch.testing.assert_close(probabilities.sum(1), torch.ones(2, 12, 20))
+
+
+@pytest.fixture(scope="module")
+def mask_model():
+    config = Dinov2Config(
+        hidden_size=16, num_hidden_layers=4, num_attention_heads=2, patch_size=8, image_size=32,
+        out_features=["stage1", "stage2", "stage3", "stage4"],
+    )  # fmt: skip
+    options = HeadOptions(name="mask2former", channels=32, queries=5, points=50, decoder_layers=2, encoder_layers=1)
+    return build_segmenter(Dinov2Backbone(config), options, num_labels=3, seed=0).eval()
+
+
+@pytest.fixture
+def photos():
+    return torch.randn(2, 3, 32, 48, generator=torch.Generator().manual_seed(0))
+
+
+def _scores(model, images):
+    """Class scores at the size of the images, by transformers' own post-processing without its argmax."""
+    output = model(images)
+    masks = F.interpolate(output.masks_queries_logits, size=images.shape[-2:], mode="bilinear", align_corners=False)
+    return torch.einsum("bqc,bqhw->bchw", output.class_queries_logits.softmax(-1)[..., :-1], masks.sigmoid())
+
+
+@torch.no_grad()
+def test_mask_models_give_shares_of_the_scores(mask_model, photos):
+    probabilities = Segmentation().predict(mask_model, photos, Protocol(label_space="x"))
+    scores = _scores(mask_model, photos)
+    torch.testing.assert_close(probabilities, scores / scores.sum(1, keepdim=True))
+    torch.testing.assert_close(probabilities.sum(1), torch.ones(2, 32, 48))
+
+
+@torch.no_grad()
+def test_windows_and_mirrored_images_of_mask_models_are_averaged_as_scores(mask_model, photos):
+    protocol = Protocol(label_space="x", window=(32, 32), stride=(32, 16), flip=True)
+    total = torch.zeros(2, 3, 32, 48)
+    for images, turn in ((photos, lambda maps: maps), (photos.flip(-1), lambda maps: maps.flip(-1))):
+        left, right = _scores(mask_model, images[..., :32]), _scores(mask_model, images[..., 16:])
+        both = torch.cat([left[..., :16], (left[..., 16:] + right[..., :16]) / 2, right[..., 16:]], dim=-1)
+        total += turn(both)
+    expected = total / total.sum(1, keepdim=True)
+    torch.testing.assert_close(Segmentation().predict(mask_model, photos, protocol), expected)
+
+
+def test_terms_of_a_mask_models_loss_are_named_and_add_up(mask_model, photos):
+    labels = torch.randint(0, 3, (2, 32, 48), generator=torch.Generator().manual_seed(1))
+    labels[0, :20] = 255
+    masks, classes = mask_targets(labels)
+    torch.manual_seed(2)
+    expected = mask_model(photos, mask_labels=masks, class_labels=classes).loss
+    torch.manual_seed(2)
+    terms = Segmentation().loss(mask_model, Batch(photos, labels, ["a", "a"], ["0", "1"]))
+    assert terms.keys() == {"loss_cross_entropy", "loss_mask", "loss_dice"}
+    torch.testing.assert_close(sum(terms.values()), expected)
+    assert not mask_model.criterion._forward_hooks

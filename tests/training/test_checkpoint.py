@@ -7,6 +7,7 @@ from torch.optim import AdamW
 
 from minorkey.errors import AdapterError, StorageError
 from minorkey.training.checkpoint import (
+    PARTS,
     Checkpoint,
     check_base,
     checkpoints,
@@ -21,9 +22,9 @@ from minorkey.training.optim import param_groups
 def _checkpoint(step: int = 3) -> Checkpoint:
     tensors = {
         part: {f"{part}.weight": torch.full((2, 3), float(index)), "count": torch.tensor(index)}
-        for index, part in enumerate(("adapter", "head", "optimizer", "ema", "regime"))
+        for index, part in enumerate(PARTS)
     }
-    return Checkpoint(step=step, seconds=1.5, base_sha256="ab" * 32, **tensors)
+    return Checkpoint(step=step, seconds=1.5, base_sha256="ab" * 32, best_step=2, best_score=0.25, **tensors)
 
 
 def test_survives_saving(tmp_path):
@@ -31,7 +32,8 @@ def test_survives_saving(tmp_path):
     save_checkpoint(tmp_path, saved)
     loaded = load_checkpoint(checkpoints(tmp_path)[-1])
     assert (loaded.step, loaded.seconds, loaded.base_sha256) == (3, 1.5, "ab" * 32)
-    for part in ("adapter", "head", "optimizer", "ema", "regime"):
+    assert (loaded.best_step, loaded.best_score) == (2, 0.25)
+    for part in PARTS:
         before, after = getattr(saved, part), getattr(loaded, part)
         assert before.keys() == after.keys()
         assert all(torch.equal(before[name], after[name]) for name in before)
@@ -40,7 +42,7 @@ def test_survives_saving(tmp_path):
 def test_empty_parts_survive_saving(tmp_path):
     save_checkpoint(tmp_path, Checkpoint(step=1, seconds=0.0, base_sha256=""))
     loaded = load_checkpoint(checkpoints(tmp_path)[-1])
-    assert (loaded.adapter, loaded.ema, loaded.regime) == ({}, {}, {})
+    assert (loaded.adapter, loaded.ema, loaded.regime, loaded.best_score) == ({}, {}, {}, None)
 
 
 def test_the_newest_two_are_kept(tmp_path):

@@ -45,7 +45,7 @@ def run_with_sgd(make_config, street_folder, console, tmp_path) -> Callable[...,
         fit = Fit(
             model=model,
             attached=attached,
-            regime=Supervised(Segmentation(), model),
+            regime=Supervised(Segmentation(), model, steps=2),
             optimizer=SGD(param_groups(model, lr=0.1, weight_decay=0.0), lr=0.1),
             options=options,
             anneal=False,

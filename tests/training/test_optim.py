@@ -8,6 +8,9 @@ from transformers import Dinov2Backbone, Dinov2Config, Dinov2WithRegistersConfig
 
 from minorkey.adapters import MethodOptions, attach
 from minorkey.errors import ConfigError
+from minorkey.models.backbone import load_backbone
+from minorkey.models.build import build_segmenter
+from minorkey.models.options import BackboneOptions, HeadOptions
 from minorkey.training.optim import build_optimizer, lr_factor, param_groups, schedule
 from minorkey.training.options import TrainingOptions
 
@@ -112,20 +115,25 @@ def test_nothing_to_train():
     )
 
 
-def test_rates_per_method():
+@pytest.fixture
+def segmenter(backbone_folder):
+    backbone = load_backbone(BackboneOptions(name=str(backbone_folder))).network
+    return build_segmenter(backbone, HeadOptions(channels=8), num_labels=3, seed=0)
+
+
+def test_rates_per_method(segmenter):
     options = TrainingOptions(lr=0.3, backbone_lr={"soma": 0.1, "full": 0.01})
-    optimizer = build_optimizer(Network(), options, "full")
+    optimizer = build_optimizer(segmenter, options, "full")
     assert isinstance(optimizer, AdamW)
     assert {group["lr"] for group in optimizer.param_groups} == {0.3, 0.01}
     with pytest.raises(ConfigError, match="unknown method in training.backbone_lr 'lora'.* Known: full, soma"):
-        build_optimizer(Network(), options, "lora")
+        build_optimizer(segmenter, options, "lora")
 
 
-def test_a_frozen_backbone_needs_no_rate():
-    network = Network()
-    network.backbone.requires_grad_(False)
-    optimizer = build_optimizer(network, TrainingOptions(backbone_lr={"soma": 0.1}), "frozen")
-    assert all(name.startswith("head.") for group in optimizer.param_groups for name in group["names"])
+def test_a_frozen_backbone_needs_no_rate(segmenter):
+    segmenter.backbone.requires_grad_(False)
+    optimizer = build_optimizer(segmenter, TrainingOptions(backbone_lr={"soma": 0.1}), "frozen")
+    assert all(name.startswith("decode_head.") for group in optimizer.param_groups for name in group["names"])
 
 
 def _factors(**options):

@@ -21,8 +21,8 @@ ROLES: Layers = {
         "attn1.to_v", "attn2.to_v",
     ),
     "out": (
-        "attention.o_proj", "attention.proj", "attention.output.dense", "self_attn.out_proj", "attn.proj",
-        "attn1.to_out.0", "attn2.to_out.0",
+        "attention.o_proj", "attention.out_proj", "attention.proj", "attention.output.dense", "self_attn.out_proj",
+        "attn.proj", "attn1.to_out.0", "attn2.to_out.0",
     ),
     "fc1": (
         "mlp.fc1", "mlp.gate_proj", "mlp.up_proj", "mlp.dense1", "mlp.lin1", "intermediate.dense",

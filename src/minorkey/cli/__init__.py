@@ -1,9 +1,11 @@
 """The command line: one thin file per verb. Nothing heavy is imported before a verb runs."""
 
+import os
 import sys
 
 import typer
 
+from minorkey.cli.data import data
 from minorkey.cli.demo import demo
 from minorkey.cli.evaluate import evaluate
 from minorkey.cli.export import export
@@ -12,6 +14,7 @@ from minorkey.cli.report import report
 from minorkey.cli.spectrum import spectrum
 from minorkey.cli.train import train
 from minorkey.errors import MinorkeyError
+from minorkey.launch import give_way, is_launched_as_main, is_silent
 
 app = typer.Typer(
     name="minorkey",
@@ -22,6 +25,7 @@ app = typer.Typer(
 )
 for verb in (demo, train, evaluate, predict, spectrum, report, export):
     app.command()(verb)
+app.add_typer(data, name="data")
 
 
 @app.callback(invoke_without_command=True)
@@ -35,10 +39,15 @@ def _version(version: bool = typer.Option(False, "--version", help="Print the ve
 
 def main() -> None:
     """Run the command line; what a user can mend is one line on standard error and exit code 2."""
+    if not is_launched_as_main():
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     try:
         app()
     except MinorkeyError as error:
-        print(f"minorkey: {error}", file=sys.stderr)
+        if is_silent():
+            give_way()
+        else:
+            print(f"minorkey: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         print("minorkey: interrupted", file=sys.stderr)

@@ -11,6 +11,9 @@ def evaluate(
         None, metavar="[KEY=VALUE]...", help="E.g. `evaluation.flip=true`, `evaluation.images=20`."
     ),
     unseen: list[str] | None = typer.Option(None, help="Other data set to judge on; repeatable."),
+    robustness: bool = typer.Option(False, help="Judge them under every corruption too: a table and a plot."),
+    severity: list[int] | None = typer.Option(None, help="Of the corruptions, 1 to 5; repeatable; default: all."),
+    submission: str | None = typer.Option(None, help="cityscapes or acdc: only write predictions for its test server."),
     out: Path | None = typer.Option(None, help="Where the scores go; default: the run folder, or below it."),
 ) -> None:
     """Judge a finished run again: as trained, on other domains, or under another protocol.
@@ -22,15 +25,31 @@ def evaluate(
     * `minorkey evaluate runs/soma`
 
     * `minorkey evaluate runs/soma --unseen world:night --unseen mydata:val evaluation.flip=true`
+
+    * `minorkey evaluate runs/soma --unseen camvid:val+night@3` (one corruption; `--robustness` takes all of them)
+
+    * `minorkey evaluate runs/soma --unseen cityscapes:test --submission cityscapes --out to-the-server`
     """
     from minorkey import api
-    from minorkey.cli.show import show_scores
+    from minorkey.cli.show import show_robustness, show_scores
     from minorkey.config import parse_overrides
+    from minorkey.errors import ConfigError
 
     given = parse_overrides(overrides or [])
     if unseen:
         given["unseen"] = unseen
+    if severity and not robustness:
+        raise ConfigError("--severity is of the corruptions of --robustness; give both, or --unseen NAME+night@3")
+    if submission:
+        written, folder = api.write_submission(run, submission, out=out, **given)
+        typer.echo(f"{written} predictions written to '{folder}'")
+        return
+    if robustness:
+        given = api.under_corruptions(run, given, severity)
     target = out or api.evaluation_folder(run, given)
     api.evaluate(run, out=target, **given)
-    show_scores([target])
+    if robustness:
+        show_robustness(target)
+    else:
+        show_scores([target])
     typer.echo(f"scores: {target / 'metrics.json'}")

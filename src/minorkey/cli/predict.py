@@ -1,8 +1,12 @@
 """`minorkey predict`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
+
+if TYPE_CHECKING:
+    from minorkey.prediction import Done
 
 
 def predict(
@@ -10,19 +14,29 @@ def predict(
     images: str = typer.Argument(help="An image, a folder of images, or a quoted glob."),
     out: Path = typer.Option(Path("predictions"), help="Folder for overlays/ and ids/."),
     overwrite: bool = typer.Option(False, help="Predict again what is there already."),
+    shard: str = typer.Option("1/1", metavar="I/N", help="Only the I-th of N parts, for job arrays."),
 ) -> None:
     """Segment images: an overlay to look at and an id map (8-bit PNG of class numbers) for each.
 
     classes.json in the output folder says which number is which class. Images done before are skipped, so
     an interrupted run goes on; a broken image is named and skipped, and the exit code is then 2.
 
-    Example: `minorkey predict runs/soma photos/ --out labelled`
-    """
-    from minorkey.prediction import predict_folder
+    Examples:
 
-    done = predict_folder(run, images, out, overwrite=overwrite)
+    * `minorkey predict runs/soma photos/ --out labelled`
+
+    * `torchrun --nproc_per_node 8 -m minorkey predict runs/soma photos/ --out labelled`
+    """
+    from minorkey.prediction import parse_shard, predict_folder
+    from minorkey.processes import from_main
+
+    done = predict_folder(run, images, out, overwrite=overwrite, shard=parse_shard(shard))
+    from_main(lambda: _tell(done, out))
+    if done.problems:
+        raise typer.Exit(2)
+
+
+def _tell(done: "Done", out: Path) -> None:
     typer.echo(f"{done.written} images in '{out}', {done.skipped} were there already")
     for problem in done.problems:
         typer.echo(f"minorkey: {problem}", err=True)
-    if done.problems:
-        raise typer.Exit(2)

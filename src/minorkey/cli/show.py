@@ -6,6 +6,10 @@ from pathlib import Path
 from rich.console import Console
 
 from minorkey.evaluation.scores import ScoreTable
+from minorkey.reporting.figures import save_figure
+from minorkey.reporting.robustness import robustness_rows, write_robustness
+from minorkey.reporting.robustness_figure import draw_robustness
+from minorkey.reporting.robustness_table import robustness_table
 from minorkey.reporting.tables import rich_table
 from minorkey.run_folder import RunFolder
 
@@ -17,3 +21,15 @@ def show_scores(folders: Sequence[Path]) -> None:
     console.print(rich_table(tables))
     for protocol in dict.fromkeys(table.protocol.describe() for table in tables):
         console.print(f"mIoU in %, 95 % interval over images; {protocol}", highlight=False, soft_wrap=True)
+
+
+def show_robustness(folder: Path) -> None:
+    """Print the scores under corruptions as a table; write it, and the plot, beside the scores."""
+    scores = ScoreTable.read(RunFolder(folder).metrics)
+    rows = robustness_rows(scores)
+    write_robustness(folder, rows)
+    save_figure(draw_robustness(rows), folder / "figures" / "robustness")
+    console = Console()
+    console.print(robustness_table(rows))
+    console.print(f"mIoU in %; {scores.protocol.describe()}", highlight=False, soft_wrap=True)
+    console.print(f"table: {folder / 'robustness.csv'}, plot: {folder / 'figures' / 'robustness.png'}")

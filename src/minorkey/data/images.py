@@ -1,14 +1,16 @@
 """Images and label files on disk: listed, read and checked; an error is one line that names the file."""
 
 import glob
+import io
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 
+from minorkey.data.png import read_plain_png
 from minorkey.errors import DataError
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm"})
@@ -33,15 +35,22 @@ def list_images(where: str | Path) -> list[Path]:
     return images
 
 
-def read_image(file: str | Path) -> np.ndarray:
+def read_image(file: str | Path, content: bytes | None = None) -> np.ndarray:
     """An image as (H, W, 3) uint8 RGB, upright by its EXIF orientation.
 
     Greyscale is repeated over the channels, alpha is dropped, 16 bits are cut to the upper 8.
 
+    Args:
+        file: its path, or the name of `content` in errors.
+        content: of the file, where it is not read from disk, e.g. because it lies in an archive.
+
     Raises:
         DataError: the file is missing, unreadable, truncated or has floating point pixels.
     """
-    with _opened(file) as image:
+    plain = read_plain_png(file, content)
+    if plain is not None:
+        return plain if plain.ndim == 3 else np.repeat(plain[..., None], 3, axis=2)
+    with _opened(file, content) as image:
         image.load()
         upright = ImageOps.exif_transpose(image)
     if upright.mode == "F":
@@ -52,13 +61,20 @@ def read_image(file: str | Path) -> np.ndarray:
     return np.array(upright.convert("RGB"))
 
 
-def read_ids(file: str | Path) -> np.ndarray:
+def read_ids(file: str | Path, content: bytes | None = None) -> np.ndarray:
     """The ids of a label image as (H, W) uint8, uint16 or int32: grey values, or palette indices.
+
+    Args:
+        file: its path, or the name of `content` in errors.
+        content: of the file, where it is not read from disk.
 
     Raises:
         DataError: the file is missing, unreadable or truncated, or holds colours in place of ids.
     """
-    with _opened(file) as image:
+    plain = read_plain_png(file, content)
+    if plain is not None and plain.ndim == 2:
+        return plain
+    with _opened(file, content) as image:
         if image.mode not in ("1", "L", "P") and not image.mode.startswith("I"):
             raise DataError(
                 f"{file}: label image has mode {image.mode}, expected one channel of ids (8 or 16 bits); "
@@ -68,11 +84,32 @@ def read_ids(file: str | Path) -> np.ndarray:
     return ids.astype(np.uint8) if ids.dtype == bool else ids
 
 
+def read_low_byte(file: str | Path, content: bytes | None = None) -> np.ndarray:
+    """The low byte of the first channel of a label image with three or four channels of 16 bits, (H, W) uint8.
+
+    SYNTHIA keeps its ids there; what Pillow makes of such a file by itself is the high byte, all 0.
+
+    Args:
+        file: its path, or the name of `content` in errors.
+        content: of the file, where it is not read from disk.
+
+    Raises:
+        DataError: the file is missing, unreadable or truncated, or of another kind.
+    """
+    with _opened(file, content) as image:
+        mode = image.tile[0][3] if image.tile else None
+        if mode not in ("RGB;16B", "RGBA;16B"):
+            raise DataError(f"{file}: label image has mode {image.mode}, expected a PNG of 16-bit colours")
+        # The same bytes taken as little-endian: Pillow keeps the second byte of each, which is the low one here.
+        image.tile = [(*image.tile[0][:3], mode.replace("16B", "16L"))]  # type: ignore[list-item]
+        return np.array(image)[..., 0]
+
+
 @contextmanager
-def _opened(file: str | Path) -> Iterator[Image.Image]:
+def _opened(file: str | Path, content: bytes | None) -> Iterator[ImageFile.ImageFile]:
     """An open image; whatever Pillow raises on broken files becomes a `DataError`."""
     try:
-        with Image.open(file) as image:
+        with Image.open(file if content is None else io.BytesIO(content)) as image:
             yield image
     except FileNotFoundError as error:
         raise DataError(f"{file} is missing; expected an image file") from error

@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from minorkey.data.photometric import Distortion, draw_distortion
 from minorkey.data.plan import StepPlan
 from minorkey.data.readers.reader import Reader
-from minorkey.data.sample import IGNORE_INDEX, Batch, Sample
-from minorkey.data.transforms import TransformConfig, to_tensor, train_transform
+from minorkey.data.sample import IGNORE_INDEX, RawBatch, Sample
+from minorkey.data.transforms import TransformConfig, train_transform
 from minorkey.errors import ConfigError, MinorkeyError
 
 Address = tuple[int, int]
@@ -19,10 +20,18 @@ Address = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class TrainingDataset(Dataset[Sample | MinorkeyError]):
-    """Augmented samples by (step, slot).
+class Crop:
+    """A crop, and what will be done to its colours."""
 
-    An error that a user can mend is handed out in place of the sample, because a loader would wrap what its
+    sample: Sample
+    distortion: Distortion | None
+
+
+@dataclass(frozen=True)
+class TrainingDataset(Dataset[Crop | MinorkeyError]):
+    """Crops by (step, slot).
+
+    An error that a user can mend is handed out in place of the crop, because a loader would wrap what its
     workers raise in a traceback; `TrainingLoader` raises it.
     """
 
@@ -30,15 +39,17 @@ class TrainingDataset(Dataset[Sample | MinorkeyError]):
     plan: StepPlan
     config: TransformConfig
 
-    def __getitem__(self, address: Address) -> Sample | MinorkeyError:
+    def __getitem__(self, address: Address) -> Crop | MinorkeyError:
         """The crop at a place in the batches, or what kept it from being read."""
         step, slot = address
         dataset, index = self.plan.indices(step)[slot]
         rng = np.random.default_rng([self.plan.seed, step, slot])
+        photometric = self.config.photometric
         try:
-            return train_transform(self.readers[dataset][index], self.config, rng)
+            sample = train_transform(self.readers[dataset][index], self.config, rng)
         except MinorkeyError as error:
             return error
+        return Crop(sample, None if photometric is None else draw_distortion(photometric, rng))
 
 
 @dataclass(frozen=True)
@@ -60,30 +71,37 @@ class StepSampler(Sampler[list[Address]]):
 
 @dataclass(frozen=True)
 class Collate:
-    """Samples to a `Batch`, normalised for the backbone."""
+    """Crops to a `RawBatch`, with what its images will be normalised by."""
 
+    size: tuple[int, int]  # height, width; smaller crops are padded at the right and the bottom
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
-    def __call__(self, samples: Sequence[Sample | MinorkeyError]) -> Batch | MinorkeyError:
-        """The batch of these samples, or the first error among them."""
-        good: list[Sample] = []
-        for sample in samples:
-            if isinstance(sample, MinorkeyError):
-                return sample
-            good.append(sample)
-        return Batch(
-            pixel_values=torch.stack([to_tensor(sample.image, self.mean, self.std) for sample in good]),
-            labels=torch.stack([_label_tensor(sample) for sample in good]),
-            domains=[sample.domain for sample in good],
-            keys=[sample.key for sample in good],
+    def __call__(self, crops: Sequence[Crop | MinorkeyError]) -> RawBatch | MinorkeyError:
+        """The batch of these crops, or the first error among them."""
+        good: list[Crop] = []
+        for crop in crops:
+            if isinstance(crop, MinorkeyError):
+                return crop
+            good.append(crop)
+        samples = [crop.sample for crop in good]
+        distortions = [crop.distortion for crop in good if crop.distortion is not None]
+        return RawBatch(
+            images=_stack([sample.image for sample in samples], (*self.size, 3), fill=0),
+            labels=_stack([sample.labels for sample in samples], self.size, fill=IGNORE_INDEX),
+            sizes=torch.tensor([sample.image.shape[:2] for sample in samples]),
+            distortions=torch.tensor(distortions) if distortions else None,
+            mean=self.mean,
+            std=self.std,
+            domains=[sample.domain for sample in samples],
+            keys=[sample.key for sample in samples],
         )
 
 
-class TrainingLoader(DataLoader[Batch]):
+class TrainingLoader(DataLoader[RawBatch]):
     """A `DataLoader` that raises the one-line errors of its workers as they are."""
 
-    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[RawBatch]:  # type: ignore[override]
         """One batch per step.
 
         Raises:
@@ -142,20 +160,24 @@ def training_loader(
         TrainingDataset(readers, plan, config),  # type: ignore[arg-type]
         batch_sampler=StepSampler(steps_from, steps_to, range(share * process_index, share * (process_index + 1))),
         num_workers=workers,
-        collate_fn=Collate(mean, std),
-        worker_init_fn=_start_worker,
+        collate_fn=Collate(config.crop, mean, std),
+        pin_memory=torch.cuda.is_available(),
+        worker_init_fn=start_worker,
         # Its own, for a loader draws when it starts: from the global state, dropout would differ after a resume.
         generator=torch.Generator(),
     )
 
 
-def _start_worker(worker_id: int) -> None:
+def start_worker(worker_id: int) -> None:
     """One torch thread per worker; Ctrl-C is left to the main process, which saves before it stops."""
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _label_tensor(sample: Sample) -> torch.Tensor:
-    if sample.labels is None:
-        return torch.full(sample.image.shape[:2], IGNORE_INDEX, dtype=torch.int64)
-    return torch.from_numpy(sample.labels.astype(np.int64))
+def _stack(arrays: Sequence[np.ndarray | None], shape: tuple[int, ...], fill: int) -> torch.Tensor:
+    """`(B, *shape)` uint8: every array at the top left of a canvas of `fill`."""
+    canvas = np.full((len(arrays), *shape), fill, np.uint8)
+    for place, array in zip(canvas, arrays, strict=True):
+        if array is not None:
+            place[: array.shape[0], : array.shape[1]] = array
+    return torch.from_numpy(canvas)

@@ -1,9 +1,11 @@
-"""What a reader hands out (`Sample`) and what a model is fed (`Batch`)."""
+"""What a reader hands out (`Sample`), and batches of them on their way to a model."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+
+from minorkey.data.photometric import distort
 
 IGNORE_INDEX = 255
 """Label of the pixels that count neither in a loss nor in a score."""
@@ -31,11 +33,56 @@ class Batch:
     domains: list[str]  # (B,)
     keys: list[str]  # (B,)
 
-    def to(self, device: torch.device | str) -> "Batch":
-        """Copy to `device` without blocking the host where the memory is pinned."""
+
+@dataclass
+class RawBatch:
+    """A batch as the loader hands it out: bytes, of which a device is sent a quarter as many."""
+
+    images: torch.Tensor  # (B, H, W, 3) uint8, RGB; 0 outside of `sizes`
+    labels: torch.Tensor  # (B, H, W) uint8 train ids; IGNORE_INDEX where unknown
+    sizes: torch.Tensor  # (B, 2) int64, height and width that the image fills, from the top left
+    distortions: torch.Tensor | None  # (B, 5) float32, a `photometric.Distortion` per row
+    mean: tuple[float, ...]  # of the normalisation, per channel, in [0, 1]
+    std: tuple[float, ...]
+    domains: list[str]  # (B,)
+    keys: list[str]  # (B,)
+
+    def to(self, device: torch.device | str) -> Batch:
+        """Move to `device`; distort and normalise there. What no image fills is 0, the mean of the data.
+
+        The host is not blocked where the memory is pinned.
+        """
+        images = self.images.to(device, non_blocking=True).permute(0, 3, 1, 2).float().div_(255)
+        if self.distortions is not None:
+            images = distort(images, self.distortions.to(device, non_blocking=True))
+        pixel_values = normalise(images, self.mean, self.std)
         return Batch(
-            pixel_values=self.pixel_values.to(device, non_blocking=True),
-            labels=self.labels.to(device, non_blocking=True),
+            pixel_values=pixel_values * _filled(self.sizes.to(device, non_blocking=True), images.shape[-2:]),
+            labels=self.labels.to(device, non_blocking=True).long(),
             domains=self.domains,
             keys=self.keys,
         )
+
+    def pin_memory(self) -> "RawBatch":
+        """A copy in page-locked memory, which a GPU reads while the host goes on; called by the loader."""
+        distortions = None if self.distortions is None else self.distortions.pin_memory()
+        return replace(
+            self,
+            images=self.images.pin_memory(),
+            labels=self.labels.pin_memory(),
+            sizes=self.sizes.pin_memory(),
+            distortions=distortions,
+        )
+
+
+def normalise(images: torch.Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> torch.Tensor:
+    """Images `(..., 3, H, W)` in [0, 1], less `mean`, over `std`, both per channel."""
+    # By numbers: tensors made of them would have the host wait for the device.
+    channels = zip(images.unbind(-3), mean, std, strict=True)
+    return torch.stack([(channel - shift) / scale for channel, shift, scale in channels], -3)
+
+
+def _filled(sizes: torch.Tensor, shape: torch.Size) -> torch.Tensor:
+    """`(B, 1, H, W)`, true in the top left `sizes` (B, 2) of images of `shape` (H, W)."""
+    rows, columns = (torch.arange(length, device=sizes.device) for length in shape)
+    return ((rows[:, None] < sizes[:, 0, None, None]) & (columns < sizes[:, 1, None, None]))[:, None]

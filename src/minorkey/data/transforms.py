@@ -1,7 +1,8 @@
-"""The training recipe of domain generalised segmentation: random scale, crop, flip, photometric distortion.
+"""The training recipe of domain generalised segmentation: random scale, crop and flip; the colours come later.
 
 Source: the augmentation of SoMA (arXiv 2412.04077). All functions are pure: what is random comes from the
-generator that is passed in.
+generator that is passed in. The photometric distortion is part of the recipe and its options are here, but
+it is applied to whole batches on their device (`photometric.distort`).
 """
 
 from dataclasses import dataclass, replace
@@ -12,12 +13,10 @@ import torch
 from PIL import Image
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt
 
-from minorkey.data.photometric import PhotometricConfig, distort
-from minorkey.data.sample import IGNORE_INDEX, Sample
+from minorkey.data.photometric import PhotometricConfig
+from minorkey.data.sample import IGNORE_INDEX, Sample, normalise
 
 CROP_TRIES = 10
-PAD_COLOUR = (124, 116, 104)
-"""The mean of ImageNet: about 0 once normalised."""
 
 
 def _switch(value: object) -> object:
@@ -34,6 +33,7 @@ class TransformConfig(BaseModel):
     scale_ratios: tuple[PositiveFloat, ...] = Field(
         default=tuple(step / 10 for step in range(5, 21)), min_length=1
     )  # short side of the image over short side of the crop, one is drawn
+    max_long_side: PositiveInt | None = None  # of the scaled image, pixels; the scale is lowered to keep to it
     max_class_share: float = Field(default=0.75, gt=0, le=1)  # no class covers more of a crop
     flip: float = Field(default=0.5, ge=0, le=1)  # probability
     photometric: Annotated[PhotometricConfig | None, BeforeValidator(_switch)] = PhotometricConfig()
@@ -48,56 +48,67 @@ class Window:
 
 
 def train_transform(sample: Sample, config: TransformConfig, rng: np.random.Generator) -> Sample:
-    """One augmented crop of a sample.
+    """One random crop of a sample, scaled and perhaps mirrored.
 
     The window is chosen first, so that only the pixels that it shows are resized.
 
     Returns:
-        image (h, w, 3) and, where there were, labels (h, w), with (h, w) = `config.crop`. Depth and boxes are
-        dropped.
+        image (h, w, 3) and, where there were, labels (h, w), with (h, w) = `config.crop`, or less where the scaled
+        image is smaller. Depth and boxes are dropped.
     """
-    window, labels = _choose_window(sample, config, rng)
-    image = np.asarray(Image.fromarray(sample.image).resize(window.size, Image.Resampling.BILINEAR, window.box))
+    window, labels = choose_window(sample, config, rng)
+    image = resize_window(sample.image, window)
     if rng.random() < config.flip:
         image = image[:, ::-1]
         labels = None if labels is None else labels[:, ::-1]
-    if config.photometric is not None:
-        image = distort(image, config.photometric, rng)
-    return replace(
-        sample,
-        image=_pad(image, config.crop, PAD_COLOUR),
-        labels=None if labels is None else _pad(labels, config.crop, IGNORE_INDEX),
-        depth=None,
-        boxes=None,
-        box_classes=None,
-    )
+    return replace(sample, image=image, labels=labels, depth=None, boxes=None, box_classes=None)
+
+
+def scaled_size(size: tuple[int, int], short: float, max_long: int | None) -> tuple[int, int]:
+    """Height and width of an image whose short side is resized to `short`, or to less where the long one is limited.
+
+    The ratio of the sides is kept: both are multiplied by min(short / min(size), max_long / max(size)).
+    """
+    scale = short / min(size)
+    if max_long is not None:
+        scale = min(scale, max_long / max(size))
+    height, width = (max(1, round(side * scale)) for side in size)
+    return height, width
+
+
+def resize_window(image: np.ndarray, window: Window) -> np.ndarray:
+    """The part of an image (H, W, 3) that `window` shows, in its size, filtered with a triangle as wide as a pixel."""
+    (width, height), (x0, y0, x1, y1) = window.size, window.box
+    left, right = _reach(x0, x1, width, image.shape[1])
+    top, bottom = _reach(y0, y1, height, image.shape[0])
+    part = Image.fromarray(image[top:bottom, left:right])
+    box = (x0 - left, y0 - top, x1 - left, y1 - top)
+    return np.asarray(part.resize(window.size, Image.Resampling.BILINEAR, box))
 
 
 def largest_class_share(labels: np.ndarray) -> float:
     """The share of the most frequent class among the pixels that count, 1 where none counts."""
-    counts = np.bincount(labels.ravel(), minlength=256)[:IGNORE_INDEX]
-    return float(counts.max() / counts.sum()) if counts.any() else 1.0
+    counts = Image.fromarray(labels).histogram()[:IGNORE_INDEX]
+    return max(counts) / sum(counts) if any(counts) else 1.0
 
 
 def to_tensor(image: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...]) -> torch.Tensor:
     """An image (H, W, 3) uint8 as a tensor (3, H, W) float32: scaled to [0, 1], less `mean`, over `std`."""
     channels = torch.from_numpy(np.array(image.transpose(2, 0, 1), np.float32, order="C")).div_(255)
-    shift, scale = (torch.tensor(values).view(3, 1, 1) for values in (mean, std))
-    return channels.sub_(shift).div_(scale)
+    return normalise(channels, mean, std)
 
 
-def _choose_window(
+def choose_window(
     sample: Sample, config: TransformConfig, rng: np.random.Generator
 ) -> tuple[Window, np.ndarray | None]:
     """A random window with its labels; tried again while one class covers too much of it."""
     height, width = sample.image.shape[:2]
-    scale = rng.choice(config.scale_ratios) * min(config.crop) / min(height, width)
-    scaled = (max(1, round(height * scale)), max(1, round(width * scale)))
+    scaled = scaled_size((height, width), rng.choice(config.scale_ratios) * min(config.crop), config.max_long_side)
+    picture = None if sample.labels is None else Image.fromarray(sample.labels)
     for _ in range(CROP_TRIES):
         window = _random_window((height, width), scaled, config.crop, rng)
-        if sample.labels is None:
+        if picture is None:
             return window, None
-        picture = Image.fromarray(sample.labels)
         labels = np.asarray(picture.resize(window.size, Image.Resampling.NEAREST, window.box))
         if largest_class_share(labels) <= config.max_class_share:
             break
@@ -115,11 +126,7 @@ def _random_window(
     return Window((width, height), box)
 
 
-def _pad(array: np.ndarray, size: tuple[int, int], value: int | tuple[int, int, int]) -> np.ndarray:
-    """`array` (H, W, ...) at the top left of a canvas of `size` (height, width) filled with `value`."""
-    if array.shape[:2] == size:
-        return array
-    canvas = np.empty((*size, *array.shape[2:]), array.dtype)
-    canvas[:] = value
-    canvas[: array.shape[0], : array.shape[1]] = array
-    return canvas
+def _reach(start: float, stop: float, size: int, limit: int) -> tuple[int, int]:
+    """First and last (exclusive) of the pixels that the filter needs to resize start ... stop to `size`."""
+    margin = max(1.0, (stop - start) / size) + 1
+    return max(0, int(start - margin)), min(limit, int(stop + margin) + 1)

@@ -13,7 +13,9 @@ from minorkey.data.sample import IGNORE_INDEX, Sample
 from minorkey.errors import ConfigError, DataError
 from minorkey.evaluation.confusion import Matrix, confusion_matrix
 from minorkey.evaluation.scores import Role
+from minorkey.evaluation.shards import deal, in_order
 from minorkey.predictor import Predictor
+from minorkey.processes import gathered_objects, process_count, process_index
 from minorkey.tasks.prediction import save_png
 from minorkey.training.progress import Reporter
 
@@ -36,6 +38,9 @@ def judge(
 ) -> dict[str, tuple[Role, Matrix]]:
     """Confusion matrices `(N, K, K)` per domain, one per image.
 
+    Processes that judge together share the images out, and each returns all of the matrices. The main process
+    judges those whose pictures are kept, for it alone writes.
+
     Args:
         predictor: the model and its protocol.
         domains: what to judge on; names must differ.
@@ -47,23 +52,35 @@ def judge(
         ConfigError: two data sets carry one domain name.
         DataError: an image or label cannot be read, or has no labels.
     """
-    _check_names(domains)
-    total = sum(len(domain.indices()) for domain in domains)
-    confusions, done = {}, 0
-    with Reporter(console, "judging", total, unit="image") as reporter:
-        for domain in domains:
-            indices, matrices = domain.indices(), []
-            kept = {indices[i] for i in _spread(len(indices), pictures)}
-            for index in indices:
-                sample = domain.reader[index]
-                prediction = predictor.predict_one(sample.image).labels
-                matrices.append(_confusion(sample, prediction, predictor))
-                if index in kept:
-                    _keep(sample, prediction, folder)
-                done += 1
-                reporter.update(done, domain.reader.domain)
-            confusions[domain.reader.domain] = (domain.role, np.stack(matrices))
-    return confusions
+    check_names(domains)
+    images = [(domain, index) for domain in domains for index in domain.indices()]
+    kept = _kept(domains, pictures)
+    shares = deal(len(images), process_count(), first=kept)
+    mine = shares[process_index()]
+    matrices = np.zeros((len(mine), len(predictor.space), len(predictor.space)), np.int64)
+    with Reporter(console, "judging", len(mine), unit="image") as reporter:
+        for done, place in enumerate(mine):
+            domain, index = images[place]
+            sample = domain.reader[index]
+            prediction = predictor.in_domain(domain.reader.domain).predict_one(sample.image).labels
+            matrices[done] = _confusion(sample, prediction, predictor)
+            if place in kept:
+                _keep(sample, prediction, folder)
+            reporter.update(done + 1, domain.reader.domain)
+    return _by_domain(domains, in_order(shares, gathered_objects(matrices)))
+
+
+def _kept(domains: Sequence[Judged], pictures: int) -> set[int]:
+    """Places, among the images of all domains, of those whose pictures are kept."""
+    counts = [len(domain.indices()) for domain in domains]
+    starts = np.cumsum([0, *counts])
+    return {int(start) + i for start, count in zip(starts, counts, strict=False) for i in _spread(count, pictures)}
+
+
+def _by_domain(domains: Sequence[Judged], matrices: Matrix) -> dict[str, tuple[Role, Matrix]]:
+    ends = np.cumsum([len(domain.indices()) for domain in domains])
+    parts = np.split(matrices, ends[:-1])
+    return {domain.reader.domain: (domain.role, part) for domain, part in zip(domains, parts, strict=True)}
 
 
 def share_scenes(domains: Sequence[Judged]) -> bool:
@@ -85,7 +102,8 @@ def _keep(sample: Sample, prediction: np.ndarray, folder: Path) -> None:
         save_png(Image.fromarray(pixels), folder / sample.domain / sample.key / f"{name}.png")
 
 
-def _check_names(domains: Sequence[Judged]) -> None:
+def check_names(domains: Sequence[Judged]) -> None:
+    """Raise `ConfigError` where two data sets carry one domain name."""
     names = [domain.reader.domain for domain in domains]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:

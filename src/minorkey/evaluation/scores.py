@@ -88,8 +88,8 @@ class ScoreTable(_Record):
 
     @property
     def unseen(self) -> list[DomainScore]:
-        """The domains that training never saw."""
-        return [score for score in self.domains if score.role == "unseen"]
+        """The domains that training never saw; the corruptions of one (`camvid+night@3`) are no further domains."""
+        return _unseen(self.domains)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; NaN and infinity never occur."""
@@ -157,7 +157,7 @@ def build_scores(
         for domain, (role, matrices) in confusions.items()
     }
     domains = [score_domain(name, role, matrices, classes) for name, (role, matrices) in scored.items()]
-    unseen = [score for score in domains if score.role == "unseen"]
+    unseen = _unseen(domains)
     worst = min(unseen, key=lambda score: score.miou, default=None)
     return ScoreTable(
         run=run,
@@ -191,6 +191,12 @@ def score_domain(domain: str, role: Role, confusions: Matrix, classes: Sequence[
         accuracy=_by_class(classes, class_accuracy(total)),
         missing_classes=[name for name, value in zip(classes, class_iou, strict=True) if np.isnan(value)],
     )
+
+
+def _unseen(domains: Sequence[DomainScore]) -> list[DomainScore]:
+    """The unseen domains, without the corruptions of those that were judged clean as well."""
+    names = {score.domain for score in domains if score.role == "unseen"}
+    return [s for s in domains if s.role == "unseen" and not (names - {s.domain}) & {s.domain.partition("+")[0]}]
 
 
 def _unseen_mean(scores: Sequence[DomainScore], confusions: Sequence[Matrix], shared_scenes: bool) -> MeanScore | None:

@@ -3,11 +3,15 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 from minorkey.adapters.convert import CONFIG
 from minorkey.errors import AdapterError
+from minorkey.export.backbone_only import timm_settings
 from minorkey.export.card import Card
+from minorkey.export.rename import rename_layers
 from minorkey.export.trained import Trained
+from minorkey.models.timm_backbone import TimmFeatures
 
 CODE = """\
 from peft import PeftModel
@@ -16,6 +20,19 @@ from transformers import {kind}
 base = "{base}"{where}
 backbone = {kind}.from_pretrained(
     base,
+{settings}
+)
+backbone = PeftModel.from_pretrained(backbone, folder).merge_and_unload()
+"""
+TIMM_CODE = """\
+import timm
+from peft import PeftModel
+
+base = "{base}"{where}
+backbone = timm.create_model(
+    f"{source}:{{base}}",
+    pretrained=True,
+    num_classes=0,
 {settings}
 )
 backbone = PeftModel.from_pretrained(backbone, folder).merge_and_unload()
@@ -34,6 +51,8 @@ def write_adapter(trained: Trained, folder: Path) -> Card:
             f"use `minorkey export {trained.run.path} --to model`"
         )
     shutil.copytree(trained.run.adapter, folder, dirs_exist_ok=True)
+    if trained.other_base is not None:
+        rename_layers(folder, trained.other_base)
     _name_base(folder / CONFIG, trained)
     return Card(
         what="A PEFT adapter for the backbone below, which has to have exactly these weights.",
@@ -52,19 +71,27 @@ def _name_base(file: Path, trained: Trained) -> None:
 
 
 def _code(trained: Trained) -> str:
-    config = trained.backbone.config
-    chosen = {"out_features": config.out_features}
-    if revision := trained.config.backbone.revision:
-        chosen["revision"] = revision
+    where = "" if trained.base_on_hub else "  # wherever that folder lies"
+    revision = trained.config.backbone.revision
+    if isinstance(trained.backbone, TimmFeatures):
+        return TIMM_CODE.format(
+            base=trained.base + (f"@{revision}" if revision else ""),
+            where=where,
+            source="hf-hub" if trained.base_on_hub else "local-dir",
+            settings=_arguments(timm_settings(trained.backbone)),
+        )
+    config = trained.base_network.config
+    chosen = {"out_features": config.out_features} | ({"revision": revision} if revision else {})
     for name in ("apply_layernorm", "reshape_hidden_states"):
         if name in config.to_dict():
             chosen[name] = getattr(config, name)
     return CODE.format(
-        kind=type(trained.backbone).__name__,
-        base=trained.base,
-        where="" if trained.base_on_hub else "  # wherever that folder lies",
-        settings="\n".join(f"    {name}={value!r}," for name, value in chosen.items()).replace("'", '"'),
+        kind=type(trained.base_network).__name__, base=trained.base, where=where, settings=_arguments(chosen)
     )
+
+
+def _arguments(values: dict[str, Any]) -> str:
+    return "\n".join(f"    {name}={value!r}," for name, value in values.items()).replace("'", '"')
 
 
 def _notes(trained: Trained) -> list[str]:

@@ -6,8 +6,10 @@ from typing import Any
 import yaml
 from huggingface_hub import ModelCardData
 
+from minorkey.config import RunConfig
 from minorkey.evaluation.scores import ScoreTable
 from minorkey.export.trained import Trained
+from minorkey.models.timm_backbone import TimmFeaturesConfig
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,11 @@ def _metadata(card: Card, trained: Trained) -> str:
 
 
 def _title(trained: Trained) -> str:
-    return f"{trained.base.rpartition('/')[2]}, {trained.config.method.name}, {', '.join(trained.config.source)}"
+    return f"{trained.base.rpartition('/')[2]}, {trained.config.method.name}, {_sources(trained.config)}"
+
+
+def _sources(config: RunConfig) -> str:
+    return ", ".join(source.data for source in config.source)
 
 
 def _origin(trained: Trained) -> str:
@@ -62,15 +68,23 @@ def _origin(trained: Trained) -> str:
     revision = f", revision `{config.backbone.revision}`" if config.backbone.revision else ""
     return "\n".join(
         [
-            f"- pretrained backbone: `{trained.base}`{revision} (`{type(trained.backbone).__name__}`); see its license",
+            f"- pretrained backbone: `{trained.base}`{revision} ({_kind(trained)}); see its license",
             f"- sha256 of its weights: `{trained.base_sha256}` (minorkey's `weights_sha256`)",
-            f"- head: {config.head.name}; trained on {', '.join(config.source)} for {config.training.steps} steps",
+            f"- head: {config.head.name}; trained on {_sources(config)} for {config.training.steps} steps",
             f"- method: {config.method.spec.description}",
             f"- written by minorkey {__version__}",
             "",
             f"```yaml\n{yaml.safe_dump(_method(trained), sort_keys=False)}```",
         ]
     )
+
+
+def _kind(trained: Trained) -> str:
+    """The class of the pretrained backbone, or what timm calls it."""
+    config = trained.backbone.config
+    if isinstance(config, TimmFeaturesConfig):
+        return f"`{config.architecture}` of timm"
+    return f"`{type(trained.base_network).__name__}`"
 
 
 def _method(trained: Trained) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def export_run(
         check_repo_id(push_to)
     source = RunFolder(Path(run))
     source.require_trained()
-    target = Path(out) if out is not None else source.path / "export" / to
+    target = Path(out) if out is not None else source.exports / to
     check_replaceable(target)
     trained = open_trained(source)
     with new_folder(target) as new:

@@ -2,15 +2,18 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-
-from safetensors import safe_open
-from transformers import PreTrainedModel
+from typing import Any
 
 from minorkey.config import RunConfig
 from minorkey.evaluation.scores import ScoreTable
+from minorkey.export.base import Base, base_of
+from minorkey.judging import load
+from minorkey.models.build import backbone_of
+from minorkey.models.catalog import catalog
 from minorkey.predictor import Predictor
 from minorkey.run_folder import RunFolder
-from minorkey.workflow import config_of, load
+from minorkey.storage import read_metadata
+from minorkey.workflow import config_of
 
 
 @dataclass(frozen=True)
@@ -20,14 +23,22 @@ class Trained:
     run: RunFolder
     config: RunConfig
     predictor: Predictor
-    backbone: PreTrainedModel  # the transformers backbone inside the predictor's model
+    backbone: Any  # the pretrained part of the predictor's model
+    other_base: Base | None  # the untouched one, where it has other names than `backbone`
     base_sha256: str  # of the pretrained backbone's weights
     scores: ScoreTable | None  # None: not judged yet
+
+    @property
+    def base_network(self) -> Any:
+        """A network of the class that the pretrained backbone has in its own library."""
+        return self.other_base.network if self.other_base else self.backbone
 
     @property
     def base_on_hub(self) -> str | None:
         """Hub id of the pretrained backbone; None for a local folder and for the built-in one."""
         name = self.config.backbone.name
+        if name in catalog():
+            return catalog()[name].hub
         return name if name != "builtin" and not Path(name).expanduser().is_dir() else None
 
     @property
@@ -44,11 +55,11 @@ def open_trained(run: RunFolder) -> Trained:
         DataError: there is no finished training.
         AdapterError: the pretrained weights are not those that it started from.
     """
-    predictor = load(run.path, device="cpu")
-    backbone = predictor.model.backbone.backbone
-    with safe_open(run.head, framework="pt") as head:
-        base_sha256 = head.metadata()["base_weights_sha256"]
+    predictor, config = load(run.path, device="cpu"), config_of(run.path)
+    backbone: Any = backbone_of(predictor.model)
+    base_sha256 = read_metadata(run.head)["base_weights_sha256"]
     # Where the weights lay on this machine is nobody else's business; transformers writes it into every config.
     backbone.config._name_or_path = ""
+    base = base_of(predictor.model, backbone, config.backbone)
     scores = ScoreTable.read(run.metrics) if run.metrics.is_file() else None
-    return Trained(run, config_of(run.path), predictor, backbone, base_sha256, scores)
+    return Trained(run, config, predictor, backbone, base, base_sha256, scores)

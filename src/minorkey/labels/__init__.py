@@ -1,6 +1,7 @@
 """Label spaces and id maps: class names, colours and ids are tables, mapped while loading."""
 
+from minorkey.labels.legend import Legend, legend
 from minorkey.labels.maps import apply_id_map, ids_from_colours
 from minorkey.labels.space import LabelSpace, colourise, label_space
 
-__all__ = ["LabelSpace", "apply_id_map", "colourise", "ids_from_colours", "label_space"]
+__all__ = ["LabelSpace", "Legend", "apply_id_map", "colourise", "ids_from_colours", "label_space", "legend"]

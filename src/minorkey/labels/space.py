@@ -50,12 +50,15 @@ class LabelSpace:
         """Number of classes."""
         return len(self.classes)
 
-    def id_map(self, ids: Mapping[int, str], ignores: Sequence[str] = ()) -> np.ndarray:
+    def id_map(
+        self, ids: Mapping[int, str], ignores: Sequence[str] = (), read_as: Mapping[str, str] | None = None
+    ) -> np.ndarray:
         """The lookup table from the ids of a data set to train ids.
 
         Args:
             ids: id in the label files (0 to 255) -> class name.
             ignores: further class names that become `IGNORE_INDEX`.
+            read_as: class name -> the class it counts as in a space that does not have it.
 
         Returns:
             (256,) int16: a train id, `IGNORE_INDEX`, or -1 for the ids that no map names.
@@ -63,19 +66,31 @@ class LabelSpace:
         Raises:
             ConfigError: the space neither accepts nor ignores a class, or an id is out of range.
         """
-        train_ids = {**self.train_ids, **{_plain(name): IGNORE_INDEX for name in ignores}}
-        foreign = sorted({name for name in ids.values() if _plain(name) not in train_ids})
-        if foreign:
-            raise ConfigError(
-                f"label space '{self.name}' has no place for {', '.join(map(repr, foreign))}: "
-                "choose a label space that accepts them, or list them under `ignores` in dataset.yaml"
-            )
+        ignored = {_plain(name) for name in ignores}
+        other = {_plain(name): _plain(target) for name, target in (read_as or {}).items()}
         lookup = np.full(256, -1, np.int16)
+        foreign = set()
         for number, name in ids.items():
             if not 0 <= number <= 255:
                 raise ConfigError(f"id {number} of class '{name}' is out of range: ids go from 0 to 255")
-            lookup[number] = train_ids[_plain(name)]
+            place = IGNORE_INDEX if _plain(name) in ignored else self._place(_plain(name), other)
+            if place is None:
+                foreign.add(name)
+            else:
+                lookup[number] = place
+        if foreign:
+            raise ConfigError(
+                f"label space '{self.name}' has no place for {_listed(foreign)}: "
+                "choose a label space that accepts them, or list them under `ignores` in dataset.yaml"
+            )
         return lookup
+
+    def _place(self, name: str, other: Mapping[str, str]) -> int | None:
+        """Train id of a plain class name: its own class, else the one it is read as, else ignored, else none."""
+        own = self.train_ids.get(name)
+        if own is not None and own != IGNORE_INDEX:
+            return own
+        return self.train_ids.get(other.get(name, name), own)
 
 
 def label_space(name: str) -> LabelSpace:
@@ -109,7 +124,7 @@ def _table() -> dict[str, LabelSpace]:
 
 def _build(name: str, row: SpaceRow) -> LabelSpace:
     train_ids: dict[str, int] = {}
-    claims = [(_plain(ignored), IGNORE_INDEX) for ignored in row.ignores]
+    claims = [(_plain(ignored), IGNORE_INDEX) for ignored in ("ignore", *row.ignores)]
     for train_id, (own, entry) in enumerate(row.classes.items()):
         claims += [(_plain(source), train_id) for source in (own, *entry.accepts)]
     for source, train_id in claims:
@@ -121,3 +136,8 @@ def _build(name: str, row: SpaceRow) -> LabelSpace:
 
 def _plain(name: str) -> str:
     return name.lower().replace("_", " ")
+
+
+def _listed(names: set[str]) -> str:
+    first, more = sorted(names)[:5], len(names) - 5
+    return ", ".join(map(repr, first)) + (f" and {more} more" if more > 0 else "")

@@ -1,1 +1,1 @@
-"""TBD."""
+"""Pretrained backbones and the segmentation models built around them."""

@@ -1,4 +1,4 @@
-"""Any pretrained backbone: built in, from a local folder (offline) or from the hub."""
+"""Any pretrained backbone: built in, by name, from a local folder (offline) or from the hub."""
 
 import json
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoBackbone, AutoConfig, PreTrainedConfig
 
-from minorkey.errors import ModelError
+from minorkey.errors import ModelError, unknown
+from minorkey.models.catalog import IMAGENET_MEAN, IMAGENET_STD, NORMS, catalog
 from minorkey.models.options import BackboneOptions, Triple
 from minorkey.models.quiet import quiet_libraries
 from minorkey.models.resize import fit_state_dict
+from minorkey.models.timm_backbone import timm_config
 
-IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
-IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
 FEATURE_FRACTIONS = (1 / 3, 1 / 2, 2 / 3, 1)
 """Depths whose features feed the head: blocks 8, 12, 16, 24 of ViT-L (SoMA, arXiv 2412.04077)."""
 
@@ -38,17 +38,17 @@ def load_backbone(options: BackboneOptions) -> Backbone:
     Raises:
         ModelError: the backbone is not found, is no backbone, or cannot be resized.
     """
-    source, revision = _locate(options.name), options.revision
+    source = _locate(options.name)
     with quiet_libraries():
         config = _read_config(source, options)
         _choose_features(config, options.out_blocks)
-        network = _read_network(source, config, revision)
+        network = _read_network(source, config, options)
     resized = _resized_config(config, options)
     if resized is not None:
         fitted_to = type(network)(resized)
         fitted_to.load_state_dict(fit_state_dict(network.state_dict(), fitted_to.state_dict()))
         network = fitted_to
-    mean, std = _normalisation(source, revision)
+    mean, std = _normalisation(options, source, config)
     return Backbone(network.eval(), options.mean or mean, options.std or std)
 
 
@@ -58,17 +58,19 @@ def builtin_backbone() -> Path:
 
 
 def _locate(name: str) -> str:
-    """The folder or hub id behind `name`."""
+    """The folder or hub id behind `name`; a local folder with the name of a row is given as `./<name>`."""
     if name == "builtin":
         return str(builtin_backbone())
+    if name in catalog():
+        return catalog()[name].hub
     looks_local = Path(name).exists() or name.startswith((".", "/", "~")) or name.count("/") != 1
     if not looks_local:
         return name
     folder = Path(name).expanduser()
     if not (folder / "config.json").is_file():
         raise ModelError(
-            f"backbone '{name}' not found: expected 'builtin', a hub id such as facebook/dinov2-base, "
-            "or a local folder with config.json and model.safetensors"
+            f"backbone '{name}' not found: expected a hub id such as facebook/dinov2-base, a local folder with "
+            f"config.json and model.safetensors, or a name; {unknown('name', name, ['builtin', *catalog()])}"
         )
     return str(folder)
 
@@ -78,6 +80,11 @@ def _read_config(source: str, options: BackboneOptions) -> PreTrainedConfig:
         config = AutoConfig.from_pretrained(source, revision=options.revision or "main")
     except (OSError, ValueError) as error:
         raise ModelError(_not_loaded(options.name, error)) from error
+    except ImportError as error:  # the configuration is timm's, and that asks for timm
+        raise ModelError(f"backbone '{options.name}' is one of timm: pip install 'minorkey[timm]'") from error
+    if config.model_type == "timm_wrapper":
+        row = catalog().get(options.name)
+        return timm_config(config, row.config if row else {})
     if type(config) not in AutoBackbone._model_mapping:
         raise ModelError(
             f"'{options.name}' is a {config.model_type} model, which transformers offers no backbone class for; "
@@ -86,21 +93,22 @@ def _read_config(source: str, options: BackboneOptions) -> PreTrainedConfig:
     return config
 
 
-def _read_network(source: str, config: PreTrainedConfig, revision: str | None) -> nn.Module:
+def _read_network(source: str, config: PreTrainedConfig, options: BackboneOptions) -> nn.Module:
     # Not AutoBackbone.from_pretrained: it asks the hub whether a local folder exists and fails offline.
     backbone_class = AutoBackbone._model_mapping[type(config)]
     try:
         network, info = backbone_class.from_pretrained(
             source,
             config=config,
-            revision=revision or "main",
+            revision=options.revision or "main",
             use_safetensors=True,
             output_loading_info=True,
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise ModelError(_not_loaded(source, error)) from error
+        raise ModelError(_not_loaded(options.name, error)) from error
     # A backbone's final norm may be absent from a checkpoint; nothing else may start at random values.
-    missing = sorted(key for key in info["missing_keys"] if "norm" not in key.split(".")[0])
+    prefix = f"{network.base_model_prefix}."
+    missing = sorted(key for key in info["missing_keys"] if "norm" not in key.removeprefix(prefix).split(".")[0])
     if missing:
         raise ModelError(f"'{source}' lacks {len(missing)} weights of its backbone, first '{missing[0]}'")
     return network.float()
@@ -108,8 +116,11 @@ def _read_network(source: str, config: PreTrainedConfig, revision: str | None) -
 
 def _not_loaded(name: str, error: Exception) -> str:
     reason = str(error).strip().splitlines()[0]
+    row = catalog().get(name)
+    asked = f" from {row.hub}" if row else ""
+    terms = f"accept its licence ({row.licence}) there and log in with `hf auth login`; " if row and row.gated else ""
     return (
-        f"backbone '{name}' could not be loaded ({reason}); without network access give a local folder "
+        f"backbone '{name}' could not be loaded{asked} ({reason}); {terms}without network access give a local folder "
         "with config.json and model.safetensors, or 'builtin'"
     )
 
@@ -146,12 +157,14 @@ def _resized_config(config: PreTrainedConfig, options: BackboneOptions) -> PreTr
     return type(config).from_dict({**config.to_dict(), **changes})
 
 
-def _normalisation(source: str, revision: str | None) -> tuple[Triple, Triple]:
-    """Input mean and std from the backbone's preprocessor_config.json; ImageNet's where it has none."""
+def _normalisation(options: BackboneOptions, source: str, config: PreTrainedConfig) -> tuple[Triple, Triple]:
+    """Input mean and std of a row, of timm's configuration or of preprocessor_config.json; else those of ImageNet."""
+    if options.name in catalog():
+        return NORMS[catalog()[options.name].norm]
     try:
-        content = json.loads(_preprocessor_file(source, revision).read_text())
+        content = json.loads(_preprocessor_file(source, options.revision).read_text())
     except OSError:
-        return IMAGENET_MEAN, IMAGENET_STD
+        content = config.to_dict()
     mean, std = content.get("image_mean", IMAGENET_MEAN), content.get("image_std", IMAGENET_STD)
     return (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])
 

@@ -7,7 +7,10 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel, UperNetConfig, UperNetForSemanticSegmentation
 
+from minorkey.models.heads.eomt import EOMT_MODELS, SCHEDULE, EomtEncoder, build_eomt
 from minorkey.models.heads.linear import LinearForSemanticSegmentation, LinearSegmenterConfig
+from minorkey.models.heads.mask2former import build_mask2former
+from minorkey.models.heads.segformer import MlpForSemanticSegmentation, MlpSegmenterConfig
 from minorkey.models.heads.semfpn import SemanticFpnConfig, SemanticFpnForSemanticSegmentation
 from minorkey.models.options import HeadOptions
 from minorkey.models.pyramid import PyramidBackbone, PyramidConfig
@@ -17,56 +20,93 @@ PYRAMID_STRIDES = (4, 8, 16, 32)
 
 @dataclass(frozen=True)
 class HeadSpec:
-    """How one head is built; `pyramid` heads see strides 4 to 32, the others the backbone's native maps."""
+    """How one head is built: around feature maps, at strides 4 to 32 or as the backbone gives them."""
 
-    pyramid: bool
-    build: Callable[[PyramidConfig, int, HeadOptions], PreTrainedModel]
+    build: Callable[[PyramidConfig, int, int, HeadOptions], PreTrainedModel]  # features, classes, channels
+    pyramid: bool = True
+    channels: int = 128
 
 
-def _linear(backbone: PyramidConfig, num_labels: int, options: HeadOptions) -> PreTrainedModel:
-    config = LinearSegmenterConfig(backbone_config=backbone, num_labels=num_labels, dropout=options.dropout)
+def _linear(features: PyramidConfig, num_labels: int, channels: int, options: HeadOptions) -> PreTrainedModel:
+    config = LinearSegmenterConfig(backbone_config=features, num_labels=num_labels, dropout=options.dropout)
     return LinearForSemanticSegmentation(config)
 
 
-def _semfpn(backbone: PyramidConfig, num_labels: int, options: HeadOptions) -> PreTrainedModel:
+def _semfpn(features: PyramidConfig, num_labels: int, channels: int, options: HeadOptions) -> PreTrainedModel:
     config = SemanticFpnConfig(
-        backbone_config=backbone, num_labels=num_labels, channels=options.channels, dropout=options.dropout
+        backbone_config=features, num_labels=num_labels, channels=channels, dropout=options.dropout
     )
     return SemanticFpnForSemanticSegmentation(config)
 
 
-def _upernet(backbone: PyramidConfig, num_labels: int, options: HeadOptions) -> PreTrainedModel:
+def _segformer(features: PyramidConfig, num_labels: int, channels: int, options: HeadOptions) -> PreTrainedModel:
+    config = MlpSegmenterConfig(
+        backbone_config=features, num_labels=num_labels, channels=channels, dropout=options.dropout
+    )
+    return MlpForSemanticSegmentation(config)
+
+
+def _upernet(features: PyramidConfig, num_labels: int, channels: int, options: HeadOptions) -> PreTrainedModel:
     config = UperNetConfig(
-        backbone_config=backbone,
+        backbone_config=features,
         num_labels=num_labels,
-        hidden_size=options.channels,
-        auxiliary_channels=max(1, options.channels // 2),
+        hidden_size=channels,
+        auxiliary_channels=max(1, channels // 2),
     )
     return UperNetForSemanticSegmentation(config)
 
 
 HEADS = {
-    "linear": HeadSpec(pyramid=False, build=_linear),
-    "semfpn": HeadSpec(pyramid=True, build=_semfpn),
-    "upernet": HeadSpec(pyramid=True, build=_upernet),
+    "linear": HeadSpec(_linear, pyramid=False),
+    "semfpn": HeadSpec(_semfpn),
+    "segformer": HeadSpec(_segformer, channels=256),
+    "upernet": HeadSpec(_upernet),
+    "mask2former": HeadSpec(build_mask2former, channels=256),
 }
+"""Heads on top of a backbone. `eomt` is none: it is inside."""
 
 
 def build_segmenter(backbone: PreTrainedModel, head: HeadOptions, num_labels: int, seed: int) -> PreTrainedModel:
     """A segmentation model around a loaded backbone; the head starts from `seed`, whatever came before.
 
-    The model has `backbone` (a `PyramidBackbone` whose `backbone` is the one given) and the head's modules.
+    `backbone_of` finds the pretrained part in it. With `eomt` its weights are copied, else it is the one given,
+    wrapped in a `PyramidBackbone`.
+
+    Raises:
+        ModelError: the head cannot be built as asked, or not on this backbone.
     """
-    spec = HEADS[head.name]
-    strides = list(PYRAMID_STRIDES[: len(backbone.config.out_features)]) if spec.pyramid else None
     with torch.random.fork_rng(devices=[]):
+        if head.name == "eomt":
+            torch.manual_seed(seed)
+            return build_eomt(backbone, num_labels, head)
+        spec = HEADS[head.name]
+        strides = list(PYRAMID_STRIDES[: len(backbone.config.out_features)]) if spec.pyramid else None
         pyramid = PyramidBackbone.around(backbone, strides)
         torch.manual_seed(seed)
-        model = spec.build(pyramid.config, num_labels, head)
-    model.backbone = pyramid
+        model = spec.build(pyramid.config, num_labels, head.channels or spec.channels, head)
+    model.set_submodule(_pyramid(model)[0], pyramid)
     return model
+
+
+def _pyramid(model: nn.Module) -> tuple[str, PyramidBackbone]:
+    return next((name, module) for name, module in model.named_modules() if isinstance(module, PyramidBackbone))
+
+
+def backbone_of(model: nn.Module) -> nn.Module:
+    """The pretrained part of a segmentation model: what an adapter goes to and what a head is not.
+
+    Wherever the model keeps it: the network inside its `PyramidBackbone`, or an `EomtEncoder` of an EoMT's modules.
+    """
+    if isinstance(model, EOMT_MODELS):
+        return EomtEncoder(model)
+    return _pyramid(model)[1].backbone
 
 
 def head_state(model: nn.Module) -> dict[str, torch.Tensor]:
     """State dict of everything but the backbone."""
-    return {name: value for name, value in model.state_dict().items() if not name.startswith("backbone.")}
+    inside = {id(tensor) for tensor in backbone_of(model).state_dict(keep_vars=True).values()}
+    return {
+        name: tensor.detach()
+        for name, tensor in model.state_dict(keep_vars=True).items()
+        if id(tensor) not in inside and name != SCHEDULE
+    }

@@ -12,7 +12,9 @@ class BackboneOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field("builtin", description="'builtin', a local folder, or a hub id such as facebook/dinov2-large")
+    name: str = Field(
+        "builtin", description="'builtin', a row of docs/backbones.md such as dinov2-large, a local folder, or a hub id"
+    )
     revision: str | None = Field(None, description="branch, tag or commit of a hub id")
     patch_size: int | None = Field(None, gt=0, description="resize the patch kernel to this many pixels")
     image_size: int | None = Field(None, gt=0, description="resize the position grid to this image side, in pixels")
@@ -29,6 +31,15 @@ class HeadOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: Literal["linear", "semfpn", "upernet"] = "semfpn"
-    channels: int = Field(128, gt=0, description="width of the head (unused by 'linear')")
-    dropout: float = Field(0.0, ge=0, lt=1, description="dropout before the classifier (linear, semfpn)")
+    name: Literal["linear", "semfpn", "segformer", "upernet", "mask2former", "eomt"] = "semfpn"
+    channels: int | None = Field(
+        None, gt=0, description="width of the head; default: 256 for mask2former and segformer, else 128"
+    )
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout before the classifier (linear, semfpn, segformer)")
+    queries: int = Field(100, gt=0, description="masks that are proposed per image (mask2former, eomt)")
+    points: int = Field(12544, gt=0, description="pixels at which a mask is compared (mask2former, eomt)")
+    encoder_layers: int = Field(6, gt=0, description="deformable attention layers of the pixel decoder (mask2former)")
+    decoder_layers: int = Field(9, gt=0, description="layers of the query decoder (mask2former)")
+    query_blocks: int | None = Field(
+        None, gt=0, description="last blocks of the backbone that see the queries (eomt); default: 3 of 12, 4 of 24"
+    )

@@ -6,6 +6,7 @@ model of transformers takes it through its own `backbone_config`.
 
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 from transformers import AutoBackbone, AutoConfig, PreTrainedConfig, PreTrainedModel
@@ -69,7 +70,8 @@ class PyramidBackbone(BackboneMixin, PreTrainedModel):
     @classmethod
     def around(cls, backbone: PreTrainedModel, strides: list[int] | None) -> "PyramidBackbone":
         """Wrap a loaded backbone, weights included."""
-        pyramid = cls(PyramidConfig(backbone_config=backbone.config, strides=strides))
+        with torch.device("meta"):  # no memory and no random weights for what is replaced at once
+            pyramid = cls(PyramidConfig(backbone_config=backbone.config, strides=strides))
         pyramid.backbone = backbone
         return pyramid
 

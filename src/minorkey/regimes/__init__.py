@@ -1,1 +1,1 @@
-"""TBD."""
+"""How a training uses its data: what one step computes."""

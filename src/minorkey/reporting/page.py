@@ -16,6 +16,8 @@ from minorkey.reporting.details import cost_rows, domain_class_rows, missing_cla
 from minorkey.reporting.figures import curve_figure, inline_svg, run_colours, save_figure, score_figure
 from minorkey.reporting.gallery import build_gallery, classes_shown
 from minorkey.reporting.knockout import knockout_views
+from minorkey.reporting.robustness import RobustnessRow, robustness_rows, summarise
+from minorkey.reporting.robustness_figure import draw_robustness
 from minorkey.reporting.runs import Run, read_run
 from minorkey.reporting.spectrum import spectrum_rows, spectrum_views
 from minorkey.reporting.tables import build_grid, comparable, method_name, run_labels
@@ -70,7 +72,7 @@ def _render(runs: Sequence[Run], figures: dict[str, Figure], title: str, scenes_
         verdict=verdict(runs),
         grid=build_grid(tables),
         reference=reference,
-        labels=run_labels(tables),
+        labels=_labels(runs),
         colours=run_colours(runs),
         notes=missing_class_notes(tables),
         costs=cost_rows([table.training for table in tables]),
@@ -82,6 +84,7 @@ def _render(runs: Sequence[Run], figures: dict[str, Figure], title: str, scenes_
         **_classes(runs, space),
         **_spectra(runs),
         knockouts=knockout_views(runs),
+        robustness=summarise(_corrupted(runs)),
     )
 
 
@@ -90,15 +93,25 @@ def _draw(runs: Sequence[Run]) -> dict[str, Figure]:
     figures = {"scores": score_figure(build_grid([run.scores for run in runs]), colours)}
     if curves := curve_figure(runs, colours):
         figures["curves"] = curves
+    if rows := _corrupted(runs):
+        figures["robustness"] = draw_robustness(rows, dict(zip(_labels(runs), colours, strict=True)))
     return figures
+
+
+def _labels(runs: Sequence[Run]) -> list[str]:
+    return run_labels([run.scores for run in runs])
+
+
+def _corrupted(runs: Sequence[Run]) -> list[RobustnessRow]:
+    """The scores under corruptions, where any were judged."""
+    return [row for run, label in zip(runs, _labels(runs), strict=True) for row in robustness_rows(run.scores, label)]
 
 
 def _gallery(runs: Sequence[Run], space: LabelSpace, scenes_per_domain: int) -> dict[str, Any]:
     """Scenes and legend; a run with another label space has other ids and is left out."""
-    labels = run_labels([run.scores for run in runs])
     shown = [
         (label, colour, run)
-        for label, colour, run in zip(labels, run_colours(runs), runs, strict=True)
+        for label, colour, run in zip(_labels(runs), run_colours(runs), runs, strict=True)
         if run.scores.label_space == space.name and run.samples
     ]
     pictured = [run for *_, run in shown]

@@ -100,12 +100,12 @@ def robustness_markdown(rows: Sequence[RobustnessRow]) -> str:
     head = ["run", "domain", "corruption", *map(str, SEVERITIES), "mean mIoU", "kept"]
     lines = [head, ["---"] * 3 + ["---:"] * (len(head) - 3)]
     for row in rows:
-        scores = [_percent(row.miou.get(severity)) for severity in SEVERITIES]
-        lines.append([row.run, row.domain, row.corruption, *scores, _percent(row.mean), _percent(row.kept)])
+        scores = [percent(row.miou.get(severity)) for severity in SEVERITIES]
+        lines.append([row.run, row.domain, row.corruption, *scores, percent(row.mean), percent(row.kept)])
     for each in summarise(rows):
         kind = f"mean of {each.corruptions}" + ("" if each.even else ", not all at the same severities")
         empty = [""] * len(SEVERITIES)
-        lines.append([each.run, each.domain, kind, *empty, _percent(each.mean), _percent(each.kept)])
+        lines.append([each.run, each.domain, kind, *empty, percent(each.mean), percent(each.kept)])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
@@ -161,5 +161,6 @@ def _rounded(value: Any) -> Any:
     return round(value, DIGITS) if isinstance(value, float) else value
 
 
-def _percent(value: float | None) -> str:
+def percent(value: float | None) -> str:
+    """A score in percent, one decimal; a dash where there is none."""
     return "–" if value is None else f"{100 * value:.1f}"

@@ -124,7 +124,8 @@ def _measurement(table: ScoreTable) -> tuple:
 
 
 def _columns(tables: Sequence[ScoreTable]) -> list[Column]:
-    seen = {(score.role, score.domain): None for table in tables for score in table.domains}
+    judged = [score for t in tables for score in t.domains if score.role == "source" or score in t.unseen]
+    seen = {(score.role, score.domain): None for score in judged}
     columns = [Column(domain, role) for wanted in ("source", "unseen") for role, domain in seen if role == wanted]
     if any(table.unseen_mean for table in tables):
         columns += [Column("unseen mean", "mean"), Column("worst unseen", "worst")]

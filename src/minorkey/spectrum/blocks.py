@@ -7,7 +7,8 @@ from itertools import takewhile
 
 from torch import Tensor, nn
 
-from minorkey.adapters.targets import Layers, Target, find_targets
+from minorkey.adapters.roles import Layers
+from minorkey.adapters.targets import Target, find_targets
 
 
 @contextmanager

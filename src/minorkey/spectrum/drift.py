@@ -13,10 +13,11 @@ import torch.nn.functional as F
 from rich.console import Console
 from torch import Tensor, nn
 
-from minorkey.adapters.targets import Layers
+from minorkey.adapters.roles import Layers
 from minorkey.data.transforms import to_tensor
 from minorkey.evaluation.protocol import Protocol
 from minorkey.evaluation.run import Judged
+from minorkey.models.build import backbone_of
 from minorkey.predictor import Predictor
 from minorkey.spectrum.blocks import recorded_blocks
 from minorkey.spectrum.rows import DriftRow
@@ -37,7 +38,7 @@ def measure_drift(
     An image is resized as in the run's test protocol; where that has a window, its middle one is taken.
 
     Args:
-        before: the pretrained backbone as the model holds it (a `PyramidBackbone`).
+        before: the run's segmentation model with the pretrained backbone; what its head computes plays no part.
         predictor: the trained run.
         domains: the images, source and unseen.
         layers: further names of layers per role, as in `MethodOptions.layers`; they too make a block.
@@ -49,17 +50,17 @@ def measure_drift(
     Raises:
         DataError: an image cannot be read.
     """
-    after: nn.Module = predictor.model.backbone
     before = before.eval().to(predictor.device)
+    old_blocks, new_blocks = (recorded_blocks(backbone_of(model), layers) for model in (before, predictor.model))
     total, done, rows = sum(len(domain.indices()) for domain in domains), 0, []
     reporter = Reporter(console or Console(stderr=True), "measuring drift", total, unit="image")
-    with reporter, recorded_blocks(before, layers) as old, recorded_blocks(after, layers) as new:
+    with reporter, old_blocks as old, new_blocks as new:
         for domain in domains:
             images = []
             for index in domain.indices():
                 pixel_values = to_tensor(domain.reader[index].image, predictor.mean, predictor.std)[None]
-                for network in (before, after):
-                    network(seen_by(predictor.protocol, pixel_values.to(predictor.device)))
+                for model in (before, predictor.model):
+                    model(seen_by(predictor.protocol, pixel_values.to(predictor.device)))
                 images.append([token_drift(old[block], new[block]) for block in sorted(old)])
                 done += 1
                 reporter.update(done, domain.reader.domain)

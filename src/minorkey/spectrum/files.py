@@ -1,7 +1,5 @@
 """A spectrum on disk: each table as CSV, and as JSON with the singular values and all else."""
 
-import csv
-import io
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -12,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from minorkey.errors import DataError
 from minorkey.spectrum.rows import DriftRow, Spectrum, UpdateRow, WeightRow
-from minorkey.storage import write_json, write_text
+from minorkey.storage import write_csv, write_json
 
 DIGITS = 6
 """Significant digits of what is written."""
@@ -36,7 +34,8 @@ def write_spectrum(spectrum: Spectrum, folder: Path) -> None:
         rows = [_rounded(asdict(row)) for row in getattr(spectrum, name)]
         table, full = folder / f"{name}.csv", folder / f"{name}.json"
         if rows:
-            write_text(table, _csv(rows))
+            lines = [dict(_flat(row)) for row in rows]
+            write_csv(table, lines[0], (line.values() for line in lines))
             write_json(full, {"target": spectrum.target, "rank": spectrum.rank, "rows": rows})
         else:
             table.unlink(missing_ok=True)
@@ -72,17 +71,8 @@ def _read(path: Path, adapter: TypeAdapter) -> tuple[str, int, list]:
         raise DataError(f"cannot read '{path}' ({reason}); run `minorkey spectrum` again") from error
 
 
-def _csv(rows: list[dict[str, Any]]) -> str:
-    """A table of numbers and names; the lists of singular values are in the JSON only."""
-    lines = [dict(_flat(row)) for row in rows]
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, list(lines[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return buffer.getvalue()
-
-
 def _flat(row: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """The columns of a table; lists of singular values are in the JSON only."""
     for name, value in row.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{before}{name}_")

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from minorkey import workflow
 from minorkey.adapters import weights_sha256
 from minorkey.adapters.decompose import End
 from minorkey.adapters.targets import Target, find_targets
@@ -21,12 +20,16 @@ from minorkey.evaluation.bootstrap import paired_difference
 from minorkey.evaluation.confusion import Matrix
 from minorkey.evaluation.run import Judged, judge
 from minorkey.evaluation.scores import DomainScore, Role, score_domain
+from minorkey.judging import load
+from minorkey.models.build import backbone_of
+from minorkey.parts import open_judged
 from minorkey.predictor import Predictor
 from minorkey.run_folder import RunFolder
 from minorkey.spectrum.knockout_files import KnockoutLog
 from minorkey.spectrum.knockout_rows import KnockoutRow, Setting
 from minorkey.spectrum.removal import Removal
 from minorkey.training.progress import Reporter
+from minorkey.workflow import config_of
 
 SHARE = 1 / 8
 """A share, so that backbones of any width compare. An eighth of the built-in one's 128 is the usual rank of 16."""
@@ -67,17 +70,17 @@ def knockout(
     """
     console = console or Console(stderr=True)
     _check(components, images)
-    config = workflow.config_of(run)
-    predictor = workflow.load(run)
+    config = config_of(run)
+    predictor = load(run)
     domains = _domains(config, predictor, images, console)
-    targets = find_targets(predictor.model.backbone.backbone, layers=config.method.layers)
+    targets = find_targets(backbone_of(predictor.model), layers=config.method.layers)
     asked = {
         "model": weights_sha256(predictor.model)[:16],
         "domains": [domain.reader.domain for domain in domains],
         "images": images,
         "components": components,
     }
-    folder = Path(out) if out is not None else RunFolder(Path(run)).path / "spectrum"
+    folder = Path(out) if out is not None else RunFolder(Path(run)).spectrum
     log = KnockoutLog(folder / "knockout.jsonl", asked)
     settings = _settings(targets, which, blocks)
     missing = [setting for setting in settings if setting not in log.rows]
@@ -89,7 +92,7 @@ def knockout(
 def _domains(config: RunConfig, predictor: Predictor, images: int, console: Console) -> list[Judged]:
     """The run's domains, with the source, on which the suggestion rests, even where the run does not judge it."""
     config = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"source": True})})
-    judged = workflow.open_judged(config, predictor.space, console)
+    judged = open_judged(config, predictor.space, console)
     return [Judged(domain.role, _InMemory(domain.reader), images) for domain in judged]
 
 
@@ -165,7 +168,7 @@ class _InMemory:
     """A reader whose samples are read once: every setting is judged on the same ones."""
 
     def __init__(self, reader: Reader) -> None:
-        self.name, self.domain, self.key = reader.name, reader.domain, reader.key
+        self.name, self.domain, self.notes, self.key = reader.name, reader.domain, reader.notes, reader.key
         self._length = len(reader)
         self._read = cache(reader.__getitem__)
 

@@ -1,9 +1,7 @@
 """The files of a knock-out: JSON lines while it works; a table, a JSON file and pictures at the end."""
 
-import csv
-import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,10 @@ from minorkey.reporting.figures import save_figure
 from minorkey.spectrum.knockout_plots import knockout_figures
 from minorkey.spectrum.knockout_rows import KnockoutRow, Setting
 from minorkey.spectrum.suggestion import Suggestion
-from minorkey.storage import storage_errors, write_json, write_text
+from minorkey.storage import storage_errors, write_csv, write_json, write_text
+
+COLUMNS = ("block", "removed", "share", "domain", "role", "images", "intact_miou", "miou", "loss", "low", "high")
+"""Of the table; after them comes one for the loss of each class."""
 
 
 class KnockoutLog:
@@ -68,7 +69,7 @@ def write_knockout(rows: Sequence[KnockoutRow], suggestion: Suggestion, folder: 
     Raises:
         StorageError: a file cannot be written.
     """
-    write_text(folder / "knockout.csv", knockout_csv(rows))
+    write_csv(folder / "knockout.csv", [*COLUMNS, *(f"loss_{name}" for name in rows[0].class_loss)], _lines(rows))
     values = [row.model_dump(mode="json") for row in rows]
     write_json(folder / "knockout.json", {"suggestion": asdict(suggestion), "rows": values})
     with storage_errors(folder):
@@ -92,16 +93,9 @@ def read_knockout(folder: Path) -> tuple[list[KnockoutRow], Suggestion] | None:
         raise StorageError(f"'{path}' is damaged; run `minorkey spectrum --knockout` again") from error
 
 
-def knockout_csv(rows: Sequence[KnockoutRow]) -> str:
-    """The rows as CSV, mIoU and losses in points (percent), at the end a column for the loss of each class."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(
-        ["block", "removed", "share", "domain", "role", "images", "intact_miou", "miou", "loss", "low", "high"]
-        + [f"loss_{name}" for name in rows[0].class_loss]
-    )
+def _lines(rows: Sequence[KnockoutRow]) -> Iterator[list[Any]]:
+    """The rows of the table, mIoU and losses in points (percent)."""
     for row in rows:
         scores = [row.intact, row.miou, row.loss, row.low, row.high, *row.class_loss.values()]
         points = ["" if score is None else f"{100 * score:.3f}" for score in scores]
-        table.writerow([row.block_name, row.which, row.share, row.domain, row.role, row.images, *points])
-    return text.getvalue()
+        yield [row.block_name, row.which, row.share, row.domain, row.role, row.images, *points]

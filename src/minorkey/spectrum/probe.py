@@ -5,8 +5,8 @@ from typing import Any
 
 from rich.console import Console
 
-from minorkey import workflow
 from minorkey.config import resolve
+from minorkey.workflow import train
 
 PROBE: dict[str, Any] = {"method": "frozen", "head": "linear"}
 """How the probe differs from the preset `demo_quick`."""
@@ -28,5 +28,5 @@ def frozen_probe(backbone: str, out: Path, console: Console | None = None) -> Pa
     Raises:
         MinorkeyError: the backbone cannot be loaded, or `out` holds another run.
     """
-    workflow.train(resolve("demo_quick", {"backbone": backbone, **PROBE}), out, resume=True, console=console)
+    train(resolve("demo_quick", {"backbone": backbone, **PROBE}), out, resume=True, console=console)
     return out

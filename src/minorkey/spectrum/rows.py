@@ -13,15 +13,21 @@ ROUNDING = 4 * torch.finfo(torch.float32).eps
 
 
 @dataclass(frozen=True)
-class WeightRow:
-    """The spectrum of one weight."""
+class Row:
+    """Which weight a row is about."""
 
     layer: str  # dotted name within the backbone; parts of a fused layer end in .q, .k, .v
     role: Role
     block: int  # 0-based
     out: int
     columns: int  # inputs; of a convolution in x k x k
-    rank: int  # how many of the smallest singular values count as minor
+    rank: int  # how many of the smallest (largest) singular components count as minor (major)
+
+
+@dataclass(frozen=True)
+class WeightRow(Row):
+    """The spectrum of one weight."""
+
     energy: float  # |W|_F^2
     effective_rank: float
     stable_rank: float
@@ -30,15 +36,9 @@ class WeightRow:
 
 
 @dataclass(frozen=True)
-class UpdateRow:
+class UpdateRow(Row):
     """What a training did to one weight. Every measure is 0 where it changed nothing beyond rounding."""
 
-    layer: str
-    role: Role
-    block: int
-    out: int
-    columns: int
-    rank: int
     energy: float  # |dW|_F^2
     relative_size: float  # |dW|_F / |W|_F
     effective_rank: float  # of dW

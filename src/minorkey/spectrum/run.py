@@ -4,12 +4,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from minorkey import workflow
 from minorkey.config import resolve
 from minorkey.errors import ConfigError, ModelError
+from minorkey.judging import load
 from minorkey.labels import label_space
 from minorkey.models.backbone import load_backbone
+from minorkey.models.build import backbone_of
 from minorkey.models.options import BackboneOptions
+from minorkey.parts import build_network, open_judged
 from minorkey.reporting.figures import save_figure
 from minorkey.run_folder import RunFolder
 from minorkey.spectrum.drift import measure_drift
@@ -18,6 +20,7 @@ from minorkey.spectrum.plots import FIGURES, spectrum_figures
 from minorkey.spectrum.rows import DriftRow, Spectrum
 from minorkey.spectrum.survey import survey_update, survey_weights
 from minorkey.storage import storage_errors
+from minorkey.workflow import config_of
 
 DEFAULT_RANK = 16
 
@@ -90,16 +93,16 @@ def _survey_backbone(name: str | Path, rank: int | None, console: Console) -> Sp
 
 def _survey_run(folder: RunFolder, rank: int | None, images: int, console: Console) -> Spectrum:
     folder.require_trained()
-    config = workflow.config_of(folder.path)
+    config = config_of(folder.path)
     rank, layers = config.method.rank if rank is None else rank, config.method.layers
-    before = workflow.build_network(config, label_space(config.label_space))
+    before = build_network(config, label_space(config.label_space))
     weights = survey_weights(before.backbone, rank, layers=layers, console=console)
-    predictor = workflow.load(folder.path)
-    trained = predictor.model.backbone.backbone
+    predictor = load(folder.path)
+    trained = backbone_of(predictor.model)
     update = survey_update(before.backbone, trained, rank, layers=layers, console=console)
     drift: list[DriftRow] = []
     if images:
         judging = resolve(folder.config, {"evaluation": {"images": images}})
-        domains = workflow.open_judged(judging, predictor.space, console)
-        drift = measure_drift(before.model.backbone, predictor, domains, layers=layers, console=console)
+        domains = open_judged(judging, predictor.space, console)
+        drift = measure_drift(before.model, predictor, domains, layers=layers, console=console)
     return Spectrum(str(folder.path), rank, weights, update, drift)

@@ -13,6 +13,9 @@ DEFAULT_SHARE = 1 / 3
 """Of the blocks, where a knock-out decides nothing: 8 of 24, as for DINOv2 ViT-L (SoMA, arXiv 2412.04077)."""
 
 
+WARNING = " Labels of unseen domains were used: scores on these are no longer of unseen domains."
+
+
 @dataclass(frozen=True)
 class Suggestion:
     """How many early blocks to freeze, and why."""
@@ -46,7 +49,7 @@ def suggest(rows: Sequence[KnockoutRow], *, with_unseen: bool = False) -> Sugges
     blocks = 1 + max((row.block for row in rows if row.block is not None), default=0)
     if not used:
         return _undecided(blocks, "no source domain was judged, and unseen domains must not choose a setting")
-    warning = " Labels of unseen domains were used: scores on these are no longer of unseen domains." * with_unseen
+    warning = WARNING if with_unseen else ""
     contrasts = block_contrasts(used, blocks)
     if not any(each.low > 0 for each in contrasts):
         found = f"in no block do major components matter more than minor ones beyond the interval ({_basis(used)})"

@@ -1,7 +1,7 @@
 """A network -> rows: the spectrum of every weight that an adapter could go to, and of what a training added."""
 
 from collections.abc import Callable, Collection, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from rich.console import Console
@@ -9,7 +9,9 @@ from torch import Tensor, nn
 
 from minorkey.adapters.decompose import singular_triplets
 from minorkey.adapters.options import Role
-from minorkey.adapters.targets import Layers, Target, find_targets
+from minorkey.adapters.roles import Layers
+from minorkey.adapters.selection import check_rank, check_weight
+from minorkey.adapters.targets import Target, find_targets
 from minorkey.errors import AdapterError
 from minorkey.spectrum.measures import (
     INTRUDER_TOP,
@@ -48,11 +50,9 @@ def survey_weights(
         console: where progress is shown; None: standard error.
 
     Raises:
-        AdapterError: no layer matches, the rank is larger than a weight, or a weight is not finite.
+        AdapterError: no layer matches, the rank does not fit a weight, or weights are quantised or not finite.
     """
-    targets = find_targets(network, roles, layers)
-    for target in targets:
-        _check_rank(target, rank)
+    targets = _checked_targets(network, rank, roles, layers)
     return list(_reported(targets, lambda target: _weight_row(target, rank), "surveying the weights", console))
 
 
@@ -71,23 +71,31 @@ def survey_update(
         before: the pretrained network.
         after: the same network after training, adapters folded in.
         rank: size of the major and of the minor subspace.
-        roles: which layers; None for all.
-        layers: further names of layers per role, for a network of your own.
-        console: where progress is shown; None: standard error.
+        roles: as in `survey_weights`, and so are the others.
+        layers: further names.
+        console: for progress.
 
     Raises:
         AdapterError: as `survey_weights`, or the two networks have different layers.
     """
-    targets, trained = find_targets(before, roles, layers), find_targets(after, roles, layers)
+    targets, trained = (_checked_targets(network, rank, roles, layers) for network in (before, after))
     if [(t.name, t.weight.shape) for t in targets] != [(t.name, t.weight.shape) for t in trained]:
         raise AdapterError(
             f"the trained {type(after).__name__} has other layers than the pretrained {type(before).__name__}; "
             "fold its adapter in first, and compare it with the network it started from"
         )
-    for target in targets:
-        _check_rank(target, rank)
     pairs = list(zip(targets, trained, strict=True))
     return list(_reported(pairs, lambda pair: _update_row(*pair, rank), "surveying the update", console))
+
+
+def _checked_targets(
+    network: nn.Module, rank: int, roles: Collection[Role] | None, layers: Layers | None
+) -> list[Target]:
+    targets = find_targets(network, roles, layers)
+    for target in targets:
+        check_weight(target)
+        check_rank(target, rank)
+    return targets
 
 
 def _reported(items: list[T], row: Callable[[T], object], label: str, console: Console | None) -> Iterator:
@@ -99,14 +107,8 @@ def _reported(items: list[T], row: Callable[[T], object], label: str, console: C
 
 def _weight_row(target: Target, rank: int) -> WeightRow:
     values = singular_values(_matrix(target))
-    out, columns = target.matrix_shape
     return WeightRow(
-        layer=target.name,
-        role=target.role,
-        block=target.block,
-        out=out,
-        columns=columns,
-        rank=rank,
+        **_which(target, rank),
         energy=float(values.square().sum()),
         effective_rank=effective_rank(values),
         stable_rank=stable_rank(values),
@@ -129,12 +131,7 @@ def _update_row(target: Target, trained: Target, rank: int) -> UpdateRow:
         minor = subspace_share(update, left[:, -rank:], right[:, -rank:])
         intruders = intruder_count(left, singular_triplets(result, min(INTRUDER_TOP, len(values)), "major")[0])
     return UpdateRow(
-        layer=target.name,
-        role=target.role,
-        block=target.block,
-        out=len(weight),
-        columns=weight.shape[1],
-        rank=rank,
+        **_which(target, rank),
         energy=float(values.square().sum()),
         relative_size=size,
         effective_rank=effective_rank(values),
@@ -147,18 +144,14 @@ def _update_row(target: Target, trained: Target, rank: int) -> UpdateRow:
     )
 
 
+def _which(target: Target, rank: int) -> dict[str, Any]:
+    """The fields of `Row`."""
+    out, columns = target.matrix_shape
+    return {
+        "layer": target.name, "role": target.role, "block": target.block, "out": out, "columns": columns, "rank": rank
+    }  # fmt: skip
+
+
 def _matrix(target: Target) -> Tensor:
     """The weight as a matrix, in float64 on the CPU: some accelerators have no float64."""
-    matrix = target.weight.detach().flatten(1).to("cpu", torch.float64)
-    if not matrix.isfinite().all():
-        raise AdapterError(f"layer '{target.name}' holds values that are not finite; take another checkpoint")
-    return matrix
-
-
-def _check_rank(target: Target, rank: int) -> None:
-    largest = min(target.matrix_shape)
-    if not 1 <= rank <= largest:
-        out, columns = target.matrix_shape
-        raise AdapterError(
-            f"rank {rank} does not fit layer '{target.name}' of size {out} x {columns}; give 1 to {largest}"
-        )
+    return target.weight.detach().flatten(1).to("cpu", torch.float64)

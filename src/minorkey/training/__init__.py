@@ -1,1 +1,1 @@
-"""TBD."""
+"""The training loop and what it stands on: optimizer, schedules, checkpoints."""

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -17,11 +16,12 @@ from minorkey.adapters import Attached
 from minorkey.errors import AdapterError, StorageError
 from minorkey.models.build import head_state
 from minorkey.storage import new_folder, read_tensors, write_json, write_tensors
+from minorkey.training.sharding import laid_out_as
 
 KEEP = 2
 """Checkpoints kept; the older one is there for when the newer cannot be read."""
 
-PARTS = ("adapter", "head", "optimizer", "ema", "regime")
+PARTS = ("adapter", "head", "optimizer", "ema", "best", "regime")
 
 
 @dataclass
@@ -35,7 +35,10 @@ class Checkpoint:
     head: dict[str, Tensor] = field(default_factory=dict)
     optimizer: dict[str, Tensor] = field(default_factory=dict)
     ema: dict[str, Tensor] = field(default_factory=dict)
+    best: dict[str, Tensor] = field(default_factory=dict)  # trained tensors of the best step, where one is chosen
     regime: dict[str, Tensor] = field(default_factory=dict)
+    best_step: int = 0
+    best_score: float | None = None
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
@@ -53,6 +56,8 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
                 "step": checkpoint.step,
                 "seconds": checkpoint.seconds,
                 "base_sha256": checkpoint.base_sha256,
+                "best_step": checkpoint.best_step,
+                "best_score": checkpoint.best_score,
             },
         )
     for old in checkpoints(folder)[:-KEEP]:
@@ -110,7 +115,7 @@ def optimizer_state(optimizer: Optimizer) -> dict[str, Tensor]:
 
 
 def load_optimizer_state(optimizer: Optimizer, state: dict[str, Tensor]) -> None:
-    """Restore what `optimizer_state` gave, each tensor on its parameter's device (step counts stay on CPU)."""
+    """Restore what `optimizer_state` gave, each tensor where its parameter is (step counts stay on CPU)."""
     by_parameter: dict[str, dict[str, Tensor]] = {}
     for full_name, value in state.items():
         name, key = full_name.rsplit("|", 1)
@@ -118,5 +123,4 @@ def load_optimizer_state(optimizer: Optimizer, state: dict[str, Tensor]) -> None
     for group in optimizer.param_groups:
         for name, parameter in zip(group["names"], group["params"], strict=True):
             for key, value in by_parameter.get(name, {}).items():
-                device = torch.device("cpu") if key == "step" else parameter.device
-                optimizer.state[parameter][key] = value.to(device, copy=True)
+                optimizer.state[parameter][key] = value.clone() if key == "step" else laid_out_as(value, parameter)

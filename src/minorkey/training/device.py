@@ -1,10 +1,15 @@
 """Where a run computes and how precisely."""
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 
 from minorkey.errors import ConfigError
 from minorkey.training.options import TrainingOptions
+
+
+def device_for(options: TrainingOptions) -> torch.device:
+    """The device of this process. The first call connects those that a launcher (torchrun) started together."""
+    return PartialState(cpu=options.device == "cpu").device
 
 
 def accelerator_for(options: TrainingOptions) -> Accelerator:

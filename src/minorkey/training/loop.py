@@ -1,10 +1,12 @@
 """The only training loop."""
 
 import json
+import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from accelerate import Accelerator
@@ -15,7 +17,8 @@ from minorkey.adapters import Attached
 from minorkey.data.loaders import TrainingLoader
 from minorkey.data.sample import Batch
 from minorkey.errors import TrainingError
-from minorkey.models.build import head_state
+from minorkey.models.build import backbone_of, head_state
+from minorkey.processes import from_main, gathered, process_count, process_index, together
 from minorkey.regimes.supervised import Supervised
 from minorkey.run_folder import RunFolder
 from minorkey.storage import storage_errors, write_text
@@ -26,11 +29,14 @@ from minorkey.training.checkpoint import (
     save_checkpoint,
     trained_tensors,
 )
+from minorkey.training.choice import BestWeights
 from minorkey.training.interruption import stop_on_interrupt
 from minorkey.training.meter import Meter
 from minorkey.training.optim import schedule
 from minorkey.training.options import TrainingOptions
 from minorkey.training.progress import Reporter, memory_mb
+from minorkey.training.sharding import laid_out_as, overwrite, put_together, whole
+from minorkey.training.share import elements, loss_shares, weighted
 from minorkey.training.weight_ema import WeightEma
 
 
@@ -56,6 +62,7 @@ class Fit:
         folder: the run folder.
         base_sha256: fingerprint of the pretrained backbone.
         seed: of dropout.
+        validate: mIoU of the network's weights of now, by domain; None: nothing is judged in between.
     """
 
     model: nn.Module
@@ -69,6 +76,7 @@ class Fit:
     folder: RunFolder
     base_sha256: str
     seed: int
+    validate: Callable[[], dict[str, float]] | None = None
     step: int = 0
     seconds: float = 0.0
     peak_memory_mb: float = 0.0
@@ -77,15 +85,17 @@ class Fit:
         self.network = self.accelerator.unwrap_model(self.model)
         self.stepper = self.accelerator.prepare_optimizer(self.optimizer)
         self.ema = WeightEma(self.options.weight_ema_momentum)
+        self.best = BestWeights()
         self.meter = Meter(self.accelerator.device)
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint; the adapter's tensors were restored when it was attached."""
         self.step, self.seconds = checkpoint.step, checkpoint.seconds
-        self.network.load_state_dict(checkpoint.head, strict=False)
+        overwrite(head_state(self.network), checkpoint.head)
         load_optimizer_state(self.optimizer, checkpoint.optimizer)
-        device = self.accelerator.device
-        self.ema.average = {name: value.to(device) for name, value in checkpoint.ema.items()}
+        now = trained_tensors(self.attached, self.network)
+        self.ema.average = {name: laid_out_as(value, now[name]) for name, value in checkpoint.ema.items()}
+        self.best = BestWeights(checkpoint.best_score, checkpoint.best_step, checkpoint.best)
         self.regime.load_state_dict(checkpoint.regime)
 
     def run(self, reporter: Reporter) -> None:
@@ -96,7 +106,7 @@ class Fit:
             TrainingError: the loss is no longer finite; the last good checkpoint is kept.
             StorageError: a checkpoint or the log cannot be written.
         """
-        _set_training_mode(self.network, everything=self.attached.method.spec.trains == "everything")
+        self._set_training_mode()
         self.meter.restart()
         batches = iter(self.loader)
         with stop_on_interrupt() as stop:
@@ -105,23 +115,31 @@ class Fit:
                 last = self.step == self.options.steps
                 if last or self.step % self.options.log_every == 0:
                     self._log(reporter)
-                if last or stop or self.step % self.options.checkpoint_every == 0:
+                if self.validate is not None and (last or self.step % self.options.judge_every == 0):
+                    self._judge(self.validate)
+                stopped = gathered([stop.requested]).any()  # a signal may reach the processes in different steps
+                if last or stopped or self.step % self.options.checkpoint_every == 0:
                     self._save()
-                if stop and not last:
-                    raise Interrupted(
-                        f"stopped after step {self.step} of {self.options.steps} and saved; "
-                        f"go on with `minorkey train --resume {self.folder.path}`"
-                    )
+                if stopped and not last:
+                    from_main(self._interrupt)
+
+    def deploy(self) -> None:
+        """Give the network the weights that `options.deployed` names, once it has run."""
+        chosen = {"ema": whole(self.ema.average), "best_source": self.best.tensors, "oracle": self.best.tensors}
+        overwrite(trained_tensors(self.attached, self.network), chosen.get(self.options.deployed, {}))
 
     def _train_step(self, batches: Any) -> None:
         schedule(self.optimizer, self.step, self.options, self.anneal)
-        torch.manual_seed((self.seed * 1_000_003 + self.step) * 64 + self.accelerator.process_index)
+        torch.manual_seed((self.seed * 1_000_003 + self.step) * 64 + process_index())
         self.stepper.zero_grad()
         for part in range(self.options.accumulate):
-            batch = next(batches).to(self.accelerator.device)
+            with together():
+                batch = next(batches)
+            counts = gathered([elements(self.network, batch)])[:, 0]
+            share = float(loss_shares(counts)[process_index()])
             last = part == self.options.accumulate - 1
             with nullcontext() if last else self.accelerator.no_sync(self.model):
-                self._backward(batch)
+                self._backward(batch.to(self.accelerator.device), share / self.options.accumulate)
         if self.options.clip_norm is not None:
             self.accelerator.clip_grad_norm_(
                 [p for group in self.optimizer.param_groups for p in group["params"]], self.options.clip_norm
@@ -133,12 +151,13 @@ class Fit:
         if ema_from is not None and self.step >= ema_from:
             self.ema.update(trained_tensors(self.attached, self.network))
 
-    def _backward(self, batch: Batch) -> None:
+    def _backward(self, batch: Batch, share: float) -> None:
         for losses in self.regime.losses(batch):
-            total = torch.stack(list(losses.values())).sum()
-            self.accelerator.backward(total / self.options.accumulate)
-            self.meter.add(self.step, losses, total, share=1 / self.options.accumulate)
-        self.meter.images += len(batch.keys) * self.accelerator.num_processes
+            counted = {name: weighted(loss, share) for name, loss in losses.items()}
+            total = torch.stack(list(counted.values())).sum()
+            self.accelerator.backward(total)
+            self.meter.add(self.step, counted, total)
+        self.meter.images += len(batch.keys) * process_count()
 
     def _log(self, reporter: Reporter) -> None:
         self._check_finite()
@@ -154,23 +173,54 @@ class Fit:
             "seconds": round(self.seconds, 2),
         }
         self.meter.restart()
-        if self.accelerator.is_main_process:
-            log = self.folder.log
-            with storage_errors(log), log.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
+        from_main(lambda: self._append(line))
         detail = f"loss {line['loss']:.3f}  {line['images_per_second']:.1f} images/s  {memory:.0f} MB"
         reporter.update(self.step, detail)
 
+    def _interrupt(self) -> NoReturn:
+        raise Interrupted(
+            f"stopped after step {self.step} of {self.options.steps} and saved; "
+            f"go on with `minorkey train --resume {self.folder.path}`"
+        )
+
+    def _append(self, line: dict[str, Any]) -> None:
+        log = self.folder.log
+        with storage_errors(log), log.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def _judge(self, validate: Callable[[], dict[str, float]]) -> None:
+        """Judge the weights of now and keep them if they are the best so far. Draws no random numbers."""
+        began = time.monotonic()
+        self.network.eval()
+        with put_together(self.network):
+            scores = validate()
+        score = sum(scores.values()) / len(scores)
+        best = self.best.offer(self.step, score, whole(trained_tensors(self.attached, self.network)))
+        from_main(lambda: self._append({"step": self.step, "miou": scores, "best": best}))
+        self._set_training_mode()
+        self.meter.leave_out(time.monotonic() - began)
+
+    def _set_training_mode(self) -> None:
+        """Training mode, except that a backbone that is not trained as a whole keeps its batch statistics."""
+        self.network.train()
+        if self.attached.method.spec.trains == "everything":
+            return
+        for module in backbone_of(self.network).modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+
     def _check_finite(self) -> None:
         bad = self.meter.first_bad_step()
-        if bad is not None:
-            raise self._diverged("loss is not finite", bad)
+        with together():
+            if bad is not None:
+                raise self._diverged("loss is not finite", bad)
 
     def _check_weights_finite(self) -> None:
         """A finite loss may still have given weights that are not, and they must not be saved."""
-        tensors = trained_tensors(self.attached, self.network).values()
-        if not all(torch.isfinite(value).all() for value in tensors):
-            raise self._diverged("weights are not finite", self.step - 1)
+        tensors = whole(trained_tensors(self.attached, self.network)).values()
+        with together():
+            if not all(torch.isfinite(value).all() for value in tensors):
+                raise self._diverged("weights are not finite", self.step - 1)
 
     def _diverged(self, what: str, step: int) -> TrainingError:
         """The error for a 0-based step, with its batch."""
@@ -191,29 +241,20 @@ class Fit:
         self._check_weights_finite()
         self.seconds += self.meter.elapsed()
         self.meter.restart_clock()
-        self.accelerator.wait_for_everyone()
-        if self.accelerator.is_main_process:
-            checkpoint = Checkpoint(
-                step=self.step,
-                seconds=self.seconds,
-                base_sha256=self.base_sha256,
-                adapter=self.attached.state_dict(),
-                head=head_state(self.network),
-                optimizer=optimizer_state(self.optimizer),
-                ema=self.ema.average,
-                regime=self.regime.state_dict(),
-            )
-            save_checkpoint(self.folder.checkpoints, checkpoint)
-
-
-def _set_training_mode(network: nn.Module, everything: bool) -> None:
-    """Training mode, except that a backbone that is not trained as a whole keeps its batch statistics."""
-    network.train()
-    if everything:
-        return
-    for module in network.get_submodule("backbone").modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.eval()
+        checkpoint = Checkpoint(
+            step=self.step,
+            seconds=self.seconds,
+            base_sha256=self.base_sha256,
+            adapter=whole(self.attached.state_dict()),
+            head=whole(head_state(self.network)),
+            optimizer=whole(optimizer_state(self.optimizer)),
+            ema=whole(self.ema.average),
+            best=self.best.tensors,
+            best_step=self.best.step,
+            best_score=self.best.score,
+            regime=self.regime.state_dict(),
+        )
+        from_main(lambda: save_checkpoint(self.folder.checkpoints, checkpoint))
 
 
 def trim_log(log: Path, step: int) -> None:

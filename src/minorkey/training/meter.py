@@ -5,6 +5,8 @@ import time
 import torch
 from torch import Tensor
 
+from minorkey.processes import gathered
+
 
 class Meter:
     """Sums of losses since the last log line, kept on the device so that no step waits for it."""
@@ -26,17 +28,23 @@ class Meter:
         """Start counting seconds anew."""
         self.counted = time.monotonic()
 
-    def add(self, step: int, losses: dict[str, Tensor], total: Tensor, share: float) -> None:
-        """Take in the losses of a batch at a 0-based step, each counted with its `share` of the step."""
+    def leave_out(self, seconds: float) -> None:
+        """Count so many of the last seconds neither as training nor in its rate."""
+        self.began += seconds
+        self.counted += seconds
+
+    def add(self, step: int, losses: dict[str, Tensor], total: Tensor) -> None:
+        """Take in what a batch adds to the losses of a 0-based step."""
         self.steps.add(step)
         for name, value in {"loss": total, **(losses if len(losses) > 1 else {})}.items():
-            self.sums[name] = self.sums.get(name, torch.zeros((), device=self.device)) + value.detach() * share
+            self.sums[name] = self.sums.get(name, torch.zeros((), device=self.device)) + value.detach()
         fresh = (self._bad < 0) & ~torch.isfinite(total.detach())
         self._bad = torch.where(fresh, step, self._bad)
 
     def means(self) -> dict[str, float]:
-        """Mean of every loss over the steps since the restart."""
-        return {name: round(float(value) / len(self.steps), 6) for name, value in self.sums.items()}
+        """Mean of every loss over the steps since the restart, and over the processes."""
+        sums = gathered([float(value) for value in self.sums.values()]).mean(axis=0)
+        return {name: round(value / len(self.steps), 6) for name, value in zip(self.sums, sums.tolist(), strict=True)}
 
     def rate(self) -> float:
         """Images per second since the restart."""
@@ -47,6 +55,6 @@ class Meter:
         return time.monotonic() - self.counted
 
     def first_bad_step(self) -> int | None:
-        """The 0-based step whose loss was the first that is not finite; None while all are."""
-        bad = int(self._bad)
-        return None if bad < 0 else bad
+        """The 0-based step whose loss was the first that is not finite in any process; None while all are."""
+        steps = gathered([float(self._bad)])
+        return int(steps[steps >= 0].min()) if (steps >= 0).any() else None

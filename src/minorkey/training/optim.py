@@ -8,6 +8,7 @@ from torch.optim import AdamW, Optimizer
 
 from minorkey.adapters.norms import is_norm
 from minorkey.errors import ConfigError
+from minorkey.models.build import backbone_of
 from minorkey.training.annealing import anneal
 from minorkey.training.options import TrainingOptions
 
@@ -93,7 +94,7 @@ def _undecayed_ids(model: nn.Module) -> set[int]:
 
 def build_optimizer(model: nn.Module, options: TrainingOptions, method: str) -> AdamW:
     """AdamW over what trains in a segmentation model, with the method's own rate for its `backbone`."""
-    backbone = model.get_submodule("backbone")
+    backbone = backbone_of(model)
     trains = any(parameter.requires_grad for parameter in backbone.parameters())
     groups = param_groups(
         model,

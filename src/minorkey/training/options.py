@@ -5,6 +5,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from minorkey.errors import ConfigError, unknown
+from minorkey.evaluation.protocol import Weights
 
 
 class TrainingOptions(BaseModel):
@@ -30,6 +31,18 @@ class TrainingOptions(BaseModel):
     clip_norm: float | None = Field(None, gt=0, description="largest norm of the gradient; default: no clipping")
     weight_ema_from: int | None = Field(None, ge=0, description="step from which an average of the weights is kept")
     weight_ema_momentum: float = Field(2e-4, gt=0, le=1)
+    choose: Weights | Literal["auto"] = Field(
+        "auto",
+        description="weights to deploy; auto: the average where one is kept, else the last; best_source: judged on "
+        "validation images of the source; oracle: judged on the unseen domains, an upper bound",
+    )
+    judge_every: int = Field(1000, gt=0, description="steps between two judgements (best_source, oracle)")
+    shard: bool = Field(
+        False, description="spread parameters and optimizer state over the processes, for what fits no single GPU"
+    )
+    gradient_checkpointing: bool = Field(
+        False, description="compute the backbone's blocks again in the backward pass: less memory, more time"
+    )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="auto: bf16 on GPUs, fp32 on CPU")
     device: Literal["auto", "cpu"] = "auto"
     workers: int = Field(0, ge=0, description="processes that load images; 0 loads in the main process")
@@ -42,6 +55,23 @@ class TrainingOptions(BaseModel):
         if not all(rate > 0 for rate in rates):
             raise ValueError("backbone_lr must be above 0")
         return self
+
+    @model_validator(mode="after")
+    def _average_is_kept(self) -> Self:
+        if self.choose == "ema" and not self._averages:
+            raise ValueError("no average is kept; set training.weight_ema_from to a step of the training")
+        return self
+
+    @property
+    def _averages(self) -> bool:
+        return self.weight_ema_from is not None and self.weight_ema_from <= self.steps
+
+    @property
+    def deployed(self) -> Weights:
+        """Which weights are saved at the end and judged."""
+        if self.choose != "auto":
+            return self.choose
+        return "ema" if self._averages else "last"
 
     def backbone_rate(self, method: str) -> float:
         """Learning rate of the backbone's trained tensors under `method`.

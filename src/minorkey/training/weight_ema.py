@@ -25,9 +25,3 @@ class WeightEma:
                 self.average[name] = value.detach().clone()
             else:
                 self.average[name].lerp_(value.detach(), self.momentum)
-
-    @torch.no_grad()
-    def copy_to(self, tensors: Mapping[str, Tensor]) -> None:
-        """Overwrite the current values with their averages."""
-        for name, value in tensors.items():
-            value.copy_(self.average[name])

@@ -29,6 +29,7 @@ class CorruptedReader:
         self._corruption = Corruption.parse(corruption)
         self.name = f"{reader.name}+{self._corruption}"
         self.domain = f"{reader.domain}+{self._corruption}"
+        self.notes = reader.notes
 
     def __len__(self) -> int:
         """Number of samples."""

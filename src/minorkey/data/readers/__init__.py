@@ -1,7 +1,19 @@
-"""Readers: one file per layout, one table of data sets; `open_dataset` finds the right one."""
+"""Readers: one for files on disk, whatever their layout, and one table of data sets; `open_datasets` finds them."""
 
-from minorkey.data.readers.open import open_dataset
+from minorkey.data.readers.open import open_dataset, open_datasets, validation_of
+from minorkey.data.readers.options import SourceOptions
 from minorkey.data.readers.reader import Reader, Role
+from minorkey.data.readers.subset import Subset, choose
 from minorkey.data.readers.world import WorldOptions
 
-__all__ = ["Reader", "Role", "WorldOptions", "open_dataset"]
+__all__ = [
+    "Reader",
+    "Role",
+    "SourceOptions",
+    "Subset",
+    "WorldOptions",
+    "choose",
+    "open_dataset",
+    "open_datasets",
+    "validation_of",
+]

@@ -1,17 +1,51 @@
-"""From the name of a data set, as a user writes it, to its reader."""
+"""From the name of a data set, as a user writes it, to its readers."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from minorkey.data.readers.folders import FolderReader
+from minorkey.data.readers.files import Files
+from minorkey.data.readers.hf import open_hub
+from minorkey.data.readers.locate import locate, split_name
+from minorkey.data.readers.paired import NoImages, PairedReader
 from minorkey.data.readers.reader import Reader, Role
-from minorkey.data.readers.spec import DatasetSpec, named_datasets
+from minorkey.data.readers.spec import DatasetSpec
 from minorkey.data.readers.world import WorldOptions, open_world
-from minorkey.errors import ConfigError, DataError, unknown
+from minorkey.errors import ConfigError, DataError
 from minorkey.labels import LabelSpace
-from minorkey.labels.tables import parse_row, read_yaml
 
-DEFAULT_SPLIT: dict[Role, str] = {"source": "train", "unseen": "val"}
-WORLD = "world"
+WORLD, HUB = "world", "hf"
+
+
+def open_datasets(
+    spec: str,
+    *,
+    role: Role,
+    label_space: LabelSpace,
+    data_root: Path | None = None,
+    options: WorldOptions | None = None,
+) -> list[Reader]:
+    """Open a data set: a reader for each of its domains.
+
+    Args:
+        spec: `world[:domain]`, a known data set as `name[:split]`, a folder that holds a `dataset.yaml` as
+            `path[:split]`, or `hf:path[:split][?options]`; with `+corruption@severity` after it, its corrupted
+            images. The split is `train` for a source and `val` for an unseen domain unless said; the domain of the
+            world is `clear`.
+        role: whether it is trained or judged on.
+        label_space: the classes of the run; labels are mapped to it while reading.
+        data_root: where known data sets lie, each in a folder of its name.
+        options: seed, size and number of scenes of the built-in world.
+
+    Raises:
+        ConfigError: unknown name, domain or key, or a class that the label space has no place for.
+        DataError: a folder, split, image or label file is missing.
+    """
+    # Corruptions are readers too: their package imports this one.
+    from minorkey.data.corruptions import CorruptedReader, split_corruption
+
+    clean, corruption = split_corruption(spec)
+    readers = _open(clean, role, label_space, data_root, options or WorldOptions())
+    return readers if corruption is None else [CorruptedReader(reader, corruption) for reader in readers]
 
 
 def open_dataset(
@@ -22,60 +56,65 @@ def open_dataset(
     data_root: Path | None = None,
     options: WorldOptions | None = None,
 ) -> Reader:
-    """Open a data set.
-
-    Args:
-        spec: `world[:domain]`, a known data set as `name[:split]`, or a folder that holds a `dataset.yaml` as
-            `path[:split]`. The split is `train` for a source and `val` for an unseen domain unless said; the
-            domain of the world is `clear`.
-        role: whether it is trained or judged on.
-        label_space: the classes of the run; labels are mapped to it while reading.
-        data_root: where known data sets lie, each in a folder of its name.
-        options: seed, size and number of scenes of the built-in world.
+    """Open a data set of one domain: see `open_datasets`.
 
     Raises:
-        ConfigError: unknown name, domain or key, or a class that the label space has no place for.
-        DataError: a folder, split, image or label file is missing.
+        ConfigError: it has several domains.
     """
-    name, part = _split_spec(spec)
+    readers = open_datasets(spec, role=role, label_space=label_space, data_root=data_root, options=options)
+    if len(readers) > 1:
+        raise ConfigError(f"'{spec}' has {len(readers)} domains; choose one, e.g. {readers[0].name}")
+    return readers[0]
+
+
+def validation_of(spec: str) -> str:
+    """The data set whose validation images belong to a source: `camvid` for `camvid:train`."""
+    from minorkey.data.corruptions import split_corruption
+
+    base, corruption = split_corruption(spec)
+    base = base.removesuffix(":train")
+    return base if corruption is None else f"{base}+{corruption}"
+
+
+def _open(spec: str, role: Role, space: LabelSpace, data_root: Path | None, world: WorldOptions) -> list[Reader]:
+    if spec.startswith(f"{HUB}:"):
+        return [open_hub(spec.removeprefix(f"{HUB}:"), role, space)]
+    name, part = split_name(spec)
     if name == WORLD:
-        return open_world(part or "clear", role, options or WorldOptions(), label_space)
-    root, dataset = _locate(name, data_root)
-    split = part or DEFAULT_SPLIT[role]
-    return FolderReader(root, split, dataset, label_space, name=f"{name}:{split}")
+        return [open_world(part or "clear", role, world, space)]
+    root, forms, domains = locate(name, data_root)
+    files = Files(root)
+    return [
+        _first_form(files, forms, part, role, space, (domain if place else name, domain, place))
+        for domain, place in domains.items()
+    ]
 
 
-def _split_spec(spec: str) -> tuple[str, str]:
-    """`name:part` as (name, part); a path may hold colons itself, so one that exists is taken whole."""
-    if Path(spec).is_dir() or ":" not in spec:
-        return spec, ""
-    name, _, part = spec.rpartition(":")
-    return name, part
+def _first_form(
+    files: Files,
+    forms: Sequence[DatasetSpec],
+    asked: str,
+    role: Role,
+    space: LabelSpace,
+    called: tuple[str, str, str],
+) -> PairedReader:
+    """The data set in the first of its forms that can be read; if none can, what is wrong with the likeliest."""
+    name, domain, place = called
+    errors: list[DataError] = []
+    for spec in forms:
+        try:
+            split = asked or _default_split(spec, role, name)
+            if role == "source" and split in spec.unlabelled:
+                raise DataError(f"split '{split}' of '{name}' has no labels to train on; choose another")
+            return PairedReader(files, spec, split, space, name=f"{name}:{split}", domain=domain, place=place)
+        except DataError as error:
+            errors.append(error)
+    raise next((error for error in errors if not isinstance(error, NoImages)), errors[0])
 
 
-def _locate(name: str, data_root: Path | None) -> tuple[Path, DatasetSpec]:
-    """The folder of a data set and what is known of it."""
-    known = named_datasets()
-    if name in known:
-        return _named_root(name, data_root), known[name]
-    root = Path(name)
-    if not root.is_dir():
-        if root.name == name:
-            choices = unknown("data set", name, [*known, WORLD])
-            raise ConfigError(f"{choices}, or the path of a folder with a dataset.yaml")
-        raise DataError(f"folder {root} is missing; expected images/, labels/ and dataset.yaml in it")
-    file = root / "dataset.yaml"
-    if not file.is_file():
-        raise DataError(
-            f"{file} is missing; write one with the class of every id, e.g. `ids: {{0: road, 255: ignore}}`"
-        )
-    return root, parse_row(DatasetSpec, read_yaml(file), str(file))
-
-
-def _named_root(name: str, data_root: Path | None) -> Path:
-    if data_root is None:
-        raise ConfigError(f"data set '{name}' needs `data_root`, the folder that holds {name}/")
-    root = data_root / name
-    if not root.is_dir():
-        raise DataError(f"folder {root} is missing; put data set '{name}' there or set `data_root` to where it lies")
-    return root
+def _default_split(spec: DatasetSpec, role: Role, name: str) -> str:
+    split = spec.default_split(role)
+    if split is None:
+        job = "to judge on" if role == "unseen" else "to train on"
+        raise DataError(f"'{name}' has no split {job} by itself; say which, e.g. {name}:{next(iter(spec.splits))}")
+    return split

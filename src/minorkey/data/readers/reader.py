@@ -19,6 +19,10 @@ class Reader(Protocol):
     def domain(self) -> str:
         """The domain that its samples carry, e.g. `camvid` or `night`."""
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of the samples, a line each, e.g. which pairs were left out and why."""
+
     def __len__(self) -> int:
         """Number of samples."""
 

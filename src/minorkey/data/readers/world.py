@@ -45,6 +45,7 @@ class WorldReader:
             raise ConfigError(unknown("world domain", domain, world.DOMAINS))
         self.name = f"world:{domain}"
         self.domain = domain
+        self.notes: tuple[str, ...] = ()
         self._seed, self._count, self._size = seed, count, size
         self._lookup = space.id_map(WORLD_IDS)
 

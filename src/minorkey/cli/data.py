@@ -1,0 +1,71 @@
+"""`minorkey data`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from minorkey.data.records import Record
+
+data = typer.Typer(help="Look into data sets.", no_args_is_help=True)
+
+
+@data.callback()
+def _data() -> None:
+    """Look into data sets."""
+
+
+@data.command()
+def check(
+    target: str = typer.Argument(help="A preset or YAML file, a run folder, or a data set such as `camvid:val`."),
+    overrides: list[str] | None = typer.Argument(
+        None, metavar="[KEY=VALUE]...", help="E.g. `data_root=/data`, `label_space=street7`."
+    ),
+    images: int | None = typer.Option(None, min=1, help="Look at so many of each data set, evenly spread."),
+    workers: int = typer.Option(2, min=0, help="Processes that read."),
+    out: Path | None = typer.Option(None, help="Folder for check.json and check.html, a page with pictures."),
+) -> None:
+    """Say what is in the data, and what is wrong with it, before anything is trained.
+
+    Every image and label file is read: how many there are, their sizes, which files are broken, do not fit together or
+    hold ids that no map names, and how often each class occurs in each domain. The exit code is 2 where something
+    would stop a training, else 0. With MINORKEY_CACHE set to a folder, what was counted is kept there.
+
+    Examples:
+
+    * `minorkey data check gta_to_cbm data_root=/data --images 200`
+
+    * `minorkey data check mydata --out mydata-check`
+
+    * `minorkey data check runs/soma`
+    """
+    from rich.console import Console
+
+    from minorkey.config import parse_overrides
+    from minorkey.data.check import check as check_data
+    from minorkey.data.check.page import write_check
+    from minorkey.data.check.tables import class_table, data_table, problem_lines, verdict
+
+    given = parse_overrides(overrides or [])
+    checked, opened = check_data(target, given, images=images, workers=workers, progress=_progress)
+    console = Console(emoji=False)  # `camvid:train:` is no tram
+    if checked.data:
+        console.print(data_table(checked))
+        console.print(class_table(checked))
+    for kind, lines in (("warning", checked.warnings), ("problem", problem_lines(checked))):
+        for line in lines:
+            console.print(f"{kind}: {line}", highlight=False, soft_wrap=True, markup=False)
+    console.print(verdict(checked), highlight=False, style="red" if checked.all_problems else "green")
+    if out is not None:
+        typer.echo(f"page: {write_check(checked, opened, out)}")
+    raise typer.Exit(2 if checked.all_problems else 0)
+
+
+def _progress(records: "Iterable[Record]", name: str, count: int) -> "Iterable[Record]":
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(records, description=name, total=count, console=Console(stderr=True, emoji=False), transient=True)

@@ -1,0 +1,65 @@
+"""What was found, for the terminal."""
+
+from collections.abc import Iterator
+
+from rich.table import Table
+
+from minorkey.data.check.findings import Check, Findings
+
+SHOWN = 10
+"""Lines per data set; the rest is in the file."""
+
+
+def data_table(check: Check) -> Table:
+    """One row per data set."""
+    table = Table("data set", "domain", "use", title="Data")
+    for heading in ("images", "sizes", "smallest", "median", "largest", "no labels", "ignored", "problems"):
+        table.add_column(heading, justify="right")
+    for each in check.data:
+        sizes = list(each.sizes) or ["-"]
+        table.add_row(
+            *(each.name, each.domain, each.use, image_count(each)),
+            *(str(len(each.sizes)), sizes[0], each.median_size, sizes[-1]),
+            *(str(each.unlabelled), f"{each.ignored:.1%}", str(len(each.problems))),
+            style="red" if each.problems else None,
+        )
+    return table
+
+
+def class_table(check: Check) -> Table:
+    """The share of every class, one column per data set."""
+    table = Table("class", title="Share of the labelled pixels, %")
+    for each in check.data:
+        table.add_column(f"{each.name}\n{each.use}", justify="right")
+    for name in check.data[0].frequencies if check.data else ():
+        table.add_row(name, *(share_text(each, name) for each in check.data))
+    return table
+
+
+def problem_lines(check: Check) -> Iterator[str]:
+    """The first problems of every data set."""
+    yield from check.problems
+    for each in check.data:
+        yield from each.problems[:SHOWN]
+        if len(each.problems) > SHOWN:
+            yield f"{each.name}: and {len(each.problems) - SHOWN} more"
+
+
+def verdict(check: Check) -> str:
+    """The last word."""
+    count = len(check.all_problems)
+    if count:
+        return f"{count} problem{'s' if count > 1 else ''} would stop a training or its evaluation"
+    return "nothing here would stop a training"
+
+
+def image_count(found: Findings) -> str:
+    """How many images there are, and of how many of them it is spoken."""
+    every = found.looked_at == found.images
+    return f"{found.images:,}" if every else f"{found.looked_at:,} of {found.images:,}"
+
+
+def share_text(found: Findings, name: str) -> str:
+    """The share of a class in percent."""
+    share = 100 * found.frequencies[name]
+    return f"{share:.3f}" if 0 < share < 0.1 else f"{share:.1f}" if share else "never"

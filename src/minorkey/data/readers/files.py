@@ -1,0 +1,121 @@
+"""What lies below the root of a data set: loose files and the content of its archives, in one name space."""
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+
+from minorkey.data.readers.archives import Member, list_members, read_member
+from minorkey.errors import DataError
+
+ARCHIVES = (".zip", ".tar")
+PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".gz", ".7z", ".rar")
+
+HIDDEN = re.compile(r"(^|/)(\.|__MACOSX/)")
+
+
+class Files:
+    """The files of a data set. An archive in the root counts as if it were unpacked there, or in a folder of its name.
+
+    Names are relative POSIX paths; those of archives are only looked up, never written to disk. Instances can be
+    sent to other processes and hold no open file.
+    """
+
+    def __init__(self, root: Path) -> None:
+        """List the archives in the folder `root`.
+
+        Raises:
+            DataError: an archive is broken.
+        """
+        self.root = root
+        entries = sorted(entry for entry in root.iterdir() if entry.is_file() and not entry.name.startswith("."))
+        self.packed = tuple(entry.name for entry in entries if entry.name.lower().endswith(PACKED))
+        self._members: dict[str, Member] = {
+            f"{entry.name}/{name}": member
+            for entry in entries
+            if entry.name.lower().endswith(ARCHIVES)
+            for name, member in list_members(entry).items()
+            if not _hidden(name)
+        }
+
+    def names(self, folder: str) -> dict[str, str]:
+        """The files below a folder, by their name relative to the root or, if none is there, to one folder in it.
+
+        Args:
+            folder: relative to the root; `*` stands for any characters within a name, "" for the root itself.
+
+        Returns:
+            Relative name -> address for `read`. A loose file hides one of the same name in an archive.
+        """
+        direct = {**self._members_below(folder, _inside), **dict(self._loose(folder))}
+        if direct or not folder:
+            return direct
+        deeper = [(name.partition("/")[2], address) for name, address in self._loose(f"*/{folder}")]
+        return {
+            **self._members_below(folder, _in_folder_of_archive),
+            **self._members_below(folder, _one_deeper),
+            **dict(deeper),
+        }
+
+    def passed_over(self, folder: str) -> list[str]:
+        """Folders and archives that hold such files too, one folder deeper, and are not read for that."""
+        if not folder:
+            return []
+        direct = set(self._members_below(folder, _inside).values())
+        if not direct and next(self._loose(folder), None) is None:
+            return []
+        members = self._members_below(folder, _one_deeper).values()
+        folders = [found.relative_to(self.root).as_posix() for found in self.root.glob(f"*/{folder}")]
+        return sorted({address.partition("/")[0] for address in members if address not in direct}.union(folders))
+
+    def read(self, address: str) -> bytes:
+        """The content of a file.
+
+        Raises:
+            DataError: it is missing or cannot be read.
+        """
+        if member := self._members.get(address):
+            return read_member(member, address)
+        try:
+            return (self.root / address).read_bytes()
+        except OSError as error:
+            raise DataError(f"{self.root / address} cannot be read: {error.strerror}") from error
+
+    def where(self, address: str) -> str:
+        """A file as errors name it: its path, or that of its archive with its name in it."""
+        return str(self.root / address)
+
+    def _loose(self, folder: str) -> Iterator[tuple[str, str]]:
+        for top in sorted(self.root.glob(folder)) if folder else [self.root]:
+            for place, folders, files in os.walk(top, followlinks=True):
+                folders[:] = sorted(name for name in folders if not _hidden(name))
+                below = Path(place).relative_to(self.root).as_posix()
+                for file in files:
+                    if not _hidden(file):
+                        name = file if below == "." else f"{below}/{file}"
+                        yield name, name
+
+    def _members_below(self, folder: str, relative: Callable[[str], str]) -> dict[str, str]:
+        start = re.compile(re.escape(folder).replace(r"\*", "[^/]*") + "/" if folder else "")
+        named = ((relative(address), address) for address in self._members)
+        return {name: address for name, address in named if start.match(name)}
+
+
+def _inside(address: str) -> str:
+    """The name of a member in its archive."""
+    return address.partition("/")[2]
+
+
+def _one_deeper(address: str) -> str:
+    """Its name relative to the first folder in its archive."""
+    return _inside(_inside(address))
+
+
+def _in_folder_of_archive(address: str) -> str:
+    """Its name with the archive as a folder: `labels.zip/a.png` is `labels/a.png`."""
+    archive, _, name = address.partition("/")
+    return f"{PurePosixPath(archive).stem}/{name}"
+
+
+def _hidden(name: str) -> bool:
+    return HIDDEN.search(name) is not None

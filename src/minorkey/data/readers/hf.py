@@ -1,0 +1,141 @@
+"""Data sets in the format of Hugging Face `datasets`: a repository of its hub, or a local folder."""
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+from pydantic import BaseModel, ConfigDict
+
+from minorkey.data.images import read_image
+from minorkey.data.readers.decode import LabelDecoder
+from minorkey.data.readers.locate import read_spec, split_name
+from minorkey.data.readers.reader import Role
+from minorkey.data.readers.spec import DatasetSpec
+from minorkey.data.sample import Sample
+from minorkey.errors import ConfigError, DataError, unknown
+from minorkey.labels import LabelSpace
+from minorkey.labels.tables import parse_row
+
+SPLITS: dict[Role, tuple[str, ...]] = {"source": ("train",), "unseen": ("validation", "val", "test")}
+LABEL_COLUMNS = ("label", "labels", "annotation", "mask", "semantic_segmentation", "label_ids")
+
+
+class HubOptions(BaseModel):
+    """What follows the `?` of an `hf:` name, e.g. `?label=mask&legend=cityscapes-train`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    image: str = "image"  # column of the images
+    label: str | None = None  # column of the label images; the first of LABEL_COLUMNS that is there where absent
+    legend: str | None = None  # a shipped legend; else what dataset.yaml in the folder says
+    config: str | None = None  # configuration of the repository, where it has several
+
+
+class HuggingFaceReader:
+    """Rows with an image and a label image, labels mapped to a label space while reading."""
+
+    def __init__(self, rows: Any, decoder: LabelDecoder, columns: tuple[str, str], name: str, domain: str) -> None:
+        """Read `rows` (a `datasets.Dataset`) by its two `columns`, image and label.
+
+        Raises:
+            DataError: a column is missing or holds no images.
+        """
+        from datasets import Image
+
+        self.name, self.domain = name, domain
+        self.notes: tuple[str, ...] = ()
+        for column in columns:
+            if not isinstance(rows.features.get(column), Image):
+                pictures = [key for key, feature in rows.features.items() if isinstance(feature, Image)]
+                raise DataError(f"{name}: {unknown('image column', column, pictures)}; choose by ?image= and ?label=")
+        # Undecoded, for Pillow as `datasets` uses it would change ids of 16 bits.
+        self._rows = rows.select_columns(list(columns))
+        for column in columns:
+            self._rows = self._rows.cast_column(column, Image(decode=False))
+        self._decoder, self._columns = decoder, columns
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self._rows)
+
+    def key(self, index: int) -> str:
+        """The number of the row."""
+        return f"{index:06d}"
+
+    def __getitem__(self, index: int) -> Sample:
+        """Read a row.
+
+        Raises:
+            DataError: an image is broken, holds ids that no map names, or sizes differ.
+        """
+        row, where = self._rows[index], f"{self.name} row {index}"
+        image_column, label_column = self._columns
+        image = read_image(f"{where}, {image_column}", _content(row[image_column]))
+        labels = self._decoder.train_ids(f"{where}, {label_column}", _content(row[label_column]))
+        if labels.shape != image.shape[:2]:
+            raise DataError(f"{where}: labels have shape {labels.shape}, the image {image.shape[:2]}; must be equal")
+        return Sample(image=image, domain=self.domain, key=self.key(index), labels=labels)
+
+
+def open_hub(text: str, role: Role, space: LabelSpace) -> HuggingFaceReader:
+    """Open `PATH[:SPLIT][?OPTIONS]`; a repository is downloaded to the cache of `datasets` if it is not there.
+
+    Raises:
+        ConfigError: `datasets` is not installed, an option is unknown, or nothing says what the ids stand for.
+        DataError: the data set, the split or a column is not there.
+    """
+    where, _, query = text.partition("?")
+    options = parse_row(HubOptions, dict(parse_qsl(query, keep_blank_values=True)), f"hf:{text}")
+    path, split = split_name(where)
+    spec = _spec(Path(path), options, text)
+    splits = _load(path, options)
+    chosen = _split(splits, split, role, path)
+    rows = splits[chosen]
+    label = options.label or next((name for name in LABEL_COLUMNS if name in rows.features), LABEL_COLUMNS[0])
+    domain = spec.name or path.rstrip("/").rpartition("/")[2]
+    return HuggingFaceReader(
+        rows, LabelDecoder.of(spec, space), (options.image, label), name=f"hf:{path}:{chosen}", domain=domain
+    )
+
+
+def _spec(folder: Path, options: HubOptions, text: str) -> DatasetSpec:
+    """What the ids of its label images stand for."""
+    if options.legend is None and (folder / "dataset.yaml").is_file():
+        return read_spec(folder)
+    if options.legend is None:
+        raise ConfigError(
+            f"hf:{text}: nothing says what its ids stand for; add ?legend=NAME, e.g. ?legend=cityscapes-train, "
+            "or a dataset.yaml to a local folder"
+        )
+    return parse_row(DatasetSpec, {"legend": options.legend}, f"hf:{text}")
+
+
+def _load(path: str, options: HubOptions) -> dict[str, Any]:
+    """Split -> rows."""
+    try:
+        import datasets
+    except ImportError as error:
+        raise ConfigError("data sets by `hf:` need the package `datasets`: pip install 'minorkey[hf]'") from error
+    folder = Path(path)
+    try:
+        if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
+            loaded = datasets.load_from_disk(path)
+        else:
+            loaded = datasets.load_dataset(path, options.config)
+    except Exception as error:  # whatever its many file formats and the network raise
+        reason = " ".join(str(error).split()) or repr(error)
+        raise DataError(f"hf:{path} cannot be loaded: {reason}") from error
+    return dict(loaded) if isinstance(loaded, dict) else {str(loaded.split or "train"): loaded}
+
+
+def _split(splits: dict[str, Any], asked: str, role: Role, path: str) -> str:
+    if not asked:
+        asked = next((name for name in SPLITS[role] if name in splits), SPLITS[role][0])
+    if asked not in splits:
+        raise DataError(f"hf:{path}: {unknown('split', asked, splits)}")
+    return asked
+
+
+def _content(cell: dict[str, Any]) -> bytes:
+    """The file of an undecoded image."""
+    return bytes(cell["bytes"]) if cell["bytes"] is not None else Path(cell["path"]).read_bytes()

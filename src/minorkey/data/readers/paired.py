@@ -1,0 +1,171 @@
+"""The reader of every data set on disk: images and label files that are paired by their names."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from minorkey.data.images import IMAGE_SUFFIXES, LABEL_SUFFIXES, read_ids, read_image
+from minorkey.data.readers.decode import LabelDecoder
+from minorkey.data.readers.files import Files
+from minorkey.data.readers.pattern import Pattern
+from minorkey.data.readers.spec import DatasetSpec
+from minorkey.data.sample import IGNORE_INDEX, Sample
+from minorkey.errors import DataError, unknown
+from minorkey.labels import LabelSpace
+
+Found = dict[str, tuple[str, str]]
+"""Sample key -> (key of its labels, address of its file)."""
+
+
+class NoImages(DataError):
+    """Nothing on disk looks like the data set."""
+
+
+class Pair(NamedTuple):
+    """The files of a sample, as addresses in `Files`."""
+
+    key: str
+    image: str
+    labels: str | None
+    invalid: str | None
+
+
+class PairedReader:
+    """Images with label files, labels mapped to a label space while reading.
+
+    Pairing is checked when it is opened, the content of a file when it is read.
+    """
+
+    def __init__(
+        self, files: Files, spec: DatasetSpec, split: str, space: LabelSpace, *, name: str, domain: str, place: str = ""
+    ) -> None:
+        """Open a split.
+
+        Args:
+            files: what lies below the root of the data set.
+            spec: how its files are named and what their ids or colours are called.
+            split: one of its splits.
+            space: the label space of the run.
+            name: how the data set was asked for.
+            domain: the domain that the samples carry.
+            place: the folder of the domain, where the data set has several.
+
+        Raises:
+            NoImages: nothing below the root has the names of its images.
+            DataError: no such split, or an image without a label file.
+            ConfigError: the label space has no place for a class of the data set.
+        """
+        self.name, self.domain = name, domain
+        self._files = files
+        self._decoder = LabelDecoder.of(spec, space)
+        self._pairs, self.notes = _pairs(files, spec, split, place)
+
+    def __len__(self) -> int:
+        """Number of images in the split."""
+        return len(self._pairs)
+
+    def key(self, index: int) -> str:
+        """The name of the image within the split, without what all names share."""
+        return self._pairs[index].key
+
+    def __getitem__(self, index: int) -> Sample:
+        """Read an image with its labels.
+
+        Raises:
+            DataError: a file is unreadable or truncated, holds ids that no map names, or sizes differ.
+        """
+        pair = self._pairs[index]
+        image = read_image(self._files.where(pair.image), self._files.read(pair.image))
+        labels = None if pair.labels is None else self._labels(pair.labels, pair, image)
+        return Sample(image=image, domain=self.domain, key=pair.key, labels=labels)
+
+    def _labels(self, address: str, pair: Pair, image: np.ndarray) -> np.ndarray:
+        labels = self._decoder.train_ids(self._files.where(address), self._files.read(address))
+        self._same_size(address, labels, image)
+        if pair.invalid:
+            mask = read_ids(self._files.where(pair.invalid), self._files.read(pair.invalid))
+            self._same_size(pair.invalid, mask, image)
+            labels[mask != 0] = IGNORE_INDEX
+        return labels
+
+    def _same_size(self, address: str, labels: np.ndarray, image: np.ndarray) -> None:
+        if labels.shape != image.shape[:2]:
+            raise DataError(
+                f"{self._files.where(address)} is {_size(labels)} but its image is {_size(image)} "
+                "(width x height); they must be equal"
+            )
+
+
+def _pairs(files: Files, spec: DatasetSpec, split: str, place: str) -> tuple[list[Pair], tuple[str, ...]]:
+    """The samples of a split, sorted by key, and what was left out."""
+    known = {"split": spec.splits.get(split, split), "domain": place}
+    pattern = Pattern(spec.images, IMAGE_SUFFIXES, known)
+    images = _found(files, pattern) if split in (spec.splits or [split]) else {}
+    if not images:
+        raise _missing(files, spec, split, place)
+    notes = [f"{other} is not read: the data set lies beside it" for other in files.passed_over(pattern.folder)]
+    notes += [f"'{key}' is left out: {why}" for key, why in spec.skips.items() if images.pop(key, None)]
+    if split in spec.unlabelled:
+        return [Pair(key, image, None, None) for key, (_, image) in sorted(images.items())], tuple(notes)
+    labels = _for_images(files, images, Pattern(spec.labels, LABEL_SUFFIXES, known), split)
+    masks = _for_images(files, images, Pattern(spec.invalid, LABEL_SUFFIXES, known), split) if spec.invalid else {}
+    if spare := labels.keys() - {of for of, _ in images.values()} - spec.skips.keys():
+        notes.append(f"label {_some(spare)} of split '{split}' is left out: no image")
+    pairs = [Pair(key, image, labels[of], masks.get(of)) for key, (of, image) in sorted(images.items())]
+    return pairs, tuple(notes)
+
+
+def _found(files: Files, pattern: Pattern) -> Found:
+    """The files that match a pattern."""
+    found: Found = {}
+    for name, address in files.names(pattern.folder).items():
+        if fields := pattern.match(name):
+            key = "_".join(filter(None, (fields["key"], fields.get("variant"))))
+            _, other = found.setdefault(key, (fields["key"], address))
+            if other != address:
+                raise DataError(f"{files.root}: {other} and {address} share the name '{key}'; keep one of them")
+    return found
+
+
+def _for_images(files: Files, images: Found, pattern: Pattern, split: str) -> dict[str, str]:
+    """Addresses by key of the files that match a pattern, checked to be there for every image."""
+    found = {key: address for key, (_, address) in _found(files, pattern).items()}
+    if unlabelled := {of for of, _ in images.values()} - found.keys():
+        expected = pattern.example(min(unlabelled)).replace(".*", ".png (or another format without loss)")
+        raise DataError(
+            f"{files.root}: image {_some(unlabelled)} of split '{split}' without a label; expected {expected}"
+            f"{_hint(files)}"
+        )
+    return found
+
+
+def _missing(files: Files, spec: DatasetSpec, split: str, place: str) -> DataError:
+    """Why a split has no images: what is there in its place."""
+    anywhere = Pattern(spec.images, IMAGE_SUFFIXES, {"domain": place})
+    matches = [fields for fields in map(anywhere.match, files.names(anywhere.folder)) if fields]
+    folders = {fields["split"] for fields in matches if "split" in fields}
+    present = {name for name, folder in spec.splits.items() if folder in folders} if spec.splits else folders
+    known = present if "{split}" in spec.images else spec.splits.keys()
+    if matches and known and split not in spec.splits:
+        return DataError(f"{files.root}: {unknown('split', split, known)}")
+    expected = Pattern(spec.images, IMAGE_SUFFIXES, {"split": spec.splits.get(split, split), "domain": place})
+    others = f" (of {', '.join(sorted(present))} it does)" if present else ""
+    return (DataError if matches else NoImages)(
+        f"{files.root} holds no images of split '{split}'{others}; expected {expected.example('*')}{_hint(files)}"
+    )
+
+
+def _hint(files: Files) -> str:
+    if not files.packed:
+        return ""
+    return f" ({files.packed[0]} cannot be read at random places: decompress it to .tar, or unpack it)"
+
+
+def _some(keys: Iterable[str]) -> str:
+    first, *rest = sorted(keys)
+    return f"'{first}'" + (f" and {len(rest)} more" if rest else "")
+
+
+def _size(array: np.ndarray) -> str:
+    return f"{array.shape[1]}x{array.shape[0]}"

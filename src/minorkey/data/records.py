@@ -1,0 +1,158 @@
+"""One pass over a data set: a record of every image, read by several processes and kept on disk."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from minorkey.data.loaders import start_worker
+from minorkey.data.readers.reader import Reader
+from minorkey.data.sample import IGNORE_INDEX, Sample
+from minorkey.errors import MinorkeyError
+from minorkey.labels import LabelSpace
+from minorkey.storage import write_json
+
+CACHE_VARIABLE = "MINORKEY_CACHE"
+PROBES = 8
+"""Images whose labels are part of a cache's name, so that it is not used once the data set has changed."""
+VERSION = 1
+"""To be raised when other things are recorded."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one image and its labels are like."""
+
+    key: str
+    size: tuple[int, int] = (0, 0)  # width, height in pixels
+    counts: tuple[int, ...] | None = None  # pixels of each of the K classes; None: it has no labels
+    ignored: int = 0  # pixels that belong to no class
+    problem: str = ""  # why it cannot be read; then the rest is unknown
+
+
+def read_records(
+    reader: Reader,
+    space: LabelSpace,
+    *,
+    indices: Sequence[int] | None = None,
+    workers: int = 0,
+    cache: Path | None = None,
+) -> Iterator[Record]:
+    """The records of a data set, image by image.
+
+    A cache holds what could be read only, so that a problem is looked at again until it is mended. It is named after
+    the data set, the label space, all keys and the labels of a few images: a file that is replaced under its
+    old name, and is none of these few, goes unnoticed.
+
+    Args:
+        reader: the data set.
+        space: the label space that its labels are mapped to.
+        indices: the images to look at; None takes all.
+        workers: processes that read; 0 reads in this one.
+        cache: the folder of the caches; None reads every image anew.
+
+    Raises:
+        StorageError: the cache cannot be written.
+    """
+    chosen = range(len(reader)) if indices is None else indices
+    file = None if cache is None else cache / f"labels-{_fingerprint(reader, space)}.json"
+    known = _load(file)
+    unread = {index: None for index in chosen if reader.key(index) not in known}  # in order, and quick to look up
+    fresh = _read(reader, list(unread), len(space), workers)
+    try:
+        for index in chosen:
+            record = next(fresh) if index in unread else known[reader.key(index)]
+            if not record.problem:
+                known[record.key] = record
+            yield record
+    finally:
+        if file is not None and unread:
+            write_json(file, {"records": [asdict(record) for record in known.values()]})
+
+
+def cache_folder() -> Path | None:
+    """The folder of the environment variable MINORKEY_CACHE, None where it is not set."""
+    value = os.environ.get(CACHE_VARIABLE)
+    return Path(value).expanduser() if value else None
+
+
+def evenly_spread(length: int, count: int) -> list[int]:
+    """`count` indices below `length` (all of them where there are fewer), from the first to the last."""
+    return np.linspace(0, length - 1, min(count, length)).round().astype(int).tolist()
+
+
+def record_of(sample: Sample, classes: int) -> Record:
+    """The record of a sample whose labels are of `classes` classes."""
+    height, width = sample.image.shape[:2]
+    if sample.labels is None:
+        return Record(sample.key, (width, height))
+    if sample.labels.shape != (height, width):
+        labels = "{1}x{0}".format(*sample.labels.shape)
+        problem = f"{sample.key}: labels of {labels} for an image of {width}x{height}; they must be of one size"
+        return Record(sample.key, problem=problem)
+    counts = np.bincount(sample.labels.ravel(), minlength=IGNORE_INDEX + 1)
+    return Record(sample.key, (width, height), tuple(counts[:classes].tolist()), int(counts[IGNORE_INDEX]))
+
+
+@dataclass(frozen=True)
+class _Records(Dataset[Record]):
+    reader: Reader
+    classes: int
+
+    def __getitem__(self, index: int) -> Record:
+        try:
+            return record_of(self.reader[index], self.classes)
+        except MinorkeyError as error:
+            return Record(self.reader.key(index), problem=str(error))
+
+
+def _read(reader: Reader, indices: Sequence[int], classes: int, workers: int) -> Iterator[Record]:
+    loader = DataLoader(
+        _Records(reader, classes),
+        batch_size=None,
+        sampler=indices,
+        num_workers=min(workers, len(indices)),
+        collate_fn=_as_it_is,
+        worker_init_fn=start_worker,
+        generator=torch.Generator(),  # its own: one that draws from the global state would change a training
+    )
+    return iter(loader)
+
+
+def _as_it_is(record: Any) -> Any:
+    return record
+
+
+def _fingerprint(reader: Reader, space: LabelSpace) -> str:
+    digest = hashlib.sha256(repr((VERSION, reader.name, reader.domain, space.classes)).encode())
+    for index in range(len(reader)):
+        digest.update(f"{reader.key(index)}\n".encode())
+    for index in evenly_spread(len(reader), PROBES):
+        try:
+            labels = reader[index].labels
+        except MinorkeyError as error:
+            digest.update(str(error).encode())
+        else:
+            digest.update(b"" if labels is None else labels.tobytes())
+    return digest.hexdigest()[:32]
+
+
+def _load(file: Path | None) -> dict[str, Record]:
+    """What a cache holds, by key; nothing where it is missing or damaged."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8")) if file else {"records": []}
+        rows = [{**row, "size": tuple(row["size"]), "counts": _tuple(row["counts"])} for row in content["records"]]
+        return {row["key"]: Record(**row) for row in rows}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _tuple(values: list[int] | None) -> tuple[int, ...] | None:
+    return None if values is None else tuple(values)

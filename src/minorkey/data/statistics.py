@@ -1,0 +1,92 @@
+"""How often the classes occur in the labels of a data set, and what rare-class sampling makes of it."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from minorkey.data.readers.reader import Reader
+from minorkey.data.records import Record, cache_folder, read_records
+from minorkey.errors import DataError
+from minorkey.labels import LabelSpace
+
+Progress = Callable[[Iterable[Record]], Iterable[Record]]
+"""Hands on what it is given, and shows how far it is."""
+
+
+@dataclass(frozen=True)
+class ClassCounts:
+    """Pixels per class of the labelled images of a data set."""
+
+    keys: tuple[str, ...]  # (N,)
+    counts: np.ndarray  # (N, K) int64
+
+
+def class_counts(
+    reader: Reader, space: LabelSpace, *, workers: int = 0, cache: Path | None = None, progress: Progress = iter
+) -> ClassCounts:
+    """How many pixels of every class each image has; images without labels are left out.
+
+    Args:
+        reader: the data set.
+        space: the label space that its labels are mapped to.
+        workers: processes that read; 0 reads in this one.
+        cache: folder that keeps the counts; None takes the environment variable MINORKEY_CACHE, and without that
+            they are not kept.
+        progress: shows how far the reading is.
+
+    Raises:
+        DataError: a file is missing, unreadable or inconsistent.
+        StorageError: the cache cannot be written.
+    """
+    records = []
+    for record in progress(read_records(reader, space, workers=workers, cache=cache or cache_folder())):
+        if record.problem:
+            raise DataError(record.problem)
+        records.append(record)
+    return count_classes(records, len(space))
+
+
+def count_classes(records: Sequence[Record], classes: int) -> ClassCounts:
+    """The counts of those records that have labels."""
+    labelled = [record for record in records if record.counts is not None]
+    counts = np.array([record.counts for record in labelled], np.int64).reshape(len(labelled), classes)
+    return ClassCounts(tuple(record.key for record in labelled), counts)
+
+
+def class_frequencies(counts: np.ndarray) -> np.ndarray:
+    """The share of every class among the pixels that belong to one.
+
+    Args:
+        counts: `(N, K)` pixels per image and class.
+
+    Returns:
+        `(K,)` float64 that sums to 1; all 0 where there are no pixels.
+    """
+    total = counts.sum(axis=0, dtype=np.float64)
+    return total / max(total.sum(), 1)
+
+
+def rare_class_probabilities(frequencies: np.ndarray, temperature: float = 0.01) -> np.ndarray:
+    """How often to sample an image for the sake of each class: the rarer the class, the more often.
+
+    P(c) = exp((1 - f_c) / T) / sum_k exp((1 - f_k) / T), over the classes that occur; no image can be drawn for one
+    that does not, so its probability is 0. Source: rare class sampling of DAFormer (arXiv 2111.14887).
+
+    Args:
+        frequencies: `(K,)` shares f of the classes, 0 ... 1.
+        temperature: T above 0; the higher, the more even.
+
+    Returns:
+        `(K,)` float64 that sums to 1.
+
+    Raises:
+        DataError: no class occurs.
+    """
+    present = frequencies > 0
+    if not present.any():
+        raise DataError("no class occurs in the labels: rare classes can only be sampled from labelled images")
+    exponents = np.where(present, (1 - frequencies) / temperature, -np.inf)
+    weights = np.exp(exponents - exponents.max())
+    return weights / weights.sum()

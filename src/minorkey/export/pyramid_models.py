@@ -1,0 +1,56 @@
+"""transformers' segmentation models on a resized pyramid, under names of their own.
+
+A folder that called itself `upernet` or `mask2former` would promise stock classes, and its backbone is none.
+"""
+
+from typing import Any
+
+from transformers import (
+    Mask2FormerConfig,
+    Mask2FormerForUniversalSegmentation,
+    PreTrainedConfig,
+    PreTrainedModel,
+    UperNetConfig,
+    UperNetForSemanticSegmentation,
+)
+
+
+class PyramidUperNetConfig(UperNetConfig):
+    """Configuration of a `PyramidUperNetForSemanticSegmentation`; its `backbone_config` is a pyramid's."""
+
+    model_type = "minorkey_upernet"
+
+
+class PyramidUperNetForSemanticSegmentation(UperNetForSemanticSegmentation):
+    """transformers' UperNet, unchanged."""
+
+    config_class = PyramidUperNetConfig
+
+
+class PyramidMask2FormerConfig(Mask2FormerConfig):
+    """Configuration of a `PyramidMask2FormerForUniversalSegmentation`; its `backbone_config` is a pyramid's."""
+
+    model_type = "minorkey_mask2former"
+    backbones_supported = ["swin", "minorkey_pyramid"]  # noqa: RUF012  as transformers declares it
+
+
+class PyramidMask2FormerForUniversalSegmentation(Mask2FormerForUniversalSegmentation):
+    """transformers' Mask2Former, unchanged."""
+
+    config_class = PyramidMask2FormerConfig
+
+
+PYRAMID_MODELS: dict[type[PreTrainedModel], type[PreTrainedModel]] = {
+    UperNetForSemanticSegmentation: PyramidUperNetForSemanticSegmentation,
+    Mask2FormerForUniversalSegmentation: PyramidMask2FormerForUniversalSegmentation,
+}
+
+
+def under_own_name(model: PreTrainedModel) -> PreTrainedModel:
+    """A copy of one of the `PYRAMID_MODELS` in the class of ours; weights and settings are the same."""
+    own_class: Any = PYRAMID_MODELS[type(model)]
+    own_config: type[PreTrainedConfig] = own_class.config_class
+    settings = {name: value for name, value in model.config.to_dict().items() if name != "model_type"}
+    own = own_class(own_config.from_dict(settings))
+    own.load_state_dict(model.state_dict())
+    return own

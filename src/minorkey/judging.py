@@ -1,0 +1,166 @@
+"""A finished training from its files: loaded as a `Predictor`, and judged."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from safetensors import safe_open
+
+from minorkey.adapters import fold, load_adapter
+from minorkey.config import RunConfig, load_config, save_config
+from minorkey.errors import AdapterError, ConfigError, DataError
+from minorkey.evaluation.confusion import Matrix, mean_iou
+from minorkey.evaluation.protocol import Protocol
+from minorkey.evaluation.run import judge, share_scenes
+from minorkey.evaluation.scores import Role, ScoreTable, TrainingCost, build_scores
+from minorkey.evaluation.sliding import default_stride
+from minorkey.labels import LabelSpace, label_space
+from minorkey.parts import Network, build_network, open_judged, open_source_validation, open_unseen
+from minorkey.predictor import Predictor
+from minorkey.processes import from_main, speaker, together
+from minorkey.run_folder import RunFolder
+from minorkey.storage import read_tensors, write_json, write_tensors
+from minorkey.training.device import device_for
+
+
+def protocol_of(config: RunConfig) -> Protocol:
+    """The test protocol of a configuration."""
+    options = config.evaluation
+    stride = options.stride or (default_stride(options.window) if options.window else None)
+    return Protocol(
+        label_space=config.label_space,
+        window=options.window,
+        stride=stride,
+        resize=options.resize,
+        resize_in=options.resize_in,
+        flip=options.flip,
+        scales=options.scales,
+        weights=config.training.deployed,
+    )
+
+
+def validation(
+    config: RunConfig, network: Network, space: LabelSpace, console: Console
+) -> Callable[[], dict[str, float]] | None:
+    """A call that judges the network as it then is: mIoU of the domains that its weights are chosen on, by name.
+
+    None where the weights are not chosen by judging.
+
+    Raises:
+        ConfigError: there is nothing to choose on.
+    """
+    choose = config.training.deployed
+    if choose not in ("best_source", "oracle"):
+        return None
+    domains = open_unseen(config, space) if choose == "oracle" else open_source_validation(config, space, console)
+    if not domains:
+        wanted = "unseen domain" if choose == "oracle" else "source with validation images"
+        raise ConfigError(f"training.choose is {choose}, but there is no {wanted} to choose on; use last or ema")
+    predictor = _predictor(config, network, space)
+
+    def judge_now() -> dict[str, float]:
+        confusions = judge(predictor, domains, pictures=0, folder=Path(), console=Console(quiet=True))
+        return {name: mean_iou(_labelled(name, matrices)) for name, (_, matrices) in confusions.items()}
+
+    return judge_now
+
+
+def _labelled(domain: str, matrices: Matrix) -> Matrix:
+    """The matrices of a domain, `(N, K, K)`, summed up; refused where no pixel counts."""
+    total = matrices.sum(axis=0)
+    if not total.any():
+        raise DataError(f"domain '{domain}' has no labelled pixel of a scored class; check its labels and map")
+    return total
+
+
+def _predictor(config: RunConfig, network: Network, space: LabelSpace) -> Predictor:
+    return Predictor(
+        network.model, space, protocol_of(config), network.loaded.mean, network.loaded.std, config.evaluation.batch_size
+    )
+
+
+def load(run: str | Path, *, device: str = "auto") -> Predictor:
+    """A finished training as a `Predictor`: the adapter folded into the backbone, the head on top.
+
+    Raises:
+        DataError: there is no finished training in `run`.
+        AdapterError: the backbone's weights are not those that the run started from.
+    """
+    folder = RunFolder(Path(run))
+    folder.require_trained()
+    config = load_config(folder.config)
+    options = config.training.model_copy(update={"device": device})
+    return _load(folder, config, device_for(options))
+
+
+def _load(folder: RunFolder, config: RunConfig, device: torch.device) -> Predictor:
+    space = label_space(config.label_space)
+    network = build_network(config, space)
+    with safe_open(folder.head, framework="pt") as file:
+        expected = (file.metadata() or {}).get("base_weights_sha256")
+    if expected != network.base_sha256:
+        raise AdapterError(
+            f"run '{folder.path}' was trained on base weights {str(expected)[:12]}, but backbone "
+            f"'{config.backbone.name}' has {network.base_sha256[:12]}; use the weights it was trained on"
+        )
+    if folder.adapter.is_dir():
+        load_adapter(network.backbone, folder.adapter)
+        fold(network.backbone)
+    elif folder.backbone.is_file():
+        unexpected = network.backbone.load_state_dict(read_tensors(folder.backbone), strict=False).unexpected_keys
+        assert not unexpected, "the fingerprint of the base weights is over their names too"
+    network.model.load_state_dict(read_tensors(folder.head), strict=False)
+    network.model.requires_grad_(False).eval().to(device)
+    return _predictor(config, network, space)
+
+
+def evaluate(
+    run: str | Path,
+    *,
+    config: RunConfig | None = None,
+    out: Path | None = None,
+    console: Console | None = None,
+) -> ScoreTable:
+    """Judge a finished training, from its saved files, and write `metrics.json`.
+
+    Args:
+        run: the run folder.
+        config: the run's configuration with other domains or another protocol; None: as trained.
+        out: where to write; None: into the run folder.
+        console: where progress is shown.
+    """
+    folder = RunFolder(Path(run))
+    folder.require_trained()
+    config = config or load_config(folder.config)
+    device = device_for(config.training)
+    console = speaker(console)
+    target = RunFolder(Path(out)) if out is not None else folder
+    with together():
+        predictor = _load(folder, config, device)
+        domains = open_judged(config, predictor.space, console)
+        cost = TrainingCost(**json.loads(folder.cost.read_text(encoding="utf-8")))
+    started = time.monotonic()
+    confusions = judge(predictor, domains, config.evaluation.pictures, target.samples, console)
+    scores = build_scores(
+        confusions,
+        run=folder.path.name,
+        method=config.method.name,
+        classes=predictor.space.classes,
+        protocol=predictor.protocol,
+        training=cost,
+        shared_scenes=share_scenes(domains),
+    )
+    from_main(lambda: _save_scores(target, scores, confusions))
+    if target.path != folder.path:
+        from_main(lambda: save_config(config, target.config))
+    count = sum(len(matrices) for _, matrices in confusions.values())
+    console.print(f"judged {count} images in {time.monotonic() - started:.0f} s", highlight=False)
+    return scores
+
+
+def _save_scores(target: RunFolder, scores: ScoreTable, confusions: dict[str, tuple[Role, Matrix]]) -> None:
+    write_tensors(target.confusions, {name: torch.from_numpy(m) for name, (_, m) in confusions.items()})
+    write_json(target.metrics, scores.to_json())

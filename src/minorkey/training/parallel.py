@@ -1,0 +1,62 @@
+"""A network made ready to be trained by one process or by many."""
+
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from minorkey.data.sample import Batch
+from minorkey.processes import process_count
+from minorkey.tasks.segmentation import Segmentation
+from minorkey.training.batch_norm import globalise
+from minorkey.training.sharding import shard
+
+
+def prepare_network(
+    accelerator: Accelerator, network: PreTrainedModel, crop: tuple[int, int], *, sharded: bool
+) -> nn.Module:
+    """The network on its device and in its precision; with several processes, wrapped to average their gradients.
+
+    Args:
+        accelerator: device, precision and processes.
+        network: what trains in it requires gradients already.
+        crop: height and width of the training images, in pixels.
+        sharded: spread it over the processes.
+    """
+    if process_count() == 1:
+        return accelerator.prepare_model(network)
+    globalise(network)
+    network.to(accelerator.device)
+    if sharded:
+        accelerator.prepare_model(network, evaluation_mode=True)  # in its precision, and in no wrapper
+        shard(network, accelerator.device)
+        return network
+    # A search for what gets no gradient in every step is slow, and pointless where there is nothing to find.
+    idle = parameters_without_gradient(network, trial_loss(network, crop, accelerator.device))
+    accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=bool(idle))
+    return accelerator.prepare_model(network)
+
+
+def parameters_without_gradient(network: nn.Module, loss: Tensor) -> list[str]:
+    """Names of the trained parameters that a loss does not depend on, such as those after the last feature map."""
+    reached, nodes, seen = set(), [loss.grad_fn], set()
+    while nodes:
+        node = nodes.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        reached.add(id(getattr(node, "variable", None)))  # only the leaves of the graph have one
+        nodes += [function for function, _ in node.next_functions]
+    return [name for name, p in network.named_parameters() if p.requires_grad and id(p) not in reached]
+
+
+def trial_loss(network: PreTrainedModel, crop: tuple[int, int], device: torch.device | str) -> Tensor:
+    """The loss on two black images, in evaluation mode, so that no running statistics change.
+
+    Two, because a group norm refuses a single value per group, which the coarsest level of a small image may be.
+    """
+    images = torch.zeros(2, 3, *crop, device=device)
+    labels = torch.zeros(2, *crop, dtype=torch.int64, device=device)
+    network.eval()
+    losses = Segmentation().loss(network, Batch(images, labels, domains=[""] * 2, keys=[""] * 2))
+    return torch.stack(list(losses.values())).sum()

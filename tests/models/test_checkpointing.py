@@ -1,0 +1,60 @@
+import pytest
+import torch
+from transformers import ConvNextBackbone, ConvNextConfig, SwinBackbone, SwinConfig
+
+from minorkey.adapters import MethodOptions, attach
+from minorkey.errors import ModelError
+from minorkey.models.backbone import load_backbone
+from minorkey.models.build import backbone_of, build_segmenter
+from minorkey.models.checkpointing import checkpoint_blocks
+from minorkey.models.heads.masks import mask_targets
+from minorkey.models.options import BackboneOptions, HeadOptions
+
+SMALL = {"channels": 32, "queries": 4, "points": 50, "decoder_layers": 1, "encoder_layers": 1}
+STAGES = ["stage1", "stage2", "stage3", "stage4"]
+
+
+def _swin():
+    config = SwinConfig(
+        embed_dim=8, depths=[1, 1, 2, 1], num_heads=[2] * 4, image_size=64, window_size=2, out_features=STAGES
+    )
+    return SwinBackbone(config)
+
+
+def _gradients(model, labels):
+    masks, classes = mask_targets(labels)
+    named = {"labels": labels} if model.config.model_type.startswith("minorkey") else {}
+    named = named or {"mask_labels": masks, "class_labels": classes}
+    image = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(1)  # of the sampled points and of stochastic depth
+    model.zero_grad()
+    model(pixel_values=image, **named).loss.backward()
+    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("head", ["semfpn", "mask2former", "eomt", "swin"])
+def test_gradients_are_the_same_and_blocks_are_computed_twice(backbone_folder, head):
+    backbone = _swin() if head == "swin" else load_backbone(BackboneOptions(name=str(backbone_folder))).network
+    name = "semfpn" if head == "swin" else head
+    model = build_segmenter(backbone, HeadOptions(name=name, **SMALL), 3, seed=0)
+    attached = attach(backbone_of(model), MethodOptions(name="soma", rank=2, first_block=2))
+    model.train()
+    calls = []
+    layer = backbone_of(model).get_submodule(attached.layers[0])
+    layer.register_forward_hook(lambda *_: calls.append(1))
+    labels = torch.randint(0, 3, (2, 64, 64), generator=torch.Generator().manual_seed(2))
+    expected = _gradients(model, labels)
+    checkpoint_blocks(model)
+    gradients = _gradients(model, labels)
+    assert len(calls) == 1 + 2
+    assert gradients.keys() == expected.keys()
+    assert all(any(part in name for name in gradients) for part in ("lora_A", "lora_B"))
+    for name, value in expected.items():
+        torch.testing.assert_close(gradients[name], value, rtol=1e-5, atol=1e-7, msg=name)
+
+
+def test_convolutional_backbones_are_refused():
+    config = ConvNextConfig(hidden_sizes=[8, 8, 8, 8], depths=[1] * 4, out_features=STAGES)
+    model = build_segmenter(ConvNextBackbone(config), HeadOptions(name="linear"), 3, seed=0)
+    with pytest.raises(ModelError, match="blocks of ConvNextBackbone cannot be computed again .* take a ViT or Swin"):
+        checkpoint_blocks(model)

@@ -1,0 +1,49 @@
+"""Started by torchrun: does a list of jobs in all of its processes, one after the other, in the order given."""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+from accelerate import PartialState
+from torch import nn
+
+from minorkey import workflow
+from minorkey.config import load_config
+from minorkey.prediction import predict_folder
+from minorkey.processes import process_count, process_index
+from minorkey.storage import write_json, write_tensors
+from minorkey.training.batch_norm import globalise
+
+
+def train(config: str, out: str, resume: bool = False) -> None:
+    workflow.train(load_config(Path(config)), Path(out), resume=resume)
+
+
+def evaluate(run: str, out: str) -> None:
+    workflow.evaluate(run, out=Path(out))
+
+
+def predict(run: str, images: str, out: str) -> None:
+    done = predict_folder(Path(run), images, Path(out))
+    write_json(Path(out) / f"done-{process_index()}.json", vars(done))
+
+
+def batch_norm(batch: list, out: str) -> None:
+    """One training step of a batch norm on this process's part of a batch."""
+    PartialState(cpu=True)
+    norm = nn.BatchNorm2d(len(batch[0]))
+    globalise(norm)
+    values = torch.tensor(batch).chunk(process_count())[process_index()].requires_grad_()
+    output = norm(values)
+    output.square().mul(values.detach()).sum().backward()
+    results = {"output": output, "gradient": values.grad, "weight.grad": norm.weight.grad, **dict(norm.named_buffers())}
+    write_tensors(Path(out) / f"norm-{process_index()}.safetensors", results)
+
+
+JOBS = {job.__name__: job for job in (train, evaluate, predict, batch_norm)}
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    for job in json.loads(Path(sys.argv[1]).read_text()):
+        JOBS[job.pop("do")](**job)

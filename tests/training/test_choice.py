@@ -1,0 +1,103 @@
+"""Choosing weights while training changes which weights are kept, and nothing of the training."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from minorkey import workflow
+from minorkey.errors import ConfigError
+from minorkey.run_folder import RunFolder
+from minorkey.training.checkpoint import checkpoints
+from minorkey.training.choice import BestWeights
+
+STEPS = {"steps": 4, "checkpoint_every": 2, "judge_every": 1}
+
+
+def _records(folder: RunFolder) -> list[dict]:
+    return [json.loads(line) for line in folder.log.read_text().splitlines()]
+
+
+def _judged(folder: RunFolder) -> list[dict]:
+    return [record for record in _records(folder) if "miou" in record]
+
+
+def test_of_equal_scores_the_earliest_is_kept():
+    best = BestWeights()
+    weight = torch.zeros(2)
+    taken = []
+    for step, score in enumerate((0.2, 0.5, 0.5, 0.4, 0.6, 0.6)):
+        weight.fill_(step)
+        taken.append(best.offer(step, score, {"w": weight}))
+    assert taken == [True, True, False, False, True, False]
+    assert (best.step, best.score) == (4, 0.6)
+    assert torch.equal(best.tensors["w"], torch.full((2,), 4.0))
+
+
+@pytest.fixture
+def train(make_config, console, tmp_path):
+    def run(name: str, **training) -> RunFolder:
+        config = make_config(training=STEPS | training, head={"name": "linear", "dropout": 0.3}, method="lora")
+        workflow.train(config, tmp_path / name, console=console)
+        return RunFolder(tmp_path / name)
+
+    return run
+
+
+def _assert_same(left, right):
+    a, b = load_file(left), load_file(right)
+    assert a.keys() == b.keys()
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize(("choose", "domain"), [("best_source", "clear"), ("oracle", "night")])
+def test_judging_in_between_leaves_the_training_as_it_was(train, choose, domain):
+    plain, chosen = train("plain", choose="last"), train("chosen", choose=choose)
+    for part in ("adapter", "head", "optimizer"):
+        _assert_same(*(checkpoints(run.checkpoints)[-1] / f"{part}.safetensors" for run in (plain, chosen)))
+    losses = [[(r["step"], r["loss"]) for r in _records(run) if "loss" in r] for run in (plain, chosen)]
+    assert losses[0] == losses[1]
+    assert [list(record["miou"]) for record in _judged(chosen)] == [[domain]] * 4
+    assert not _judged(plain)
+
+
+def test_the_best_weights_are_deployed_and_said(train):
+    run = train("best", choose="oracle")
+    judged = _judged(run)
+    best = max(judged, key=lambda record: (record["miou"]["night"], -record["step"]))
+    assert [record["step"] for record in judged if record["best"]][-1] == best["step"]
+    scores = json.loads(run.metrics.read_text())
+    assert scores["protocol"]["weights"] == "oracle"
+    assert scores["unseen_mean"]["miou"] == pytest.approx(best["miou"]["night"], abs=1e-12)
+    kept = load_file(checkpoints(run.checkpoints)[-1] / "best.safetensors")
+    for name, value in load_file(run.head).items():
+        assert torch.equal(value, kept[f"head.{name}"])
+
+
+def test_the_choice_is_resumed(train, console):
+    """Killed after step 2 with the best weights of a step before."""
+    whole = train("whole", choose="oracle")
+    half = train("half", choose="oracle")
+    for path in (half.metrics, half.cost, half.head):
+        path.unlink()
+    last = checkpoints(half.checkpoints)[-1]
+    for file in last.iterdir():
+        file.unlink()
+    last.rmdir()
+    workflow.train(workflow.config_of(half.path), half.path, resume=True, console=console)
+    _assert_same(half.head, whole.head)
+    for part in ("best", "head", "optimizer"):
+        _assert_same(*(checkpoints(run.checkpoints)[-1] / f"{part}.safetensors" for run in (half, whole)))
+    assert _judged(half) == _judged(whole)
+
+
+def test_there_must_be_something_to_choose_on(make_config, console, tmp_path):
+    config = make_config(unseen=[], training=STEPS | {"choose": "oracle"})
+    with pytest.raises(ConfigError, match="choose is oracle, but there is no unseen domain to choose on; use last"):
+        workflow.train(config, tmp_path / "run", console=console)
+
+
+def test_the_protocol_says_oracle(make_config):
+    described = workflow.protocol_of(make_config(training={"choose": "oracle"})).describe()
+    assert "ORACLE: weights chosen on the unseen domains" in described

@@ -1,0 +1,43 @@
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from minorkey.data.sample import IGNORE_INDEX, RawBatch
+from minorkey.training.share import elements, loss_shares, weighted
+
+
+def _raw_batch(labels: torch.Tensor) -> RawBatch:
+    size = torch.tensor([labels.shape[1:]] * len(labels))
+    images = torch.zeros(*labels.shape, 3, dtype=torch.uint8)
+    return RawBatch(images, labels, size, None, (0.5,) * 3, (0.5,) * 3, [""] * len(labels), [""] * len(labels))
+
+
+def test_shares_make_the_average_gradient_that_of_all_pixels():
+    """Against cross-entropy over the whole batch; one part has no labelled pixel, another has few."""
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(6, 3, 4, 5, generator=generator, dtype=torch.float64)
+    labels = torch.randint(0, 3, (6, 4, 5), generator=generator)
+    labels[2:4], labels[4:, 1:] = IGNORE_INDEX, IGNORE_INDEX
+    whole = logits.clone().requires_grad_()
+    F.cross_entropy(whole, labels, ignore_index=IGNORE_INDEX).backward()
+    network = torch.nn.Identity()
+    counts = [elements(network, _raw_batch(part.byte())) for part in labels.split(2)]
+    assert counts == [40, 0, 10]
+    gradients = []
+    for share, part, truth in zip(loss_shares(np.array(counts)), logits.split(2), labels.split(2), strict=True):
+        part = part.clone().requires_grad_()
+        weighted(F.cross_entropy(part, truth, ignore_index=IGNORE_INDEX), float(share)).backward()
+        gradients.append(part.grad / 3)
+    torch.testing.assert_close(torch.cat(gradients), whole.grad, rtol=1e-12, atol=1e-15)
+
+
+def test_one_process_keeps_its_loss():
+    assert loss_shares(np.array([17.0])) == pytest.approx([1.0])
+    assert weighted(torch.tensor(0.3), 1.0) == torch.tensor(0.3)
+
+
+def test_a_batch_without_any_labelled_pixel_has_no_loss():
+    shares = loss_shares(np.array([0.0, 0.0]))
+    assert np.isnan(shares).all()
+    assert weighted(torch.tensor(float("nan")), float(shares[0])).isnan()
