@@ -129,7 +129,7 @@ def test_data_set_without_map(bad_streets, streets):
         ("method.rank=33", "rank"),
         ("unseen=[world:night,world:night]", "domain 'night' would be judged twice"),
         ("backbone=no-lab/no-model", "without network access give a local folder"),
-        ("backbone=/no/such/folder", "not found: expected 'builtin', a hub id"),
+        ("backbone=/no/such/folder", "not found: expected a hub id"),
         ("training.steps", "'training.steps' is no override; expected key.sub=value"),
         ("training.steps=[", "is no YAML; quote text with special characters"),
     ],

@@ -33,6 +33,7 @@ backbone = timm.create_model(
     f"{source}:{{base}}",
     pretrained=True,
     num_classes=0,
+    global_pool="",
 {settings}
 )
 backbone = PeftModel.from_pretrained(backbone, folder).merge_and_unload()

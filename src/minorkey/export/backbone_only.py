@@ -20,7 +20,8 @@ backbone = {kind}.from_pretrained(folder, subfolder="backbone").eval()  # withou
 TIMM_CODE = """
 import timm
 
-backbone = timm.create_model(f"local-dir:{folder}/backbone", pretrained=True).eval()  # without the head
+# without the head; a folder, not a hub id
+backbone = timm.create_model(f"local-dir:{folder}/backbone", pretrained=True, global_pool="").eval()
 """
 
 
@@ -43,10 +44,10 @@ def write_backbone(trained: Trained, folder: Path) -> str:
 
 
 def timm_settings(backbone: TimmFeatures) -> dict[str, Any]:
-    """What `timm.create_model` is told beside the architecture, to get the network without its classifier."""
+    """What `timm.create_model` is told beside the architecture, for a network without pooling and classifier."""
     config = backbone.config
     sizes = {"img_size": config.image_size, "patch_size": config.patch_size}
-    return (config.settings or {}) | {name: size for name, size in sizes.items() if size} | {"global_pool": ""}
+    return (config.settings or {}) | {name: size for name, size in sizes.items() if size}
 
 
 def _write_timm(backbone: TimmFeatures, folder: Path) -> None:

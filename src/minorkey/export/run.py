@@ -35,7 +35,8 @@ def export_run(
     Args:
         run: run folder.
         to: 'adapter', a stock PEFT folder for the untouched pretrained backbone; or 'model', a transformers
-            folder with everything folded in, and the backbone alone in its `backbone/`.
+            folder with everything folded in, and the backbone alone in its `backbone/` (not of an EoMT, which has it
+            inside; of a timm backbone in timm's format).
         out: folder to write; None: `export/adapter` or `export/model` in the run folder. An earlier export
             there is replaced once the new one is complete.
         push_to: also upload it to this repository of the hub, user/name; nothing is uploaded otherwise.

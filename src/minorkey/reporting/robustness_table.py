@@ -12,7 +12,7 @@ def robustness_table(rows: Sequence[RobustnessRow]) -> Table:
     """A line per domain and corruption, mIoU in percent by severity, and a last one for the mean of each domain."""
     shown = [severity for severity in SEVERITIES if any(severity in row.miou for row in rows)]
     table = Table("domain", "corruption")
-    for title in ("clean", *map(str, shown), "mean", "kept"):
+    for title in ("clean", *map(str, shown), "mean", "kept, %"):
         table.add_column(title, justify="right")
     for row in rows:
         scores = [row.miou.get(severity) for severity in shown]

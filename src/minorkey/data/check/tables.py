@@ -12,18 +12,22 @@ SHOWN = 10
 
 def data_table(check: Check) -> Table:
     """One row per data set."""
-    table = Table("data set", "domain", "use", title="Data")
-    for heading in ("images", "sizes", "smallest", "median", "largest", "no labels", "ignored", "problems"):
+    table = Table("data set", "use", title="Data")
+    for heading in ("images", "size", "no labels", "ignored", "problems"):
         table.add_column(heading, justify="right")
     for each in check.data:
-        sizes = list(each.sizes) or ["-"]
         table.add_row(
-            *(each.name, each.domain, each.use, image_count(each)),
-            *(str(len(each.sizes)), sizes[0], each.median_size, sizes[-1]),
+            *(each.name, each.use, image_count(each), _sizes(each)),
             *(str(each.unlabelled), f"{each.ignored:.1%}", str(len(each.problems))),
             style="red" if each.problems else None,
         )
     return table
+
+
+def _sizes(found: Findings) -> str:
+    """The size, or the smallest and the largest of several."""
+    sizes = list(found.sizes) or ["-"]
+    return sizes[0] if len(sizes) == 1 else f"{sizes[0]} to\n{sizes[-1]}"
 
 
 def class_table(check: Check) -> Table:
