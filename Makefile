@@ -24,7 +24,7 @@ test: $(INSTALLED)
 test-timm: $(TIMM)/.installed
 	PYTHONPATH=tests/contract $(TIMM)/bin/python -m pytest -p torchvision_schemas tests/contract -k timm
 	PYTHONPATH=tests/contract $(TIMM)/bin/python -m pytest -p torchvision_schemas \
-		tests/models/test_timm_backbone.py tests/models/test_catalog.py
+		tests/models/test_timm_backbone.py tests/models/test_catalog.py tests/export/test_export_timm.py
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .

@@ -22,7 +22,9 @@ TWO_STEPS = {"steps": 2, "batch_size": 2, "workers": 0, "warmup": 1, "weight_ema
 
 def table(text: str, first_column: str) -> list[dict[str, str]]:
     """The rows of the markdown table whose first column has this title."""
-    lines = [[cell.strip() for cell in line.strip("| ").split("|")] for line in text.splitlines() if line.startswith("|")]
+    lines = [
+        [cell.strip() for cell in line.strip("| ").split("|")] for line in text.splitlines() if line.startswith("|")
+    ]
     start = next(i for i, cells in enumerate(lines) if cells[0] == first_column)
     body = lines[start + 2 :]
     return [dict(zip(lines[start], cells, strict=True)) for cells in body if len(cells) == len(lines[start])]
@@ -62,7 +64,8 @@ def test_what_all_recipes_share(preset: str) -> None:
     assert config.method.first_block == 8
     assert training.backbone_lr == pytest.approx(training.lr / 2)
     assert (training.betas, training.weight_decay, training.weight_decay_min) == ((0.9, 0.999), 0.05, 1e-5)
-    assert config.method.spec.anneals_weight_decay and training.anneal_weight_decay is None
+    assert config.method.spec.anneals_weight_decay
+    assert training.anneal_weight_decay is None
     assert (config.backbone.patch_size, config.backbone.image_size) == (16, side)
     assert (config.head.name, config.head.queries, config.head.decoder_layers) == ("mask2former", 100, 9)
     assert (config.head.encoder_layers, config.head.points) == (6, 12544)
@@ -81,7 +84,8 @@ def test_the_page_agrees_with_the_facts_about_the_paper(shared: Path) -> None:
         factors = [int(number) for number in re.findall(r"\d+", fact["batch"])]
         assert int(row["batch"]) == factors[0] * (factors[1] if len(factors) > 1 else 1)
         assert float(row["lr"]) == float(fact["lr"])
-        assert "poly" in fact["schedule"] and ("warm-up" in fact["schedule"]) == ("warm-up" in row["schedule"])
+        assert "poly" in fact["schedule"]
+        assert ("warm-up" in fact["schedule"]) == ("warm-up" in row["schedule"])
         for number, unit in re.findall(r"([\d.]+)(k?)", "".join(re.findall(r"warm-up ([\d.]+k)", fact["schedule"]))):
             assert f"warm-up {int(float(number) * (1000 if unit else 1))}" in row["schedule"]
         wanted = "-" if fact["weight EMA from"].startswith("-") else fact["weight EMA from"].replace("k", "000")
@@ -123,8 +127,8 @@ def test_a_recipe_runs_on_published_layouts(preset: str, data_root: Path, backbo
 def test_a_sixteenth_of_cityscapes_goes_on_from_another_run(data_root: Path, backbone: dict, tmp_path: Path) -> None:
     common = {"data_root": str(data_root), "backbone": backbone, "training": TWO_STEPS, **SMALL}
     api.train("gta_synthia_urbansyn_to_cbm_1024", out=tmp_path / "first", **common)
+    given = common | {"start_from": str(tmp_path / "first"), "method": "lora"}
     with pytest.raises(ConfigError, match="has another method"):
-        given = common | {"start_from": str(tmp_path / "first"), "method": "lora"}
         api.train("cityscapes16th_to_bm", out=tmp_path / "other", **given)
     scores = api.train("cityscapes16th_to_bm", out=tmp_path / "then", start_from=str(tmp_path / "first"), **common)
     assert [score.domain for score in scores.unseen] == ["bdd100k", "mapillary"]

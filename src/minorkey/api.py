@@ -15,6 +15,7 @@ from minorkey.errors import ConfigError, unknown
 from minorkey.evaluation.scores import ScoreTable
 from minorkey.evaluation.submission import FORMATS, write_predictions
 from minorkey.parts import open_unseen
+from minorkey.processes import from_main
 from minorkey.reporting.page import build_report
 from minorkey.run_folder import RunFolder
 
@@ -170,7 +171,7 @@ def report(runs: Names | Sequence[Path] | Path, out: str | Path | None = None, t
     """One page on one or several runs; by default `report.html` in the only run, or in the working folder."""
     folders = [Path(runs)] if isinstance(runs, (str, Path)) else [Path(run) for run in runs]
     only = RunFolder(folders[0]).report if len(folders) == 1 else Path("report.html")
-    return build_report(folders, Path(out) if out else only, title)
+    return from_main(lambda: build_report(folders, Path(out) if out else only, title))
 
 
 def demo(
@@ -192,7 +193,7 @@ def demo(
         preset = "demo_quick" if quick else "demo"
         train(preset, method=folder.name, out=folder, resume=True, console=console, **overrides)
     title = "Trained on clear days, judged elsewhere"
-    return build_report(folders, Path(out) / "report.html", title)
+    return from_main(lambda: build_report(folders, Path(out) / "report.html", title))
 
 
 def demo_runs(out: str | Path, quick: bool = False) -> list[Path]:

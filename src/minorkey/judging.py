@@ -7,11 +7,10 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
-from safetensors import safe_open
 
 from minorkey.adapters import fold, load_adapter
 from minorkey.config import RunConfig, load_config, save_config
-from minorkey.errors import AdapterError, ConfigError, DataError
+from minorkey.errors import AdapterError, ConfigError, DataError, unknown
 from minorkey.evaluation.confusion import Matrix, mean_iou
 from minorkey.evaluation.protocol import Protocol
 from minorkey.evaluation.run import judge, share_scenes
@@ -22,13 +21,16 @@ from minorkey.parts import Network, build_network, open_judged, open_source_vali
 from minorkey.predictor import Predictor
 from minorkey.processes import from_main, speaker, together
 from minorkey.run_folder import RunFolder
-from minorkey.storage import read_tensors, write_json, write_tensors
+from minorkey.storage import read_metadata, read_tensors, write_json, write_tensors
 from minorkey.training.device import device_for
 
 
 def protocol_of(config: RunConfig) -> Protocol:
     """The test protocol of a configuration."""
-    options = config.evaluation
+    options, classes = config.evaluation, label_space(config.label_space).classes
+    for name in options.classes or ():
+        if name not in classes:
+            raise ConfigError(unknown(f"class of label space '{config.label_space}'", name, classes))
     stride = options.stride or (default_stride(options.window) if options.window else None)
     return Protocol(
         label_space=config.label_space,
@@ -39,6 +41,7 @@ def protocol_of(config: RunConfig) -> Protocol:
         flip=options.flip,
         scales=options.scales,
         weights=config.training.deployed,
+        classes_scored=options.classes,
     )
 
 
@@ -99,8 +102,7 @@ def load(run: str | Path, *, device: str = "auto") -> Predictor:
 def _load(folder: RunFolder, config: RunConfig, device: torch.device) -> Predictor:
     space = label_space(config.label_space)
     network = build_network(config, space)
-    with safe_open(folder.head, framework="pt") as file:
-        expected = (file.metadata() or {}).get("base_weights_sha256")
+    expected = read_metadata(folder.head).get("base_weights_sha256")
     if expected != network.base_sha256:
         raise AdapterError(
             f"run '{folder.path}' was trained on base weights {str(expected)[:12]}, but backbone "

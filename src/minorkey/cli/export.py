@@ -21,7 +21,8 @@ def export(
     in it.
 
     **model** is a transformers folder with everything folded in: the whole segmentation model, and in its
-    `backbone/` the adapted backbone alone, with the modules and names of the pretrained one. Every method has one.
+    `backbone/` the adapted backbone alone, with the modules and names of the pretrained one (for the head `eomt`, the
+    model is its backbone). Every method has one.
 
     The README.md in the folder says what it is made of, how to load it, and how it scored. An earlier export is
     replaced once the new one is complete. Nothing leaves this machine without --push-to.

@@ -18,6 +18,7 @@ class EvaluationOptions(BaseModel):
     resize_in: dict[str, PositiveInt | None] = Field({}, description="long side in single domains, by their name")
     flip: bool = Field(False, description="average with the mirrored image")
     scales: tuple[PositiveFloat, ...] = Field((1.0,), min_length=1, description="average over these image scales")
+    classes: tuple[str, ...] | None = Field(None, description="only pixels of these classes count; default: all")
     source: bool = Field(True, description="also judge the source domains, on their validation images")
     images: PositiveInt | None = Field(None, description="at most so many images per domain; default: all")
     batch_size: PositiveInt = Field(8, description="windows per forward pass")

@@ -23,9 +23,9 @@ from minorkey.training.progress import Reporter
 
 @dataclass(frozen=True)
 class SubmissionFormat:
-    """How a test server wants its files: one 8-bit PNG `<image name>.png` per image, in the image's size."""
+    """How a test server wants its files: one 8-bit PNG per image, in the image's size and under its name."""
 
-    title: str
+    ending: str  # of the images' names, behind the keys
     ids: Callable[[LabelSpace], np.ndarray]  # (K,) uint8, the id that is written for each train id
 
 
@@ -39,8 +39,8 @@ def _train_ids(space: LabelSpace) -> np.ndarray:
 
 
 FORMATS = {
-    "cityscapes": SubmissionFormat("Cityscapes, label ids 0 to 33", _label_ids),
-    "acdc": SubmissionFormat("ACDC, train ids 0 to 18", _train_ids),
+    "cityscapes": SubmissionFormat("_leftImg8bit", _label_ids),
+    "acdc": SubmissionFormat("_rgb_anon", _train_ids),
 }
 
 
@@ -62,7 +62,7 @@ def write_predictions(
             f"'{predictor.space.name}' apart; train with label_space=cityscapes19"
         )
     places = [(reader, index) for reader in readers for index in range(len(reader))]
-    files = [folder / f"{Path(reader.key(index)).name}.png" for reader, index in places]
+    files = [folder / f"{Path(reader.key(index)).name}{layout.ending}.png" for reader, index in places]
     if len(set(files)) < len(files):
         raise ConfigError("two images would be written to one file; give only the data sets of one test server")
     ids, written = layout.ids(predictor.space), 0

@@ -98,12 +98,10 @@ def method_name(method: str) -> str:
 
 
 def run_labels(tables: Sequence[ScoreTable]) -> list[str]:
-    """The method's name, followed by the run's name where several runs share a method."""
-    count = Counter(table.method for table in tables)
-    names = [method_name(table.method) for table in tables]
-    return [
-        name if count[table.method] == 1 else f"{name} ({table.run})" for name, table in zip(names, tables, strict=True)
-    ]
+    """The method's name, followed by the run's name where several runs share a method; an oracle is called one."""
+    names = [method_name(t.method) + (" (oracle)" if t.protocol.weights == "oracle" else "") for t in tables]
+    count = Counter(names)
+    return [name if count[name] == 1 else f"{name} ({table.run})" for name, table in zip(names, tables, strict=True)]
 
 
 def column_title(column: Column) -> str:
