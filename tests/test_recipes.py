@@ -13,7 +13,9 @@ from minorkey.errors import ConfigError
 PAGE = Path(__file__).parents[1] / "docs" / "recipes.md"
 FOLDERS = ("gta5", "synthia", "urbansyn", "cityscapes", "bdd100k", "mapillary", "acdc")
 SMALL = {
-    "head": {"name": "mask2former", "channels": 32, "queries": 4, "points": 16, "encoder_layers": 1, "decoder_layers": 1},
+    "head": {
+        "name": "mask2former", "channels": 32, "queries": 4, "points": 16, "encoder_layers": 1, "decoder_layers": 1,
+    },
     "transform": {"crop": [64, 64], "max_long_side": 128},
     "evaluation": {"window": [64, 64], "stride": [43, 43], "resize_in": {"mapillary": 64}, "pictures": 1},
 }  # fmt: skip
