@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from minorkey import workflow
 from minorkey.adapters.specs import METHODS
-from minorkey.data.readers import open_dataset
+from minorkey.data.readers import open_datasets
 from minorkey.errors import DataError
 from minorkey.evaluation.confusion import mean_iou
 from minorkey.evaluation.scores import ScoreTable
@@ -30,7 +30,9 @@ def _images(reader, count):
 @pytest.fixture
 def night(make_config):
     config = make_config()
-    return open_dataset("world:night", role="unseen", label_space=label_space(config.label_space), options=config.world)
+    return open_datasets(
+        "world:night", role="unseen", label_space=label_space(config.label_space), options=config.world
+    )[0]
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -6,7 +6,7 @@ import torch
 
 from minorkey.data.loaders import training_loader
 from minorkey.data.photometric import Distortion
-from minorkey.data.readers import open_dataset
+from minorkey.data.readers import open_datasets
 from minorkey.data.sample import Batch, RawBatch, Sample
 from minorkey.data.transforms import TransformConfig
 from minorkey.errors import ConfigError, DataError
@@ -157,7 +157,7 @@ def test_bad_file_is_one_line_from_any_worker(write_dataset, workers):
     root = write_dataset(keys=("a",))
     file = root / "images" / "train" / "a.png"
     file.write_bytes(file.read_bytes()[:150])
-    reader = open_dataset(str(root), role="source", label_space=label_space("street7"))
+    reader = open_datasets(str(root), role="source", label_space=label_space("street7"))[0]
     with pytest.raises(DataError) as direct:
         reader[0]
     with pytest.raises(DataError) as loaded:

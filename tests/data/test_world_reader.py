@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from minorkey.data import world
-from minorkey.data.readers import WorldOptions, open_dataset
+from minorkey.data.readers import WorldOptions, open_datasets
 from minorkey.errors import ConfigError
 from minorkey.labels import label_space
 
@@ -10,7 +10,7 @@ OPTIONS = WorldOptions(seed=3, train_count=4, eval_count=2, size=(64, 32))
 
 
 def open_world(spec: str, role: str, space: str = "street7"):
-    return open_dataset(spec, role=role, label_space=label_space(space), options=OPTIONS)
+    return open_datasets(spec, role=role, label_space=label_space(space), options=OPTIONS)[0]
 
 
 def test_domain_and_counts():

@@ -5,14 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from plain_vits import PLAIN_VITS
 from torch import Tensor, nn
 from transformers import (
     Dinov2Backbone,
-    Dinov2Config,
-    Dinov2WithRegistersBackbone,
-    Dinov2WithRegistersConfig,
-    DINOv3ViTBackbone,
-    DINOv3ViTConfig,
     PreTrainedModel,
 )
 
@@ -25,17 +21,10 @@ from minorkey.models.heads.eomt import encoder_state
 from minorkey.models.options import HeadOptions
 from minorkey.run_folder import RunFolder
 
-VIT = {"hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 2, "patch_size": 8, "image_size": 32}
-FAMILIES = {
-    "dinov2": lambda: Dinov2Backbone(Dinov2Config(**VIT, use_swiglu_ffn=True)),
-    "registers": lambda: Dinov2WithRegistersBackbone(Dinov2WithRegistersConfig(**VIT)),
-    "dinov3": lambda: DINOv3ViTBackbone(DINOv3ViTConfig(**VIT, intermediate_size=64)),
-}
 
-
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", PLAIN_VITS)
 def test_every_layer_that_an_adapter_can_be_on_is_found(family: str) -> None:
-    base: PreTrainedModel = FAMILIES[family]()
+    base: PreTrainedModel = PLAIN_VITS[family]()
     trained = backbone_of(build_segmenter(base, HeadOptions(name="eomt", queries=2, points=9), 3, seed=0))
     layers = layers_in_eomt(base)
     adaptable = [n for n, m in trained.named_modules() if isinstance(m, (nn.Linear, nn.Conv2d, nn.LayerNorm))]

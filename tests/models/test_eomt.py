@@ -1,12 +1,9 @@
 import pytest
 import torch
+from plain_vits import PLAIN_VITS, VIT
 from transformers import (
     Dinov2Backbone,
     Dinov2Config,
-    Dinov2WithRegistersBackbone,
-    Dinov2WithRegistersConfig,
-    DINOv3ViTBackbone,
-    DINOv3ViTConfig,
     EomtForUniversalSegmentation,
     SwinBackbone,
     SwinConfig,
@@ -18,16 +15,6 @@ from minorkey.models.backbone import load_backbone
 from minorkey.models.build import backbone_of, build_segmenter, head_state
 from minorkey.models.heads.eomt import set_progress
 from minorkey.models.options import BackboneOptions, HeadOptions
-
-VIT = {"hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 2, "patch_size": 8, "image_size": 32}
-FAMILIES = {
-    "dinov2": lambda: Dinov2Backbone(Dinov2Config(**VIT)),
-    "dinov2 swiglu": lambda: Dinov2Backbone(Dinov2Config(**VIT, use_swiglu_ffn=True)),
-    "registers": lambda: Dinov2WithRegistersBackbone(Dinov2WithRegistersConfig(**VIT, num_register_tokens=3)),
-    "dinov3": lambda: DINOv3ViTBackbone(
-        DINOv3ViTConfig(**VIT, intermediate_size=64, num_register_tokens=3, rope_theta=50.0)
-    ),
-}
 
 
 def _random(make):
@@ -44,9 +31,9 @@ def _eomt(backbone, **options):
     return build_segmenter(backbone, HeadOptions(name="eomt", queries=5, points=50, **options), 3, seed=0).eval()
 
 
-@pytest.fixture(params=FAMILIES)
+@pytest.fixture(params=PLAIN_VITS)
 def backbone(request):
-    return _random(FAMILIES[request.param])
+    return _random(PLAIN_VITS[request.param])
 
 
 @pytest.fixture
@@ -101,7 +88,7 @@ def test_queries_join_as_late_as_in_the_paper(depth, expected):
 
 def test_masked_attention_is_annealed_block_by_block():
     """The authors' steps on ADE20K: 39 120 in all, start 6520, 13 040 ..., end 13 040, 19 560 ..."""
-    model = _eomt(_random(FAMILIES["dinov2"]), query_blocks=4)
+    model = _eomt(_random(PLAIN_VITS["dinov2"]), query_blocks=4)
     assert not model.attn_mask_probs.any()  # as it is used
     for step, expected in (
         (0, [1, 1, 1, 1]),
@@ -117,7 +104,7 @@ def test_masked_attention_is_annealed_block_by_block():
 
 
 def test_saved_model_is_stock_and_does_not_mask(image, tmp_path):
-    model = _eomt(_random(FAMILIES["dinov2"]))
+    model = _eomt(_random(PLAIN_VITS["dinov2"]))
     model.save_pretrained(tmp_path)
     again = EomtForUniversalSegmentation.from_pretrained(tmp_path).eval()
     assert not again.attn_mask_probs.any()
@@ -126,7 +113,7 @@ def test_saved_model_is_stock_and_does_not_mask(image, tmp_path):
 
 
 def test_other_sizes_are_refused(image):
-    model = _eomt(_random(FAMILIES["dinov2"]))
+    model = _eomt(_random(PLAIN_VITS["dinov2"]))
     with pytest.raises(ModelError, match="takes images of 32 x 32 pixels here, got 40 x 32; set transform.crop"):
         model(pixel_values=torch.zeros(1, 3, 40, 32))
 
@@ -136,4 +123,4 @@ def test_other_backbones_are_refused():
     with pytest.raises(ModelError, match="needs a DINOv2 or DINOv3 ViT backbone, got swin; take head mask2former"):
         _eomt(swin)
     with pytest.raises(ModelError, match=r"query_blocks is 5, the backbone has 4 blocks; set it to 1 ... 4"):
-        _eomt(_random(FAMILIES["dinov2"]), query_blocks=5)
+        _eomt(_random(PLAIN_VITS["dinov2"]), query_blocks=5)

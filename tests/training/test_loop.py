@@ -9,7 +9,7 @@ from torch.optim import SGD
 
 from minorkey.adapters import attach
 from minorkey.data.loaders import training_loader
-from minorkey.data.readers import open_dataset
+from minorkey.data.readers import open_datasets
 from minorkey.data.transforms import TransformConfig
 from minorkey.labels import label_space
 from minorkey.models.backbone import load_backbone
@@ -41,7 +41,7 @@ def run_with_sgd(make_config, street_folder, console, tmp_path) -> Callable[...,
         attached = attach(backbone.network, config.method)
         folder = tmp_path / f"{batch_size}x{accumulate}"
         folder.mkdir()
-        reader = open_dataset(str(source), role="source", label_space=label_space("street7"))
+        reader = open_datasets(str(source), role="source", label_space=label_space("street7"))[0]
         fit = Fit(
             model=model,
             attached=attached,
@@ -75,7 +75,7 @@ def test_accumulated_batches_are_one_large_batch(run_with_sgd):
 
 
 def test_reading_batches_leaves_the_random_state_of_dropout_alone(street_folder):
-    reader = open_dataset(str(street_folder()), role="source", label_space=label_space("street7"))
+    reader = open_datasets(str(street_folder()), role="source", label_space=label_space("street7"))[0]
     loader = training_loader(
         [reader], TransformConfig(crop=(16, 16)), batch_size=2, steps_from=0, steps_to=2, seed=0,
         mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5),

@@ -6,7 +6,6 @@ from pathlib import Path
 from platform import python_version
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
@@ -16,6 +15,7 @@ from minorkey.reporting.details import cost_rows, domain_class_rows, missing_cla
 from minorkey.reporting.figures import curve_figure, inline_svg, run_colours, save_figure, score_figure
 from minorkey.reporting.gallery import build_gallery, classes_shown
 from minorkey.reporting.knockout import knockout_views
+from minorkey.reporting.page_template import page_template
 from minorkey.reporting.robustness import RobustnessRow, robustness_rows, summarise
 from minorkey.reporting.robustness_figure import draw_robustness
 from minorkey.reporting.runs import Run, read_run
@@ -60,14 +60,7 @@ def _render(runs: Sequence[Run], figures: dict[str, Figure], title: str, scenes_
     tables = [run.scores for run in runs]
     reference = next(table for table, same in zip(tables, comparable(tables), strict=True) if same)
     space = label_space(reference.label_space)
-    environment = Environment(
-        loader=PackageLoader("minorkey.reporting"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html.j2").render(
+    return page_template("page.html.j2").render(
         title=title,
         verdict=verdict(runs),
         grid=build_grid(tables),

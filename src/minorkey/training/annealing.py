@@ -114,28 +114,16 @@ class AnnealingCallback(TrainerCallback):
         self.minimum = minimum
 
     def on_train_begin(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        *,
-        optimizer: Optimizer,
-        **kwargs: Any,
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Note the initial values. Raises `ConfigError` where there is no weight decay to anneal."""
-        note_initial(optimizer, self.minimum)
+        note_initial(kwargs["optimizer"], self.minimum)
 
     def on_step_begin(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        *,
-        optimizer: Optimizer,
-        **kwargs: Any,
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Set the decay of the optimizer step that now begins."""
-        anneal(optimizer, state.global_step, state.max_steps, self.minimum)
+        anneal(kwargs["optimizer"], state.global_step, state.max_steps, self.minimum)
 
 
 def note_initial(optimizer: Optimizer, minimum: float) -> None:

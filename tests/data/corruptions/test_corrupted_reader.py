@@ -15,6 +15,7 @@ class Folder:
 
     name = "camvid:val"
     domain = "camvid"
+    notes = ("a note",)
 
     def __len__(self) -> int:
         return 1
@@ -31,6 +32,7 @@ def test_names_follow_the_clean_reader() -> None:
     reader = CorruptedReader(Folder(), "night")
     assert reader.name == "camvid:val+night@3"
     assert reader.domain == "camvid+night@3"
+    assert reader.notes == ("a note",)
     assert reader[0].domain == "camvid+night@3"
     assert (len(reader), reader.key(0), reader[0].key) == (1, "town/0001", "town/0001")
 

@@ -3,12 +3,11 @@
 from math import log10
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from minorkey.data.check.findings import Check
 from minorkey.data.check.pictures import pictures
 from minorkey.data.check.tables import SHOWN, image_count, share_text, verdict
 from minorkey.data.check.targets import Target
+from minorkey.reporting.page_template import page_template
 from minorkey.storage import write_json, write_text
 
 PICTURES = 4
@@ -43,15 +42,8 @@ def bar_length(share: float) -> float:
 
 
 def _render(check: Check, target: Target, pictures_each: int) -> str:
-    environment = Environment(
-        loader=PackageLoader("minorkey.reporting"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     space = target.space
-    return environment.get_template("data.html.j2").render(
+    return page_template("data.html.j2").render(
         check=check,
         verdict=verdict(check),
         colours=dict(zip(space.classes, map(_hex, space.colours.tolist()), strict=True)),

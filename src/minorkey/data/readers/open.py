@@ -10,7 +10,7 @@ from minorkey.data.readers.paired import NoImages, PairedReader
 from minorkey.data.readers.reader import Reader, Role
 from minorkey.data.readers.spec import DatasetSpec
 from minorkey.data.readers.world import WorldOptions, open_world
-from minorkey.errors import ConfigError, DataError
+from minorkey.errors import DataError
 from minorkey.labels import LabelSpace
 
 WORLD, HUB = "world", "hf"
@@ -46,25 +46,6 @@ def open_datasets(
     clean, corruption = split_corruption(spec)
     readers = _open(clean, role, label_space, data_root, options or WorldOptions())
     return readers if corruption is None else [CorruptedReader(reader, corruption) for reader in readers]
-
-
-def open_dataset(
-    spec: str,
-    *,
-    role: Role,
-    label_space: LabelSpace,
-    data_root: Path | None = None,
-    options: WorldOptions | None = None,
-) -> Reader:
-    """Open a data set of one domain: see `open_datasets`.
-
-    Raises:
-        ConfigError: it has several domains.
-    """
-    readers = open_datasets(spec, role=role, label_space=label_space, data_root=data_root, options=options)
-    if len(readers) > 1:
-        raise ConfigError(f"'{spec}' has {len(readers)} domains; choose one, e.g. {readers[0].name}")
-    return readers[0]
 
 
 def validation_of(spec: str) -> str:

@@ -1,0 +1,267 @@
+"""Step time, images per second, memory and GPU use of training, and whether loading images holds it up.
+
+    python benchmarks/performance.py [--methods soma lora full frozen] [--workers 4] [--steps 30] [--turns 3]
+    python benchmarks/performance.py --small
+
+The preset `gta_to_cbm`: DINOv2-L under Mask2Former, batches of 4 crops of 512, bfloat16 on a GPU; random weights. The
+training loop itself is measured (`Fit.run`: matching, losses, AdamW, log lines), fed in turns by one batch that stays on
+the device and by the loader, which decodes 2048x1024 PNG files written here (those of benchmarks/loader.py). Files are
+few, so the system keeps them in memory: how fast a disk is does not show.
+
+Both feeds start anew in every turn and run for some steps before the clock does, so that batches loaded ahead are used
+up. Times are medians over the turns. The rate with the loader over that with the kept batch is near 1 where loading is
+not the bottleneck. `waited` is what the training process spent on getting a batch; the GPU may have been at work then.
+The GPU is busy for the time of its kernels and copies, by torch's profiler over a few more steps of the kept batch; its
+share is of the time that a step takes without profiler. Each method has a process of its own; memory is torch's peak.
+
+`--small` is to try the script on a CPU, with a network of toy size: its figures say nothing of the other. On a CPU,
+memory is the resident set at the end, and no GPU is busy.
+"""
+
+import argparse
+import os
+import platform
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from itertools import islice, repeat
+from multiprocessing import get_context
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from loader import write_files
+from rich.console import Console
+from torch.autograd import DeviceType
+from torch.profiler import ProfilerActivity, profile
+from transformers import Dinov2Backbone, Dinov2Config
+
+from minorkey.adapters import attach
+from minorkey.config import RunConfig, resolve
+from minorkey.data.loaders import TrainingLoader, training_loader
+from minorkey.data.sample import RawBatch
+from minorkey.labels import label_space
+from minorkey.models.catalog import catalog
+from minorkey.parts import build_network, open_sources
+from minorkey.regimes.supervised import Supervised
+from minorkey.run_folder import RunFolder
+from minorkey.tasks.segmentation import Segmentation
+from minorkey.training.device import accelerator_for
+from minorkey.training.loop import Fit
+from minorkey.training.optim import build_optimizer
+from minorkey.training.parallel import prepare_network
+from minorkey.training.progress import Reporter, memory_mb
+
+METHODS = ("soma", "lora", "full", "frozen")
+PROFILED = 5  # steps
+SMALL_BACKBONE = {"hidden_size": 64, "num_hidden_layers": 4, "num_attention_heads": 2}
+SMALL: dict[str, Any] = {
+    "backbone": {"image_size": 64},
+    "head": {"channels": 32, "encoder_layers": 1, "decoder_layers": 2, "queries": 10, "points": 256},
+    "transform": {"crop": [64, 64]},
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is trained, and for how long it is measured."""
+
+    config: RunConfig
+    steps: int
+    turns: int
+    threads: int
+
+
+@dataclass(frozen=True)
+class Span:
+    """Seconds per step of some steps in a row, and the part of it that went into getting batches."""
+
+    step: float
+    waited: float
+
+
+@dataclass
+class Measured:
+    """What was seen of one method."""
+
+    method: str
+    device: str
+    kept: list[Span] = field(default_factory=list)  # fed by the batch on the device, one entry per turn
+    loaded: list[Span] = field(default_factory=list)  # fed by the loader
+    memory: float = 0.0  # MB
+    busy: float = 0.0  # seconds of a step in which the GPU works
+
+
+class Finished(Exception):
+    """Ends the training, before anything is saved."""
+
+
+class Feed:
+    """Batches for `Fit.run` under a clock. A step has ended when the next batch is asked for."""
+
+    def __init__(self, loader: TrainingLoader, device: torch.device, case: Case, measured: Measured) -> None:
+        self.loader, self.device, self.case, self.measured = loader, device, case, measured
+        self.dataset = loader.dataset  # which `Fit` names in its errors
+
+    def __iter__(self) -> Iterator[RawBatch]:
+        """Batches of all turns, then those that are profiled.
+
+        Raises:
+            Finished: everything is measured.
+        """
+        kept = on_device(next(iter(self.loader)), self.device)
+        for _ in range(self.case.turns):
+            yield from self._timed(repeat(kept), self.measured.kept)
+            yield from self._timed(iter(self.loader), self.measured.loaded)
+        self.measured.memory = memory_mb(self.device)
+        yield from self._profiled(repeat(kept))
+        raise Finished
+
+    def _timed(self, batches: Iterator[RawBatch], spans: list[Span]) -> Iterator[RawBatch]:
+        yield from islice(batches, 2 * self.loader.num_workers + 3)  # what workers load ahead, and a few
+        synchronize(self.device)
+        began, waited = perf_counter(), 0.0
+        for _ in range(self.case.steps):
+            asked = perf_counter()
+            batch = next(batches)
+            waited += perf_counter() - asked
+            yield batch
+        synchronize(self.device)
+        spans.append(Span((perf_counter() - began) / self.case.steps, waited / self.case.steps))
+
+    def _profiled(self, batches: Iterator[RawBatch]) -> Iterator[RawBatch]:
+        activity = ProfilerActivity.CUDA if self.device.type == "cuda" else ProfilerActivity.CPU
+        with profile(activities=[activity]) as profiler:
+            yield from islice(batches, PROFILED)
+            synchronize(self.device)
+        on_gpu = [event for event in profiler.key_averages() if event.device_type == DeviceType.CUDA]
+        microseconds = sum(event.self_device_time_total for event in on_gpu if not event.is_user_annotation)
+        self.measured.busy = microseconds / 1e6 / PROFILED
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has done what it was given; a CPU has."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def on_device(batch: RawBatch, device: torch.device) -> RawBatch:
+    """The batch with its bytes on the device; distorting and normalising them stays part of a step."""
+    distortions = None if batch.distortions is None else batch.distortions.to(device)
+    images, labels, sizes = (tensor.to(device) for tensor in (batch.images, batch.labels, batch.sizes))
+    return replace(batch, images=images, labels=labels, sizes=sizes, distortions=distortions)
+
+
+def measure(case: Case) -> Measured:
+    """Train with one method, in a process of its own."""
+    torch.set_num_threads(case.threads)
+    config, options, method = case.config, case.config.training, case.config.method
+    space = label_space(config.label_space)
+    network = build_network(config, space)
+    attached = attach(network.backbone, method, seed=config.seed)
+    accelerator = accelerator_for(options)
+    model = prepare_network(accelerator, network.model, config.transform.crop, sharded=False)
+    loader = training_loader(
+        open_sources(config, space).readers, config.transform, batch_size=options.batch_size, steps_from=0,
+        steps_to=options.steps, seed=config.seed, mean=network.loaded.mean, std=network.loaded.std,
+        workers=options.workers,
+    )  # fmt: skip
+    device = accelerator.device
+    measured = Measured(method.name, torch.cuda.get_device_name(device) if device.type == "cuda" else "no GPU")
+    with TemporaryDirectory() as folder, suppress(Finished):
+        Fit(
+            model=model, attached=attached, regime=Supervised(Segmentation(), model, options.steps),
+            optimizer=build_optimizer(network.model, options, method.name), options=options,
+            anneal=method.spec.anneals_weight_decay, accelerator=accelerator,
+            loader=Feed(loader, device, case, measured), folder=RunFolder(Path(folder)),
+            base_sha256=network.base_sha256, seed=config.seed,
+        ).run(Reporter(Console(quiet=True), method.name, options.steps))  # fmt: skip
+    return measured
+
+
+def write_data(folder: Path, count: int) -> None:
+    """Street images with labels, as a data set of the user's own."""
+    classes = label_space("cityscapes19").classes
+    for part in ("images", "labels"):
+        (folder / part / "train").mkdir(parents=True)
+    for pair in write_files(folder, count):
+        pair.image.rename(folder / "images" / "train" / pair.image.name)
+        pair.labels.rename(folder / "labels" / "train" / pair.image.name)
+    (folder / "dataset.yaml").write_text(yaml.safe_dump({"ids": {**dict(enumerate(classes)), 255: "ignore"}}))
+
+
+def write_backbone(folder: Path, small: bool) -> None:
+    """A DINOv2 with random weights."""
+    torch.manual_seed(0)
+    row = catalog()["dinov2-large"].config
+    Dinov2Backbone(Dinov2Config(**{**row, **(SMALL_BACKBONE if small else {})})).save_pretrained(folder)
+
+
+def cells(measured: Measured, batch: int) -> list[str]:
+    """A row of the table."""
+    step, loaded = (float(np.median([span.step for span in spans])) for spans in (measured.kept, measured.loaded))
+    ratios = [kept.step / loaded.step for kept, loaded in zip(measured.kept, measured.loaded, strict=True)]
+    waited = float(np.median([span.waited for span in measured.loaded]))
+    return [
+        measured.method,
+        f"{1e3 * step:.0f}",
+        f"{batch / step:.1f}",
+        f"{measured.memory:.0f}",
+        f"{measured.busy / step:.0%}",
+        f"{batch / loaded:.1f}",
+        f"{np.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})",
+        f"{1e3 * waited:.0f}",
+    ]
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--methods", nargs="+", default=METHODS)
+    parser.add_argument("--workers", type=int, default=4, help="processes that load images")
+    parser.add_argument("--steps", type=int, default=30, help="measured at a time")
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--images", type=int, default=16, help="files")
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--small", action="store_true", help="a toy, to try the script on a CPU")
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse()
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        write_data(folder / "street", arguments.images)
+        write_backbone(folder / "backbone", arguments.small)
+        config = resolve("gta_to_cbm", SMALL if arguments.small else {})
+        config = config.model_copy(update={
+            "backbone": config.backbone.model_copy(update={"name": str(folder / "backbone")}),
+            "source": [config.source[0].model_copy(update={"data": str(folder / "street")})],
+            "training": config.training.model_copy(update={"workers": arguments.workers}),
+        })  # fmt: skip
+        cases = [
+            Case(
+                config.model_copy(update={"method": config.method.model_copy(update={"name": method})}),
+                arguments.steps, arguments.turns, arguments.threads,
+            ) for method in arguments.methods
+        ]  # fmt: skip
+        with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as pool:
+            rows = list(pool.map(measure, cases))
+    batch = config.training.batch_size
+    head = ["method", "step, ms", "images/s", "peak memory, MB", "GPU busy", "images/s with loader", "ratio", "waited, ms"]
+    print(f"| {' | '.join(head)} |\n|---|{'---:|' * (len(head) - 1)}")
+    for row in rows:
+        print(f"| {' | '.join(cells(row, batch))} |")
+    print(
+        f"\n{'toy network' if arguments.small else 'DINOv2-L, Mask2Former'}, {batch} crops of {config.transform.crop[0]}, "
+        f"{arguments.turns} turns of {arguments.steps} steps, {arguments.workers} workers, {rows[0].device}, "
+        f"{os.cpu_count()}-core {platform.machine()}, torch {torch.__version__}"
+    )
+
+
+if __name__ == "__main__":
+    main()

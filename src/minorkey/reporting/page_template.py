@@ -1,0 +1,15 @@
+"""The templates of the pages."""
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+
+
+def page_template(name: str) -> Template:
+    """A template of `reporting/templates/`: it escapes what it is given and refuses names that it is not given."""
+    environment = Environment(
+        loader=PackageLoader("minorkey.reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(name)
