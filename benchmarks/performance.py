@@ -3,16 +3,17 @@
     python benchmarks/performance.py [--methods soma lora full frozen] [--workers 4] [--steps 30] [--turns 3]
     python benchmarks/performance.py --small
 
-The preset `gta_to_cbm`: DINOv2-L under Mask2Former, batches of 4 crops of 512, bfloat16 on a GPU; random weights. The
-training loop itself is measured (`Fit.run`: matching, losses, AdamW, log lines), fed in turns by one batch that stays on
-the device and by the loader, which decodes 2048x1024 PNG files written here (those of benchmarks/loader.py). Files are
-few, so the system keeps them in memory: how fast a disk is does not show.
+The preset `gta_to_cbm`: DINOv2-L under Mask2Former, batches of 4 crops of 512, bfloat16 on a GPU; random weights. What
+is measured is the training loop itself (`Fit.run`: matching, losses, AdamW, log lines), fed in turns by one batch that
+stays on the device and by the loader, which decodes 2048x1024 PNG files written here (those of benchmarks/loader.py).
+They are few, so that the system keeps them in memory: how fast a disk is does not show.
 
 Both feeds start anew in every turn and run for some steps before the clock does, so that batches loaded ahead are used
-up. Times are medians over the turns. The rate with the loader over that with the kept batch is near 1 where loading is
-not the bottleneck. `waited` is what the training process spent on getting a batch; the GPU may have been at work then.
-The GPU is busy for the time of its kernels and copies, by torch's profiler over a few more steps of the kept batch; its
-share is of the time that a step takes without profiler. Each method has a process of its own; memory is torch's peak.
+up. Times are medians over the turns. `ratio` is the rate with the loader over that with the kept batch, near 1 where
+loading is not the bottleneck; behind it, the least and the largest of a turn. `waited` is what the training process
+spent per step on getting its batch; the GPU may have been at work then. `GPU busy` is the time of kernels and copies, by
+torch's profiler over a few more steps of the kept batch, as a share of the time of a step without profiler. Each method
+has a process of its own; memory is torch's peak.
 
 `--small` is to try the script on a CPU, with a network of toy size: its figures say nothing of the other. On a CPU,
 memory is the resident set at the end, and no GPU is busy.
@@ -34,7 +35,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from loader import write_files
 from rich.console import Console
 from torch.autograd import DeviceType
@@ -47,6 +47,7 @@ from minorkey.data.loaders import TrainingLoader, training_loader
 from minorkey.data.sample import RawBatch
 from minorkey.labels import label_space
 from minorkey.models.catalog import catalog
+from minorkey.models.quiet import quiet_libraries
 from minorkey.parts import build_network, open_sources
 from minorkey.regimes.supervised import Supervised
 from minorkey.run_folder import RunFolder
@@ -58,7 +59,7 @@ from minorkey.training.parallel import prepare_network
 from minorkey.training.progress import Reporter, memory_mb
 
 METHODS = ("soma", "lora", "full", "frozen")
-PROFILED = 5  # steps
+PROFILED = 3  # steps
 SMALL_BACKBONE = {"hidden_size": 64, "num_hidden_layers": 4, "num_attention_heads": 2}
 SMALL: dict[str, Any] = {
     "backbone": {"image_size": 64},
@@ -186,20 +187,21 @@ def measure(case: Case) -> Measured:
 
 def write_data(folder: Path, count: int) -> None:
     """Street images with labels, as a data set of the user's own."""
-    classes = label_space("cityscapes19").classes
     for part in ("images", "labels"):
         (folder / part / "train").mkdir(parents=True)
     for pair in write_files(folder, count):
         pair.image.rename(folder / "images" / "train" / pair.image.name)
         pair.labels.rename(folder / "labels" / "train" / pair.image.name)
-    (folder / "dataset.yaml").write_text(yaml.safe_dump({"ids": {**dict(enumerate(classes)), 255: "ignore"}}))
+    (folder / "dataset.yaml").write_text("legend: cityscapes-train\n")
 
 
 def write_backbone(folder: Path, small: bool) -> None:
     """A DINOv2 with random weights."""
     torch.manual_seed(0)
     row = catalog()["dinov2-large"].config
-    Dinov2Backbone(Dinov2Config(**{**row, **(SMALL_BACKBONE if small else {})})).save_pretrained(folder)
+    network = Dinov2Backbone(Dinov2Config(**{**row, **(SMALL_BACKBONE if small else {})}))
+    with quiet_libraries():
+        network.save_pretrained(folder)
 
 
 def cells(measured: Measured, batch: int) -> list[str]:
@@ -228,7 +230,20 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--images", type=int, default=16, help="files")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--small", action="store_true", help="a toy, to try the script on a CPU")
+    if parser.parse_args().small:
+        parser.set_defaults(workers=1, steps=2, turns=2, images=2, threads=1)
     return parser.parse_args()
+
+
+def case(method: str, folder: Path, arguments: argparse.Namespace) -> Case:
+    """The preset with a method, the files written here, and the wanted sizes."""
+    toy = SMALL if arguments.small else {}
+    places = {
+        "source": str(folder / "street"),
+        "backbone": {**toy.get("backbone", {}), "name": str(folder / "backbone")},
+    }
+    config = resolve("gta_to_cbm", {**toy, **places, "method": method, "training": {"workers": arguments.workers}})
+    return Case(config, arguments.steps, arguments.turns, arguments.threads)
 
 
 def main() -> None:
@@ -237,29 +252,28 @@ def main() -> None:
         folder = Path(name)
         write_data(folder / "street", arguments.images)
         write_backbone(folder / "backbone", arguments.small)
-        config = resolve("gta_to_cbm", SMALL if arguments.small else {})
-        config = config.model_copy(update={
-            "backbone": config.backbone.model_copy(update={"name": str(folder / "backbone")}),
-            "source": [config.source[0].model_copy(update={"data": str(folder / "street")})],
-            "training": config.training.model_copy(update={"workers": arguments.workers}),
-        })  # fmt: skip
-        cases = [
-            Case(
-                config.model_copy(update={"method": config.method.model_copy(update={"name": method})}),
-                arguments.steps, arguments.turns, arguments.threads,
-            ) for method in arguments.methods
-        ]  # fmt: skip
+        cases = [case(method, folder, arguments) for method in arguments.methods]
         with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as pool:
             rows = list(pool.map(measure, cases))
+    config = cases[0].config
     batch = config.training.batch_size
-    head = ["method", "step, ms", "images/s", "peak memory, MB", "GPU busy", "images/s with loader", "ratio", "waited, ms"]
+    head = [
+        "method",
+        "step, ms",
+        "images/s",
+        "peak memory, MB",
+        "GPU busy",
+        "images/s with loader",
+        "ratio",
+        "waited, ms",
+    ]
     print(f"| {' | '.join(head)} |\n|---|{'---:|' * (len(head) - 1)}")
     for row in rows:
         print(f"| {' | '.join(cells(row, batch))} |")
+    network = "toy network" if arguments.small else "DINOv2-L, Mask2Former"
     print(
-        f"\n{'toy network' if arguments.small else 'DINOv2-L, Mask2Former'}, {batch} crops of {config.transform.crop[0]}, "
-        f"{arguments.turns} turns of {arguments.steps} steps, {arguments.workers} workers, {rows[0].device}, "
-        f"{os.cpu_count()}-core {platform.machine()}, torch {torch.__version__}"
+        f"\n{network}, {batch} crops of {config.transform.crop[0]}, {arguments.turns} turns of {arguments.steps} steps, "
+        f"{arguments.workers} workers, {rows[0].device}, {os.cpu_count()}-core {platform.machine()}, torch {torch.__version__}"
     )
 
 
