@@ -11,9 +11,9 @@ They are few, so that the system keeps them in memory: how fast a disk is does n
 Both feeds start anew in every turn and run for some steps before the clock does, so that batches loaded ahead are used
 up. Times are medians over the turns. `ratio` is the rate with the loader over that with the kept batch, near 1 where
 loading is not the bottleneck; behind it, the least and the largest of a turn. `waited` is what the training process
-spent per step on getting its batch; the GPU may have been at work then. `GPU busy` is the time of kernels and copies, by
-torch's profiler over a few more steps of the kept batch, as a share of the time of a step without profiler. Each method
-has a process of its own; memory is torch's peak.
+spent per step on getting its batch; the GPU may have been at work then. `GPU busy` is the time of kernels and copies,
+by torch's profiler over a few more steps of the kept batch, as a share of the time of a step without profiler. Each
+method has a process of its own; memory is torch's peak.
 
 `--small` is to try the script on a CPU, with a network of toy size: its figures say nothing of the other. On a CPU,
 memory is the resident set at the end, and no GPU is busy.
@@ -59,7 +59,6 @@ from minorkey.training.parallel import prepare_network
 from minorkey.training.progress import Reporter, memory_mb
 
 METHODS = ("soma", "lora", "full", "frozen")
-PROFILED = 3  # steps
 SMALL_BACKBONE = {"hidden_size": 64, "num_hidden_layers": 4, "num_attention_heads": 2}
 SMALL: dict[str, Any] = {
     "backbone": {"image_size": 64},
@@ -136,13 +135,14 @@ class Feed:
         spans.append(Span((perf_counter() - began) / self.case.steps, waited / self.case.steps))
 
     def _profiled(self, batches: Iterator[RawBatch]) -> Iterator[RawBatch]:
+        steps = max(1, self.case.steps // 10)
         activity = ProfilerActivity.CUDA if self.device.type == "cuda" else ProfilerActivity.CPU
         with profile(activities=[activity]) as profiler:
-            yield from islice(batches, PROFILED)
+            yield from islice(batches, steps)
             synchronize(self.device)
-        on_gpu = [event for event in profiler.key_averages() if event.device_type == DeviceType.CUDA]
-        microseconds = sum(event.self_device_time_total for event in on_gpu if not event.is_user_annotation)
-        self.measured.busy = microseconds / 1e6 / PROFILED
+        on_gpu = [event for event in profiler.events() if event.device_type == DeviceType.CUDA]
+        microseconds = sum(event.time_range.elapsed_us() for event in on_gpu if not event.is_user_annotation)
+        self.measured.busy = microseconds / 1e6 / steps
 
 
 def synchronize(device: torch.device) -> None:
@@ -231,7 +231,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--small", action="store_true", help="a toy, to try the script on a CPU")
     if parser.parse_args().small:
-        parser.set_defaults(workers=1, steps=2, turns=2, images=2, threads=1)
+        parser.set_defaults(workers=1, steps=2, turns=1, images=1, threads=1)
     return parser.parse_args()
 
 
@@ -270,10 +270,11 @@ def main() -> None:
     print(f"| {' | '.join(head)} |\n|---|{'---:|' * (len(head) - 1)}")
     for row in rows:
         print(f"| {' | '.join(cells(row, batch))} |")
-    network = "toy network" if arguments.small else "DINOv2-L, Mask2Former"
+    network = "toy" if arguments.small else "DINOv2-L, Mask2Former"
     print(
-        f"\n{network}, {batch} crops of {config.transform.crop[0]}, {arguments.turns} turns of {arguments.steps} steps, "
-        f"{arguments.workers} workers, {rows[0].device}, {os.cpu_count()}-core {platform.machine()}, torch {torch.__version__}"
+        f"\n{network}: {batch} crops of {config.transform.crop[0]}, {arguments.turns} turns of {arguments.steps} steps, "
+        f"{arguments.workers} workers, {rows[0].device}, {os.cpu_count()}-core {platform.machine()}, "
+        f"torch {torch.__version__}"
     )
 
 
