@@ -272,7 +272,7 @@ def main() -> None:
         print(f"| {' | '.join(cells(row, batch))} |")
     network = "toy" if arguments.small else "DINOv2-L, Mask2Former"
     print(
-        f"\n{network}: {batch} crops of {config.transform.crop[0]}, {arguments.turns} turns of {arguments.steps} steps, "
+        f"\n{network}: {batch} crops of {config.transform.crop[0]}, {arguments.turns} x {arguments.steps} steps, "
         f"{arguments.workers} workers, {rows[0].device}, {os.cpu_count()}-core {platform.machine()}, "
         f"torch {torch.__version__}"
     )

@@ -30,20 +30,20 @@ def build_mask2former(
             f"mask2former reads 4 feature maps, the backbone gives {len(backbone.stage_names)}; "
             "set backbone.out_blocks to 4 blocks"
         )
-    config = Mask2FormerConfig(
-        backbone_config=backbone,
-        num_labels=num_labels,
-        hidden_dim=channels,
-        feature_size=channels,
-        mask_feature_size=channels,
-        encoder_feedforward_dim=4 * channels,
-        dim_feedforward=8 * channels,
-        encoder_layers=options.encoder_layers,
-        decoder_layers=options.decoder_layers + 1,
-        num_queries=options.queries,
-        train_num_points=options.points,
-    )
     with quiet_libraries():  # it warns of every backbone but Swin
+        config = Mask2FormerConfig(
+            backbone_config=backbone,
+            num_labels=num_labels,
+            hidden_dim=channels,
+            feature_size=channels,
+            mask_feature_size=channels,
+            encoder_feedforward_dim=4 * channels,
+            dim_feedforward=8 * channels,
+            encoder_layers=options.encoder_layers,
+            decoder_layers=options.decoder_layers + 1,
+            num_queries=options.queries,
+            train_num_points=options.points,
+        )
         model = Mask2FormerForUniversalSegmentation(config)
     set_criterion(model)
     return model
