@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from typing import NoReturn
 
 GRACE = 10.0
 """Seconds for which a process that is not the main one gives way to it at the end."""
@@ -19,11 +20,27 @@ def is_silent() -> bool:
     Until the processes are connected they all do the same, and fail with the same error, which the main process
     tells. Afterwards (see `processes.together`) an error is raised in the one process that met it.
     """
-    distributed = sys.modules.get("torch.distributed")
-    connected = distributed is not None and distributed.is_available() and distributed.is_initialized()
-    return not is_launched_as_main() and not connected
+    return not is_launched_as_main() and not _is_connected()
+
+
+def leave(code: int) -> NoReturn:
+    """End this process with an exit code.
+
+    At once where it is connected to others: threads may still be exchanging something with one that failed, and the
+    interpreter's own way out aborts where it meets them.
+    """
+    if not _is_connected():
+        sys.exit(code)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def give_way() -> None:
     """Wait for the main process to end, on which the launcher ends this one."""
     time.sleep(GRACE)
+
+
+def _is_connected() -> bool:
+    distributed = sys.modules.get("torch.distributed")
+    return distributed is not None and distributed.is_available() and distributed.is_initialized()

@@ -14,7 +14,7 @@ from minorkey.cli.report import report
 from minorkey.cli.spectrum import spectrum
 from minorkey.cli.train import train
 from minorkey.errors import MinorkeyError
-from minorkey.launch import give_way, is_launched_as_main, is_silent
+from minorkey.launch import give_way, is_launched_as_main, is_silent, leave
 
 app = typer.Typer(
     name="minorkey",
@@ -48,7 +48,7 @@ def main() -> None:
             give_way()
         else:
             print(f"minorkey: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        leave(error.exit_code)
     except KeyboardInterrupt:
         print("minorkey: interrupted", file=sys.stderr)
-        sys.exit(130)
+        leave(130)
