@@ -37,11 +37,14 @@ def verdict(runs: Sequence[Run]) -> Verdict:
     if len(entries) == 1:
         return _single(entries[0])
     best, second = entries[:2]
-    domains = len(best.run.scores.unseen)
-    headline = (
-        f"{best.label} has the best mean over {_count(domains, 'unseen domain')}: {best.mean:.1f} % mIoU, "
-        f"{best.mean - second.mean:.1f} points above {second.label}."
-    )
+    over = f"over {_count(len(best.run.scores.unseen), 'unseen domain')}"
+    difference = unseen_difference(best.run, second.run)
+    if difference is not None and not difference.excludes_zero:
+        headline = f"No method is shown to be best {over}: {best.label} {best.mean:.1f} % mIoU, {second.label} "
+        headline += f"{second.mean:.1f} %."
+    else:
+        headline = f"{best.label} has the best mean {over}: {best.mean:.1f} % mIoU, "
+        headline += f"{best.mean - second.mean:.1f} points above {second.label}."
     details = [_certainty(best, second), *_about_soma(entries), *_about_source(entries), ONE_RUN]
     if len({entry.run.scores.method for entry in entries}) < len(entries):
         details.append(SEVERAL_RUNS)
