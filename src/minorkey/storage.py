@@ -135,3 +135,9 @@ def new_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def cache_folder() -> Path | None:
+    """The folder of the environment variable MINORKEY_CACHE, for what is computed once; None where it is not set."""
+    value = os.environ.get("MINORKEY_CACHE")
+    return Path(value).expanduser() if value else None

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import stand_in
 import torch
 from torch import Tensor, nn
 from transformers import (
@@ -121,13 +122,5 @@ def features(image: Tensor) -> Callable[[nn.Module], Tensor]:
 
 @pytest.fixture
 def train() -> Callable[[nn.Module], None]:
-    """Stand in for training: move every parameter that requires gradients, at random."""
-
-    @torch.no_grad()
-    def perturb(backbone: nn.Module) -> None:
-        generator = torch.Generator().manual_seed(1)
-        for parameter in backbone.parameters():
-            if parameter.requires_grad:
-                parameter.add_(0.02 * torch.randn(parameter.shape, generator=generator))
-
-    return perturb
+    """Stands in for training: moves every parameter that requires gradients, at random."""
+    return stand_in.train

@@ -8,6 +8,7 @@ import pytest
 import torch
 from families import FAMILIES, Family
 from peft import PeftModel
+from stand_in import train
 from torch import Tensor, nn
 
 from minorkey.adapters import METHODS, MethodOptions, attach, fold, save_adapter, weights_sha256
@@ -70,15 +71,6 @@ class Cell:
         return targets[layer].module.bias is not None
 
 
-@torch.no_grad()
-def _train(network: nn.Module) -> None:
-    """Stand in for training: move what requires gradients, at random."""
-    generator = torch.Generator().manual_seed(1)
-    for parameter in network.parameters():
-        if parameter.requires_grad:
-            parameter.add_(0.02 * torch.randn(parameter.shape, generator=generator))
-
-
 def _check_gradients(cell: Cell, layers: tuple[str, ...]) -> None:
     """Gradients reach what should train, and nothing else asks for one."""
     if cell.method != "frozen":
@@ -117,7 +109,7 @@ def test_contract(method: str, family: str, tmp_path: Path, record_property) -> 
     assert (start <= TOLERANCE) == METHODS[method].keeps_output
     _check_gradients(cell, attached.layers)
 
-    _train(cell.network)
+    train(cell.network)
     with torch.no_grad():
         trained = cell.outputs(cell.network)
     assert (cell.difference(trained, before) > 1e-4) == (method != "frozen")

@@ -1,6 +1,5 @@
 """Singular triplets kept on disk, so that a large network is decomposed once."""
 
-import os
 from pathlib import Path
 from uuid import uuid4
 
@@ -10,9 +9,8 @@ from torch import Tensor
 from minorkey.adapters.decompose import End, Triplets, singular_triplets
 from minorkey.adapters.fingerprint import tensors_sha256
 from minorkey.errors import StorageError
-from minorkey.storage import read_tensors, storage_errors, write_tensors
+from minorkey.storage import cache_folder, read_tensors, storage_errors, write_tensors
 
-VARIABLE = "MINORKEY_CACHE"
 # Part of every key: to be raised whenever `singular_triplets` gives other bits.
 ALGORITHM = 1
 
@@ -38,7 +36,7 @@ def cached_triplets(weight: Tensor, rank: int, which: End = "minor", folder: Pat
         AdapterError: as `singular_triplets`.
         StorageError: the folder cannot be written to.
     """
-    folder = folder or _folder_of_environment()
+    folder = folder or cache_folder()
     if folder is None:
         return singular_triplets(weight, rank, which)
     path = folder / f"{tensors_sha256({'weight': weight})[:32]}-{which}-{rank}-{ALGORITHM}.safetensors"
@@ -47,11 +45,6 @@ def cached_triplets(weight: Tensor, rank: int, which: End = "minor", folder: Pat
         stored = singular_triplets(weight, rank, which)
         _write(path, stored)
     return stored
-
-
-def _folder_of_environment() -> Path | None:
-    value = os.environ.get(VARIABLE)
-    return Path(value).expanduser() if value else None
 
 
 def _read(path: Path) -> Triplets | None:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,7 +18,6 @@ from minorkey.errors import MinorkeyError
 from minorkey.labels import LabelSpace
 from minorkey.storage import write_json
 
-CACHE_VARIABLE = "MINORKEY_CACHE"
 PROBES = 8
 """Images whose labels are part of a cache's name, so that it is not used once the data set has changed."""
 VERSION = 1
@@ -75,12 +73,6 @@ def read_records(
     finally:
         if file is not None and unread:
             write_json(file, {"records": [asdict(record) for record in known.values()]})
-
-
-def cache_folder() -> Path | None:
-    """The folder of the environment variable MINORKEY_CACHE, None where it is not set."""
-    value = os.environ.get(CACHE_VARIABLE)
-    return Path(value).expanduser() if value else None
 
 
 def evenly_spread(length: int, count: int) -> list[int]:

@@ -5,7 +5,8 @@ from typing import Any
 
 from minorkey.data.check.findings import Check, findings, suspicions
 from minorkey.data.check.targets import Target, open_target
-from minorkey.data.records import Record, cache_folder, evenly_spread, read_records
+from minorkey.data.records import Record, evenly_spread, read_records
+from minorkey.storage import cache_folder
 
 Progress = Callable[[Iterable[Record], str, int], Iterable[Record]]
 """`(records, name of the data set, how many)`: the same records, shown as they come."""
