@@ -110,3 +110,13 @@ def test_missing_package(saved, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "datasets", None)
     with pytest.raises(ConfigError, match=r"need the package `datasets`: pip install 'minorkey\[hf\]'"):
         open_hub(f"{saved[0]}:train?legend=cityscapes-train")
+
+
+def test_a_target_needs_neither_legend_nor_label_column(saved):
+    folder, pictures = saved
+    reader = open_hub(str(folder), "target")
+    assert (reader.name, reader.domain, len(reader)) == (f"hf:{folder}:train", "streets", 3)
+    assert reader[1].labels is None
+    assert np.array_equal(reader[1].image, pictures[1])
+    (folder / "dataset.yaml").write_text("name: mine\nids: {0: spaceship}\n")
+    assert open_hub(str(folder), "target").domain == "mine"

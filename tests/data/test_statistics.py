@@ -7,7 +7,13 @@ import pytest
 
 from minorkey.data.records import evenly_spread, read_records
 from minorkey.data.sample import Sample
-from minorkey.data.statistics import class_counts, class_frequencies, rare_class_probabilities
+from minorkey.data.statistics import (
+    class_counts,
+    class_frequencies,
+    class_prior,
+    count_images,
+    rare_class_probabilities,
+)
 from minorkey.errors import DataError
 from minorkey.labels import label_space
 
@@ -124,6 +130,23 @@ def test_evenly_spread():
 def test_frequencies():
     np.testing.assert_allclose(class_frequencies(np.array([[3, 0, 1], [1, 0, 3]])), [0.5, 0, 0.5])
     np.testing.assert_array_equal(class_frequencies(np.zeros((0, 3), np.int64)), [0, 0, 0])
+
+
+def test_images_of_several_data_sets_are_counted_in_their_order(tmp_path):
+    readers = [NoiseReader(unlabelled=(4,)), NoiseReader(count=3, seed=1, name="other")]
+    first, second = count_images(readers, SPACE, cache=tmp_path)
+    np.testing.assert_array_equal(np.delete(first, 4, axis=0), expected(readers[0]))
+    np.testing.assert_array_equal(first[4], np.zeros(len(SPACE)))
+    np.testing.assert_array_equal(second, expected(readers[1]))
+    assert len(os.listdir(tmp_path)) == 2
+
+
+def test_prior_mixes_the_data_sets_as_the_batches_do():
+    large, small = np.array([[300, 100], [0, 0], [100, 300]]), np.array([[0, 10]])
+    np.testing.assert_allclose(class_prior([large, small]), [3 / 8, 5 / 8])  # 3 images of halves, and 1
+    np.testing.assert_allclose(class_prior([large, small], [1, 3]), [1 / 8, 7 / 8])
+    np.testing.assert_allclose(class_prior([large, np.zeros((9, 2))]), [0.5, 0.5])
+    np.testing.assert_array_equal(class_prior([np.zeros((2, 2))]), [0, 0])
 
 
 def test_rare_classes_are_sampled_more_often():

@@ -1,22 +1,26 @@
 """Training batches that depend on seed and step only: not on workers, processes or where training started."""
 
-import signal
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from minorkey.data.photometric import Distortion, draw_distortion
-from minorkey.data.plan import StepPlan
+from minorkey.data.plan import Plan, StepPlan
+from minorkey.data.rare_classes import RareClasses, RareClassPlan
 from minorkey.data.readers.reader import Reader
 from minorkey.data.sample import IGNORE_INDEX, RawBatch, Sample
 from minorkey.data.transforms import TransformConfig, train_transform
-from minorkey.errors import ConfigError, MinorkeyError
+from minorkey.data.workers import start_worker
+from minorkey.errors import ConfigError, DataError, MinorkeyError
 
 Address = tuple[int, int]
 """(step, slot): a place in the batches of all processes."""
+
+SKIP_TRIES = 10
+"""Images in a row that may be broken, where broken ones are skipped."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,7 @@ class Crop:
 
     sample: Sample
     distortion: Distortion | None
+    problems: list[str] = field(default_factory=list)  # images in whose place this one was read, a line each
 
 
 @dataclass(frozen=True)
@@ -36,8 +41,9 @@ class TrainingDataset(Dataset[Crop | MinorkeyError]):
     """
 
     readers: Sequence[Reader]
-    plan: StepPlan
+    plan: Plan
     config: TransformConfig
+    skip_broken: bool = False  # read the next image in place of one that cannot be read, and say so
 
     def __getitem__(self, address: Address) -> Crop | MinorkeyError:
         """The crop at a place in the batches, or what kept it from being read."""
@@ -46,10 +52,30 @@ class TrainingDataset(Dataset[Crop | MinorkeyError]):
         rng = np.random.default_rng([self.plan.seed, step, slot])
         photometric = self.config.photometric
         try:
-            sample = train_transform(self.readers[dataset][index], self.config, rng)
+            sample, problems = self._read(self.readers[dataset], index)
         except MinorkeyError as error:
             return error
-        return Crop(sample, None if photometric is None else draw_distortion(photometric, rng))
+        sample = train_transform(sample, self.config, rng, self.plan.wanted_class(step, slot))
+        return Crop(sample, None if photometric is None else draw_distortion(photometric, rng), problems)
+
+    def keys(self, step: int) -> list[str]:
+        """The images of a step's batch over all processes, as `domain/key`."""
+        places = [(self.readers[dataset], index) for dataset, index in self.plan.indices(step)]
+        return [f"{reader.domain}/{reader.key(index)}" for reader, index in places]
+
+    def _read(self, reader: Reader, index: int) -> tuple[Sample, list[str]]:
+        """The sample with this index or, where broken ones are skipped, the next that can be read, and why."""
+        if not self.skip_broken:
+            return reader[index], []
+        errors: list[DataError] = []
+        for place in range(index, index + min(SKIP_TRIES, len(reader))):
+            try:
+                sample = reader[place % len(reader)]
+            except DataError as error:
+                errors.append(error)
+            else:
+                return sample, [f"{error}; '{sample.key}' was read in its place" for error in errors]
+        raise DataError(f"{reader.name}: {len(errors)} images in a row cannot be read; the first: {errors[0]}")
 
 
 @dataclass(frozen=True)
@@ -95,11 +121,21 @@ class Collate:
             std=self.std,
             domains=[sample.domain for sample in samples],
             keys=[sample.key for sample in samples],
+            problems=[problem for crop in good for problem in crop.problems],
         )
 
 
 class TrainingLoader(DataLoader[RawBatch]):
     """A `DataLoader` that raises the one-line errors of its workers as they are."""
+
+    dataset: TrainingDataset  # type: ignore[assignment]
+
+    def keys(self, step: int) -> list[str]:
+        """The images that make up the batch of a step (0 first) over all processes, as `domain/key`.
+
+        They are those that were drawn, also where one of them could not be read and was skipped.
+        """
+        return self.dataset.keys(step)
 
     def __iter__(self) -> Iterator[RawBatch]:  # type: ignore[override]
         """One batch per step.
@@ -124,6 +160,8 @@ def training_loader(
     mean: tuple[float, ...],
     std: tuple[float, ...],
     weights: Sequence[float] | None = None,
+    rare: RareClasses | None = None,
+    skip_broken: bool = False,
     workers: int = 0,
     process_index: int = 0,
     process_count: int = 1,
@@ -140,24 +178,28 @@ def training_loader(
         mean: of the normalisation, per channel, in [0, 1].
         std: of the normalisation, per channel, in [0, 1].
         weights: share of each data set in the batches; by its length where absent.
+        rare: draw images for the sake of their rare classes; None: every image has its turn.
+        skip_broken: an image that cannot be read is replaced by the next one of its data set that can, and
+            `RawBatch.problems` has a line about it; otherwise it is an error.
         workers: processes that read and augment; each runs one torch thread.
         process_index: place of this process among those that train together.
         process_count: how many processes train together.
 
     Raises:
-        ConfigError: the batch cannot be split evenly over the processes.
+        ConfigError: the batch cannot be split evenly over the processes, or weights do not fit the data sets.
+        DataError: rare classes are to be drawn, and no image has labels.
     """
     if batch_size < 1 or batch_size % process_count:
         raise ConfigError(f"batch size {batch_size} cannot be split over {process_count} processes: use a multiple")
-    plan = StepPlan(
-        tuple(len(reader) for reader in readers),
-        batch_size,
-        seed,
-        None if weights is None else tuple(weights),
-    )
+    shares = None if weights is None else tuple(weights)
+    plan: Plan
+    if rare is None:
+        plan = StepPlan(tuple(len(reader) for reader in readers), batch_size, seed, shares)
+    else:
+        plan = RareClassPlan(rare, batch_size, seed, shares)
     share = batch_size // process_count
     return TrainingLoader(
-        TrainingDataset(readers, plan, config),  # type: ignore[arg-type]
+        TrainingDataset(readers, plan, config, skip_broken),  # type: ignore[arg-type]
         batch_sampler=StepSampler(steps_from, steps_to, range(share * process_index, share * (process_index + 1))),
         num_workers=workers,
         collate_fn=Collate(config.crop, mean, std),
@@ -166,12 +208,6 @@ def training_loader(
         # Its own, for a loader draws when it starts: from the global state, dropout would differ after a resume.
         generator=torch.Generator(),
     )
-
-
-def start_worker(worker_id: int) -> None:
-    """One torch thread per worker; Ctrl-C is left to the main process, which saves before it stops."""
-    torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _stack(arrays: Sequence[np.ndarray | None], shape: tuple[int, ...], fill: int) -> torch.Tensor:

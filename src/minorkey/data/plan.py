@@ -1,7 +1,9 @@
 """Which samples make up which batch: a pure function of seed and step, so that a run resumes exactly."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import Protocol
 
 import numpy as np
 
@@ -12,6 +14,20 @@ CYCLE = 1000
 
 # Last words of a seed: numpy pads seeds with zeros, so one without them would equal some (seed, step, slot).
 _ORDER, _MIX = 1, 2
+
+
+class Plan(Protocol):
+    """Which samples make up the batch of a step, over all processes."""
+
+    @property
+    def seed(self) -> int:
+        """What the order follows from, with the step; the augmentation too."""
+
+    def indices(self, step: int) -> list[tuple[int, int]]:
+        """The batch of a step (0 first): pairs (data set, index)."""
+
+    def wanted_class(self, step: int, slot: int) -> int | None:
+        """The class that a sample of the batch was drawn for, None for no class."""
 
 
 @dataclass(frozen=True)
@@ -33,14 +49,15 @@ class StepPlan:
         Raises:
             ConfigError: there is not one weight above 0 for each data set.
         """
-        weights = self._weights
-        if len(weights) != len(self.lengths) or not weights or min(weights) <= 0:
-            raise ConfigError(f"weights {list(weights)} for {len(self.lengths)} data sets: give each one above 0")
+        check_weights(self._weights, len(self.lengths))
 
     def indices(self, step: int) -> list[tuple[int, int]]:
         """The batch of a step (0 first): `batch_size` pairs (data set, index)."""
         first = step * self.batch_size
         return [self._at(slot) for slot in range(first, first + self.batch_size)]
+
+    def wanted_class(self, step: int, slot: int) -> None:
+        """No class: every image has its turn."""
 
     def _at(self, slot: int) -> tuple[int, int]:
         """Data set and index of the slot with this number, counted from the start of training."""
@@ -59,6 +76,16 @@ class StepPlan:
     def _counts(self) -> tuple[int, ...]:
         """Slots of each data set in a cycle."""
         return tuple(max(1, round(CYCLE * weight / sum(self._weights))) for weight in self._weights)
+
+
+def check_weights(weights: Sequence[float], count: int) -> None:
+    """Check the shares of `count` data sets.
+
+    Raises:
+        ConfigError: there is not one weight above 0 for each data set.
+    """
+    if len(weights) != count or not weights or min(weights) <= 0:
+        raise ConfigError(f"weights {list(weights)} for {count} data sets: give each one above 0")
 
 
 @lru_cache(maxsize=4)

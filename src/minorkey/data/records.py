@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from minorkey.data.loaders import start_worker
 from minorkey.data.readers.reader import Reader
 from minorkey.data.sample import IGNORE_INDEX, Sample
+from minorkey.data.workers import start_worker
 from minorkey.errors import MinorkeyError
 from minorkey.labels import LabelSpace
 from minorkey.storage import write_json

@@ -1,6 +1,6 @@
 """What a reader hands out (`Sample`), and batches of them on their way to a model."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -32,6 +32,18 @@ class Batch:
     labels: torch.Tensor  # (B, H, W) int64 train ids; IGNORE_INDEX where unknown
     domains: list[str]  # (B,)
     keys: list[str]  # (B,)
+    clean: torch.Tensor | None = None  # (B, 3, H, W) float32, `pixel_values` with the colours as they were taken
+    filled: torch.Tensor | None = None  # (B, H, W) bool, false where a crop is larger than its image; with `clean`
+    share: float = 1.0  # of this batch in the step's losses, over all processes
+    problems: list[str] = field(default_factory=list)  # what could not be read and was replaced, a line each
+
+
+@dataclass
+class Pair:
+    """A batch of the source and one of the target, whose labels are IGNORE_INDEX unless it has pseudo-labels."""
+
+    source: Batch
+    target: Batch
 
 
 @dataclass
@@ -46,21 +58,30 @@ class RawBatch:
     std: tuple[float, ...]
     domains: list[str]  # (B,)
     keys: list[str]  # (B,)
+    problems: list[str] = field(default_factory=list)  # what could not be read and was replaced, a line each
 
-    def to(self, device: torch.device | str) -> Batch:
+    def to(self, device: torch.device | str, *, keep_clean: bool = False) -> Batch:
         """Move to `device`; distort and normalise there. What no image fills is 0, the mean of the data.
 
         The host is not blocked where the memory is pinned.
+
+        Args:
+            device: where the batch goes.
+            keep_clean: whether `Batch.clean` holds the images without distortion too.
         """
         images = self.images.to(device, non_blocking=True).permute(0, 3, 1, 2).float().div_(255)
+        filled = _filled(self.sizes.to(device, non_blocking=True), images.shape[-2:])
+        clean = normalise(images, self.mean, self.std) * filled if keep_clean else None
         if self.distortions is not None:
             images = distort(images, self.distortions.to(device, non_blocking=True))
-        pixel_values = normalise(images, self.mean, self.std)
         return Batch(
-            pixel_values=pixel_values * _filled(self.sizes.to(device, non_blocking=True), images.shape[-2:]),
+            pixel_values=normalise(images, self.mean, self.std) * filled,
             labels=self.labels.to(device, non_blocking=True).long(),
             domains=self.domains,
             keys=self.keys,
+            clean=clean,
+            filled=filled[:, 0] if keep_clean else None,
+            problems=self.problems,
         )
 
     def pin_memory(self) -> "RawBatch":
@@ -75,11 +96,33 @@ class RawBatch:
         )
 
 
+@dataclass
+class RawPair:
+    """A `Pair` as the loader hands it out."""
+
+    source: RawBatch
+    target: RawBatch
+
+    def to(self, device: torch.device | str) -> Pair:
+        """Both batches on `device`, each with `clean` images."""
+        return Pair(self.source.to(device, keep_clean=True), self.target.to(device, keep_clean=True))
+
+    def pin_memory(self) -> "RawPair":
+        """A copy in page-locked memory."""
+        return RawPair(self.source.pin_memory(), self.target.pin_memory())
+
+
 def normalise(images: torch.Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> torch.Tensor:
     """Images `(..., 3, H, W)` in [0, 1], less `mean`, over `std`, both per channel."""
     # By numbers: tensors made of them would have the host wait for the device.
     channels = zip(images.unbind(-3), mean, std, strict=True)
     return torch.stack([(channel - shift) / scale for channel, shift, scale in channels], -3)
+
+
+def denormalise(images: torch.Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> torch.Tensor:
+    """Inverse of `normalise`."""
+    channels = zip(images.unbind(-3), mean, std, strict=True)
+    return torch.stack([channel * scale + shift for channel, shift, scale in channels], -3)
 
 
 def _filled(sizes: torch.Tensor, shape: torch.Size) -> torch.Tensor:

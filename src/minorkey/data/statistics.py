@@ -56,6 +56,55 @@ def count_classes(records: Sequence[Record], classes: int) -> ClassCounts:
     return ClassCounts(tuple(record.key for record in labelled), counts)
 
 
+def count_images(
+    readers: Sequence[Reader],
+    space: LabelSpace,
+    *,
+    workers: int = 0,
+    cache: Path | None = None,
+    progress: Progress = iter,
+) -> tuple[np.ndarray, ...]:
+    """Pixels per class of every image of several data sets, in the order of their readers.
+
+    Args:
+        readers: the data sets.
+        space: as `class_counts`.
+        workers: as `class_counts`.
+        cache: as `class_counts`.
+        progress: as `class_counts`, once per data set.
+
+    Returns:
+        An array `(N, K)` int64 for each data set of N images; the rows of images without labels are 0.
+
+    Raises:
+        DataError: a file is missing, unreadable or inconsistent.
+        StorageError: the cache cannot be written.
+    """
+    counts = []
+    for reader in readers:
+        counted = class_counts(reader, space, workers=workers, cache=cache, progress=progress)
+        rows = dict(zip(counted.keys, counted.counts, strict=True))
+        nothing = np.zeros(len(space), np.int64)
+        counts.append(np.stack([rows.get(reader.key(index), nothing) for index in range(len(reader))]))
+    return tuple(counts)
+
+
+def class_prior(counts: Sequence[np.ndarray], weights: Sequence[float] | None = None) -> np.ndarray:
+    """The share of every class in what is trained on: that of each data set, mixed as the data sets are.
+
+    Args:
+        counts: `(N, K)` pixels per image and class of each data set, as `count_images` gives them.
+        weights: share of each data set in the batches; by its length where absent.
+
+    Returns:
+        `(K,)` float64 that sums to 1; all 0 where there are no pixels.
+    """
+    shares = [len(rows) for rows in counts] if weights is None else weights
+    frequencies = np.stack([class_frequencies(rows) for rows in counts])
+    mixed = np.asarray(shares, np.float64) @ frequencies
+    return mixed / (mixed.sum() or 1)
+
+
 def class_frequencies(counts: np.ndarray) -> np.ndarray:
     """The share of every class among the pixels that belong to one.
 

@@ -57,6 +57,19 @@ def test_sound_data(streets):
     assert found.warnings == ["classes that occur nowhere: sidewalk, building, vegetation, sky, object"]
 
 
+def test_a_target_needs_no_labels(streets, tmp_path):
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    for name in "ab":
+        Image.new("RGB", (48, 32)).save(frames / f"{name}.png")
+    (frames / "b.png").write_bytes(b"no image")
+    extra = f"target: ['{frames}']\nregime: self_training\n"
+    found, _ = check(str(config_file(tmp_path, streets, f"{streets}:val", extra)))
+    assert [(each.name, each.use) for each in found.data if each.use == "adapted to"] == [(str(frames), "adapted to")]
+    assert [line for line in found.all_problems if "b.png: broken image" in line] == found.all_problems
+    assert not any("have no labels" in line for line in found.warnings)
+
+
 def test_every_planted_fault_is_found_in_one_go(streets):
     images, labels = streets / "images" / "train", streets / "labels" / "train"
     (images / "0.png").write_bytes((images / "0.png").read_bytes()[:90])

@@ -99,7 +99,7 @@ def _shared_domains(data: Sequence[Findings]) -> list[str]:
 def _missing_labels(data: Sequence[Findings]) -> list[str]:
     lines = []
     for each in data:
-        if each.unlabelled:
+        if each.unlabelled and each.use != "adapted to":
             lines.append(f"{each.name}: {each.unlabelled} of {each.looked_at} images have no labels")
         if each.empty:
             shown = ", ".join(each.empty[:3]) + (" ..." if len(each.empty) > 3 else "")

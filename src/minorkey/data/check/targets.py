@@ -13,7 +13,7 @@ from minorkey.errors import MinorkeyError
 from minorkey.labels import LabelSpace, label_space
 from minorkey.run_folder import RunFolder
 
-Use = Literal["data set", "trained on", "judged on", "unseen"]
+Use = Literal["data set", "trained on", "adapted to", "judged on", "unseen"]
 """What a data set is there for; `judged on` are the validation images of a source."""
 
 
@@ -71,6 +71,7 @@ def open_target(target: str, overrides: Mapping[str, Any]) -> Target:
 def _asked_by(config: RunConfig) -> Iterator[_Asked]:
     sources = [SourceOptions.model_validate(source) for source in config.source]
     yield from (_Asked("trained on", source.data, "source", part=source) for source in sources)
+    yield from (_Asked("adapted to", target.data, "target", part=target) for target in config.target)
     if config.evaluation.source:
         yield from (_Asked("judged on", validation_of(each.data), "unseen", needed=False) for each in sources)
     yield from (_Asked("unseen", spec, "unseen") for spec in config.unseen)

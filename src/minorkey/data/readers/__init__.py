@@ -2,18 +2,20 @@
 
 from minorkey.data.readers.open import open_datasets, validation_of
 from minorkey.data.readers.options import SourceOptions
+from minorkey.data.readers.pseudo_labelled import PseudoLabelled, pseudo_label_file
 from minorkey.data.readers.reader import Reader, Role
 from minorkey.data.readers.subset import Subset, choose
 from minorkey.data.readers.world import WorldOptions
 
 __all__ = [
+    "PseudoLabelled",
     "Reader",
     "Role",
     "SourceOptions",
     "Subset",
     "WorldOptions",
     "choose",
-    "open_dataset",
     "open_datasets",
+    "pseudo_label_file",
     "validation_of",
 ]

@@ -1,7 +1,7 @@
 """Data sets in the format of Hugging Face `datasets`: a repository of its hub, or a local folder."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ConfigDict
@@ -16,7 +16,11 @@ from minorkey.errors import ConfigError, DataError, unknown
 from minorkey.labels import LabelSpace
 from minorkey.labels.tables import parse_row
 
-SPLITS: dict[Role, tuple[str, ...]] = {"source": ("train",), "unseen": ("validation", "val", "test")}
+SPLITS: dict[Role, tuple[str, ...]] = {
+    "source": ("train",),
+    "target": ("train",),
+    "unseen": ("validation", "val", "test"),
+}
 LABEL_COLUMNS = ("label", "labels", "annotation", "mask", "semantic_segmentation", "label_ids")
 
 
@@ -31,11 +35,25 @@ class HubOptions(BaseModel):
     config: str | None = None  # configuration of the repository, where it has several
 
 
-class HuggingFaceReader:
-    """Rows with an image and a label image, labels mapped to a label space while reading."""
+class Labels(NamedTuple):
+    """Where the labels of a row are, and what their ids stand for."""
 
-    def __init__(self, rows: Any, decoder: LabelDecoder, columns: tuple[str, str], name: str, domain: str) -> None:
-        """Read `rows` (a `datasets.Dataset`) by its two `columns`, image and label.
+    column: str
+    decoder: LabelDecoder
+
+
+class HuggingFaceReader:
+    """Rows with an image and perhaps a label image, labels mapped to a label space while reading."""
+
+    def __init__(self, rows: Any, image: str, labels: Labels | None, *, name: str, domain: str) -> None:
+        """Read `rows` (a `datasets.Dataset`).
+
+        Args:
+            rows: with columns of images.
+            image: column of the images.
+            labels: column of the label images; None: images only.
+            name: how the data set was asked for.
+            domain: the domain that the samples carry.
 
         Raises:
             DataError: a column is missing or holds no images.
@@ -44,15 +62,16 @@ class HuggingFaceReader:
 
         self.name, self.domain = name, domain
         self.notes: tuple[str, ...] = ()
+        columns = [image] if labels is None else [image, labels.column]
         for column in columns:
             if not isinstance(rows.features.get(column), Image):
                 pictures = [key for key, feature in rows.features.items() if isinstance(feature, Image)]
                 raise DataError(f"{name}: {unknown('image column', column, pictures)}; choose by ?image= and ?label=")
         # Undecoded, for Pillow as `datasets` uses it would change ids of 16 bits.
-        self._rows = rows.select_columns(list(columns))
+        self._rows = rows.select_columns(columns)
         for column in columns:
             self._rows = self._rows.cast_column(column, Image(decode=False))
-        self._decoder, self._columns = decoder, columns
+        self._image, self._labels = image, labels
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -69,9 +88,11 @@ class HuggingFaceReader:
             DataError: an image is broken, holds ids that no map names, or sizes differ.
         """
         row, where = self._rows[index], f"{self.name} row {index}"
-        image_column, label_column = self._columns
-        image = read_image(f"{where}, {image_column}", _content(row[image_column]))
-        labels = self._decoder.train_ids(f"{where}, {label_column}", _content(row[label_column]))
+        image = read_image(f"{where}, {self._image}", _content(row[self._image]))
+        if self._labels is None:
+            return Sample(image=image, domain=self.domain, key=self.key(index))
+        column, decoder = self._labels
+        labels = decoder.train_ids(f"{where}, {column}", _content(row[column]))
         if labels.shape != image.shape[:2]:
             raise DataError(f"{where}: labels have shape {labels.shape}, the image {image.shape[:2]}; must be equal")
         return Sample(image=image, domain=self.domain, key=self.key(index), labels=labels)
@@ -87,21 +108,22 @@ def open_hub(text: str, role: Role, space: LabelSpace) -> HuggingFaceReader:
     where, _, query = text.partition("?")
     options = parse_row(HubOptions, dict(parse_qsl(query, keep_blank_values=True)), f"hf:{text}")
     path, split = split_name(where)
-    spec = _spec(Path(path), options, text)
+    spec = _spec(Path(path), options, role, text)
     splits = _load(path, options)
     chosen = _split(splits, split, role, path)
     rows = splits[chosen]
     label = options.label or next((name for name in LABEL_COLUMNS if name in rows.features), LABEL_COLUMNS[0])
-    domain = spec.name or path.rstrip("/").rpartition("/")[2]
-    return HuggingFaceReader(
-        rows, LabelDecoder.of(spec, space), (options.image, label), name=f"hf:{path}:{chosen}", domain=domain
-    )
+    labels = None if spec is None or role == "target" else Labels(label, LabelDecoder.of(spec, space))
+    domain = (spec and spec.name) or path.rstrip("/").rpartition("/")[2]
+    return HuggingFaceReader(rows, options.image, labels, name=f"hf:{path}:{chosen}", domain=domain)
 
 
-def _spec(folder: Path, options: HubOptions, text: str) -> DatasetSpec:
-    """What the ids of its label images stand for."""
+def _spec(folder: Path, options: HubOptions, role: Role, text: str) -> DatasetSpec | None:
+    """What the ids of its label images stand for; nothing needs to say so for a target."""
     if options.legend is None and (folder / "dataset.yaml").is_file():
         return read_spec(folder)
+    if role == "target":
+        return None
     if options.legend is None:
         raise ConfigError(
             f"hf:{text}: nothing says what its ids stand for; add ?legend=NAME, e.g. ?legend=cityscapes-train, "

@@ -41,8 +41,10 @@ def locate(name: str, data_root: Path | None) -> Located:
     if not root.is_dir():
         if root.name == name:
             choices = unknown("data set", name, [*known, "world", "hf"])
-            raise ConfigError(f"{choices}, or the path of a folder with a dataset.yaml")
-        raise DataError(f"folder {root} is missing; expected images/, labels/ and dataset.yaml in it")
+            raise ConfigError(f"{choices}, or the path of a folder with a dataset.yaml (a target: of images)")
+        raise DataError(
+            f"folder {root} is missing; expected images/, labels/ and dataset.yaml in it (a target: images)"
+        )
     spec = read_spec(root)
     return Located(root, (spec,), _domains(spec.name or root.resolve().name, spec))
 
@@ -60,6 +62,14 @@ def read_spec(folder: Path) -> DatasetSpec:
             f"{file} is missing; write one with the class of every id, e.g. `ids: {{0: road, 255: ignore}}`"
         )
     return parse_row(DatasetSpec, read_yaml(file), str(file))
+
+
+def is_bare(name: str) -> bool:
+    """Whether this is an image, a folder or a glob of images of which no `dataset.yaml` and no table says anything."""
+    path = Path(name)
+    if path.is_dir():
+        return name not in _known() and not (path / "dataset.yaml").is_file()
+    return path.is_file() or any(mark in name for mark in "*?[")
 
 
 @cache

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from minorkey.data.readers.files import Files
 from minorkey.data.readers.hf import open_hub
-from minorkey.data.readers.locate import locate, split_name
+from minorkey.data.readers.images import ImageReader
+from minorkey.data.readers.locate import is_bare, locate, split_name
 from minorkey.data.readers.paired import NoImages, PairedReader
 from minorkey.data.readers.reader import Reader, Role
 from minorkey.data.readers.spec import DatasetSpec
@@ -28,10 +29,11 @@ def open_datasets(
 
     Args:
         spec: `world[:domain]`, a known data set as `name[:split]`, a folder that holds a `dataset.yaml` as
-            `path[:split]`, or `hf:path[:split][?options]`; with `+corruption@severity` after it, its corrupted
-            images. The split is `train` for a source and `val` for an unseen domain unless said; the domain of the
-            world is `clear`.
-        role: whether it is trained or judged on.
+            `path[:split]`, or `hf:path[:split][?options]`; a target may also be any folder or glob of images. With
+            `+corruption@severity` after it, its corrupted images. The split is `train` for a source and a target and
+            `val` for an unseen domain unless said; the domain of the world is `clear`.
+        role: whether it is trained on with its labels, without, or judged on. The samples of a target have no labels,
+            and no label file is looked for.
         label_space: the classes of the run; labels are mapped to it while reading.
         data_root: where known data sets lie, each in a folder of its name.
         options: seed, size and number of scenes of the built-in world.
@@ -63,6 +65,8 @@ def _open(spec: str, role: Role, space: LabelSpace, data_root: Path | None, worl
     name, part = split_name(spec)
     if name == WORLD:
         return [open_world(part or "clear", role, world, space)]
+    if role == "target" and is_bare(spec):
+        return [ImageReader(spec)]
     root, forms, domains = locate(name, data_root)
     files = Files(root)
     return [
@@ -87,7 +91,8 @@ def _first_form(
             split = asked or _default_split(spec, role, name)
             if role == "source" and split in spec.unlabelled:
                 raise DataError(f"split '{split}' of '{name}' has no labels to train on; choose another")
-            return PairedReader(files, spec, split, space, name=f"{name}:{split}", domain=domain, place=place)
+            wanted = None if role == "target" else space
+            return PairedReader(files, spec, split, wanted, name=f"{name}:{split}", domain=domain, place=place)
         except DataError as error:
             errors.append(error)
     raise next((error for error in errors if not isinstance(error, NoImages)), errors[0])
@@ -96,6 +101,6 @@ def _first_form(
 def _default_split(spec: DatasetSpec, role: Role, name: str) -> str:
     split = spec.default_split(role)
     if split is None:
-        job = "to judge on" if role == "unseen" else "to train on"
+        job = {"source": "to train on", "target": "to adapt to", "unseen": "to judge on"}[role]
         raise DataError(f"'{name}' has no split {job} by itself; say which, e.g. {name}:{next(iter(spec.splits))}")
     return split

@@ -32,13 +32,21 @@ class Pair(NamedTuple):
 
 
 class PairedReader:
-    """Images with label files, labels mapped to a label space while reading.
+    """Images with or without label files, labels mapped to a label space while reading.
 
     Pairing is checked when it is opened, the content of a file when it is read.
     """
 
     def __init__(
-        self, files: Files, spec: DatasetSpec, split: str, space: LabelSpace, *, name: str, domain: str, place: str = ""
+        self,
+        files: Files,
+        spec: DatasetSpec,
+        split: str,
+        space: LabelSpace | None,
+        *,
+        name: str,
+        domain: str,
+        place: str = "",
     ) -> None:
         """Open a split.
 
@@ -46,7 +54,7 @@ class PairedReader:
             files: what lies below the root of the data set.
             spec: how its files are named and what their ids or colours are called.
             split: one of its splits.
-            space: the label space of the run.
+            space: the label space of the run; None: label files are left alone, whether there are any or not.
             name: how the data set was asked for.
             domain: the domain that the samples carry.
             place: the folder of the domain, where the data set has several.
@@ -58,8 +66,9 @@ class PairedReader:
         """
         self.name, self.domain = name, domain
         self._files = files
-        self._decoder = LabelDecoder.of(spec, space)
-        self._pairs, self.notes = _pairs(files, spec, split, place)
+        self._decoder = None if space is None else LabelDecoder.of(spec, space)
+        labelled = space is not None and split not in spec.unlabelled
+        self._pairs, self.notes = _pairs(files, spec, split, place, labelled)
 
     def __len__(self) -> int:
         """Number of images in the split."""
@@ -77,10 +86,12 @@ class PairedReader:
         """
         pair = self._pairs[index]
         image = read_image(self._files.where(pair.image), self._files.read(pair.image))
-        labels = None if pair.labels is None else self._labels(pair.labels, pair, image)
-        return Sample(image=image, domain=self.domain, key=pair.key, labels=labels)
+        return Sample(image=image, domain=self.domain, key=pair.key, labels=self._labels(pair, image))
 
-    def _labels(self, address: str, pair: Pair, image: np.ndarray) -> np.ndarray:
+    def _labels(self, pair: Pair, image: np.ndarray) -> np.ndarray | None:
+        address = pair.labels
+        if self._decoder is None or address is None:
+            return None
         labels = self._decoder.train_ids(self._files.where(address), self._files.read(address))
         self._same_size(address, labels, image)
         if pair.invalid:
@@ -97,7 +108,9 @@ class PairedReader:
             )
 
 
-def _pairs(files: Files, spec: DatasetSpec, split: str, place: str) -> tuple[list[Pair], tuple[str, ...]]:
+def _pairs(
+    files: Files, spec: DatasetSpec, split: str, place: str, labelled: bool
+) -> tuple[list[Pair], tuple[str, ...]]:
     """The samples of a split, sorted by key, and what was left out."""
     known = {"split": spec.splits.get(split, split), "domain": place}
     pattern = Pattern(spec.images, IMAGE_SUFFIXES, known)
@@ -106,7 +119,7 @@ def _pairs(files: Files, spec: DatasetSpec, split: str, place: str) -> tuple[lis
         raise _missing(files, spec, split, place)
     notes = [f"{other} is not read: the data set lies beside it" for other in files.passed_over(pattern.folder)]
     notes += [f"'{key}' is left out: {why}" for key, why in spec.skips.items() if images.pop(key, None)]
-    if split in spec.unlabelled:
+    if not labelled:
         return [Pair(key, image, None, None) for key, (_, image) in sorted(images.items())], tuple(notes)
     labels = _for_images(files, images, Pattern(spec.labels, LABEL_SUFFIXES, known), split)
     masks = _for_images(files, images, Pattern(spec.invalid, LABEL_SUFFIXES, known), split) if spec.invalid else {}

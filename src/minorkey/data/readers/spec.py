@@ -12,7 +12,11 @@ from minorkey.errors import ConfigError
 from minorkey.labels import Legend, legend
 from minorkey.labels.tables import parse_row, read_yaml
 
-DEFAULT_SPLITS: dict[Role, tuple[str, ...]] = {"source": ("train", "all"), "unseen": ("val", "test")}
+DEFAULT_SPLITS: dict[Role, tuple[str, ...]] = {
+    "source": ("train", "all"),
+    "target": ("train", "all"),
+    "unseen": ("val", "test"),
+}
 """The splits a data set is trained and judged on unless said, in order of preference."""
 
 TABLE_FILE = Path(__file__).with_name("datasets.yaml")
@@ -70,11 +74,12 @@ class DatasetSpec(Legend):
         return self
 
     def default_split(self, role: Role) -> str | None:
-        """The labelled split that a role takes unless said, None if there is none."""
+        """The split that a role takes unless said, labelled where it needs labels; None if there is none."""
         choices = DEFAULT_SPLITS[role]
         if not self.splits:
             return choices[0]
-        return next((name for name in choices if name in self.splits and name not in self.unlabelled), None)
+        left_out = () if role == "target" else self.unlabelled
+        return next((name for name in choices if name in self.splits and name not in left_out), None)
 
 
 @cache

@@ -14,13 +14,17 @@ WORLD_IDS = {**dict(enumerate(label_space("cityscapes19").classes)), IGNORE_INDE
 """The world draws Cityscapes train ids."""
 
 
+TARGET_SCENES = 1_000_000
+"""Added to the seed of a target, so that it shows other scenes than the sources of its run."""
+
+
 class WorldOptions(BaseModel):
     """How much of the built-in world is seen, and how large."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     seed: int = Field(default=0, ge=0)
-    train_count: PositiveInt = 1000  # scenes of a source domain
+    train_count: PositiveInt = 1000  # scenes of a source or target domain
     eval_count: PositiveInt = 50  # scenes of an unseen domain
     size: tuple[PositiveInt, PositiveInt] = (256, 128)  # width, height in pixels
 
@@ -28,7 +32,7 @@ class WorldOptions(BaseModel):
 class WorldReader:
     """`count` scenes of one domain of the built-in world, labels mapped to a label space."""
 
-    def __init__(self, seed: int, domain: str, count: int, size: tuple[int, int], space: LabelSpace) -> None:
+    def __init__(self, seed: int, domain: str, count: int, size: tuple[int, int], space: LabelSpace | None) -> None:
         """Choose the scenes.
 
         Args:
@@ -36,7 +40,7 @@ class WorldReader:
             domain: a key of `minorkey.data.world.DOMAINS`.
             count: number of scenes.
             size: (width, height) in pixels.
-            space: the label space of the run.
+            space: the label space of the run; None: images only.
 
         Raises:
             ConfigError: unknown domain, or the label space has no place for a class of the world.
@@ -47,7 +51,7 @@ class WorldReader:
         self.domain = domain
         self.notes: tuple[str, ...] = ()
         self._seed, self._count, self._size = seed, count, size
-        self._lookup = space.id_map(WORLD_IDS)
+        self._lookup = None if space is None else space.id_map(WORLD_IDS)
 
     def __len__(self) -> int:
         """Number of scenes."""
@@ -62,6 +66,8 @@ class WorldReader:
         if not 0 <= index < self._count:
             raise IndexError(f"scene {index} of {self._count}")
         sample = world.render(self._seed, index, domain=self.domain, size=self._size)
+        if self._lookup is None:
+            return Sample(sample.image, self.domain, self.key(index))
         assert sample.labels is not None
         labels = apply_id_map(sample.labels, self._lookup, f"{self.name} {self.key(index)}")
         return replace(sample, key=self.key(index), labels=labels)
@@ -71,10 +77,12 @@ def open_world(domain: str, role: Role, options: WorldOptions, space: LabelSpace
     """The scenes of a domain for a role.
 
     Even seeds are trained on and odd seeds judged on, so no scene is ever in both; all judged domains share
-    their seed, so they show the same scenes and can be compared in pairs.
+    their seed, so they show the same scenes and can be compared in pairs. A target shows none of the scenes of a
+    source: in another weather they would be paired images, which real data does not have.
     """
     seed, count = {
         "source": (2 * options.seed, options.train_count),
+        "target": (2 * (options.seed + TARGET_SCENES), options.train_count),
         "unseen": (2 * options.seed + 1, options.eval_count),
     }[role]
-    return WorldReader(seed, domain, count, options.size, space)
+    return WorldReader(seed, domain, count, options.size, None if role == "target" else space)

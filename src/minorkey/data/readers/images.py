@@ -1,0 +1,63 @@
+"""Images without anything else: a folder of photographs, the frames of a video, or what matches a glob."""
+
+import glob
+from pathlib import Path
+
+from minorkey.data.images import list_images, read_image
+from minorkey.data.sample import Sample
+from minorkey.errors import DataError
+
+
+class ImageReader:
+    """All images at a path as the unlabelled samples of one domain, sorted by name."""
+
+    def __init__(self, where: str) -> None:
+        """List the images.
+
+        Args:
+            where: a folder, with all that is below it, a glob or a file; hidden files are passed over.
+
+        Raises:
+            DataError: there are no images, or two of them have one name but for the suffix.
+        """
+        path = Path(where)
+        self._files = list_images(f"{glob.escape(where)}/**" if path.is_dir() else where)
+        root = path if path.is_dir() else _fixed_part(path)
+        self._keys = [file.relative_to(root).with_suffix("").as_posix() for file in self._files]
+        # Sorted by name, files of one key need not be neighbours: `a.jpg`, `a.jpg.1.png`, `a.png`.
+        places: dict[str, Path] = {}
+        for key, file in zip(self._keys, self._files, strict=True):
+            if (other := places.setdefault(key, file)) != file:
+                raise DataError(f"{other} and {file.name} share the name '{key}'; keep one of them, or give a glob")
+        self.name, self.domain = where, root.resolve().name
+        self.notes = _folders(self._keys)
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self._files)
+
+    def key(self, index: int) -> str:
+        """The path below the folder, or below the part of a glob without wildcards, without suffix."""
+        return self._keys[index]
+
+    def __getitem__(self, index: int) -> Sample:
+        """Read an image.
+
+        Raises:
+            DataError: it is unreadable or truncated.
+        """
+        return Sample(read_image(self._files[index]), self.domain, self._keys[index])
+
+
+def _fixed_part(path: Path) -> Path:
+    """The folder that holds every match of a glob."""
+    return next(folder for folder in path.parents if not any(mark in str(folder) for mark in "*?["))
+
+
+def _folders(keys: list[str]) -> tuple[str, ...]:
+    """A line where images come from several folders, for a folder of label images may be among them."""
+    folders = sorted({str(Path(key).parent) for key in keys})
+    if len(folders) == 1:
+        return ()
+    more = f" and {len(folders) - 3} more" if len(folders) > 3 else ""
+    return (f"images of {len(folders)} folders are taken: {', '.join(folders[:3])}{more}",)

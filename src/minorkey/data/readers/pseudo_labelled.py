@@ -1,0 +1,69 @@
+"""Target images with pseudo-labels that an earlier round of training wrote."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from minorkey.data.images import read_ids
+from minorkey.data.readers.reader import Reader
+from minorkey.data.sample import IGNORE_INDEX, Sample
+from minorkey.errors import DataError, StorageError
+
+
+def pseudo_label_file(folder: Path, key: str) -> Path:
+    """Where the pseudo-labels of a sample lie in the folder of its domain; keys with slashes are sub-folders."""
+    return folder / f"{key}.png"
+
+
+class PseudoLabelled:
+    """The samples of another reader, with label images from a folder as their labels."""
+
+    def __init__(self, reader: Reader, folder: Path, classes: int) -> None:
+        """Take the labels from `folder`.
+
+        Args:
+            reader: the target.
+            folder: of the PNG files that `pseudo_label_file` names, with train ids as grey values.
+            classes: K, the number of classes of the run; train ids are below it, or IGNORE_INDEX.
+        """
+        self.name, self.domain, self.notes = reader.name, reader.domain, reader.notes
+        self._reader, self._folder, self._classes = reader, folder, classes
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return len(self._reader)
+
+    def key(self, index: int) -> str:
+        """The key of a sample, without reading it."""
+        return self._reader.key(index)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Read a sample and its pseudo-labels.
+
+        Raises:
+            DataError: the image is unreadable.
+            StorageError: its pseudo-labels are missing, broken, of another size or of other classes. It is no
+                `DataError`, for such an image is not to be skipped among the broken ones.
+        """
+        sample = self._reader[index]
+        return replace(sample, labels=self._labels(sample))
+
+    def _labels(self, sample: Sample) -> np.ndarray:
+        file = pseudo_label_file(self._folder, sample.key)
+        try:
+            labels = read_ids(file)
+        except DataError as error:
+            raise self._unusable(file, "missing or broken") from error
+        if labels.shape != sample.image.shape[:2]:
+            sizes = [f"{width}x{height}" for height, width in (labels.shape, sample.image.shape[:2])]
+            raise self._unusable(file, f"{sizes[0]} for an image of {sizes[1]}")
+        if ((labels >= self._classes) & (labels != IGNORE_INDEX)).any():
+            raise self._unusable(file, f"not of {self._classes} classes")
+        return labels.astype(np.uint8)
+
+    def _unusable(self, file: Path, why: str) -> StorageError:
+        return StorageError(
+            f"pseudo-labels {file} are {why}; remove the folder '{self._folder}' and resume the run: "
+            "it writes them anew"
+        )

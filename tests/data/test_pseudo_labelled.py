@@ -1,0 +1,61 @@
+import pickle
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from minorkey.data.readers import PseudoLabelled, pseudo_label_file
+from minorkey.data.readers.images import ImageReader
+from minorkey.errors import DataError, StorageError
+
+LABELS = np.array([[0, 1, 255], [2, 2, 0]], np.uint8)
+
+
+@pytest.fixture
+def target(tmp_path):
+    """A reader of two images of 3x2, and a folder with pseudo-labels of the second."""
+    (tmp_path / "frames" / "clip").mkdir(parents=True)
+    for name in ("a", "clip/b"):
+        Image.new("RGB", (3, 2), (9, 8, 7)).save(tmp_path / "frames" / f"{name}.png")
+    file = pseudo_label_file(tmp_path / "pseudo", "clip/b")
+    file.parent.mkdir(parents=True)
+    Image.fromarray(LABELS).save(file)
+    return ImageReader(str(tmp_path / "frames")), tmp_path / "pseudo"
+
+
+def test_labels_are_those_of_the_folder(target):
+    reader, folder = target
+    labelled = pickle.loads(pickle.dumps(PseudoLabelled(reader, folder, classes=3)))
+    assert (labelled.name, labelled.domain, labelled.notes, len(labelled), labelled.key(1)) == (
+        *(reader.name, reader.domain, reader.notes, 2, "clip/b"),
+    )
+    sample = labelled[1]
+    assert sample.labels.dtype == np.uint8
+    np.testing.assert_array_equal(sample.labels, LABELS)
+    np.testing.assert_array_equal(sample.image, reader[1].image)
+
+
+@pytest.mark.parametrize(
+    ("labels", "why"),
+    [
+        (None, "missing or broken"),
+        (np.zeros((3, 2), np.uint8), "2x3 for an image of 3x2"),
+        (np.full((2, 3), 3, np.uint8), "not of 3 classes"),
+        (np.zeros((2, 3, 3), np.uint8), "missing or broken"),
+    ],
+)
+def test_what_does_not_fit(labels, why, target):
+    reader, folder = target
+    if labels is not None:
+        Image.fromarray(labels).save(folder / "a.png")
+    with pytest.raises(StorageError) as caught:
+        PseudoLabelled(reader, folder, classes=3)[0]
+    advice = f"remove the folder '{folder}' and resume the run: it writes them anew"
+    assert str(caught.value) == f"pseudo-labels {folder / 'a.png'} are {why}; {advice}"
+
+
+def test_a_broken_image_is_told_from_broken_labels(target, tmp_path):
+    reader, folder = target
+    (tmp_path / "frames" / "clip" / "b.png").write_bytes(b"broken")
+    with pytest.raises(DataError, match=r"b\.png: broken image"):
+        PseudoLabelled(reader, folder, classes=3)[1]
