@@ -32,22 +32,28 @@ def train(
     *,
     out: str | Path,
     source: Names | None = None,
+    target: Names | None = None,
     unseen: Names | None = None,
     backbone: str | Mapping[str, Any] | None = None,
     method: str | Mapping[str, Any] | None = None,
+    regime: str | None = None,
+    teacher: str | Mapping[str, Any] | None = None,
     resume: bool = False,
     console: Console | None = None,
     **overrides: Any,
 ) -> ScoreTable:
-    """Adapt a pretrained backbone on the source domains and judge it on the unseen ones.
+    """Adapt a pretrained backbone on the source domains, or from there to an unlabelled target, and judge it.
 
     Args:
         preset: name of a shipped preset or path of a YAML file; None starts from the defaults.
         out: run folder to write.
         source: labelled data sets to train on.
-        unseen: data sets of domains that are only judged on.
+        target: unlabelled data sets, or folders of images, to adapt to.
+        unseen: data sets that are only judged on.
         backbone: 'builtin', a local folder or a hub id; or a mapping with further options.
         method: name of an adaptation method; or a mapping with further options.
+        regime: how a target is used, `self_training` or `transda`.
+        teacher: who labels it; or a mapping with further options.
         resume: go on where an earlier run in `out` stopped.
         console: where progress is shown; None: standard error.
         **overrides: other parts of the configuration, e.g. `training={"steps": 100}`, `seed=1`.
@@ -58,7 +64,8 @@ def train(
     Raises:
         MinorkeyError: bad input; one line says what to do.
     """
-    named = {"source": source, "unseen": unseen, "backbone": backbone, "method": method}
+    named = {"source": source, "target": target, "unseen": unseen, "backbone": backbone, "method": method}
+    named |= {"regime": regime, "teacher": teacher}
     given = {key: value for key, value in named.items() if value is not None}
     return workflow.train(resolve(preset, given | overrides), Path(out), resume=resume, console=console)
 

@@ -4,10 +4,10 @@ import difflib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from minorkey.adapters.options import MethodOptions
 from minorkey.data.readers.options import SourceOptions
@@ -15,13 +15,15 @@ from minorkey.data.readers.world import WorldOptions
 from minorkey.data.transforms import TransformConfig
 from minorkey.errors import ConfigError, unknown
 from minorkey.evaluation.options import EvaluationOptions
+from minorkey.evaluation.protocol import Weights
 from minorkey.labels.tables import read_yaml
 from minorkey.models.catalog import with_first_block
 from minorkey.models.options import BackboneOptions, HeadOptions
+from minorkey.regimes.options import RegimeName, SelfTrainingOptions, TeacherOptions, TransdaOptions
 from minorkey.storage import write_text
 from minorkey.training.options import TrainingOptions
 
-NAMED = ("backbone", "head", "method")
+NAMED = ("backbone", "head", "method", "teacher")
 """Sections that may be given as a bare name: `method: soma` is `method: {name: soma}`."""
 
 
@@ -40,18 +42,44 @@ class RunConfig(BaseModel):
 
     task: Literal["segmentation"] = "segmentation"
     source: Sources = Field(min_length=1, description="labelled data sets to train on, e.g. world:clear")
-    unseen: Names = Field(default=[], description="data sets of domains that are only judged on")
+    target: Sources = Field(default=[], description="unlabelled data sets to adapt to; labels they have are not read")
+    unseen: Names = Field(
+        default=[], description="data sets that are only judged on: domains never seen, or the target's labelled images"
+    )
     data_root: Path | None = Field(None, description="folder that holds the named data sets")
     label_space: str = Field("cityscapes19", description="name, or YAML file, of the classes to tell apart")
     world: WorldOptions = WorldOptions()
     transform: TransformConfig = TransformConfig()
+    target_transform: TransformConfig | None = Field(None, description="of the target; default: as the source's")
     backbone: BackboneOptions = BackboneOptions()
     head: HeadOptions = HeadOptions()
     method: MethodOptions = MethodOptions()
+    regime: RegimeName = Field("supervised", description="supervised, or how the unlabelled target is used")
+    teacher: TeacherOptions = TeacherOptions()
+    self_training: SelfTrainingOptions = SelfTrainingOptions()
+    transda: TransdaOptions = TransdaOptions()
     training: TrainingOptions = TrainingOptions()
     evaluation: EvaluationOptions = EvaluationOptions()
     start_from: Path | None = Field(None, description="finished run whose trained weights this one begins with")
     seed: int = Field(0, ge=0, description="of the head, the batches and dropout; equal seeds pair runs")
+
+    @model_validator(mode="after")
+    def _target_and_regime_agree(self) -> Self:
+        if self.target and self.regime == "supervised":
+            raise ValueError("target is given, but regime is supervised; set regime to self_training or transda")
+        if self.regime != "supervised" and not self.target:
+            raise ValueError(f"regime {self.regime} adapts to a target; name one, e.g. target=path/to/images")
+        if self.regime != "supervised" and self.training.shard:
+            raise ValueError(f"training.shard does not go with regime {self.regime}, whose teacher swaps weights")
+        if self.training.choose == "teacher" and self.regime == "supervised":
+            raise ValueError("training.choose is teacher, but a supervised training has none; use last or ema")
+        return self
+
+    @property
+    def deployed(self) -> Weights:
+        """Which weights are saved at the end and judged: the teacher's where it averages or labels by itself."""
+        taught = self.regime != "supervised" and self.teacher.name != "base"
+        return "teacher" if self.training.choose == "auto" and taught else self.training.deployed
 
 
 def presets() -> list[str]:

@@ -1,6 +1,5 @@
 """A finished training from its files: loaded as a `Predictor`, and judged."""
 
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +13,7 @@ from minorkey.errors import AdapterError, ConfigError, DataError, unknown
 from minorkey.evaluation.confusion import Matrix, mean_iou
 from minorkey.evaluation.protocol import Protocol
 from minorkey.evaluation.run import judge, share_scenes
-from minorkey.evaluation.scores import Role, ScoreTable, TrainingCost, build_scores
+from minorkey.evaluation.scores import Adaptation, Role, ScoreTable, TrainingCost, build_scores
 from minorkey.evaluation.sliding import default_stride
 from minorkey.labels import LabelSpace, label_space
 from minorkey.parts import Network, build_network, open_judged, open_source_validation, open_unseen
@@ -40,7 +39,7 @@ def protocol_of(config: RunConfig) -> Protocol:
         resize_in=options.resize_in,
         flip=options.flip,
         scales=options.scales,
-        weights=config.training.deployed,
+        weights=config.deployed,
         classes_scored=options.classes,
     )
 
@@ -55,14 +54,14 @@ def validation(
     Raises:
         ConfigError: there is nothing to choose on.
     """
-    choose = config.training.deployed
+    choose = config.deployed
     if choose not in ("best_source", "oracle"):
         return None
     domains = open_unseen(config, space) if choose == "oracle" else open_source_validation(config, space, console)
     if not domains:
         wanted = "unseen domain" if choose == "oracle" else "source with validation images"
         raise ConfigError(f"training.choose is {choose}, but there is no {wanted} to choose on; use last or ema")
-    predictor = _predictor(config, network, space)
+    predictor = predictor_for(config, network, space)
 
     def judge_now() -> dict[str, float]:
         confusions = judge(predictor, domains, pictures=0, folder=Path(), console=Console(quiet=True))
@@ -79,7 +78,8 @@ def _labelled(domain: str, matrices: Matrix) -> Matrix:
     return total
 
 
-def _predictor(config: RunConfig, network: Network, space: LabelSpace) -> Predictor:
+def predictor_for(config: RunConfig, network: Network, space: LabelSpace) -> Predictor:
+    """A network under the test protocol of a configuration."""
     return Predictor(
         network.model, space, protocol_of(config), network.loaded.mean, network.loaded.std, config.evaluation.batch_size
     )
@@ -116,7 +116,7 @@ def _load(folder: RunFolder, config: RunConfig, device: torch.device) -> Predict
         assert not unexpected, "the fingerprint of the base weights is over their names too"
     network.model.load_state_dict(read_tensors(folder.head), strict=False)
     network.model.requires_grad_(False).eval().to(device)
-    return _predictor(config, network, space)
+    return predictor_for(config, network, space)
 
 
 def evaluate(
@@ -143,7 +143,7 @@ def evaluate(
     with together():
         predictor = _load(folder, config, device)
         domains = open_judged(config, predictor.space, console)
-        cost = TrainingCost(**json.loads(folder.cost.read_text(encoding="utf-8")))
+        cost = TrainingCost.read(folder.cost)
     started = time.monotonic()
     confusions = judge(predictor, domains, config.evaluation.pictures, target.samples, console)
     scores = build_scores(
@@ -153,6 +153,7 @@ def evaluate(
         classes=predictor.space.classes,
         protocol=predictor.protocol,
         training=cost,
+        adaptation=_adaptation(config),
         shared_scenes=share_scenes(domains),
     )
     from_main(lambda: _save_scores(target, scores, confusions))
@@ -161,6 +162,13 @@ def evaluate(
     count = sum(len(matrices) for _, matrices in confusions.values())
     console.print(f"judged {count} images in {time.monotonic() - started:.0f} s", highlight=False)
     return scores
+
+
+def _adaptation(config: RunConfig) -> Adaptation | None:
+    if config.regime == "supervised":
+        return None
+    targets = [target.data for target in config.target]
+    return Adaptation(regime=config.regime, teacher=config.teacher.name, targets=targets)
 
 
 def _save_scores(target: RunFolder, scores: ScoreTable, confusions: dict[str, tuple[Role, Matrix]]) -> None:

@@ -1,5 +1,6 @@
 """What a run is made of, as its configuration says: data sets to train and to judge on, and the network."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -8,7 +9,8 @@ from transformers import PreTrainedModel
 
 from minorkey.adapters import weights_sha256
 from minorkey.config import RunConfig
-from minorkey.data.readers import Reader, choose, open_datasets, validation_of
+from minorkey.data.readers import Reader, SourceOptions, choose, open_datasets, validation_of
+from minorkey.data.readers import Role as ReaderRole
 from minorkey.errors import ConfigError, DataError
 from minorkey.evaluation.run import Judged, check_names
 from minorkey.evaluation.scores import Role
@@ -47,23 +49,34 @@ class Sources:
 
 
 def open_sources(config: RunConfig, space: LabelSpace) -> Sources:
-    """Open what is trained on, subsets drawn by the seed of the run; the domains of one name share its weight.
+    """Open what is trained on with its labels; see `open_targets`."""
+    return _open_all("source", config.source, config, space)
+
+
+def open_targets(config: RunConfig, space: LabelSpace) -> Sources | None:
+    """Open what is trained on without labels, if anything.
+
+    Subsets are drawn by the seed of the run; the domains of one name share its weight.
 
     Raises:
-        ConfigError: some sources have a weight and others have none.
+        ConfigError: some have a weight and others have none.
     """
+    return _open_all("target", config.target, config, space) if config.target else None
+
+
+def _open_all(role: ReaderRole, asked: Sequence[SourceOptions], config: RunConfig, space: LabelSpace) -> Sources:
     readers: list[Reader] = []
     weights: list[float] = []
-    for source in config.source:
+    for source in asked:
         opened = [
             choose(reader, fraction=source.fraction, files=source.files, seed=config.seed)
-            for reader in _open(source.data, "source", config, space)
+            for reader in _open(source.data, role, config, space)
         ]
         readers += opened
         if source.weight is not None:
             weights += [source.weight * len(reader) / sum(map(len, opened)) for reader in opened]
     if weights and len(weights) < len(readers):
-        raise ConfigError("some sources have a weight and others have none; give each one, or none")
+        raise ConfigError(f"some {role}s have a weight and others have none; give each one, or none")
     return Sources(readers, weights or None)
 
 
@@ -98,5 +111,5 @@ def _judged(role: Role, spec: str, config: RunConfig, space: LabelSpace) -> list
     return [Judged(role, reader, images) for reader in _open(spec, "unseen", config, space)]
 
 
-def _open(spec: str, role: Role, config: RunConfig, space: LabelSpace) -> list[Reader]:
+def _open(spec: str, role: ReaderRole, config: RunConfig, space: LabelSpace) -> list[Reader]:
     return open_datasets(spec, role=role, label_space=space, data_root=config.data_root, options=config.world)

@@ -63,6 +63,20 @@ class RunFolder:
         return self.path / "figures" / "samples"
 
     @property
+    def pseudo_label_pictures(self) -> Path:
+        """What teacher and student said of a few target images, at some steps."""
+        return self.path / "figures" / "pseudo_labels"
+
+    @property
+    def pseudo_labels(self) -> Path:
+        """The pseudo-labels that a round of training learns, a folder for each target domain."""
+        return self.path / "pseudo_labels"
+
+    def earlier_round(self, number: int) -> "RunFolder":
+        """The run folder of a round before the last; 0 is the warm-up."""
+        return RunFolder(self.path / "rounds" / str(number))
+
+    @property
     def spectrum(self) -> Path:
         """Tables and pictures of what lies in the weights, and what the training changed."""
         return self.path / "spectrum"
@@ -80,7 +94,8 @@ class RunFolder:
     @property
     def started(self) -> bool:
         """Whether a training has left anything here that another one could overwrite."""
-        return any(path.exists() for path in (self.log, self.checkpoints, self.cost))
+        first_round = self.earlier_round(0).path
+        return any(path.exists() for path in (self.log, self.checkpoints, self.cost, first_round))
 
     def require_trained(self) -> None:
         """Check that a training has ended here.

@@ -74,7 +74,7 @@ def test_survives_json():
 def test_json_has_the_documented_keys():
     assert set(table().to_json()) == {
         *("run", "method", "task", "label_space", "classes", "protocol"),
-        *("domains", "unseen_mean", "worst", "training"),
+        *("domains", "unseen_mean", "worst", "training", "adaptation"),
     }
 
 

@@ -14,13 +14,16 @@ def train(
     out: Path | None = typer.Option(None, help="Run folder to write; default runs/PRESET-METHOD-SEED."),
     method: str | None = typer.Option(None, help="soma, lora, pissa, full or frozen."),
     source: list[str] | None = typer.Option(None, help="Labelled data set to train on; repeatable."),
+    target: list[str] | None = typer.Option(None, help="Unlabelled data set, or folder of images, to adapt to."),
     unseen: list[str] | None = typer.Option(None, help="Data set that is only judged on; repeatable."),
+    regime: str | None = typer.Option(None, help="self_training or transda, with a target."),
+    teacher: str | None = typer.Option(None, help="Who labels it: adapter_ema, ema, self or base."),
     backbone: str | None = typer.Option(None, help="'builtin', a local folder or a hub id."),
     data_root: Path | None = typer.Option(None, help="Folder that holds the named data sets."),
     seed: int | None = typer.Option(None, help="Of head, batches and dropout; equal seeds pair runs."),
     resume: Path | None = typer.Option(None, metavar="RUN", help="Finish the run in this folder."),
 ) -> None:
-    """Adapt a pretrained backbone on its source domains and judge it on domains it never saw.
+    """Adapt a pretrained backbone on its source domains, or from there to an unlabelled target, and judge it.
 
     A data set is `world:DOMAIN` (built in), a known name such as `camvid:val`, or a folder with images/,
     labels/ and a dataset.yaml that names the ids.
@@ -30,6 +33,8 @@ def train(
     * `minorkey train demo --method lora --out runs/lora`
 
     * `minorkey train airsim_to_camvid --data-root data --backbone weights/vit-tiny training.steps=1000`
+
+    * `minorkey train demo_quick --target photos/night --regime self_training --out runs/night`
 
     * `minorkey train --source mydata --unseen other:val --backbone facebook/dinov2-large --out runs/mine`
 
@@ -45,7 +50,7 @@ def train(
         arguments.insert(0, preset)
         preset = None
     options: dict[str, Any] = {"method": method, "source": source, "unseen": unseen, "backbone": backbone}
-    options |= {"data_root": data_root, "seed": seed}
+    options |= {"target": target, "regime": regime, "teacher": teacher, "data_root": data_root, "seed": seed}
     given = parse_overrides(arguments, {key: value for key, value in options.items() if value not in (None, [])})
     if resume is not None:
         if preset or given or out:

@@ -8,13 +8,15 @@ from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, model_va
 
 Size = tuple[PositiveInt, PositiveInt]
 
-Weights = Literal["last", "ema", "best_source", "oracle"]
-"""Which weights of a training are deployed: the last, their average, or the best on the validation images of the
-source domains; `oracle` are the best on the unseen domains themselves, which nobody has when it matters."""
+Weights = Literal["last", "ema", "teacher", "best_source", "oracle"]
+"""Which weights of a training are deployed: the last, their average, those of the teacher that labelled the target, or
+the best on the validation images of the source domains; `oracle` are the best on the unseen domains themselves, which
+nobody has when it matters."""
 
 WEIGHTS: dict[Weights, str] = {
     "last": "last weights",
     "ema": "averaged (EMA) weights",
+    "teacher": "the teacher's last weights",
     "best_source": "weights chosen on source validation",
     "oracle": "ORACLE: weights chosen on the unseen domains",
 }

@@ -71,6 +71,19 @@ class TrainingCost(_Record):
     learning_rate: float | None = None
     seed: int | None = None
 
+    @classmethod
+    def read(cls, path: Path) -> "TrainingCost":
+        """Read a `training.json`."""
+        return cls(**json.loads(path.read_text(encoding="utf-8")))
+
+
+class Adaptation(_Record):
+    """How a run used unlabelled images of its target."""
+
+    regime: str
+    teacher: str
+    targets: list[str]  # data sets, as the configuration names them
+
 
 class ScoreTable(_Record):
     """All scores of one run, with the protocol they were measured under."""
@@ -85,10 +98,14 @@ class ScoreTable(_Record):
     unseen_mean: MeanScore | None  # None: no unseen domain was judged
     worst: WorstDomain | None
     training: TrainingCost
+    adaptation: Adaptation | None = None  # None: trained on the source alone
 
     @property
     def unseen(self) -> list[DomainScore]:
-        """The domains that training never saw; the corruptions of one (`camvid+night@3`) are no further domains."""
+        """The domains whose labels training never saw, nor their images, but for those that it adapted to.
+
+        The corruptions of one (`camvid+night@3`) are no further domains.
+        """
         return _unseen(self.domains)
 
     def to_json(self) -> dict[str, Any]:
@@ -134,6 +151,7 @@ def build_scores(
     classes: Sequence[str],
     protocol: Protocol,
     training: TrainingCost,
+    adaptation: Adaptation | None = None,
     shared_scenes: bool = False,
     task: str = "segmentation",
 ) -> ScoreTable:
@@ -146,6 +164,7 @@ def build_scores(
         classes: The K class names.
         protocol: How the predictions were made; classes that it does not score are ignored.
         training: What the training took.
+        adaptation: How it used a target.
         shared_scenes: Image i shows the same scene in every unseen domain (see `bootstrap.mean_interval`).
         task: Name of the task.
 
@@ -170,6 +189,7 @@ def build_scores(
         unseen_mean=_unseen_mean(unseen, [scored[score.domain][1] for score in unseen], shared_scenes),
         worst=WorstDomain(domain=worst.domain, miou=worst.miou) if worst else None,
         training=training,
+        adaptation=adaptation,
     )
 
 

@@ -1,11 +1,15 @@
 """Train on labelled source images: the regime of domain generalization."""
 
 from collections.abc import Iterator
+from typing import Any
 
+from accelerate import Accelerator
 from torch import Tensor, nn
 
 from minorkey.data.sample import Batch
+from minorkey.regimes.teachers import Teacher
 from minorkey.tasks.segmentation import Segmentation
+from minorkey.training.share import weighted
 
 
 class Supervised:
@@ -18,15 +22,32 @@ class Supervised:
         done: steps that an earlier run has taken.
     """
 
+    teacher: Teacher | None = None
+
     def __init__(self, task: Segmentation, model: nn.Module, steps: int, done: int = 0) -> None:
         self.task = task
         self.model = model
         self.steps = steps
+        self.signals: dict[str, Tensor] = {}
         self.after_step(done)
 
+    def prepare(self, accelerator: Accelerator, model: nn.Module, done: int = 0) -> None:
+        """Take over the prepared model, after `done` steps."""
+        self.model = model
+        self.after_step(done)
+
+    def modules(self) -> dict[str, nn.Module]:
+        """Nothing trains beside the network."""
+        return {}
+
+    def param_groups(self) -> list[dict[str, Any]]:
+        """None."""
+        return []
+
     def losses(self, batch: Batch) -> Iterator[dict[str, Tensor]]:
-        """Yield the named losses of a batch; the loop backpropagates each group before asking for the next."""
-        yield self.task.loss(self.model, batch)
+        """Yield the named losses of a batch."""
+        terms = self.task.loss(self.model, batch)
+        yield {name: weighted(term, batch.share) for name, term in terms.items()}
 
     def after_step(self, step: int) -> None:
         """Tell the model how far it is; there is no teacher to update."""

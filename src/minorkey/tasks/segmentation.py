@@ -3,33 +3,55 @@
 The one place that tells models of logits per pixel from models of masks (`MASK_MODELS`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from accelerate.utils import extract_model_from_parallel
 from torch import Tensor, nn
+from transformers.utils import ModelOutput
 
-from minorkey.data.sample import Batch
+from minorkey.data.sample import IGNORE_INDEX, Batch
 from minorkey.evaluation.protocol import Protocol
 from minorkey.evaluation.sliding import sliding_logits
 from minorkey.models.heads.eomt import set_progress
 from minorkey.models.heads.masks import MASK_MODELS, mask_targets, semantic_scores
 
+Scored = tuple[dict[str, Tensor], Callable[[], Tensor]]
+"""Terms of a loss, and what gives class probabilities, for those who want them."""
+
 
 class Segmentation:
     """Any model of transformers for semantic segmentation, or for universal segmentation by masks."""
 
-    def loss(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """The model's own loss on a batch: a mask model's terms by name, any other's as a whole."""
-        network = extract_model_from_parallel(model)
-        if not isinstance(network, MASK_MODELS):
-            return {"segmentation": model(pixel_values=batch.pixel_values, labels=batch.labels).loss}
-        masks, classes = mask_targets(batch.labels)
-        with _recorded_terms(network.criterion) as terms:
-            model(pixel_values=batch.pixel_values, mask_labels=masks, class_labels=classes)
-        return {name: torch.stack([call[name] for call in terms]).sum() for name in terms[0]}
+    def loss(self, model: nn.Module, batch: Batch, weights: Tensor | None = None) -> dict[str, Tensor]:
+        """The terms of the loss on a batch, by name; their sum is the loss.
+
+        Args:
+            model: in training mode or not, wrapped for several processes or not.
+            batch: images and labels.
+            weights: `(B, H, W)` of the pixels, 0 ... 1; None: all 1. The criterion of a mask model weighs no single
+                pixels, so its terms are multiplied by the mean over the labelled ones.
+
+        Returns:
+            Mask models: what their criterion names. Others: `segmentation`, the cross-entropy, summed up with the
+            weights and divided by the number of labelled pixels; with an auxiliary head, `auxiliary` as well.
+        """
+        return self.loss_and_reading(model, batch, weights)[0]
+
+    def loss_and_reading(self, model: nn.Module, batch: Batch, weights: Tensor | None = None) -> Scored:
+        """As `loss`, with a call that gives the class probabilities `(B, K, H, W)` of the same pass, detached."""
+        if isinstance(extract_model_from_parallel(model), MASK_MODELS):
+            return _mask_loss(model, batch, weights)
+        return _pixel_loss(model, batch, weights)
+
+    def probabilities(self, model: nn.Module, pixel_values: Tensor) -> Tensor:
+        """Class probabilities `(B, K, H, W)` of training crops `(B, 3, H, W)`, in one pass."""
+        if isinstance(extract_model_from_parallel(model), MASK_MODELS):
+            return _normalised(_mask_scores(model, pixel_values))
+        return _resize_to(_pixel_logits(model, pixel_values), pixel_values.shape[-2:]).softmax(dim=1)
 
     def set_progress(self, model: nn.Module, share: float) -> None:
         """Tell the model how much of its training is done, 0 to 1; an EoMT's masked attention follows it."""
@@ -56,18 +78,60 @@ class Segmentation:
             )
             scores = _resize_to(scores.flip(-1) if mirrored else scores, pixel_values.shape[-2:])
             total = total.to(scores) + (scores if by_masks else scores.softmax(dim=1))
-        return total / total.sum(dim=1, keepdim=True)
+        return _normalised(total)
+
+
+def _pixel_loss(model: nn.Module, batch: Batch, weights: Tensor | None) -> Scored:
+    network = extract_model_from_parallel(model)
+    heads = [head for head in (getattr(network, "auxiliary_head", None),) if head is not None]
+    with _recorded(heads) as auxiliary:
+        logits = _resize_to(model(pixel_values=batch.pixel_values).logits, batch.labels.shape[-2:])
+    terms = {"segmentation": pixel_cross_entropy(logits, batch.labels, weights)}
+    for output in auxiliary:
+        smaller = pixel_cross_entropy(_resize_to(output, batch.labels.shape[-2:]), batch.labels, weights)
+        terms["auxiliary"] = network.config.auxiliary_loss_weight * smaller
+    return terms, lambda: logits.detach().float().softmax(dim=1)
+
+
+def pixel_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Cross-entropy of logits `(B, K, H, W)`, summed up with weights `(B, H, W)`, over the number of labelled pixels.
+
+    NaN where no pixel is labelled, as the mean over nothing is.
+    """
+    if weights is None:
+        return F.cross_entropy(logits, labels, ignore_index=IGNORE_INDEX)
+    losses = F.cross_entropy(logits, labels, ignore_index=IGNORE_INDEX, reduction="none")
+    return (losses * weights).sum() / (labels != IGNORE_INDEX).sum()
+
+
+def _mask_loss(model: nn.Module, batch: Batch, weights: Tensor | None) -> Scored:
+    masks, classes = mask_targets(batch.labels)
+    with _recorded([extract_model_from_parallel(model).criterion]) as calls:
+        output = model(pixel_values=batch.pixel_values, mask_labels=masks, class_labels=classes)
+    terms = {name: torch.stack([call[name] for call in calls]).sum() for name in calls[0]}
+    if weights is not None:
+        labelled = batch.labels != IGNORE_INDEX
+        share = (weights * labelled).sum() / labelled.sum().clamp(min=1)
+        terms = {name: share * term for name, term in terms.items()}
+    return terms, torch.no_grad()(lambda: _normalised(_scores_of(output, batch.labels.shape[-2:])))
 
 
 @contextmanager
-def _recorded_terms(criterion: nn.Module) -> Iterator[list[dict[str, Tensor]]]:
-    """What the criterion returns in each call: transformers' models add it up and return the sum alone."""
-    calls: list[dict[str, Tensor]] = []
-    handle = criterion.register_forward_hook(lambda _module, _inputs, terms: calls.append(terms))
+def _recorded(modules: Sequence[nn.Module]) -> Iterator[list[Any]]:
+    """What the modules return in each call, where the model that calls them keeps it to itself."""
+    calls: list[Any] = []
+    handles = [
+        module.register_forward_hook(lambda _module, _inputs, output: calls.append(output)) for module in modules
+    ]
     try:
         yield calls
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
+
+
+def _normalised(scores: Tensor) -> Tensor:
+    return scores / scores.sum(dim=1, keepdim=True)
 
 
 def _pixel_logits(model: nn.Module, crops: Tensor) -> Tensor:
@@ -75,8 +139,11 @@ def _pixel_logits(model: nn.Module, crops: Tensor) -> Tensor:
 
 
 def _mask_scores(model: nn.Module, crops: Tensor) -> Tensor:
-    output = model(pixel_values=crops)
-    return semantic_scores(output.class_queries_logits.float(), output.masks_queries_logits.float(), crops.shape[-2:])
+    return _scores_of(model(pixel_values=crops), crops.shape[-2:])
+
+
+def _scores_of(output: ModelOutput, size: torch.Size) -> Tensor:
+    return semantic_scores(output.class_queries_logits.float(), output.masks_queries_logits.float(), size)
 
 
 def _resized(images: Tensor, long_side: int | None, scale: float) -> Tensor:

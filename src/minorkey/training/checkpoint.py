@@ -35,7 +35,7 @@ class Checkpoint:
     head: dict[str, Tensor] = field(default_factory=dict)
     optimizer: dict[str, Tensor] = field(default_factory=dict)
     ema: dict[str, Tensor] = field(default_factory=dict)
-    best: dict[str, Tensor] = field(default_factory=dict)  # trained tensors of the best step, where one is chosen
+    best: dict[str, Tensor] = field(default_factory=dict)  # of the best step or, after the last, the teacher's
     regime: dict[str, Tensor] = field(default_factory=dict)
     best_step: int = 0
     best_score: float | None = None

@@ -10,16 +10,18 @@ from typing import Any, NoReturn
 
 import torch
 from accelerate import Accelerator
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from minorkey.adapters import Attached
 from minorkey.data.loaders import TrainingLoader
-from minorkey.data.sample import Batch
+from minorkey.data.pairs import PairLoader
+from minorkey.data.sample import Batch, Pair, RawBatch, RawPair
 from minorkey.errors import TrainingError
+from minorkey.evaluation.protocol import Weights
 from minorkey.models.build import backbone_of, head_state
 from minorkey.processes import from_main, gathered, process_count, process_index, together
-from minorkey.regimes.supervised import Supervised
+from minorkey.regimes.regime import Regime, total
 from minorkey.run_folder import RunFolder
 from minorkey.storage import storage_errors, write_text
 from minorkey.training.checkpoint import (
@@ -30,13 +32,15 @@ from minorkey.training.checkpoint import (
     trained_tensors,
 )
 from minorkey.training.choice import BestWeights
+from minorkey.training.incidents import Incidents
 from minorkey.training.interruption import stop_on_interrupt
 from minorkey.training.meter import Meter
 from minorkey.training.optim import schedule
 from minorkey.training.options import TrainingOptions
 from minorkey.training.progress import Reporter, memory_mb
 from minorkey.training.sharding import laid_out_as, overwrite, put_together, whole
-from minorkey.training.share import elements, loss_shares, weighted
+from minorkey.training.share import average_gradients, elements, loss_shares
+from minorkey.training.snapshots import Snapshots
 from minorkey.training.weight_ema import WeightEma
 
 
@@ -62,20 +66,26 @@ class Fit:
         folder: the run folder.
         base_sha256: fingerprint of the pretrained backbone.
         seed: of dropout.
+        deployed: which weights the network has in the end.
+        incidents: says what goes wrong with the target's images and labels.
+        snapshots: keeps pictures of pseudo-labels; None where there are none.
         validate: mIoU of the network's weights of now, by domain; None: nothing is judged in between.
     """
 
     model: nn.Module
     attached: Attached
-    regime: Supervised
+    regime: Regime
     optimizer: Optimizer
     options: TrainingOptions
     anneal: bool
     accelerator: Accelerator
-    loader: TrainingLoader
+    loader: TrainingLoader | PairLoader
     folder: RunFolder
     base_sha256: str
     seed: int
+    deployed: Weights = "last"
+    incidents: Incidents | None = None
+    snapshots: Snapshots | None = None
     validate: Callable[[], dict[str, float]] | None = None
     step: int = 0
     seconds: float = 0.0
@@ -115,6 +125,8 @@ class Fit:
                 last = self.step == self.options.steps
                 if last or self.step % self.options.log_every == 0:
                     self._log(reporter)
+                if self.snapshots is not None and (last or self.step % self.options.snapshot_every == 0):
+                    self._picture(self.snapshots)
                 if self.validate is not None and (last or self.step % self.options.judge_every == 0):
                     self._judge(self.validate)
                 stopped = gathered([stop.requested]).any()  # a signal may reach the processes in different steps
@@ -124,9 +136,14 @@ class Fit:
                     from_main(self._interrupt)
 
     def deploy(self) -> None:
-        """Give the network the weights that `options.deployed` names, once it has run."""
-        chosen = {"ema": whole(self.ema.average), "best_source": self.best.tensors, "oracle": self.best.tensors}
-        overwrite(trained_tensors(self.attached, self.network), chosen.get(self.options.deployed, {}))
+        """Give the network the weights that `deployed` names, once it has run."""
+        overwrite(trained_tensors(self.attached, self.network), self._chosen())
+
+    def _chosen(self) -> dict[str, Tensor]:
+        """What is deployed in place of the last values, by name in a checkpoint."""
+        if self.deployed == "teacher" and self.regime.teacher is not None:
+            return self.regime.teacher.trained_tensors()
+        return {"ema": whole(self.ema.average), "last": {}}.get(self.deployed, self.best.tensors)
 
     def _train_step(self, batches: Any) -> None:
         schedule(self.optimizer, self.step, self.options, self.anneal)
@@ -135,15 +152,13 @@ class Fit:
         for part in range(self.options.accumulate):
             with together():
                 batch = next(batches)
-            counts = gathered([elements(self.network, batch)])[:, 0]
-            share = float(loss_shares(counts)[process_index()])
             last = part == self.options.accumulate - 1
             with nullcontext() if last else self.accelerator.no_sync(self.model):
-                self._backward(batch.to(self.accelerator.device), share / self.options.accumulate)
+                self._backward(self._moved(batch))
+        average_gradients(self.regime.modules().values())
         if self.options.clip_norm is not None:
-            self.accelerator.clip_grad_norm_(
-                [p for group in self.optimizer.param_groups for p in group["params"]], self.options.clip_norm
-            )
+            trained = [p for p in self.network.parameters() if p.requires_grad]
+            self.accelerator.clip_grad_norm_(trained, self.options.clip_norm)
         self.stepper.step()
         self.step += 1
         self.regime.after_step(self.step)
@@ -151,13 +166,24 @@ class Fit:
         if ema_from is not None and self.step >= ema_from:
             self.ema.update(trained_tensors(self.attached, self.network))
 
-    def _backward(self, batch: Batch, share: float) -> None:
+    def _moved(self, batch: RawBatch | RawPair) -> Batch | Pair:
+        """The batch on its device, with the share of its labelled part in the loss of all processes."""
+        counts = gathered([elements(self.network, batch)])[:, 0]
+        moved = batch.to(self.accelerator.device)
+        labelled = moved.source if isinstance(moved, Pair) else moved
+        labelled.share = float(loss_shares(counts)[process_index()])
+        return moved
+
+    def _backward(self, batch: Batch | Pair) -> None:
         for losses in self.regime.losses(batch):
-            counted = {name: weighted(loss, share) for name, loss in losses.items()}
-            total = torch.stack(list(counted.values())).sum()
-            self.accelerator.backward(total)
-            self.meter.add(self.step, counted, total)
-        self.meter.images += len(batch.keys) * process_count()
+            parts = {name: loss / self.options.accumulate for name, loss in losses.items()}
+            self.accelerator.backward(total(parts))
+            self.meter.add(self.step, parts, total(parts))
+        self.meter.note(self.regime.signals)
+        labelled, target = (batch.source, batch.target) if isinstance(batch, Pair) else (batch, None)
+        self.meter.images += len(labelled.keys) * process_count()
+        if target is not None and self.incidents is not None:
+            self.incidents.note(target.problems)
 
     def _log(self, reporter: Reporter) -> None:
         self._check_finite()
@@ -167,6 +193,7 @@ class Fit:
         line = {
             "step": self.step,
             **self.meter.means(),
+            **(signals := self.meter.signal_means()),
             "lr": max(group["lr"] for group in self.optimizer.param_groups),
             "images_per_second": round(self.meter.rate(), 2),
             "memory_mb": round(memory, 1),
@@ -174,6 +201,9 @@ class Fit:
         }
         self.meter.restart()
         from_main(lambda: self._append(line))
+        if self.incidents is not None:
+            for incident in self.incidents.report(self.step, signals, self.folder.checkpoints):
+                from_main(lambda incident=incident: self._append(incident))  # type: ignore[misc]
         detail = f"loss {line['loss']:.3f}  {line['images_per_second']:.1f} images/s  {memory:.0f} MB"
         reporter.update(self.step, detail)
 
@@ -200,6 +230,14 @@ class Fit:
         self._set_training_mode()
         self.meter.leave_out(time.monotonic() - began)
 
+    def _picture(self, snapshots: Snapshots) -> None:
+        """Keep pictures of the pseudo-labels of now. Draws no random numbers."""
+        began = time.monotonic()
+        teacher = self.regime.teacher
+        assert teacher is not None, "only a regime with a teacher is pictured"
+        from_main(lambda: snapshots.take(self.step, self.network, teacher))
+        self.meter.leave_out(time.monotonic() - began)
+
     def _set_training_mode(self) -> None:
         """Training mode, except that a backbone that is not trained as a whole keeps its batch statistics."""
         self.network.train()
@@ -224,13 +262,8 @@ class Fit:
 
     def _diverged(self, what: str, step: int) -> TrainingError:
         """The error for a 0-based step, with its batch."""
-        dataset = self.loader.dataset
         first = step * self.options.accumulate
-        keys = [
-            f"{dataset.readers[source].domain}/{dataset.readers[source].key(index)}"  # type: ignore[attr-defined]
-            for micro in range(first, first + self.options.accumulate)
-            for source, index in dataset.plan.indices(micro)  # type: ignore[attr-defined]
-        ]
+        keys = [key for micro in range(first, first + self.options.accumulate) for key in self.loader.keys(micro)]
         return TrainingError(
             f"the {what} at step {step + 1}, on the batch {', '.join(keys)}; the last good checkpoint "
             f"in '{self.folder.checkpoints}' is kept. Lower training.lr or set training.clip_norm"
@@ -241,6 +274,7 @@ class Fit:
         self._check_weights_finite()
         self.seconds += self.meter.elapsed()
         self.meter.restart_clock()
+        last = self.step == self.options.steps
         checkpoint = Checkpoint(
             step=self.step,
             seconds=self.seconds,
@@ -249,7 +283,7 @@ class Fit:
             head=whole(head_state(self.network)),
             optimizer=whole(optimizer_state(self.optimizer)),
             ema=whole(self.ema.average),
-            best=self.best.tensors,
+            best=self._chosen() if self.deployed == "teacher" and last else self.best.tensors,
             best_step=self.best.step,
             best_score=self.best.score,
             regime=self.regime.state_dict(),

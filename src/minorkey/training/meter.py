@@ -2,6 +2,7 @@
 
 import time
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,6 +20,8 @@ class Meter:
     def restart(self) -> None:
         """Forget everything; done after each log line."""
         self.sums: dict[str, Tensor] = {}
+        self.signals: dict[str, Tensor] = {}
+        self.signalled = 0
         self.steps: set[int] = set()
         self.images = 0
         self.began = time.monotonic()
@@ -36,15 +39,31 @@ class Meter:
     def add(self, step: int, losses: dict[str, Tensor], total: Tensor) -> None:
         """Take in what a batch adds to the losses of a 0-based step."""
         self.steps.add(step)
-        for name, value in {"loss": total, **(losses if len(losses) > 1 else {})}.items():
+        for name, value in {"loss": total, **losses}.items():
             self.sums[name] = self.sums.get(name, torch.zeros((), device=self.device)) + value.detach()
         fresh = (self._bad < 0) & ~torch.isfinite(total.detach())
         self._bad = torch.where(fresh, step, self._bad)
 
+    def note(self, signals: dict[str, Tensor]) -> None:
+        """Take in a batch's signals, scalars or vectors."""
+        self.signalled += 1
+        for name, value in signals.items():
+            self.signals[name] = self.signals.get(name, torch.zeros((), device=self.device)) + value
+
+    def signal_means(self) -> dict[str, float | list[float]]:
+        """Mean of every signal over the batches since the restart, and over the processes."""
+        if not self.signals:
+            return {}
+        means = {name: (value / self.signalled).cpu().double() for name, value in self.signals.items()}
+        values = gathered([number for mean in means.values() for number in mean.flatten().tolist()]).mean(axis=0)
+        parts = np.split(values.round(6), np.cumsum([mean.numel() for mean in means.values()])[:-1])
+        return {n: p.tolist() if m.ndim else float(p[0]) for (n, m), p in zip(means.items(), parts, strict=True)}
+
     def means(self) -> dict[str, float]:
-        """Mean of every loss over the steps since the restart, and over the processes."""
-        sums = gathered([float(value) for value in self.sums.values()]).mean(axis=0)
-        return {name: round(value / len(self.steps), 6) for name, value in zip(self.sums, sums.tolist(), strict=True)}
+        """Mean of every loss over the steps since the restart, and over the processes; of a single one, as `loss`."""
+        shown = list(self.sums) if len(self.sums) > 2 else ["loss"]
+        sums = gathered([float(self.sums[name]) for name in shown]).mean(axis=0)
+        return {name: round(value / len(self.steps), 6) for name, value in zip(shown, sums.tolist(), strict=True)}
 
     def rate(self) -> float:
         """Images per second since the restart."""

@@ -109,7 +109,7 @@ def build_optimizer(model: nn.Module, options: TrainingOptions, method: str) -> 
 def lr_factor(step: int, options: TrainingOptions) -> float:
     """Share of the initial learning rate at a 0-based step: warm-up times schedule."""
     warm = min(1.0, (step + 1) / options.warmup) if options.warmup else 1.0
-    progress = step / options.steps
+    progress = min(1.0, step / (options.horizon or options.steps))
     if options.schedule == "poly":
         return warm * (1 - progress) ** options.power
     if options.schedule == "cosine":
@@ -120,9 +120,10 @@ def lr_factor(step: int, options: TrainingOptions) -> float:
 
 
 def schedule(optimizer: Optimizer, step: int, options: TrainingOptions, annealing: bool) -> None:
-    """Set every group's learning rate and weight decay for a 0-based step."""
+    """Set every group's learning rate and weight decay for a 0-based step; a rate with no `initial_lr` is constant."""
     factor = lr_factor(step, options)
     for group in optimizer.param_groups:
-        group["lr"] = group["initial_lr"] * factor
+        if "initial_lr" in group:
+            group["lr"] = group["initial_lr"] * factor
     if annealing:
         anneal(optimizer, step, options.steps, options.weight_decay_min)

@@ -14,7 +14,7 @@ class TrainingOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     steps: int = Field(40_000, gt=0, description="optimizer steps")
-    batch_size: int = Field(4, gt=0, description="images per step, over all processes")
+    batch_size: int = Field(4, gt=0, description="images per step, over all processes; as many of the target's")
     accumulate: int = Field(1, gt=0, description="batches whose gradients are summed up into one step")
     lr: float = Field(1e-4, gt=0, description="learning rate of the head")
     backbone_lr: float | dict[str, float] = Field(
@@ -23,6 +23,9 @@ class TrainingOptions(BaseModel):
     betas: tuple[float, float] = (0.9, 0.999)
     schedule: Literal["poly", "cosine", "constant", "steps"] = "poly"
     power: float = Field(0.9, gt=0, description="exponent of the poly schedule")
+    horizon: int | None = Field(
+        None, gt=0, description="step at which poly and cosine schedules would end; default: with the training"
+    )
     milestones: list[int] = Field(default=[], description="'steps' schedule: the rate falls to a tenth at each")
     warmup: int = Field(0, ge=0, description="steps of linear warm-up")
     weight_decay: float = Field(0.05, ge=0)
@@ -33,8 +36,9 @@ class TrainingOptions(BaseModel):
     weight_ema_momentum: float = Field(2e-4, gt=0, le=1)
     choose: Weights | Literal["auto"] = Field(
         "auto",
-        description="weights to deploy; auto: the average where one is kept, else the last; best_source: judged on "
-        "validation images of the source; oracle: judged on the unseen domains, an upper bound",
+        description="weights to deploy; auto: the teacher's where there is one, the average where one is kept, else "
+        "the last; best_source: judged on validation images of the source; oracle: judged on the unseen domains, an "
+        "upper bound",
     )
     judge_every: int = Field(1000, gt=0, description="steps between two judgements (best_source, oracle)")
     shard: bool = Field(
@@ -43,6 +47,11 @@ class TrainingOptions(BaseModel):
     gradient_checkpointing: bool = Field(
         False, description="compute the backbone's blocks again in the backward pass: less memory, more time"
     )
+    rare_classes: float | None = Field(
+        None, gt=0, description="temperature of rare-class sampling of the source, 0.01 in DAFormer; default: off"
+    )
+    skip_broken: bool = Field(False, description="leave out target images that cannot be read, and say so")
+    snapshots: int = Field(6, ge=0, description="times at which pseudo-labels of a few target images are kept")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="auto: bf16 on GPUs, fp32 on CPU")
     device: Literal["auto", "cpu"] = "auto"
     workers: int = Field(0, ge=0, description="processes that load images; 0 loads in the main process")
@@ -68,10 +77,15 @@ class TrainingOptions(BaseModel):
 
     @property
     def deployed(self) -> Weights:
-        """Which weights are saved at the end and judged."""
+        """Which weights are saved at the end and judged, where no teacher is asked."""
         if self.choose != "auto":
             return self.choose
         return "ema" if self._averages else "last"
+
+    @property
+    def snapshot_every(self) -> int:
+        """Steps between two pictures of pseudo-labels."""
+        return max(1, self.steps // max(1, self.snapshots))
 
     def backbone_rate(self, method: str) -> float:
         """Learning rate of the backbone's trained tensors under `method`.

@@ -9,18 +9,23 @@ so each process counts its loss P n_p / N times. Averaging the L_p as they are w
 that have few of them.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
+import torch.distributed as dist
 from torch import Tensor, nn
 
-from minorkey.data.sample import IGNORE_INDEX, RawBatch
+from minorkey.data.sample import IGNORE_INDEX, RawBatch, RawPair
 from minorkey.models.heads.masks import MASK_MODELS
+from minorkey.processes import process_count
 
 
-def elements(network: nn.Module, batch: RawBatch) -> int:
-    """What the loss of a network is a mean over: labelled pixels; images for one that classifies masks.
+def elements(network: nn.Module, batch: RawBatch | RawPair) -> int:
+    """What the source loss of a network is a mean over: labelled pixels; images for one that classifies masks.
 
     A mask model's criterion divides by the masks of all processes itself.
     """
+    batch = batch.source if isinstance(batch, RawPair) else batch
     if isinstance(network, MASK_MODELS):
         return len(batch.keys)
     return int((batch.labels != IGNORE_INDEX).sum())
@@ -39,3 +44,12 @@ def loss_shares(counts: np.ndarray) -> np.ndarray:
 def weighted(loss: Tensor, share: float) -> Tensor:
     """`share` times a loss; 0, and no gradient, for a share of 0, where the mean over nothing is NaN."""
     return (loss if share else loss.nan_to_num()) * share
+
+
+def average_gradients(modules: Iterable[nn.Module]) -> None:
+    """Average the gradients of modules that no wrapper averages over the processes, in place."""
+    if process_count() == 1:
+        return
+    for gradient in [p.grad for module in modules for p in module.parameters() if p.grad is not None]:
+        dist.all_reduce(gradient)
+        gradient /= process_count()

@@ -32,7 +32,7 @@ def start_weights(config: RunConfig) -> Checkpoint | None:
     if not saved:
         raise DataError(f"start_from: '{run.path}' has no checkpoints/ any more, which hold the trained tensors")
     last = load_checkpoint(saved[-1])
-    chosen = {"ema": last.ema, "best_source": last.best, "oracle": last.best}.get(other.training.deployed, {})
+    chosen = {"ema": last.ema, "last": {}}.get(other.deployed, last.best)
     last.adapter.update(_below("adapter.", chosen))
     last.head.update(_below("head.", chosen))
     return last

@@ -1,0 +1,58 @@
+"""From a configuration to the regime that it names."""
+
+import torch
+
+from minorkey.adapters import Attached
+from minorkey.config import RunConfig
+from minorkey.data.photometric import PhotometricConfig
+from minorkey.parts import Network
+from minorkey.regimes.options import TeacherOptions
+from minorkey.regimes.regime import Regime
+from minorkey.regimes.self_training import SelfTraining
+from minorkey.regimes.supervised import Supervised
+from minorkey.regimes.teachers import Teacher, make_teacher
+from minorkey.regimes.transda import Transda
+from minorkey.tasks.segmentation import Segmentation
+
+
+def build_regime(
+    config: RunConfig, network: Network, attached: Attached, classes: int, *, labelled: bool = False
+) -> Regime:
+    """The regime of a run, around a network with its adapter that is not yet prepared for devices and processes.
+
+    Args:
+        config: of the run.
+        network: what trains.
+        attached: its adapter.
+        classes: K.
+        labelled: whether the batches of the target carry pseudo-labels.
+    """
+    task, model, steps = Segmentation(), network.model, config.training.steps
+    if config.regime == "supervised":
+        return Supervised(task, model, steps)
+    teacher = make_teacher(model, attached, config.teacher)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        if config.regime == "transda":
+            return Transda(task, model, teacher, config.transda, classes, steps, labelled)
+        options = config.self_training
+        return SelfTraining(
+            task,
+            model,
+            teacher,
+            _anchor(config, network, attached),
+            options,
+            (config.transform.photometric or PhotometricConfig()) if options.distort else None,
+            (network.loaded.mean, network.loaded.std),
+            classes,
+            steps,
+            config.training.lr,
+        )
+
+
+def _anchor(config: RunConfig, network: Network, attached: Attached) -> Teacher | None:
+    """The pretrained backbone that a feature distance is taken to; the teacher itself has other weights."""
+    options = config.self_training
+    if not (options.feature_distance_source or options.feature_distance_target):
+        return None
+    return make_teacher(network.model, attached, TeacherOptions(name="base", buffers="student"))

@@ -1,0 +1,89 @@
+"""Signs of health that need no target label, and the test for a collapse of the pseudo-labels.
+
+The signs stay on the device of what they are given: none makes the host wait.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from minorkey.data.sample import IGNORE_INDEX
+
+LEFT_TO_OTHERS = 0.2
+"""What a collapse leaves of the share of all other classes together; see `collapsed_class`."""
+
+
+def agreement(student: Tensor, teacher: Tensor) -> Tensor:
+    """Share of the pixels where student and teacher say the same class.
+
+    Args:
+        student: `(B, H, W)` integer train ids. Where it is IGNORE_INDEX, nothing is compared.
+        teacher: the same of the teacher.
+
+    Returns:
+        Scalar in [0, 1]; 0 where nothing can be compared.
+    """
+    counted = (student != IGNORE_INDEX) & (teacher != IGNORE_INDEX)
+    return ((student == teacher) & counted).sum() / counted.sum().clamp(min=1)
+
+
+def class_shares(labels: Tensor, classes: int) -> Tensor:
+    """Share of every class among the pixels that have one.
+
+    Args:
+        labels: integer train ids of any shape, IGNORE_INDEX where a pixel does not count.
+        classes: K.
+
+    Returns:
+        `(K,)` float32 that sums to 1; all 0 where no pixel counts.
+    """
+    # One place more takes what is ignored: choosing the others by a mask would have the host wait for their number.
+    places = labels.where(labels != IGNORE_INDEX, classes).flatten().long()
+    counts = torch.zeros(classes + 1, dtype=torch.int64, device=labels.device)
+    counts = counts.index_add_(0, places, torch.ones_like(places))[:classes]
+    return counts / counts.sum().clamp(min=1)
+
+
+def collapsed_class(pseudo_classes: Sequence[float], source_classes: Sequence[float]) -> int | None:
+    """The class that has swallowed the others among the pseudo-labels.
+
+    A class c has, if all others together keep less than a fifth of what they hold in the source:
+
+        1 - p_c < 0.2 (1 - q_c),    p: shares among the pseudo-labels, q: in the source
+
+    So the limit moves with the prior: a class that the source hardly shows has to reach 80 %, one of 45 % (a road)
+    89 %, one of 90 % (the background of a binary task) 98 %; where the source has one class only, that class never
+    counts as collapsed. Data alone do not reach it: between any two of AirSim, CamVid and the built-in world (labels
+    of 80 images each, space `street7`), the others of a class keep at least 59 %. A collapse passes any such
+    limit, since it goes on until hardly another class is left.
+
+    Args:
+        pseudo_classes: K shares, of some dozens of crops at least: a single one may truly show but the road.
+        source_classes: K shares among the source labels.
+
+    Returns:
+        Its train id; None where there is no such class, or where either has no shares (all 0).
+    """
+    if sum(pseudo_classes) == 0 or sum(source_classes) == 0:
+        return None
+    largest = max(range(len(pseudo_classes)), key=lambda place: pseudo_classes[place])
+    swallowed = 1 - pseudo_classes[largest] < LEFT_TO_OTHERS * (1 - source_classes[largest])
+    return largest if swallowed else None
+
+
+def collapse_warning(name: str, share: float, source_share: float, checkpoint: Path | None) -> str:
+    """One line about a collapse.
+
+    Args:
+        name: of the class that has swallowed the others.
+        share: what it holds of the pseudo-labels, 0 ... 1.
+        source_share: what it holds of the source labels, 0 ... 1.
+        checkpoint: the last one from before the collapse; None: there is none yet.
+    """
+    kept = f"The last good checkpoint is kept in '{checkpoint}'" if checkpoint else "No checkpoint is from before it"
+    return (
+        f"collapse: '{name}' is {share:.1%} of the pseudo-labels ({source_share:.1%} of the source); lower "
+        f"training.lr, raise the threshold or make the warm-up longer. {kept}"
+    )

@@ -1,0 +1,76 @@
+"""What a regime is: the losses of a step, and what it keeps beside the network that trains."""
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from minorkey.regimes.teachers import Teacher
+from minorkey.training.share import weighted
+
+
+class Regime(Protocol):
+    """How a training uses its data."""
+
+    signals: dict[str, Tensor]  # of the last batch, without a graph: scalars, or (K,) by class
+
+    @property
+    def teacher(self) -> Teacher | None:
+        """Who labels the target."""
+
+    def prepare(self, accelerator: Accelerator, model: nn.Module, done: int = 0) -> None:
+        """Take over the prepared model, after `done` steps of an earlier run, and follow it to its device."""
+
+    def modules(self) -> dict[str, nn.Module]:
+        """What trains beside the network, by name."""
+
+    def param_groups(self) -> list[dict[str, Any]]:
+        """Parameter groups of `modules()`; a group without `initial_lr` keeps its rate."""
+
+    def losses(self, batch: Any) -> Iterator[dict[str, Tensor]]:
+        """Yield the named losses of a batch; the loop backpropagates each group before asking for the next."""
+
+    def after_step(self, step: int) -> None:
+        """Do what follows optimizer step `step`, 1 for the first."""
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What a resumed run needs."""
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Go on from a `state_dict()`."""
+
+
+def named_group(name: str, module: nn.Module, **settings: Any) -> dict[str, Any]:
+    """A parameter group over a module, without decay, with the names that a checkpoint goes by."""
+    parameters = dict(module.named_parameters())
+    group = {"params": list(parameters.values()), "names": [f"{name}.{key}" for key in parameters]}
+    return group | {"weight_decay": 0.0, "initial_weight_decay": 0.0} | settings
+
+
+def total(terms: dict[str, Tensor]) -> Tensor:
+    """The sum of the terms of a loss."""
+    return torch.stack(list(terms.values())).sum()
+
+
+def named(name: str, terms: dict[str, Tensor], share: float) -> dict[str, Tensor]:
+    """The terms of the task's loss as parts of `name`, each counted `share` times; the main one as `name` itself.
+
+    >>> list(named("source", {"segmentation": torch.ones(()), "auxiliary": torch.ones(())}, 1.0))
+    ['source', 'source_auxiliary']
+    """
+    names = {key: name if key == "segmentation" else f"{name}_{key}" for key in terms}
+    return {names[key]: weighted(term, share) for key, term in terms.items()}
+
+
+def nested(parts: dict[str, Any]) -> dict[str, Tensor]:
+    """The state dicts of the parts in one, the part's name before each key."""
+    return {f"{part}.{name}": value for part, owner in parts.items() for name, value in owner.state_dict().items()}
+
+
+def load_nested(parts: dict[str, Any], state: dict[str, Tensor]) -> None:
+    """Inverse of `nested`."""
+    for part, owner in parts.items():
+        start = f"{part}."
+        owner.load_state_dict({k.removeprefix(start): v for k, v in state.items() if k.startswith(start)})

@@ -1,0 +1,185 @@
+"""Online self-training: a teacher labels target images, and the student learns them mixed, masked and distorted.
+
+Per step: the source loss; the loss on target images with half of the classes of a source image pasted in (ClassMix,
+as in DACS, arXiv 2007.08702); the loss on target images of which most is hidden (MIC, arXiv 2212.01322). Pseudo-labels
+count by how sure the teacher is. A distance to the pretrained features may be added on source and target images
+(DAFormer, arXiv 2111.14887; behind a head as in VFM-UDA++, arXiv 2503.10685).
+"""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from minorkey.data.photometric import PhotometricConfig, distort, draw_distortion
+from minorkey.data.sample import IGNORE_INDEX, Batch, Pair, denormalise, normalise
+from minorkey.models.features import FeatureTap
+from minorkey.regimes.feature_distance import FeatureHead, feature_distance
+from minorkey.regimes.masking import patch_mask
+from minorkey.regimes.mixing import class_mask, mix
+from minorkey.regimes.options import MaskingOptions, SelfTrainingOptions
+from minorkey.regimes.pseudo_labels import PseudoLabels, pseudo_labels
+from minorkey.regimes.regime import load_nested, named, named_group, nested, total
+from minorkey.regimes.signals import health_signals
+from minorkey.regimes.teachers import Teacher
+from minorkey.regimes.token_dropping import dropped_tokens
+from minorkey.tasks.segmentation import Segmentation
+
+LAST = -1
+"""Level of the features whose distance counts, as in DAFormer."""
+
+
+class SelfTraining:
+    """The regime.
+
+    Args:
+        task: says what the losses are.
+        model: what trains.
+        teacher: who labels the target.
+        anchor: the pretrained backbone; None where no feature distance is asked for.
+        options: which parts.
+        photometric: how mixed and masked images are distorted; None: not at all.
+        statistics: mean and standard deviation of the images' normalisation.
+        classes: K.
+        steps: length of the training.
+        lr: of the head of the feature distance.
+    """
+
+    def __init__(
+        self,
+        task: Segmentation,
+        model: nn.Module,
+        teacher: Teacher,
+        anchor: Teacher | None,
+        options: SelfTrainingOptions,
+        photometric: PhotometricConfig | None,
+        statistics: tuple[tuple[float, ...], tuple[float, ...]],
+        classes: int,
+        steps: int,
+        lr: float,
+    ) -> None:
+        self.task, self.model, self.teacher, self.anchor = task, model, teacher, anchor
+        self.options, self.photometric, self.statistics = options, photometric, statistics
+        self.classes, self.steps, self.lr = classes, steps, lr
+        self.feature_head = FeatureHead(FeatureTap(model, LAST).channels) if anchor else None
+        self.signals: dict[str, Tensor] = {}
+
+    def losses(self, batch: Pair) -> Iterator[dict[str, Tensor]]:
+        """Yield `source`, `mixed` and `masked`, each with the feature distance of its pass."""
+        source, target = batch.source, batch.target
+        taught = self._teach(target)
+        with self._tap("source") as tap:
+            terms = self.task.loss(self.model, source)
+        yield named("source", terms, source.share) | self._distance("source", tap, source)
+        mixed, weights, pasted = self._mixed(source, target, taught)
+        with self._tap("target") as tap:
+            terms, read = self.task.loss_and_reading(self.model, mixed, weights)
+        yield {"mixed": total(terms)} | self._distance("target", tap, mixed)
+        said = read().argmax(dim=1).where(~pasted, IGNORE_INDEX)
+        self.signals = health_signals(taught, said, source.labels, self.classes)
+        if self.options.masking is not None:
+            yield {"masked": self._masked_loss(self.options.masking, target, taught)}
+
+    def after_step(self, step: int) -> None:
+        """The teacher follows."""
+        self.task.set_progress(self.model, step / self.steps)
+        self.teacher.update(step)
+
+    def prepare(self, accelerator: Accelerator, model: nn.Module, done: int = 0) -> None:
+        """Take over the prepared model; what is kept beside it goes where it is."""
+        self.model = model
+        for teacher in (self.teacher, self.anchor):
+            if teacher is not None:
+                teacher.prepare(accelerator)
+        for module in self.modules().values():
+            module.to(accelerator.device)
+        self.task.set_progress(model, done / self.steps)
+
+    def modules(self) -> dict[str, nn.Module]:
+        """The head behind which features are compared."""
+        return {} if self.feature_head is None else {"feature_head": self.feature_head}
+
+    def param_groups(self) -> list[dict[str, Any]]:
+        """It learns as the head of the network does."""
+        named = self.modules().items()
+        return [named_group(name, module, lr=self.lr, initial_lr=self.lr) for name, module in named]
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Of the teacher, and of what belongs to the feature distance."""
+        return nested(self._stateful())
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Go on from a `state_dict()`."""
+        load_nested(self._stateful(), state)
+
+    def _stateful(self) -> dict[str, Any]:
+        anchor = {} if self.anchor is None else {"anchor": self.anchor}
+        return {"teacher": self.teacher, **anchor, **self.modules()}
+
+    def _teach(self, target: Batch) -> PseudoLabels:
+        """What the teacher says of the target images as they were taken."""
+        assert target.clean is not None
+        assert target.filled is not None
+        with self.teacher.installed() as network:
+            probabilities = self.task.probabilities(network, target.clean)
+        taught = pseudo_labels(probabilities, self.options.threshold, hard=self.options.unsure == "drop")
+        return replace(taught, labels=taught.labels.where(target.filled, IGNORE_INDEX))
+
+    def _weights(self, taught: PseudoLabels) -> Tensor:
+        return taught.weights if self.options.unsure == "weigh" else torch.ones_like(taught.weights)
+
+    def _mixed(self, source: Batch, target: Batch, taught: PseudoLabels) -> tuple[Batch, Tensor, Tensor]:
+        """Target images with classes of source images pasted in, pixel weights, and where pasted; `(B, H, W)`."""
+        assert source.clean is not None
+        assert target.clean is not None
+        weights = self._weights(taught)
+        pasted = class_mask(source.labels) if self.options.class_mix else torch.zeros_like(source.labels).bool()
+        images = self._distorted(mix(pasted, source.clean, target.clean))
+        labels = mix(pasted, source.labels, taught.labels)
+        mixed = Batch(images, labels, domains=target.domains, keys=target.keys)
+        return mixed, mix(pasted, torch.ones_like(weights), weights), pasted
+
+    def _masked_loss(self, masking: MaskingOptions, target: Batch, taught: PseudoLabels) -> Tensor:
+        """The loss on target images of which most is hidden."""
+        assert target.clean is not None
+        images = self._distorted(target.clean)
+        hidden: AbstractContextManager[Any] = nullcontext()
+        if masking.hide == "tokens":
+            hidden = dropped_tokens(self.model, masking.ratio)
+        else:
+            images = images * patch_mask(images, masking.ratio, masking.patch)
+        batch = Batch(images, taught.labels, domains=target.domains, keys=target.keys)
+        with hidden:
+            return total(self.task.loss(self.model, batch, self._weights(taught)))
+
+    def _distorted(self, images: Tensor) -> Tensor:
+        """Every normalised image with a random distortion of its own."""
+        if self.photometric is None:
+            return images
+        # The loop seeds the global state by the step, so that a resumed run draws the same.
+        rng = np.random.default_rng(int(torch.randint(2**62, ())))
+        drawn = torch.tensor([draw_distortion(self.photometric, rng) for _ in images])
+        distorted = distort(denormalise(images, *self.statistics).clamp(0, 1), drawn.to(images.device))
+        return normalise(distorted, *self.statistics)
+
+    def _tap(self, part: Literal["source", "target"]) -> AbstractContextManager[FeatureTap | None]:
+        """Reads the student's features, where their distance counts."""
+        return FeatureTap(self.model, LAST) if self._distance_weight(part) else nullcontext()
+
+    def _distance_weight(self, part: Literal["source", "target"]) -> float:
+        options = self.options
+        return options.feature_distance_source if part == "source" else options.feature_distance_target
+
+    def _distance(self, part: Literal["source", "target"], tap: FeatureTap | None, batch: Batch) -> dict[str, Tensor]:
+        """The weighted distance of the student's features to the pretrained ones of the same images."""
+        if tap is None or self.anchor is None or self.feature_head is None:
+            return {}
+        with self.anchor.installed() as network, FeatureTap(network, LAST) as pretrained:
+            self.task.probabilities(network, batch.pixel_values)
+        distance = feature_distance(self.feature_head(tap.features.float()), pretrained.features)
+        return {f"feature_distance_{part}": self._distance_weight(part) * distance}

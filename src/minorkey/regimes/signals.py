@@ -1,0 +1,27 @@
+"""The health signals of a batch, as they go to the log."""
+
+from torch import Tensor
+
+from minorkey.regimes.health import agreement, class_shares
+from minorkey.regimes.pseudo_labels import PseudoLabels
+
+
+def health_signals(taught: PseudoLabels, said: Tensor, source_labels: Tensor, classes: int) -> dict[str, Tensor]:
+    """Label-free signs of how an adaptation goes, without a graph and on the device of what is given.
+
+    Args:
+        taught: the pseudo-labels of the batch.
+        said: `(B, H, W)`, the student's classes of the target pixels; IGNORE_INDEX elsewhere.
+        source_labels: `(B, H, W)`.
+        classes: K.
+
+    Returns:
+        Scalars `confidence`, `kept` and `agreement`, and `pseudo_classes` and `source_classes` `(K,)`.
+    """
+    return {
+        "confidence": taught.confidence.mean(),
+        "kept": taught.kept.float().mean(),
+        "agreement": agreement(said, taught.labels),
+        "pseudo_classes": class_shares(taught.labels, classes),
+        "source_classes": class_shares(source_labels, classes),
+    }

@@ -1,0 +1,231 @@
+"""Who labels the target: the four teachers, in one shape.
+
+A teacher is a network with other values in some of its tensors. `ema` keeps a second network for them. The others
+keep only the tensors that differ and exchange them with the student's for the time of a forward pass; what is not
+exchanged, the frozen backbone above all, exists once.
+
+| teacher | tensors of its own | changed by |
+| --- | --- | --- |
+| `ema` | all, in a network of its own | the average of the student's |
+| `adapter_ema` | those that train | the average of the student's |
+| `self` | none | nothing |
+| `base` | those that train in the backbone, as they were before training | nothing |
+
+Beside these, each has its own running statistics of the batch norms that train with the student, moved by its own
+passes over target images alone, as the momentum network of TransDA (arXiv 2203.07988) has it. With
+`buffers: student` they are the student's.
+
+The average is theta_bar <- m theta_bar + (1 - m) theta after every step.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from copy import deepcopy
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from minorkey.adapters import Attached
+from minorkey.models.build import backbone_of
+from minorkey.regimes.options import TeacherName, TeacherOptions
+from minorkey.training.batch_norm import globalise
+from minorkey.training.checkpoint import trained_tensors
+
+Tensors = dict[str, Tensor]
+
+
+def momentum_at(step: int, options: TeacherOptions) -> float:
+    """Share of the average that is kept at a 1-based step.
+
+    With a ramp min(1 - 1 / (t + 1), m): the average of the first values is an even one (mean teachers,
+    arXiv 1703.01780).
+
+    >>> momentum_at(1, TeacherOptions(momentum=0.9)), momentum_at(99, TeacherOptions(momentum=0.9))
+    (0.5, 0.9)
+    """
+    return min(1 - 1 / (step + 1), options.momentum) if options.ramp else options.momentum
+
+
+class Teacher:
+    """The student with tensors of the teacher's own in place of some of its own.
+
+    By itself it is the teacher `self`: only the running statistics are its own.
+
+    Args:
+        network: the student, with its adapter attached.
+        attached: that adapter.
+        options: momentum and statistics.
+    """
+
+    def __init__(self, network: nn.Module, attached: Attached, options: TeacherOptions) -> None:
+        self.network, self.attached, self.options = network, attached, options
+        self._norms = _trained_norms(network, attached) if options.buffers == "target" else {}
+        self._own = {name: value.detach().clone() for name, value in self._slots().items()}
+
+    def prepare(self, accelerator: Accelerator) -> None:
+        """Follow the student to its device; its precision and processes are those of the student already."""
+        self._own = {name: value.to(accelerator.device) for name, value in self._own.items()}
+
+    @contextmanager
+    def installed(self) -> Iterator[nn.Module]:
+        """The network with the teacher's weights, for passes over target images; none of them is differentiated.
+
+        In evaluation mode, but for the batch norms with statistics of the teacher's own: they normalise by the batch
+        and note what they see.
+        """
+        slots = self._slots()
+        with torch.no_grad(), _evaluating(self.network, self._norms.values()):
+            _exchange(slots, self._own)
+            try:
+                yield self.network
+            finally:
+                _exchange(slots, self._own)
+
+    @property
+    def is_student(self) -> bool:
+        """Whether its weights are the student's, so that one pass can be both."""
+        return type(self) is Teacher
+
+    @contextmanager
+    def noting(self) -> Iterator[None]:
+        """For a training pass of the student over target images that is the teacher's as well: its statistics move."""
+        statistics = _statistics(self._norms)
+        _exchange(statistics, self._own)
+        try:
+            yield
+        finally:
+            _exchange(statistics, self._own)
+
+    def update(self, step: int) -> None:
+        """Take in the student after optimizer step `step`, 1 for the first."""
+
+    def trained_tensors(self) -> Tensors:
+        """Copies of what trains and of the running statistics, as the teacher has them, by name in a checkpoint."""
+        with self.installed():
+            return {name: value.clone() for name, value in trained_tensors(self.attached, self.network).items()}
+
+    def state_dict(self) -> Tensors:
+        """The tensors of the teacher's own, by name in the network."""
+        return dict(self._own)
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from a `state_dict()`, bit for bit."""
+        assert state.keys() == self._own.keys(), "the checkpoint is of another teacher"
+        for name, value in state.items():
+            self._own[name].copy_(value)
+
+    def _slots(self) -> Tensors:
+        """The tensors of the network that the teacher has its own values for."""
+        return _statistics(self._norms)
+
+
+class AdapterEma(Teacher):
+    """Averages of what trains; the frozen backbone is the student's."""
+
+    def update(self, step: int) -> None:
+        """Move the averages towards the student."""
+        _average(self._own, _trained(self.network), momentum_at(step, self.options))
+
+    def _slots(self) -> Tensors:
+        return _trained(self.network) | super()._slots()
+
+
+class Base(Teacher):
+    """The backbone as it was when this training began, under the student's head."""
+
+    def _slots(self) -> Tensors:
+        inside = {id(parameter) for parameter in backbone_of(self.network).parameters()}
+        backbone = {name: value for name, value in _trained(self.network).items() if id(value) in inside}
+        return backbone | super()._slots()
+
+
+class Ema(Teacher):
+    """A second network that follows the student: the momentum network of TransDA."""
+
+    def __init__(self, network: nn.Module, attached: Attached, options: TeacherOptions) -> None:
+        self.student = network
+        copied, attached = deepcopy((network, attached))
+        super().__init__(copied, attached, options)
+        self._averaged = _trained(copied)
+        self._own = self._averaged | self._slots()
+        copied.requires_grad_(False)
+
+    def prepare(self, accelerator: Accelerator) -> None:
+        """Put the copy where the student is, in its precision."""
+        if accelerator.num_processes > 1:
+            globalise(self.network)
+        self.network = accelerator.prepare_model(self.network, evaluation_mode=True)
+        self._own = self._averaged | self._slots()  # a module that moves gets other buffers
+
+    @contextmanager
+    def installed(self) -> Iterator[nn.Module]:
+        """The copy."""
+        with torch.no_grad(), _evaluating(self.network, self._norms.values()):
+            yield self.network
+
+    def update(self, step: int) -> None:
+        """Move the copy towards the student; buffers that are no statistics of its own are copied."""
+        _average(self._averaged, _trained(self.student), momentum_at(step, self.options))
+        student = dict(self.student.named_buffers())
+        for name, buffer in self.network.named_buffers():
+            if name not in self._own:
+                buffer.copy_(student[name])
+
+
+TEACHERS: dict[TeacherName, type[Teacher]] = {
+    "ema": Ema,
+    "adapter_ema": AdapterEma,
+    "self": Teacher,
+    "base": Base,
+}
+
+
+def make_teacher(network: nn.Module, attached: Attached, options: TeacherOptions) -> Teacher:
+    """The teacher of a student that is not yet prepared for devices, precision and processes."""
+    return TEACHERS[options.name](network, attached, options)
+
+
+def _trained(network: nn.Module) -> Tensors:
+    return {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
+
+
+def _trained_norms(network: nn.Module, attached: Attached) -> dict[str, nn.Module]:
+    """Batch norms whose statistics move while the student trains: those outside of a frozen backbone."""
+    frozen = set() if attached.method.spec.trains == "everything" else set(backbone_of(network).modules())
+    return {
+        name: module
+        for name, module in network.named_modules()
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module not in frozen
+    }
+
+
+def _statistics(norms: Mapping[str, nn.Module]) -> Tensors:
+    return {f"{name}.{part}": value for name, norm in norms.items() for part, value in norm.named_buffers()}
+
+
+@torch.no_grad()
+def _average(averages: Tensors, values: Tensors, momentum: float) -> None:
+    torch._foreach_lerp_(
+        [averages[name] for name in values], [value.detach() for value in values.values()], 1 - momentum
+    )
+
+
+def _exchange(slots: Tensors, own: Tensors) -> None:
+    """Swap the memory of the network's tensors with the teacher's; nothing is copied."""
+    for name, slot in slots.items():
+        slot.data, own[name] = own[name], slot.data
+
+
+@contextmanager
+def _evaluating(network: nn.Module, norms: Iterable[nn.Module]) -> Iterator[None]:
+    """Evaluation mode but for `norms`, which keep training; every module's own mode afterwards."""
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    for norm in norms:
+        norm.train()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode

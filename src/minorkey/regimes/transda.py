@@ -1,0 +1,171 @@
+"""One round of TransDA (arXiv 2203.07988): adversarial adaptation, and training on pseudo-labels of the round before.
+
+The source features of the student are pushed towards the teacher's target features (`discrepancy.py` has the losses
+and their dynamic weights); the student learns the pseudo-labels that the batch carries. Who teaches is one switch; with
+`self` in place of the momentum network, as Filatov and Kindulov (2023) propose for low-rank adapters, the student's own
+pass over the target images also serves as the teacher's.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from minorkey.data.sample import Batch, Pair
+from minorkey.models.features import FeatureTap
+from minorkey.regimes.discrepancy import (
+    adversarial_loss,
+    discriminator_loss,
+    log_probabilities,
+    soft_labels,
+    source_weights,
+    target_weights,
+)
+from minorkey.regimes.discriminator import Discriminator, frozen_call
+from minorkey.regimes.options import TransdaOptions
+from minorkey.regimes.pseudo_labels import pseudo_labels
+from minorkey.regimes.regime import load_nested, named, named_group, nested, total
+from minorkey.regimes.signals import health_signals
+from minorkey.regimes.teachers import Teacher
+from minorkey.tasks.segmentation import Segmentation
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a network makes of a batch, in float32."""
+
+    features: Tensor  # (B, C, h, w), with the graph of the pass if it has one
+    probabilities: Tensor  # (B, K, H, W), without
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "features", self.features.float())
+
+
+class Transda:
+    """The regime of one round.
+
+    Args:
+        task: says what the losses are.
+        model: what trains.
+        teacher: gives the target features, and writes the next round's pseudo-labels.
+        options: which variant.
+        classes: K.
+        steps: length of the round.
+        labelled: whether the target batches carry pseudo-labels; not in the warm-up round.
+    """
+
+    def __init__(
+        self,
+        task: Segmentation,
+        model: nn.Module,
+        teacher: Teacher,
+        options: TransdaOptions,
+        classes: int,
+        steps: int,
+        labelled: bool,
+    ) -> None:
+        self.task, self.model, self.teacher, self.options = task, model, teacher, options
+        self.classes, self.steps, self.labelled = classes, steps, labelled
+        channels = FeatureTap(model).channels
+        self.discriminator = Discriminator(channels, 2 * classes if options.class_wise else 1)
+        self.weighting = Discriminator(channels)
+        self.signals: dict[str, Tensor] = {}
+
+    def losses(self, batch: Pair) -> Iterator[dict[str, Tensor]]:
+        """Yield `target` (with pseudo-labels), then `source` with `adversarial`, then those of the discriminators."""
+        if self.labelled and self.teacher.is_student:
+            with self.teacher.noting(), FeatureTap(self.model) as tap:
+                terms, read = self.task.loss_and_reading(self.model, batch.target)
+            taught = Seen(tap.features.detach(), read())
+            said = taught.probabilities
+            yield {"target": total(terms)}
+        else:
+            taught = self._teach(batch.target)
+            said = taught.probabilities
+            if self.labelled:
+                terms, read = self.task.loss_and_reading(self.model, batch.target)
+                said = read()
+                yield {"target": total(terms)}
+        self._note(batch, taught.probabilities, said)
+        with FeatureTap(self.model) as tap:
+            terms, read = self.task.loss_and_reading(self.model, batch.source)
+        learnt = Seen(tap.features, read())
+        weights = self._weights(source_weights, learnt)
+        yield named("source", terms, batch.source.share) | {"adversarial": self._adversarial_loss(learnt, weights)}
+        yield self._discriminator_losses(learnt, taught, weights)
+
+    def after_step(self, step: int) -> None:
+        """The teacher follows."""
+        self.task.set_progress(self.model, step / self.steps)
+        self.teacher.update(step)
+
+    def prepare(self, accelerator: Accelerator, model: nn.Module, done: int = 0) -> None:
+        """Take over the prepared model; what is kept beside it goes where it is."""
+        self.model = model
+        self.teacher.prepare(accelerator)
+        for module in self.modules().values():
+            module.to(accelerator.device)
+        self.task.set_progress(model, done / self.steps)
+
+    def modules(self) -> dict[str, nn.Module]:
+        """The discriminator `D`, and the binary one `Dis` that the weights come from."""
+        return {"discriminator": self.discriminator, "weighting": self.weighting}
+
+    def param_groups(self) -> list[dict[str, Any]]:
+        """Adam at a constant rate: AdamW without decay."""
+        settings = {"lr": self.options.discriminator_lr, "betas": (0.9, 0.99)}
+        return [named_group(name, module, **settings) for name, module in self.modules().items()]
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Of the teacher and the discriminators."""
+        return nested({"teacher": self.teacher, **self.modules()})
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Go on from a `state_dict()`."""
+        load_nested({"teacher": self.teacher, **self.modules()}, state)
+
+    def _teach(self, target: Batch) -> Seen:
+        with self.teacher.installed() as network, FeatureTap(network) as tap:
+            probabilities = self.task.probabilities(network, target.pixel_values)
+        return Seen(tap.features, probabilities)
+
+    def _adversarial_loss(self, source: Seen, weights: Tensor | None) -> Tensor:
+        """Its gradient reaches the student's features alone."""
+        prediction = frozen_call(self.discriminator, source.features)
+        return self.options.adversarial * adversarial_loss(prediction, weights, self._labels(source))
+
+    def _discriminator_losses(self, source: Seen, target: Seen, weights: Tensor | None) -> dict[str, Tensor]:
+        seen = torch.cat([source.features.detach(), target.features])
+        counts = [len(source.features), len(target.features)]
+        of_source, of_target = self.discriminator(seen).split(counts)
+        return {
+            "discriminator": discriminator_loss(
+                of_source,
+                of_target,
+                weights,
+                self._weights(target_weights, target),
+                self._labels(source),
+                self._labels(target),
+            ),
+            "weighting": discriminator_loss(*self.weighting(seen).split(counts)),
+        }
+
+    @torch.no_grad()
+    def _weights(self, weigh: Callable[[Tensor, Tensor], Tensor], seen: Seen) -> Tensor | None:
+        """The dynamic weights of the positions, `(B, h, w)`; None: all count alike."""
+        if not self.options.dynamic_weights:
+            return None
+        return weigh(log_probabilities(seen.probabilities), self.weighting(seen.features))
+
+    def _labels(self, seen: Seen) -> Tensor | None:
+        """Soft labels for the class-wise discriminator."""
+        if not self.options.class_wise:
+            return None
+        return soft_labels(log_probabilities(seen.probabilities), seen.features)
+
+    def _note(self, batch: Pair, taught: Tensor, said: Tensor) -> None:
+        pseudo = pseudo_labels(taught)
+        self.signals = health_signals(pseudo, said.argmax(dim=1), batch.source.labels, self.classes)

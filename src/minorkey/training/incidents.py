@@ -1,0 +1,74 @@
+"""What goes wrong with a target while a training goes on, said once each: broken images, collapsed pseudo-labels."""
+
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from minorkey.processes import from_main, gathered_objects
+from minorkey.regimes.health import collapse_warning, collapsed_class
+from minorkey.storage import new_folder
+from minorkey.training.checkpoint import checkpoints
+
+GOOD = "good-"
+"""Start of the name of a checkpoint that is kept for good: the last one before a collapse."""
+
+
+class Incidents:
+    """Collects what a step notes and says it when the next line is logged.
+
+    Args:
+        classes: names of the K classes.
+        console: where it is said.
+    """
+
+    def __init__(self, classes: Sequence[str], console: Console) -> None:
+        self.classes, self.console = classes, console
+        self._problems: list[str] = []
+        self._said: set[str] = set()
+
+    def note(self, problems: Iterable[str]) -> None:
+        """Take in the problems of a batch of this process."""
+        self._problems += problems
+
+    def report(self, step: int, signals: Mapping[str, Any], saved: Path) -> list[dict[str, Any]]:
+        """Say what is new in any process; one log record per incident. All processes call this at one time.
+
+        Args:
+            step: of the log line.
+            signals: their means since the last one.
+            saved: folder of the checkpoints; before a collapse is said, the last of them is kept for good.
+        """
+        problems = dict.fromkeys(problem for each in gathered_objects(self._problems) for problem in each)
+        self._problems = []
+        records = [{"step": step, "skipped": problem} for problem in problems if problem not in self._said]
+        self._said |= problems.keys()
+        for record in records:
+            self._say(f"skipped: {record['skipped']}")
+        collapsed = collapsed_class(signals.get("pseudo_classes", []), signals.get("source_classes", []))
+        if collapsed is not None and not any(saved.glob(f"{GOOD}*")):
+            share, source_share = (signals[name][collapsed] for name in ("pseudo_classes", "source_classes"))
+            name = self.classes[collapsed]
+            self._say(collapse_warning(name, share, source_share, from_main(lambda: keep_last(saved))))
+            records.append({"step": step, "collapse": name})
+        return records
+
+    def _say(self, line: str) -> None:
+        self.console.print(line, highlight=False, soft_wrap=True)
+
+
+def keep_last(saved: Path) -> Path | None:
+    """Copy the last checkpoint so that no later one replaces it; its new path, or None where there is none.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    last = checkpoints(saved)
+    if not last:
+        return None
+    kept = saved / f"{GOOD}{last[-1].name}"
+    with new_folder(kept) as new:
+        shutil.copytree(last[-1], new, dirs_exist_ok=True)
+    return kept

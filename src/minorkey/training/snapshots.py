@@ -1,0 +1,86 @@
+"""What teacher and student say of a few target images while a training goes on, as pictures."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from minorkey.data.sample import Sample
+from minorkey.tasks.prediction import save_png
+
+
+class Installable(Protocol):
+    """A teacher that can lend its network."""
+
+    def installed(self) -> AbstractContextManager[nn.Module]:
+        """The network with the teacher's weights."""
+
+
+class Snapshots:
+    """Pictures of the same images at several steps: `step-<step>/<domain>/<key>/{image,teacher,student,kept}.png`.
+
+    Teacher and student are train ids in grey; kept is 255 where the teacher's confidence reaches the threshold.
+
+    Args:
+        folder: they are written below it.
+        samples: the images, as read, at any size; their labels are not looked at.
+        predict: class probabilities `(K, H, W)` of an image `(H, W, 3)` uint8.
+        threshold: of the confidence, in [0, 1].
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        samples: Sequence[Sample],
+        predict: Callable[[nn.Module, np.ndarray], Tensor],
+        threshold: float,
+    ) -> None:
+        self.folder = folder
+        self.samples = samples
+        self.predict = predict
+        self.threshold = threshold
+
+    @torch.no_grad()
+    def take(self, step: int, student: nn.Module, teacher: Installable) -> None:
+        """Write the pictures of a step; those that it left before a resume are replaced by equal ones.
+
+        Draws no random numbers, and leaves every module in the mode it was in.
+
+        Raises:
+            StorageError: a picture cannot be written.
+        """
+        with teacher.installed() as network, _evaluating(network):
+            taught = [self._teach(network, sample.image) for sample in self.samples]
+        with _evaluating(student):
+            said = [_grey(self.predict(student, sample.image).argmax(dim=0)) for sample in self.samples]
+        for sample, teachers, students in zip(self.samples, taught, said, strict=True):
+            place = self.folder / f"step-{step:07d}" / sample.domain / sample.key
+            for name, picture in {"image": Image.fromarray(sample.image), "student": students, **teachers}.items():
+                save_png(picture, place / f"{name}.png")
+
+    def _teach(self, network: nn.Module, image: np.ndarray) -> dict[str, Image.Image]:
+        """The pseudo-labels of an image, and which are kept, on the host: probabilities of all images would be much."""
+        confidence, pseudo_labels = self.predict(network, image).max(dim=0)
+        return {"teacher": _grey(pseudo_labels), "kept": _grey(255 * (confidence >= self.threshold))}
+
+
+def _grey(values: Tensor) -> Image.Image:
+    """Integers `(H, W)` in 0 ... 255 as a picture."""
+    return Image.fromarray(values.to(torch.uint8).cpu().numpy())
+
+
+@contextmanager
+def _evaluating(network: nn.Module) -> Iterator[None]:
+    """Evaluation mode for the block; each module then returns to its own, which need not be that of the whole."""
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
