@@ -96,7 +96,7 @@ def fit(
         snapshots = _snapshots(config, folder, network, material)
     work = _prepare(config, folder, network, attached, regime, accelerator, loader, step)
     work.validate, work.snapshots = validate, snapshots
-    work.incidents = Incidents(space.classes, console)
+    work.incidents = Incidents(space.classes, console, settled=max(config.training.warmup, config.training.steps // 20))
     if checkpoint is not None:
         work.restore(checkpoint)
     from_main(lambda: trim_log(folder.log, work.step))

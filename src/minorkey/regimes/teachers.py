@@ -18,7 +18,7 @@ passes over target images alone, as the momentum network of TransDA (arXiv 2203.
 The average is theta_bar <- m theta_bar + (1 - m) theta after every step.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 
@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from minorkey.adapters import Attached
 from minorkey.models.build import backbone_of
+from minorkey.models.modes import evaluating
 from minorkey.regimes.options import TeacherName, TeacherOptions
 from minorkey.training.batch_norm import globalise
 from minorkey.training.checkpoint import trained_tensors
@@ -75,7 +76,7 @@ class Teacher:
         and note what they see.
         """
         slots = self._slots()
-        with torch.no_grad(), _evaluating(self.network, self._norms.values()):
+        with torch.no_grad(), evaluating(self.network, self._norms.values()):
             _exchange(slots, self._own)
             try:
                 yield self.network
@@ -161,7 +162,7 @@ class Ema(Teacher):
     @contextmanager
     def installed(self) -> Iterator[nn.Module]:
         """The copy."""
-        with torch.no_grad(), _evaluating(self.network, self._norms.values()):
+        with torch.no_grad(), evaluating(self.network, self._norms.values()):
             yield self.network
 
     def update(self, step: int) -> None:
@@ -215,17 +216,3 @@ def _exchange(slots: Tensors, own: Tensors) -> None:
     """Swap the memory of the network's tensors with the teacher's; nothing is copied."""
     for name, slot in slots.items():
         slot.data, own[name] = own[name], slot.data
-
-
-@contextmanager
-def _evaluating(network: nn.Module, norms: Iterable[nn.Module]) -> Iterator[None]:
-    """Evaluation mode but for `norms`, which keep training; every module's own mode afterwards."""
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
-    for norm in norms:
-        norm.train()
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode

@@ -55,7 +55,7 @@ def score_figure(grid: Grid, colours: Sequence[str]) -> Figure:
     axes.set_ylim(-0.5, len(shown) - 0.5)
     axes.set_xlabel("mIoU, %")
     axes.grid(axis="x")
-    _legend(figure, axes)
+    legend(figure, axes)
     return figure
 
 
@@ -73,7 +73,7 @@ def curve_figure(runs: Sequence[Run], colours: Sequence[str]) -> Figure | None:
     axes.set_xlabel("step")
     axes.set_ylabel("training loss")
     axes.grid(axis="y")
-    _legend(figure, axes)
+    legend(figure, axes)
     return figure
 
 
@@ -81,6 +81,13 @@ def running_mean(values: np.ndarray, reach: int) -> np.ndarray:
     """Centred mean over at most `2 reach + 1` neighbours, `(N,)` to `(N,)`; the ends use what there is."""
     kernel = np.ones(2 * reach + 1)
     return _same(values, kernel) / _same(np.ones_like(values), kernel)
+
+
+def legend(figure: Figure, axes: Axes) -> None:
+    """What the lines and dots of some axes mean, above the figure."""
+    handles, labels = axes.get_legend_handles_labels()
+    columns = max(1, 88 // (max(map(len, labels)) + 6))
+    figure.legend(handles, labels, loc="outside upper center", ncols=columns, frameon=False, labelcolor=INK)
 
 
 def save_figure(figure: Figure, stem: Path) -> None:
@@ -146,12 +153,6 @@ def _draw_dots(axes: Axes, dots: Sequence[tuple[float, Cell | None]], style: _St
         label=style.label,
         zorder=3,
     )
-
-
-def _legend(figure: Figure, axes: Axes) -> None:
-    handles, labels = axes.get_legend_handles_labels()
-    columns = max(1, 88 // (max(map(len, labels)) + 6))
-    figure.legend(handles, labels, loc="outside upper center", ncols=columns, frameon=False, labelcolor=INK)
 
 
 def _losses(run: Run) -> tuple[np.ndarray, np.ndarray]:

@@ -1,23 +1,18 @@
 """Scenes side by side: image, truth, and what each run predicted and got wrong."""
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
 from minorkey.data.sample import IGNORE_INDEX
 from minorkey.errors import DataError
-from minorkey.labels import LabelSpace, colourise
+from minorkey.labels import LabelSpace
+from minorkey.reporting.pictures import Pixels, label_map, photo, read_picture
 from minorkey.reporting.runs import Place, Run
 
-MAX_WIDTH = 480
 WRONG = (226, 35, 48)
-Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -55,7 +50,7 @@ def build_gallery(runs: Sequence[Run], space: LabelSpace, per_domain: int = 2) -
 def classes_shown(runs: Sequence[Run]) -> set[int]:
     """Train ids that occur in the truth of any kept sample."""
     truths = {place: folder for run in runs for place, folder in run.samples.items()}
-    found = [np.unique(_read(folder / "truth.png", "L")) for folder in truths.values()]
+    found = [np.unique(read_picture(folder / "truth.png", "L")) for folder in truths.values()]
     return {int(value) for values in found for value in values} - {IGNORE_INDEX}
 
 
@@ -78,44 +73,18 @@ def error_map(image: Pixels, truth: Pixels, prediction: Pixels) -> Pixels:
 
 def _scene(place: Place, runs: Sequence[Run], space: LabelSpace) -> Scene:
     folder = next(run.samples[place] for run in runs if place in run.samples)
-    image, truth = _read(folder / "image.png", "RGB"), _read(folder / "truth.png", "L")
+    image, truth = read_picture(folder / "image.png", "RGB"), read_picture(folder / "truth.png", "L")
     predictions = [
         _prediction(image, truth, run.samples[place] / "prediction.png", space) if place in run.samples else None
         for run in runs
     ]
-    return Scene(*place, _photo(image), _label_map(truth, space), predictions)
+    return Scene(*place, photo(image), label_map(truth, space), predictions)
 
 
 def _prediction(image: Pixels, truth: Pixels, path: Path, space: LabelSpace) -> Prediction:
-    predicted = _read(path, "L")
+    predicted = read_picture(path, "L")
     if predicted.shape != truth.shape:
         raise DataError(f"{path} has size {predicted.shape}, its truth {truth.shape}; evaluate the run again")
     counted = truth != IGNORE_INDEX
     right = 100 * float((truth == predicted)[counted].mean()) if counted.any() else None
-    return Prediction(_label_map(predicted, space), _photo(error_map(image, truth, predicted)), right)
-
-
-def _read(path: Path, mode: str) -> Pixels:
-    try:
-        with Image.open(path) as picture:
-            return np.asarray(picture.convert(mode))
-    except OSError as error:
-        raise DataError(f"cannot read picture {path}: {error}; run `minorkey evaluate` again") from error
-
-
-def _photo(pixels: Pixels) -> str:
-    return _data_uri(Image.fromarray(pixels), "JPEG", Image.Resampling.LANCZOS, quality=88)
-
-
-def _label_map(labels: Pixels, space: LabelSpace) -> str:
-    picture = Image.fromarray(labels)
-    picture.putpalette(colourise(np.arange(256, dtype=np.uint8), space).tobytes())
-    return _data_uri(picture, "PNG", Image.Resampling.NEAREST, optimize=True)
-
-
-def _data_uri(picture: Image.Image, kind: str, resampling: Image.Resampling, **options: int) -> str:
-    if picture.width > MAX_WIDTH:
-        picture = picture.resize((MAX_WIDTH, round(picture.height * MAX_WIDTH / picture.width)), resampling)
-    buffer = BytesIO()
-    picture.save(buffer, kind, **options)
-    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return Prediction(label_map(predicted, space), photo(error_map(image, truth, predicted)), right)

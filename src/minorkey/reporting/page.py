@@ -11,6 +11,15 @@ from matplotlib.figure import Figure
 
 from minorkey.errors import DataError
 from minorkey.labels import LabelSpace, label_space
+from minorkey.reporting.adaptation import (
+    AdaptedRun,
+    adaptation_rows,
+    adaptation_views,
+    adapted_runs,
+    curve_figures,
+    gain_views,
+    target_notes,
+)
 from minorkey.reporting.details import cost_rows, domain_class_rows, missing_class_notes, unseen_class_rows
 from minorkey.reporting.figures import curve_figure, inline_svg, run_colours, save_figure, score_figure
 from minorkey.reporting.gallery import build_gallery, classes_shown
@@ -47,8 +56,9 @@ def build_report(runs: Sequence[Path], out: Path, title: str | None = None, scen
     if not runs:
         raise DataError("no run folder given; name at least one folder with a metrics.json")
     loaded = [read_run(Path(folder)) for folder in runs]
-    figures = _draw(loaded)
-    page = _render(loaded, figures, title or _title(loaded), scenes_per_domain)
+    adapted = adapted_runs(loaded, run_colours(loaded))
+    figures = _draw(loaded) | curve_figures(adapted)
+    page = _render(loaded, adapted, figures, title or _title(loaded, adapted), scenes_per_domain)
     with storage_errors(out):
         for name, figure in figures.items():
             save_figure(figure, out.parent / "figures" / name)
@@ -56,7 +66,9 @@ def build_report(runs: Sequence[Path], out: Path, title: str | None = None, scen
     return out
 
 
-def _render(runs: Sequence[Run], figures: dict[str, Figure], title: str, scenes_per_domain: int) -> str:
+def _render(
+    runs: Sequence[Run], adapted: Sequence[AdaptedRun], figures: dict[str, Figure], title: str, scenes_per_domain: int
+) -> str:
     tables = [run.scores for run in runs]
     reference = next(table for table, same in zip(tables, comparable(tables), strict=True) if same)
     space = label_space(reference.label_space)
@@ -75,6 +87,7 @@ def _render(runs: Sequence[Run], figures: dict[str, Figure], title: str, scenes_
         svg={name: Markup(inline_svg(figure, name)) for name, figure in figures.items()},
         **_gallery(runs, space, scenes_per_domain),
         **_classes(runs, space),
+        **_adaptation(runs, adapted, space),
         **_spectra(runs),
         knockouts=knockout_views(runs),
         robustness=summarise(_corrupted(runs)),
@@ -127,16 +140,30 @@ def _classes(runs: Sequence[Run], space: LabelSpace) -> dict[str, Any]:
     }
 
 
+def _adaptation(runs: Sequence[Run], adapted: Sequence[AdaptedRun], space: LabelSpace) -> dict[str, Any]:
+    return {
+        "adaptation": adaptation_views(adapted, space),
+        "adaptation_rows": adaptation_rows(adapted),
+        "gains": gain_views(runs, adapted),
+        "target_notes": target_notes(adapted),
+    }
+
+
 def _spectra(runs: Sequence[Run]) -> dict[str, Any]:
     views = spectrum_views(runs, run_colours(runs))
     return {"spectra": views, "spectrum_rows": spectrum_rows(views)}
 
 
-def _title(runs: Sequence[Run]) -> str:
+def _title(runs: Sequence[Run], adapted: Sequence[AdaptedRun]) -> str:
     methods = list(dict.fromkeys(method_name(run.scores.method) for run in runs))
     names = " and ".join(part for part in (", ".join(methods[:-1]), methods[-1]) if part)
     sources = dict.fromkeys(s.domain for run in runs for s in run.scores.domains if s.role == "source")
-    return names + (f", trained on {', '.join(sources)}" if sources else "")
+    targets = dict.fromkeys(domain for each in adapted for domain in each.targets)
+    return (
+        names
+        + (f", trained on {', '.join(sources)}" if sources else "")
+        + (f", adapted to {', '.join(targets)}" if targets else "")
+    )
 
 
 def _versions() -> str:

@@ -2,9 +2,11 @@
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import yaml
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
@@ -28,6 +30,11 @@ class Run:
     confusions: dict[str, Matrix] | None  # domain -> (N, K, K), scored classes only
     samples: dict[Place, Path]  # folder with image.png, truth.png, prediction.png
 
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The config as values; empty where the folder has none."""
+        return yaml.safe_load(self.config) or {}
+
 
 def read_run(folder: Path) -> Run:
     """Read a run folder; everything but `metrics.json` may be missing.
@@ -42,14 +49,19 @@ def read_run(folder: Path) -> Run:
     return Run(
         folder=folder,
         scores=scores,
-        log=_read_log(files.log),
+        log=read_log(files.log),
         config=files.config.read_text(encoding="utf-8") if files.config.is_file() else "",
         confusions=_read_confusions(files.confusions, scores),
         samples=_find_samples(files.samples),
     )
 
 
-def _read_log(path: Path) -> list[dict[str, Any]]:
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """One record per line of a `log.jsonl`; none where there is no such file.
+
+    Raises:
+        DataError: A line is not JSON.
+    """
     if not path.is_file():
         return []
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)

@@ -13,9 +13,13 @@ from rich.table import Table
 
 from minorkey.adapters.specs import METHODS
 from minorkey.evaluation.bootstrap import Interval
+from minorkey.evaluation.protocol import Protocol
 from minorkey.evaluation.scores import ScoreTable
 
 MARKS = "†‡§¶"
+
+REGIMES = {"self_training": "self-training", "transda": "TransDA"}
+"""As tables call what a run did with its target."""
 
 
 @dataclass(frozen=True)
@@ -98,10 +102,18 @@ def method_name(method: str) -> str:
 
 
 def run_labels(tables: Sequence[ScoreTable]) -> list[str]:
-    """The method's name, followed by the run's name where several runs share a method; an oracle is called one."""
-    names = [method_name(t.method) + (" (oracle)" if t.protocol.weights == "oracle" else "") for t in tables]
+    """Method and adaptation, followed by the run's name where several runs share them; an oracle is called one."""
+    names = [
+        method_name(t.method) + _adaptation(t) + (" (oracle)" if t.protocol.weights == "oracle" else "") for t in tables
+    ]
     count = Counter(names)
     return [name if count[name] == 1 else f"{name} ({table.run})" for name, table in zip(names, tables, strict=True)]
+
+
+def _adaptation(table: ScoreTable) -> str:
+    """How the run adapted to a target, after its method: `, self-training by ema`."""
+    how = table.adaptation
+    return f", {REGIMES.get(how.regime, how.regime)} by {how.teacher}" if how else ""
 
 
 def column_title(column: Column) -> str:
@@ -111,14 +123,23 @@ def column_title(column: Column) -> str:
 
 def comparable(tables: Sequence[ScoreTable]) -> list[bool]:
     """Which runs belong to the largest group measured in the same way, on the same images and classes."""
-    keys = [_measurement(table) for table in tables]
+    keys = [measurement(table) for table in tables]
     reference = Counter(keys).most_common(1)[0][0]
     return [key == reference for key in keys]
 
 
-def _measurement(table: ScoreTable) -> tuple:
+def measurement(table: ScoreTable) -> tuple:
+    """What must be equal for scores to be compared: task, protocol, classes and, last, domains with their images.
+
+    A teacher's weights are the last ones of the training that it belongs to.
+    """
     domains = tuple((score.domain, score.role, score.images) for score in table.domains)
-    return table.task, table.protocol.id(), tuple(table.classes), domains
+    return table.task, _protocol(table).id(), tuple(table.classes), domains
+
+
+def _protocol(table: ScoreTable) -> Protocol:
+    taught = table.protocol.weights == "teacher"
+    return table.protocol.model_copy(update={"weights": "last"}) if taught else table.protocol
 
 
 def _columns(tables: Sequence[ScoreTable]) -> list[Column]:
@@ -162,7 +183,7 @@ def _marks(tables: Sequence[ScoreTable]) -> tuple[list[str], list[str]]:
 
 
 def _difference(table: ScoreTable, reference: ScoreTable) -> str:
-    if table.protocol != reference.protocol:
+    if _protocol(table) != _protocol(reference):
         return f"measured under another protocol ({table.protocol.id()}: {table.protocol.describe()})"
     if table.classes != reference.classes:
         return "other classes"

@@ -22,10 +22,12 @@ class Incidents:
     Args:
         classes: names of the K classes.
         console: where it is said.
+        settled: step before which pseudo-labels of a single class are no collapse: a fresh head may well say one.
     """
 
-    def __init__(self, classes: Sequence[str], console: Console) -> None:
-        self.classes, self.console = classes, console
+    def __init__(self, classes: Sequence[str], console: Console, settled: int = 0) -> None:
+        self.classes, self.console, self.settled = classes, console, settled
+        self._collapsed = False
         self._problems: list[str] = []
         self._said: set[str] = set()
 
@@ -48,7 +50,9 @@ class Incidents:
         for record in records:
             self._say(f"skipped: {record['skipped']}")
         collapsed = collapsed_class(signals.get("pseudo_classes", []), signals.get("source_classes", []))
-        if collapsed is not None and not any(saved.glob(f"{GOOD}*")):
+        known = self._collapsed or any(saved.glob(f"{GOOD}*"))
+        if collapsed is not None and step > self.settled and not known:
+            self._collapsed = True
             share, source_share = (signals[name][collapsed] for name in ("pseudo_classes", "source_classes"))
             name = self.classes[collapsed]
             self._say(collapse_warning(name, share, source_share, from_main(lambda: keep_last(saved))))

@@ -1,7 +1,7 @@
 """What teacher and student say of a few target images while a training goes on, as pictures."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from minorkey.data.sample import Sample
+from minorkey.models.modes import evaluating
 from minorkey.tasks.prediction import save_png
 
 
@@ -54,9 +55,9 @@ class Snapshots:
         Raises:
             StorageError: a picture cannot be written.
         """
-        with teacher.installed() as network, _evaluating(network):
+        with teacher.installed() as network, evaluating(network):
             taught = [self._teach(network, sample.image) for sample in self.samples]
-        with _evaluating(student):
+        with evaluating(student):
             said = [_grey(self.predict(student, sample.image).argmax(dim=0)) for sample in self.samples]
         for sample, teachers, students in zip(self.samples, taught, said, strict=True):
             place = self.folder / f"step-{step:07d}" / sample.domain / sample.key
@@ -72,15 +73,3 @@ class Snapshots:
 def _grey(values: Tensor) -> Image.Image:
     """Integers `(H, W)` in 0 ... 255 as a picture."""
     return Image.fromarray(values.to(torch.uint8).cpu().numpy())
-
-
-@contextmanager
-def _evaluating(network: nn.Module) -> Iterator[None]:
-    """Evaluation mode for the block; each module then returns to its own, which need not be that of the whole."""
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training

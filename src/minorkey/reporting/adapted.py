@@ -1,0 +1,108 @@
+"""Source-only against adapted: what adaptation changed on the target, class by class."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from minorkey.evaluation.bootstrap import Difference, paired_difference
+from minorkey.evaluation.scores import DomainScore
+from minorkey.reporting.runs import Run
+from minorkey.reporting.tables import measurement
+
+
+@dataclass(frozen=True)
+class ClassChange:
+    """IoU of a class without and with adaptation, percent."""
+
+    name: str
+    before: float
+    after: float
+
+    @property
+    def points(self) -> float:
+        """What adaptation added."""
+        return self.after - self.before
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """An adapted run beside one that saw the source alone, in one target domain."""
+
+    domain: str
+    adapted: int  # places among the runs
+    source_only: int
+    before: float  # mIoU, percent
+    after: float
+    same_method: bool
+    difference: Difference | None  # of the mIoU as a fraction; None where the runs cannot be paired
+    classes: list[ClassChange]  # the largest gain first; those that occur in the labels
+
+
+def compare_adapted(runs: Sequence[Run], targets: Mapping[int, Sequence[str]]) -> list[Comparison]:
+    """Set every adapted run beside the source-only run that is most like it, in every target domain.
+
+    They must have the same backbone and head, and be measured in the same way; where several are, the same method
+    counts before the same seed, and the first of the rest is taken.
+
+    Args:
+        runs: all of the page.
+        targets: place of an adapted run -> its target domains.
+    """
+    found = []
+    for place, domains in targets.items():
+        for domain in domains:
+            likely = [i for i, run in enumerate(runs) if i not in targets and _fit(run, runs[place], domain)]
+            if likely:
+                found.append(_compare(runs, place, max(likely, key=lambda i: _likeness(runs[i], runs[place])), domain))
+    return found
+
+
+def _fit(source_only: Run, adapted: Run, domain: str) -> bool:
+    if any(_named(source_only, part) != _named(adapted, part) for part in ("backbone", "head")):
+        return False
+    first, second = (_score(run, domain) for run in (source_only, adapted))
+    same = measurement(source_only.scores)[:-1] == measurement(adapted.scores)[:-1]  # their other domains may differ
+    return same and first is not None and second is not None and first.images == second.images
+
+
+def _likeness(source_only: Run, adapted: Run) -> tuple[bool, bool]:
+    first, second = source_only.scores, adapted.scores
+    return first.method == second.method, first.training.seed == second.training.seed
+
+
+def _compare(runs: Sequence[Run], adapted: int, source_only: int, domain: str) -> Comparison:
+    before, after = _score(runs[source_only], domain), _score(runs[adapted], domain)
+    assert before is not None
+    assert after is not None
+    changes = [
+        ClassChange(name, 100 * old, 100 * new)
+        for name, old in before.iou.items()
+        if old is not None and (new := after.iou[name]) is not None
+    ]
+    return Comparison(
+        domain=domain,
+        adapted=adapted,
+        source_only=source_only,
+        before=100 * before.miou,
+        after=100 * after.miou,
+        same_method=runs[adapted].scores.method == runs[source_only].scores.method,
+        difference=_paired(runs[adapted], runs[source_only], domain),
+        classes=sorted(changes, key=lambda change: -change.points),
+    )
+
+
+def _paired(adapted: Run, source_only: Run, domain: str) -> Difference | None:
+    if adapted.confusions is None or source_only.confusions is None:
+        return None
+    first, second = adapted.confusions.get(domain), source_only.confusions.get(domain)
+    if first is None or second is None or first.shape != second.shape:
+        return None
+    return paired_difference([first], [second])
+
+
+def _score(run: Run, domain: str) -> DomainScore | None:
+    return next((score for score in run.scores.domains if score.domain == domain), None)
+
+
+def _named(run: Run, part: str) -> str | None:
+    value = run.settings.get(part)
+    return value.get("name") if isinstance(value, dict) else value
