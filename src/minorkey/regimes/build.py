@@ -35,14 +35,14 @@ def build_regime(
         torch.manual_seed(config.seed)
         if config.regime == "transda":
             return Transda(task, model, teacher, config.transda, classes, steps, labelled)
-        options = config.self_training
+        options, transform = config.self_training, config.target_transform or config.transform
         return SelfTraining(
             task,
             model,
             teacher,
             _anchor(config, network, attached),
             options,
-            (config.transform.photometric or PhotometricConfig()) if options.distort else None,
+            (transform.photometric or PhotometricConfig()) if options.distort else None,
             (network.loaded.mean, network.loaded.std),
             classes,
             steps,
