@@ -42,13 +42,6 @@ class Regime(Protocol):
         """Go on from a `state_dict()`."""
 
 
-def named_group(name: str, module: nn.Module, **settings: Any) -> dict[str, Any]:
-    """A parameter group over a module, without decay, with the names that a checkpoint goes by."""
-    parameters = dict(module.named_parameters())
-    group = {"params": list(parameters.values()), "names": [f"{name}.{key}" for key in parameters]}
-    return group | {"weight_decay": 0.0, "initial_weight_decay": 0.0} | settings
-
-
 def total(terms: dict[str, Tensor]) -> Tensor:
     """The sum of the terms of a loss."""
     return torch.stack(list(terms.values())).sum()
@@ -62,15 +55,3 @@ def named(name: str, terms: dict[str, Tensor], share: float) -> dict[str, Tensor
     """
     names = {key: name if key == "segmentation" else f"{name}_{key}" for key in terms}
     return {names[key]: weighted(term, share) for key, term in terms.items()}
-
-
-def nested(parts: dict[str, Any]) -> dict[str, Tensor]:
-    """The state dicts of the parts in one, the part's name before each key."""
-    return {f"{part}.{name}": value for part, owner in parts.items() for name, value in owner.state_dict().items()}
-
-
-def load_nested(parts: dict[str, Any], state: dict[str, Tensor]) -> None:
-    """Inverse of `nested`."""
-    for part, owner in parts.items():
-        start = f"{part}."
-        owner.load_state_dict({k.removeprefix(start): v for k, v in state.items() if k.startswith(start)})

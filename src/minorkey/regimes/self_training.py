@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 
 from minorkey.data.photometric import PhotometricConfig, distort, draw_distortion
@@ -24,8 +23,9 @@ from minorkey.regimes.masking import patch_mask
 from minorkey.regimes.mixing import class_mask, mix
 from minorkey.regimes.options import MaskingOptions, SelfTrainingOptions
 from minorkey.regimes.pseudo_labels import PseudoLabels, pseudo_labels
-from minorkey.regimes.regime import load_nested, named, named_group, nested, total
+from minorkey.regimes.regime import named, total
 from minorkey.regimes.signals import health_signals
+from minorkey.regimes.taught import Taught, named_group
 from minorkey.regimes.teachers import Teacher
 from minorkey.regimes.token_dropping import dropped_tokens
 from minorkey.tasks.segmentation import Segmentation
@@ -34,7 +34,7 @@ LAST = -1
 """Level of the features whose distance counts, as in DAFormer."""
 
 
-class SelfTraining:
+class SelfTraining(Taught):
     """The regime.
 
     Args:
@@ -63,11 +63,10 @@ class SelfTraining:
         steps: int,
         lr: float,
     ) -> None:
-        self.task, self.model, self.teacher, self.anchor = task, model, teacher, anchor
-        self.options, self.photometric, self.statistics = options, photometric, statistics
-        self.classes, self.steps, self.lr = classes, steps, lr
+        super().__init__(task, model, teacher, classes, steps)
+        self.anchor, self.options, self.photometric, self.statistics = anchor, options, photometric, statistics
+        self.lr = lr
         self.feature_head = FeatureHead(FeatureTap(model, LAST).channels) if anchor else None
-        self.signals: dict[str, Tensor] = {}
 
     def losses(self, batch: Pair) -> Iterator[dict[str, Tensor]]:
         """Yield `source`, `mixed` and `masked`, each with the feature distance of its pass."""
@@ -85,20 +84,9 @@ class SelfTraining:
         if self.options.masking is not None:
             yield {"masked": self._masked_loss(self.options.masking, target, taught)}
 
-    def after_step(self, step: int) -> None:
-        """The teacher follows."""
-        self.task.set_progress(self.model, step / self.steps)
-        self.teacher.update(step)
-
-    def prepare(self, accelerator: Accelerator, model: nn.Module, done: int = 0) -> None:
-        """Take over the prepared model; what is kept beside it goes where it is."""
-        self.model = model
-        for teacher in (self.teacher, self.anchor):
-            if teacher is not None:
-                teacher.prepare(accelerator)
-        for module in self.modules().values():
-            module.to(accelerator.device)
-        self.task.set_progress(model, done / self.steps)
+    def teachers(self) -> dict[str, Teacher]:
+        """Who labels the target, and the pretrained backbone."""
+        return super().teachers() | ({} if self.anchor is None else {"anchor": self.anchor})
 
     def modules(self) -> dict[str, nn.Module]:
         """The head behind which features are compared."""
@@ -108,18 +96,6 @@ class SelfTraining:
         """It learns as the head of the network does."""
         named = self.modules().items()
         return [named_group(name, module, lr=self.lr, initial_lr=self.lr) for name, module in named]
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Of the teacher, and of what belongs to the feature distance."""
-        return nested(self._stateful())
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Go on from a `state_dict()`."""
-        load_nested(self._stateful(), state)
-
-    def _stateful(self) -> dict[str, Any]:
-        anchor = {} if self.anchor is None else {"anchor": self.anchor}
-        return {"teacher": self.teacher, **anchor, **self.modules()}
 
     def _teach(self, target: Batch) -> PseudoLabels:
         """What the teacher says of the target images as they were taken."""

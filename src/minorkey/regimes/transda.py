@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 
 from minorkey.data.sample import Batch, Pair
@@ -27,8 +26,9 @@ from minorkey.regimes.discrepancy import (
 from minorkey.regimes.discriminator import Discriminator, frozen_call
 from minorkey.regimes.options import TransdaOptions
 from minorkey.regimes.pseudo_labels import pseudo_labels
-from minorkey.regimes.regime import load_nested, named, named_group, nested, total
+from minorkey.regimes.regime import named, total
 from minorkey.regimes.signals import health_signals
+from minorkey.regimes.taught import Taught, named_group
 from minorkey.regimes.teachers import Teacher
 from minorkey.tasks.segmentation import Segmentation
 
@@ -44,7 +44,7 @@ class Seen:
         object.__setattr__(self, "features", self.features.float())
 
 
-class Transda:
+class Transda(Taught):
     """The regime of one round.
 
     Args:
@@ -67,12 +67,11 @@ class Transda:
         steps: int,
         labelled: bool,
     ) -> None:
-        self.task, self.model, self.teacher, self.options = task, model, teacher, options
-        self.classes, self.steps, self.labelled = classes, steps, labelled
+        super().__init__(task, model, teacher, classes, steps)
+        self.options, self.labelled = options, labelled
         channels = FeatureTap(model).channels
         self.discriminator = Discriminator(channels, 2 * classes if options.class_wise else 1)
         self.weighting = Discriminator(channels)
-        self.signals: dict[str, Tensor] = {}
 
     def losses(self, batch: Pair) -> Iterator[dict[str, Tensor]]:
         """Yield `target` (with pseudo-labels), then `source` with `adversarial`, then those of the discriminators."""
@@ -97,19 +96,6 @@ class Transda:
         yield named("source", terms, batch.source.share) | {"adversarial": self._adversarial_loss(learnt, weights)}
         yield self._discriminator_losses(learnt, taught, weights)
 
-    def after_step(self, step: int) -> None:
-        """The teacher follows."""
-        self.task.set_progress(self.model, step / self.steps)
-        self.teacher.update(step)
-
-    def prepare(self, accelerator: Accelerator, model: nn.Module, done: int = 0) -> None:
-        """Take over the prepared model; what is kept beside it goes where it is."""
-        self.model = model
-        self.teacher.prepare(accelerator)
-        for module in self.modules().values():
-            module.to(accelerator.device)
-        self.task.set_progress(model, done / self.steps)
-
     def modules(self) -> dict[str, nn.Module]:
         """The discriminator `D`, and the binary one `Dis` that the weights come from."""
         return {"discriminator": self.discriminator, "weighting": self.weighting}
@@ -118,14 +104,6 @@ class Transda:
         """Adam at a constant rate: AdamW without decay."""
         settings = {"lr": self.options.discriminator_lr, "betas": (0.9, 0.99)}
         return [named_group(name, module, **settings) for name, module in self.modules().items()]
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Of the teacher and the discriminators."""
-        return nested({"teacher": self.teacher, **self.modules()})
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Go on from a `state_dict()`."""
-        load_nested({"teacher": self.teacher, **self.modules()}, state)
 
     def _teach(self, target: Batch) -> Seen:
         with self.teacher.installed() as network, FeatureTap(network) as tap:
