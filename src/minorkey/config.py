@@ -194,7 +194,8 @@ def _one_line(error: ValidationError) -> str:
         close = difflib.get_close_matches(str(first["input"]), choices, n=1, cutoff=0.5)
         hint = f"; did you mean '{close[0]}'?" if close else "."
         return f"{path} is {first['input']!r}{hint} Known: {', '.join(choices)}"
-    return f"{path} is {first['input']!r}: {first['msg'].removeprefix('Value error, ')}"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{path} is {first['input']!r}: {message}" if path else message
 
 
 def _join(parts: Sequence[int | str], key: str) -> str:

@@ -22,13 +22,13 @@ from minorkey.data.sample import Sample
 from minorkey.data.transforms import TransformConfig
 from minorkey.errors import DataError
 from minorkey.evaluation.scores import TrainingCost
-from minorkey.judging import predictor_for, validation
+from minorkey.judging import predictor_for, validation, watching
 from minorkey.labels import LabelSpace
 from minorkey.models.build import head_state
 from minorkey.models.checkpointing import checkpoint_blocks
 from minorkey.parts import Network, Sources, build_network
 from minorkey.processes import from_main, process_count, process_index, together
-from minorkey.regimes.build import build_regime
+from minorkey.regimes.build import build_regime, pretrained_teacher
 from minorkey.regimes.regime import Regime
 from minorkey.run_folder import RunFolder
 from minorkey.storage import write_json, write_tensors
@@ -61,7 +61,7 @@ class Material:
 
 
 def fit(
-    config: RunConfig, folder: RunFolder, material: Material, console: Console, earlier: Sequence[TrainingCost] = ()
+    config: RunConfig, folder: RunFolder, material: Material, console: Console, earlier: TrainingCost | None = None
 ) -> None:
     """Train to the end, from the last checkpoint in `folder` if there is one, and save the result there.
 
@@ -70,7 +70,7 @@ def fit(
         folder: its folder.
         material: what it learns from.
         console: where progress is shown.
-        earlier: what the rounds before it took, which counts as well.
+        earlier: what the rounds before it took together, which counts as well.
 
     Raises:
         MinorkeyError: the training cannot begin or go on; one line says what to do.
@@ -85,9 +85,13 @@ def fit(
             check_base(begun, network.base_sha256)
             network.model.load_state_dict(begun.head, strict=False)
         state = begun.adapter if begun else None
-        attached = attach(network.backbone, config.method, seed=config.seed, state=state)
-        validate = validation(config, network, space, console)
-        regime = build_regime(config, network, attached, len(space), labelled=material.pseudo_labels is not None)
+        attached = attach(network.backbone, config.method, seed=config.seed, state=state, load=False)
+        pretrained = pretrained_teacher(config, network, attached)  # before anything trained is loaded
+        if state is not None:
+            attached.load_state_dict(state)
+        validate, watch = validation(config, network, space, console), watching(config, network, space)
+        labelled = material.pseudo_labels is not None
+        regime = build_regime(config, network, attached, len(space), pretrained=pretrained, labelled=labelled)
         if config.training.gradient_checkpointing:
             checkpoint_blocks(network.model)
         accelerator = accelerator_for(config.training)
@@ -95,11 +99,12 @@ def fit(
         loader = _loader(config, network, material, step)
         snapshots = _snapshots(config, folder, network, material)
     work = _prepare(config, folder, network, attached, regime, accelerator, loader, step)
-    work.validate, work.snapshots = validate, snapshots
+    work.validate, work.watch, work.snapshots = validate, watch, snapshots
     work.incidents = Incidents(space.classes, console, settled=max(config.training.warmup, config.training.steps // 20))
     if checkpoint is not None:
         work.restore(checkpoint)
     from_main(lambda: trim_log(folder.log, work.step))
+    work.incidents.recall(folder.log)
     label = f"training {config.method.name}"
     with Reporter(console, label, config.training.steps, done=work.step) as reporter:
         work.run(reporter)
@@ -217,18 +222,17 @@ def _prepare(
 
 
 def _cost(
-    config: RunConfig, network: Network, attached: Attached, work: Fit, earlier: Sequence[TrainingCost]
+    config: RunConfig, network: Network, attached: Attached, work: Fit, earlier: TrainingCost | None
 ) -> TrainingCost:
     """What the training took, with the rounds before it."""
-    options = config.training
-    steps = options.steps + sum(cost.steps or 0 for cost in earlier)
-    seconds = work.seconds + sum(cost.seconds or 0 for cost in earlier)
-    memory = [work.peak_memory_mb, *(cost.peak_memory_mb or 0 for cost in earlier)]
+    options, before = config.training, earlier or TrainingCost()
+    steps = options.steps + (before.steps or 0)
+    seconds = work.seconds + (before.seconds or 0)
     return TrainingCost(
         steps=steps,
         seconds=round(seconds, 2),
         images_per_second=round(steps * options.accumulate * options.batch_size / max(seconds, 1e-9), 2),
-        peak_memory_mb=round(max(memory), 1),
+        peak_memory_mb=round(max(work.peak_memory_mb, before.peak_memory_mb or 0), 1),
         trained_parameters=sum(p.numel() for p in network.model.parameters() if p.requires_grad),
         total_parameters=network.parameters,
         device=str(work.accelerator.device),

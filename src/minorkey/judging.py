@@ -2,17 +2,19 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from rich.console import Console
+from torch import nn
 
 from minorkey.adapters import fold, load_adapter
 from minorkey.config import RunConfig, load_config, save_config
 from minorkey.errors import AdapterError, ConfigError, DataError, unknown
 from minorkey.evaluation.confusion import Matrix, mean_iou
 from minorkey.evaluation.protocol import Protocol
-from minorkey.evaluation.run import judge, share_scenes
+from minorkey.evaluation.run import Judged, judge, share_scenes
 from minorkey.evaluation.scores import Adaptation, Role, ScoreTable, TrainingCost, build_scores
 from minorkey.evaluation.sliding import default_stride
 from minorkey.labels import LabelSpace, label_space
@@ -61,10 +63,27 @@ def validation(
     if not domains:
         wanted = "unseen domain" if choose == "oracle" else "source with validation images"
         raise ConfigError(f"training.choose is {choose}, but there is no {wanted} to choose on; use last or ema")
+    judged = _judging(config, network, space, domains)
+    return lambda: judged(network.model)
+
+
+def watching(config: RunConfig, network: Network, space: LabelSpace) -> Callable[[nn.Module], dict[str, float]] | None:
+    """A call that gives a network's mIoU on `training.watch` images of each unseen domain, by name; None: on none."""
+    images = config.training.watch
+    if not images:
+        return None
+    domains = [replace(domain, images=min(images, domain.images)) for domain in open_unseen(config, space)]
+    return _judging(config, network, space, domains)
+
+
+def _judging(
+    config: RunConfig, network: Network, space: LabelSpace, domains: list[Judged]
+) -> Callable[[nn.Module], dict[str, float]]:
     predictor = predictor_for(config, network, space)
 
-    def judge_now() -> dict[str, float]:
-        confusions = judge(predictor, domains, pictures=0, folder=Path(), console=Console(quiet=True))
+    def judge_now(model: nn.Module) -> dict[str, float]:
+        now = replace(predictor, model=model)
+        confusions = judge(now, domains, pictures=0, folder=Path(), console=Console(quiet=True))
         return {name: mean_iou(_labelled(name, matrices)) for name, (_, matrices) in confusions.items()}
 
     return judge_now

@@ -29,7 +29,7 @@ def fit_in_rounds(config: RunConfig, folder: RunFolder, material: Material, cons
     """
     last = config.transda.rounds
     places = [*(folder.earlier_round(number) for number in range(last)), folder]
-    costs: list[TrainingCost] = []
+    cost: TrainingCost | None = None
     for number, place in enumerate(places):
         labels = place.pseudo_labels if number else None
         if not from_main(place.cost.is_file):
@@ -40,8 +40,8 @@ def fit_in_rounds(config: RunConfig, folder: RunFolder, material: Material, cons
                 write_pseudo_labels(places[number - 1], material, labels, console)
             kind = "with the pseudo-labels of the one before" if number else "warm-up"
             console.print(f"round {number} of {last}, {kind}", highlight=False)
-            fit(own, place, replace(material, pseudo_labels=labels), console, costs)
-        costs.append(from_main(lambda place=place: TrainingCost.read(place.cost)))  # type: ignore[misc]
+            fit(own, place, replace(material, pseudo_labels=labels), console, cost)
+        cost = from_main(lambda place=place: TrainingCost.read(place.cost))  # type: ignore[misc]
 
 
 def round_config(config: RunConfig, number: int) -> RunConfig:

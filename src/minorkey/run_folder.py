@@ -11,6 +11,7 @@ class RunFolder:
     """The files of one run below `path`."""
 
     path: Path
+    run: Path | None = None  # folder of the run that this is a round of
 
     @property
     def config(self) -> Path:
@@ -74,7 +75,7 @@ class RunFolder:
 
     def earlier_round(self, number: int) -> "RunFolder":
         """The run folder of a round before the last; 0 is the warm-up."""
-        return RunFolder(self.path / "rounds" / str(number))
+        return RunFolder(self.path / "rounds" / str(number), run=self.path)
 
     @property
     def spectrum(self) -> Path:

@@ -14,6 +14,7 @@ from minorkey.prediction import predict_folder
 from minorkey.processes import process_count, process_index
 from minorkey.storage import write_json, write_tensors
 from minorkey.training.batch_norm import globalise
+from minorkey.training.loop import Fit
 
 
 def train(config: str, out: str, resume: bool = False) -> None:
@@ -41,7 +42,21 @@ def batch_norm(batch: list, out: str) -> None:
     write_tensors(Path(out) / f"norm-{process_index()}.safetensors", results)
 
 
-JOBS = {job.__name__: job for job in (train, evaluate, predict, batch_norm)}
+def adapt(config: str, out: str) -> None:
+    """Train, and keep what this process has in the end of student, teacher and discriminators."""
+    deploy = Fit.deploy
+
+    def keep_and_deploy(fit: Fit) -> None:
+        state = {f"student.{name}": value.clone() for name, value in fit.network.state_dict().items()}
+        write_tensors(Path(f"{out}-{process_index()}.safetensors"), state | fit.regime.state_dict())
+        deploy(fit)
+
+    Fit.deploy = keep_and_deploy
+    workflow.train(load_config(Path(config)), Path(out))
+    Fit.deploy = deploy
+
+
+JOBS = {job.__name__: job for job in (train, evaluate, predict, batch_norm, adapt)}
 
 if __name__ == "__main__":
     torch.set_num_threads(1)

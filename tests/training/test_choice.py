@@ -7,7 +7,10 @@ import torch
 from safetensors.torch import load_file
 
 from minorkey import workflow
+from minorkey.config import load_config
 from minorkey.errors import ConfigError
+from minorkey.evaluation.options import EvaluationOptions
+from minorkey.judging import evaluate
 from minorkey.run_folder import RunFolder
 from minorkey.training.checkpoint import checkpoints
 from minorkey.training.choice import BestWeights
@@ -101,3 +104,26 @@ def test_there_must_be_something_to_choose_on(make_config, console, tmp_path):
 def test_the_protocol_says_oracle(make_config):
     described = workflow.protocol_of(make_config(training={"choose": "oracle"})).describe()
     assert "ORACLE: weights chosen on the unseen domains" in described
+
+
+def test_watching_is_logged_and_leaves_the_training_as_it_was(make_config, console, tmp_path):
+    def adapted(name: str, **training) -> RunFolder:
+        teacher = {"name": "ema", "ramp": False}  # hardly moves
+        changes = {"regime": "self_training", "target": "world:night", "teacher": teacher, "head": {"name": "upernet"}}
+        config = make_config(training=STEPS | {"snapshots": 0, "lr": 0.05} | training, method="lora", **changes)
+        workflow.train(config, tmp_path / name, console=console)
+        return RunFolder(tmp_path / name)
+
+    plain, watched = adapted("plain"), adapted("watched", watch=1, judge_every=2)
+    for part in ("adapter", "head", "regime"):
+        _assert_same(*(checkpoints(run.checkpoints)[-1] / f"{part}.safetensors" for run in (plain, watched)))
+    lines = {r["step"]: r["watched"] for r in _records(watched) if "watched" in r}
+    assert list(lines) == [2, 4]
+    assert [list(line) for line in lines.values()] == [["student", "teacher"]] * 2
+    last = {who: scores["night"] for who, scores in lines[4].items()}
+    assert last["student"] != last["teacher"]
+    image = evaluate(
+        watched.path, config=load_config(watched.config).model_copy(update={"evaluation": EvaluationOptions(images=1)}),
+        out=tmp_path / "again", console=console,
+    )  # fmt: skip
+    assert last["teacher"] == pytest.approx(image.unseen_mean.miou, abs=1e-12)

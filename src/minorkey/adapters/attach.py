@@ -34,6 +34,7 @@ def attach(
     *,
     seed: int = 0,
     state: State | None = None,
+    load: bool = True,
 ) -> Attached:
     """Adapt a network in place: its class and its output stay, and only what trains requires gradients.
 
@@ -46,6 +47,7 @@ def attach(
         seed: of random factors; the global random state is left alone.
         state: an earlier `Attached.state_dict()` of the same pretrained weights. Its initial factors are
             taken in place of a new decomposition, so that the frozen weights too are the same bit for bit.
+        load: False leaves the network as pretrained; `Attached.load_state_dict` then takes what was trained.
 
     Raises:
         AdapterError: if no layer fits, the rank is too large, weights are quantised or not finite, the network
@@ -60,7 +62,7 @@ def attach(
             attached = _attach_norms(network, method)
         else:
             attached = _attach_in_place(network, method)
-        if state is not None:
+        if state is not None and load:
             attached.load_state_dict(state)
     network.__dict__[MARK] = method.name
     return attached

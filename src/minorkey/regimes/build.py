@@ -16,7 +16,13 @@ from minorkey.tasks.segmentation import Segmentation
 
 
 def build_regime(
-    config: RunConfig, network: Network, attached: Attached, classes: int, *, labelled: bool = False
+    config: RunConfig,
+    network: Network,
+    attached: Attached,
+    classes: int,
+    *,
+    pretrained: Teacher | None = None,
+    labelled: bool = False,
 ) -> Regime:
     """The regime of a run, around a network with its adapter that is not yet prepared for devices and processes.
 
@@ -25,12 +31,14 @@ def build_regime(
         network: what trains.
         attached: its adapter.
         classes: K.
+        pretrained: `pretrained_teacher` of the run.
         labelled: whether the batches of the target carry pseudo-labels.
     """
     task, model, steps = Segmentation(), network.model, config.training.steps
     if config.regime == "supervised":
         return Supervised(task, model, steps)
-    teacher = make_teacher(model, attached, config.teacher)
+    base = config.teacher.name == "base" and pretrained
+    teacher = base or make_teacher(model, attached, config.teacher)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         if config.regime == "transda":
@@ -40,7 +48,7 @@ def build_regime(
             task,
             model,
             teacher,
-            _anchor(config, network, attached),
+            pretrained if _compares_features(config) else None,
             options,
             (transform.photometric or PhotometricConfig()) if options.distort else None,
             (network.loaded.mean, network.loaded.std),
@@ -50,9 +58,18 @@ def build_regime(
         )
 
 
-def _anchor(config: RunConfig, network: Network, attached: Attached) -> Teacher | None:
-    """The pretrained backbone that a feature distance is taken to; the teacher itself has other weights."""
+def pretrained_teacher(config: RunConfig, network: Network, attached: Attached) -> Teacher | None:
+    """The pretrained backbone as a teacher or as the anchor of a feature distance, where a run needs it.
+
+    The network must be as pretrained: a run may start from, or go on with, weights that were trained.
+    """
+    if config.regime != "supervised" and config.teacher.name == "base":
+        return make_teacher(network.model, attached, config.teacher)
+    if _compares_features(config):
+        return make_teacher(network.model, attached, TeacherOptions(name="base", buffers="student"))
+    return None
+
+
+def _compares_features(config: RunConfig) -> bool:
     options = config.self_training
-    if not (options.feature_distance_source or options.feature_distance_target):
-        return None
-    return make_teacher(network.model, attached, TeacherOptions(name="base", buffers="student"))
+    return config.regime == "self_training" and bool(options.feature_distance_source or options.feature_distance_target)

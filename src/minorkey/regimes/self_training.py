@@ -86,7 +86,8 @@ class SelfTraining(Taught):
 
     def teachers(self) -> dict[str, Teacher]:
         """Who labels the target, and the pretrained backbone."""
-        return super().teachers() | ({} if self.anchor is None else {"anchor": self.anchor})
+        further = {} if self.anchor in (None, self.teacher) else {"anchor": self.anchor}
+        return super().teachers() | further
 
     def modules(self) -> dict[str, nn.Module]:
         """The head behind which features are compared."""

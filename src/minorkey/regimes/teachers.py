@@ -110,6 +110,7 @@ class Teacher:
         """The tensors of the teacher's own, by name in the network."""
         return dict(self._own)
 
+    @torch.no_grad()
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Go on from a `state_dict()`, bit for bit."""
         assert state.keys() == self._own.keys(), "the checkpoint is of another teacher"
@@ -133,7 +134,7 @@ class AdapterEma(Teacher):
 
 
 class Base(Teacher):
-    """The backbone as it was when this training began, under the student's head."""
+    """The backbone as it is when this is made, which is to be as pretrained, under the student's head."""
 
     def _slots(self) -> Tensors:
         inside = {id(parameter) for parameter in backbone_of(self.network).parameters()}
@@ -150,7 +151,6 @@ class Ema(Teacher):
         super().__init__(copied, attached, options)
         self._averaged = _trained(copied)
         self._own = self._averaged | self._slots()
-        copied.requires_grad_(False)
 
     def prepare(self, accelerator: Accelerator) -> None:
         """Put the copy where the student is, in its precision."""
@@ -166,8 +166,17 @@ class Ema(Teacher):
             yield self.network
 
     def update(self, step: int) -> None:
-        """Move the copy towards the student; buffers that are no statistics of its own are copied."""
+        """Move the copy towards the student."""
         _average(self._averaged, _trained(self.student), momentum_at(step, self.options))
+        self._copy_buffers()
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from a `state_dict()`, around a student that has its own state already."""
+        super().load_state_dict(state)
+        self._copy_buffers()
+
+    def _copy_buffers(self) -> None:
+        """Those that are no statistics of its own are the student's."""
         student = dict(self.student.named_buffers())
         for name, buffer in self.network.named_buffers():
             if name not in self._own:

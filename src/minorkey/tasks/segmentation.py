@@ -96,12 +96,13 @@ def _pixel_loss(model: nn.Module, batch: Batch, weights: Tensor | None) -> Score
 def pixel_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
     """Cross-entropy of logits `(B, K, H, W)`, summed up with weights `(B, H, W)`, over the number of labelled pixels.
 
-    NaN where no pixel is labelled, as the mean over nothing is.
+    Where no pixel is labelled it is 0 with weights, for a teacher may be sure of none, and NaN without, as the mean
+    over nothing is.
     """
     if weights is None:
         return F.cross_entropy(logits, labels, ignore_index=IGNORE_INDEX)
     losses = F.cross_entropy(logits, labels, ignore_index=IGNORE_INDEX, reduction="none")
-    return (losses * weights).sum() / (labels != IGNORE_INDEX).sum()
+    return (losses * weights).sum() / (labels != IGNORE_INDEX).sum().clamp(min=1)
 
 
 def _mask_loss(model: nn.Module, batch: Batch, weights: Tensor | None) -> Scored:

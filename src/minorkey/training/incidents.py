@@ -1,5 +1,6 @@
 """What goes wrong with a target while a training goes on, said once each: broken images, collapsed pseudo-labels."""
 
+import json
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -31,6 +32,13 @@ class Incidents:
         self._problems: list[str] = []
         self._said: set[str] = set()
 
+    def recall(self, log: Path) -> None:
+        """Say nothing again that is in the log of a run that goes on."""
+        text = from_main(lambda: log.read_text(encoding="utf-8") if log.is_file() else "")
+        records = [json.loads(line) for line in text.splitlines()]
+        self._said |= {record["skipped"] for record in records if "skipped" in record}
+        self._collapsed |= any("collapse" in record for record in records)
+
     def note(self, problems: Iterable[str]) -> None:
         """Take in the problems of a batch of this process."""
         self._problems += problems
@@ -50,14 +58,13 @@ class Incidents:
         for record in records:
             self._say(f"skipped: {record['skipped']}")
         collapsed = collapsed_class(signals.get("pseudo_classes", []), signals.get("source_classes", []))
-        known = self._collapsed or any(saved.glob(f"{GOOD}*"))
-        if collapsed is not None and step > self.settled and not known:
-            self._collapsed = True
-            share, source_share = (signals[name][collapsed] for name in ("pseudo_classes", "source_classes"))
-            name = self.classes[collapsed]
-            self._say(collapse_warning(name, share, source_share, from_main(lambda: keep_last(saved))))
-            records.append({"step": step, "collapse": name})
-        return records
+        if collapsed is None or step <= self.settled or self._collapsed:
+            return records
+        self._collapsed = True
+        share, source_share = (signals[name][collapsed] for name in ("pseudo_classes", "source_classes"))
+        name = self.classes[collapsed]
+        self._say(collapse_warning(name, share, source_share, from_main(lambda: keep_last(saved))))
+        return [*records, {"step": step, "collapse": name}]
 
     def _say(self, line: str) -> None:
         self.console.print(line, highlight=False, soft_wrap=True)

@@ -40,7 +40,7 @@ from minorkey.training.options import TrainingOptions
 from minorkey.training.progress import Reporter, memory_mb
 from minorkey.training.sharding import laid_out_as, overwrite, put_together, whole
 from minorkey.training.share import average_gradients, elements, loss_shares
-from minorkey.training.snapshots import Snapshots
+from minorkey.training.snapshots import Snapshots, evaluating
 from minorkey.training.weight_ema import WeightEma
 
 
@@ -70,6 +70,7 @@ class Fit:
         incidents: says what goes wrong with the target's images and labels.
         snapshots: keeps pictures of pseudo-labels; None where there are none.
         validate: mIoU of the network's weights of now, by domain; None: nothing is judged in between.
+        watch: the same of a network, for the log alone.
     """
 
     model: nn.Module
@@ -87,6 +88,7 @@ class Fit:
     incidents: Incidents | None = None
     snapshots: Snapshots | None = None
     validate: Callable[[], dict[str, float]] | None = None
+    watch: Callable[[nn.Module], dict[str, float]] | None = None
     step: int = 0
     seconds: float = 0.0
     peak_memory_mb: float = 0.0
@@ -129,6 +131,8 @@ class Fit:
                     self._picture(self.snapshots)
                 if self.validate is not None and (last or self.step % self.options.judge_every == 0):
                     self._judge(self.validate)
+                if self.watch is not None and (last or self.step % self.options.judge_every == 0):
+                    self._watch(self.watch)
                 stopped = gathered([stop.requested]).any()  # a signal may reach the processes in different steps
                 if last or stopped or self.step % self.options.checkpoint_every == 0:
                     self._save()
@@ -194,7 +198,7 @@ class Fit:
             "step": self.step,
             **self.meter.means(),
             **(signals := self.meter.signal_means()),
-            "lr": max(group["lr"] for group in self.optimizer.param_groups),
+            "lr": max(group["lr"] for group in self.optimizer.param_groups if "initial_lr" in group),
             "images_per_second": round(self.meter.rate(), 2),
             "memory_mb": round(memory, 1),
             "seconds": round(self.seconds, 2),
@@ -210,7 +214,7 @@ class Fit:
     def _interrupt(self) -> NoReturn:
         raise Interrupted(
             f"stopped after step {self.step} of {self.options.steps} and saved; "
-            f"go on with `minorkey train --resume {self.folder.path}`"
+            f"go on with `minorkey train --resume {self.folder.run or self.folder.path}`"
         )
 
     def _append(self, line: dict[str, Any]) -> None:
@@ -228,6 +232,17 @@ class Fit:
         best = self.best.offer(self.step, score, whole(trained_tensors(self.attached, self.network)))
         from_main(lambda: self._append({"step": self.step, "miou": scores, "best": best}))
         self._set_training_mode()
+        self.meter.leave_out(time.monotonic() - began)
+
+    def _watch(self, judged: Callable[[nn.Module], dict[str, float]]) -> None:
+        """Log how student and teacher do by labels that nothing else sees. Draws no random numbers."""
+        began = time.monotonic()
+        with evaluating(self.network), put_together(self.network):
+            watched = {"student": judged(self.network)}
+        if self.regime.teacher is not None:
+            with self.regime.teacher.installed() as network, evaluating(network):
+                watched["teacher"] = judged(network)
+        from_main(lambda: self._append({"step": self.step, "watched": watched}))
         self.meter.leave_out(time.monotonic() - began)
 
     def _picture(self, snapshots: Snapshots) -> None:

@@ -40,7 +40,12 @@ class TrainingOptions(BaseModel):
         "the last; best_source: judged on validation images of the source; oracle: judged on the unseen domains, an "
         "upper bound",
     )
-    judge_every: int = Field(1000, gt=0, description="steps between two judgements (best_source, oracle)")
+    judge_every: int = Field(1000, gt=0, description="steps between two judgements (best_source, oracle, watch)")
+    watch: int = Field(
+        0,
+        ge=0,
+        description="images of each unseen domain that student and teacher are judged on meanwhile, for the log",
+    )
     shard: bool = Field(
         False, description="spread parameters and optimizer state over the processes, for what fits no single GPU"
     )

@@ -1,0 +1,433 @@
+"""Claims: a TransDA step of LoRA without a momentum network takes at most 0.70 of the time and memory of full
+fine-tuning with one; and one backbone takes at most 0.35 of the memory for weights and optimizer of three networks.
+
+    python benchmarks/teachers.py [--turns 9] [--size 224] [--batch 4] [--channels 128]
+    python benchmarks/teachers.py --small
+
+Two experiments, each with steps of the same batch, backbone and head; weights, images and labels are random. A step is
+that of the training loop: the losses of the regime, each group backpropagated before the next, AdamW, the teacher.
+
+`transda`: a round with pseudo-labels. Swin-T, UPerNet with the FCN auxiliary head, discriminators with dynamic weights.
+
+`modern`: self-training with ClassMix, masked tokens and a feature distance on source and target. DINOv2 under the
+SegFormer head: SoMA with `adapter_ema`, whose teacher and anchor live in the student's backbone, against full
+fine-tuning with a momentum network and a frozen extractor beside it.
+
+On a CPU the crops are of 224 and the ViT is S; where a GPU is at hand 512 and L, in bfloat16 autocast. The variants
+take their steps in turns in one process, so that other work on the machine disturbs all of them; medians count, and a
+ratio's interval is a bootstrap over the turns. Where the time goes is printed as medians too, in milliseconds. On a CPU
+it is processor time of one thread, to which other work on the machine adds little.
+
+Memory is that of a process of its own for each variant: on a CPU the peak resident set of its steps above what the
+process held before the network was built, on a GPU torch's own peak. `held` counts tensors, each memory once: weights
+and buffers of the student and of what trains beside it, the optimizer's state, what teacher and anchor have of
+their own; gradients are apart. Counting passes (forward 1, gradients of inputs 1, of weights 1), full fine-tuning with
+`ema` takes 7; where the student's target pass is the teacher's, a frozen backbone takes 4 and the head 6.
+
+`--small` is to try the script: its figures say nothing. The exit code is 1 where a claim is missed.
+"""
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter, process_time
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import AutoBackbone, AutoConfig
+
+from minorkey.adapters import attach
+from minorkey.config import RunConfig, resolve
+from minorkey.data.sample import Batch, Pair
+from minorkey.labels import label_space
+from minorkey.models.catalog import catalog
+from minorkey.models.quiet import quiet_libraries
+from minorkey.parts import build_network
+from minorkey.regimes.build import build_regime
+from minorkey.regimes.regime import total
+from minorkey.regimes.teachers import Teacher
+from minorkey.training.device import accelerator_for
+from minorkey.training.optim import build_optimizer
+from minorkey.training.parallel import prepare_network
+
+MB = 2**20
+BLOCK = 32
+"""Side of the squares of one class that random labels are made of, in pixels."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What trains, and who labels the target."""
+
+    method: str
+    teacher: str
+
+    def __str__(self) -> str:
+        return f"{self.method} + {self.teacher}"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Variants of one step; ratios are to the first."""
+
+    regime: dict[str, Any]
+    variants: tuple[Variant, ...]
+
+
+EXPERIMENTS = {
+    "transda": Experiment(
+        {"regime": "transda"},
+        (
+            Variant("full", "ema"),
+            Variant("lora", "ema"),
+            Variant("lora", "self"),
+            Variant("soma", "adapter_ema"),
+            Variant("soma", "self"),
+        ),
+    ),
+    "modern": Experiment(
+        {
+            "regime": "self_training",
+            "self_training": {
+                "masking": {"hide": "tokens"},
+                "feature_distance_source": 0.1,
+                "feature_distance_target": 0.1,
+            },
+        },
+        (Variant("full", "ema"), Variant("soma", "adapter_ema")),
+    ),
+}
+
+
+class Clock:
+    """Seconds of the parts of a step, one after the other, some with others inside that count for themselves."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.start()
+
+    def start(self) -> None:
+        """Forget, and begin anew."""
+        self.parts: dict[str, float] = defaultdict(float)
+        self.inside, self.last = 0.0, self._now()
+
+    def lap(self, name: str) -> None:
+        """What ran since the last lap was `name`."""
+        now = self._now()
+        self.parts[name] += now - self.last - self.inside
+        self.inside, self.last = 0.0, now
+
+    @contextmanager
+    def within(self, name: str) -> Iterator[None]:
+        """What runs inside of the block is `name`."""
+        began = self._now()
+        yield
+        taken = self._now() - began
+        self.parts[name] += taken
+        self.inside += taken
+
+    def _now(self) -> float:
+        if self.device.type == "cpu":
+            return process_time()
+        torch.cuda.synchronize(self.device)
+        return perf_counter()
+
+
+class Training:
+    """A network in training, without loader, log and checkpoints."""
+
+    def __init__(self, config: RunConfig) -> None:
+        space = label_space(config.label_space)
+        network = build_network(config, space)
+        attached = attach(network.backbone, config.method, seed=config.seed)
+        self.network = network.model
+        self.regime: Any = build_regime(config, network, attached, len(space), labelled=True)
+        self.accelerator = accelerator_for(config.training)
+        self.clock = Clock(self.accelerator.device)
+        self.optimizer = build_optimizer(network.model, config.training, config.method.name)
+        for group in self.regime.param_groups():
+            self.optimizer.add_param_group(group)
+        model = prepare_network(self.accelerator, network.model, config.transform.crop, sharded=False)
+        self.regime.prepare(self.accelerator, model)
+        self.teachers: dict[str, Teacher] = {"teacher": self.regime.teacher}
+        if getattr(self.regime, "anchor", None) is not None:
+            self.teachers["anchor"] = self.regime.anchor
+        for name, teacher in self.teachers.items():
+            teacher.installed = self._clocked(f"{name}, forward", teacher.installed)  # type: ignore[method-assign]
+        self.batch = random_pair(config, len(space), self.accelerator.device)
+        self.network.train()
+        self.steps = 0
+
+    def step(self) -> dict[str, float]:
+        """Train on the batch; seconds of each part."""
+        torch.manual_seed(self.steps)
+        self.clock.start()
+        self.optimizer.zero_grad()
+        for losses in self.regime.losses(self.batch):
+            name = next(iter(losses))
+            self.clock.lap(f"{name}, forward")
+            self.accelerator.backward(total(losses))
+            self.clock.lap(f"{name}, backward")
+        self.optimizer.step()
+        self.clock.lap("optimizer")
+        self.steps += 1
+        self.regime.after_step(self.steps)
+        self.clock.lap("average of the teacher")
+        return dict(self.clock.parts)
+
+    def held(self) -> dict[str, float]:
+        """MB of weights, optimizer, teacher, anchor and gradients, each memory counted once."""
+        modules = [self.network, *self.regime.modules().values()]
+        weights = [tensor for module in modules for tensor in (*module.parameters(), *module.buffers())]
+        states = [value for state in self.optimizer.state.values() for value in state.values()]
+        parts = {"weights": weights, "optimizer": [value for value in states if isinstance(value, Tensor)]}
+        for name, teacher in self.teachers.items():
+            network = teacher.network
+            parts[name] = [*teacher.state_dict().values(), *network.parameters(), *network.buffers()]
+        parts["gradients"] = [weight.grad for weight in weights if weight.grad is not None]
+        seen: set[int] = set()
+        return {name: sum(new_bytes(tensor, seen) for tensor in tensors) / MB for name, tensors in parts.items()}
+
+    def _clocked(self, name: str, installed: Callable[[], Any]) -> Callable[[], Any]:
+        @contextmanager
+        def timed() -> Iterator[nn.Module]:
+            with self.clock.within(name), installed() as network:
+                yield network
+
+        return timed
+
+
+def new_bytes(tensor: Tensor, seen: set[int]) -> int:
+    """Bytes of the tensor's memory, 0 if it was counted."""
+    storage = tensor.untyped_storage()
+    if storage.data_ptr() in seen:
+        return 0
+    seen.add(storage.data_ptr())
+    return storage.nbytes()
+
+
+def random_pair(config: RunConfig, classes: int, device: torch.device) -> Pair:
+    """Noise as images, squares as labels; those of the target stand for pseudo-labels."""
+    height, width = config.transform.crop
+    size, generator = config.training.batch_size, torch.Generator().manual_seed(0)
+
+    def batch(domain: str) -> Batch:
+        images = torch.randn(size, 3, height, width, generator=generator)
+        coarse = torch.randint(classes, (size, height // BLOCK, width // BLOCK), generator=generator)
+        labels = coarse.repeat_interleave(BLOCK, 1).repeat_interleave(BLOCK, 2)
+        filled = torch.ones(size, height, width, dtype=torch.bool)
+        names = [domain] * size
+        return Batch(images.to(device), labels.to(device), names, names, images.to(device), filled.to(device))
+
+    return Pair(batch("source"), batch("target"))
+
+
+def configuration(experiment: str, variant: Variant, backbone: Path, args: argparse.Namespace) -> RunConfig:
+    """The configuration of a step."""
+    head = {"name": "upernet", "channels": args.channels} if experiment == "transda" else {"name": "segformer"}
+    patch = {} if experiment == "transda" else {"patch_size": 16, "image_size": args.size}
+    return resolve(
+        None,
+        {
+            **EXPERIMENTS[experiment].regime,
+            "source": "world:clear",  # named for the rules of a configuration, never opened
+            "target": "world:night",
+            "method": variant.method,
+            "teacher": variant.teacher,
+            "backbone": {"name": str(backbone), **patch},
+            "head": head,
+            "transform": {"crop": [args.size, args.size]},
+            "training": {"batch_size": args.batch, "device": "auto" if args.device == "cuda" else "cpu"},
+        },
+    )
+
+
+def write_backbone(folder: Path, experiment: str, args: argparse.Namespace) -> Path:
+    """A backbone with random weights, in a folder of its own."""
+    if experiment == "transda":
+        row, toy = "swin-tiny", {"embed_dim": 24, "depths": [2, 2, 2, 2], "num_heads": [1, 2, 4, 8]}
+    else:
+        row = "dinov2-large" if args.large else "dinov2-small"
+        toy = {"hidden_size": 48, "num_hidden_layers": 4, "num_attention_heads": 2}
+    settings = dict(catalog()[row].config)
+    config = AutoConfig.for_model(settings.pop("model_type"), **{**settings, **(toy if args.small else {})})
+    torch.manual_seed(0)
+    with quiet_libraries():
+        AutoBackbone.from_config(config).save_pretrained(folder / experiment)
+    return folder / experiment
+
+
+def time_steps(trainings: dict[Variant, Training], turns: int) -> dict[Variant, list[dict[str, float]]]:
+    """Seconds of the parts of each step, in turns; the first two turns do not count."""
+    times: dict[Variant, list[dict[str, float]]] = {variant: [] for variant in trainings}
+    for turn in range(turns + 2):
+        for variant, training in trainings.items():
+            parts = training.step()
+            if turn >= 2:
+                times[variant].append(parts)
+    return times
+
+
+def peak_memory_mb(experiment: str, variant: Variant, folder: Path, args: argparse.Namespace) -> float:
+    """Peak memory of a few steps, in a process of its own."""
+    command = [sys.executable, __file__, "--memory-of", experiment, variant.method, variant.teacher, str(folder)]
+    for name in ("size", "batch", "channels", "device"):
+        command += [f"--{name}", str(getattr(args, name))]
+    # Freed blocks go back to the system at once; kept in pieces by the allocator, they would blur the peak.
+    env = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+    return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=env).stdout.split()[-1])
+
+
+def measure_memory(args: argparse.Namespace) -> float:
+    """Of this process: what steps need at most, beyond what it held before it had a network."""
+    experiment, method, teacher, folder = args.memory_of
+    before = resident_mb("VmRSS")
+    training = Training(configuration(experiment, Variant(method, teacher), Path(folder), args))
+    if args.device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        Path("/proc/self/clear_refs").write_text("5")  # what building took is no part of the peak
+    for _ in range(3):
+        training.step()
+    if args.device == "cuda":
+        return torch.cuda.max_memory_allocated() / MB
+    return resident_mb("VmHWM") - before
+
+
+def resident_mb(field: str) -> float:
+    """Resident set of this process (Linux), now (`VmRSS`) or at most (`VmHWM`)."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split(f"{field}:")[1].split()[0]) / 1024
+
+
+def ratio(own: np.ndarray, others: np.ndarray) -> tuple[float, float, float]:
+    """Ratio of the medians of times `(turns,)`, with a 95 % bootstrap interval over the turns."""
+    drawn = np.random.default_rng(0).integers(len(own), size=(2000, len(own)))
+    low, high = np.percentile(np.median(own[drawn], axis=1) / np.median(others[drawn], axis=1), [2.5, 97.5])
+    return float(np.median(own) / np.median(others)), float(low), float(high)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was seen of one variant."""
+
+    parts: list[dict[str, float]]  # seconds, one entry per turn
+    held: dict[str, float]  # MB
+    peak: float  # MB
+
+    @property
+    def seconds(self) -> np.ndarray:
+        """Of each turn's step."""
+        return np.array([sum(parts.values()) for parts in self.parts])
+
+    @property
+    def kept(self) -> float:
+        """MB of weights and optimizer."""
+        return sum(self.held.values()) - self.held["gradients"]
+
+
+def measure(experiment: str, folder: Path, args: argparse.Namespace) -> dict[Variant, Measured]:
+    """Times, in turns, then memory."""
+    backbone = write_backbone(folder, experiment, args)
+    variants = EXPERIMENTS[experiment].variants
+    trainings = {v: Training(configuration(experiment, v, backbone, args)) for v in variants}
+    times = time_steps(trainings, args.turns)
+    held = {variant: training.held() for variant, training in trainings.items()}
+    trainings.clear()
+    return {v: Measured(times[v], held[v], peak_memory_mb(experiment, v, backbone, args)) for v in variants}
+
+
+def print_table(head: list[str], rows: list[list[str]]) -> None:
+    print(f"| {' | '.join(head)} |\n|---|{'---:|' * (len(head) - 1)}")
+    for row in rows:
+        print(f"| {' | '.join(row)} |")
+    print()
+
+
+def report(measured: dict[Variant, Measured]) -> None:
+    """The tables: steps and peaks, where the time goes, what is held."""
+    first = next(iter(measured.values()))
+    rows, names = [], list(dict.fromkeys(name for seen in measured.values() for name in seen.parts[0]))
+    for variant, seen in measured.items():
+        value, low, high = ratio(seen.seconds, first.seconds)
+        cells = [f"{1e3 * np.median(seen.seconds):.0f}", f"{value:.2f} [{low:.2f}, {high:.2f}]"]
+        rows.append([str(variant), *cells, f"{seen.peak:.0f}", f"{seen.peak / first.peak:.2f}"])
+    print_table(["", "step, ms", "ratio", "peak memory, MB", "ratio"], rows)
+    part_rows = [
+        [name, *(f"{1e3 * np.median([parts.get(name, 0) for parts in seen.parts]):.0f}" for seen in measured.values())]
+        for name in names
+    ]
+    print_table(["ms of", *map(str, measured)], part_rows)
+    held_rows = [[name, *(f"{seen.held[name]:.1f}" for seen in measured.values())] for name in first.held]
+    held_rows.append(["without gradients", *(f"{seen.kept:.1f}" for seen in measured.values())])
+    held_rows.append(["ratio", *(f"{seen.kept / first.kept:.2f}" for seen in measured.values())])
+    print_table(["MB held by", *map(str, measured)], held_rows)
+
+
+def claims(measured: dict[str, dict[Variant, Measured]]) -> list[tuple[str, float, float]]:
+    """What was claimed: its name, what was measured, and the most that it may be."""
+    found = []
+    if "transda" in measured:
+        full, own = (measured["transda"][Variant(*names)] for names in (("full", "ema"), ("lora", "self")))
+        found += [("time of lora + self", float(np.median(own.seconds) / np.median(full.seconds)), 0.70)]
+        found += [("peak memory of lora + self", own.peak / full.peak, 0.70)]
+    if "modern" in measured:
+        three, one = measured["modern"].values()
+        found += [("memory held by weights and optimizer of soma + adapter_ema", one.kept / three.kept, 0.35)]
+    return found
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    cuda = torch.cuda.is_available()
+    parser.add_argument("--experiments", nargs="+", choices=EXPERIMENTS, default=list(EXPERIMENTS))
+    parser.add_argument("--turns", type=int, default=9)
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--channels", type=int, default=128, help="width of the UPerNet")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda" if cuda else "cpu")
+    parser.add_argument("--size", type=int, help="side of a crop; default: 512 on a GPU, else 224")
+    parser.add_argument("--small", action="store_true", help="toys, to try the script")
+    parser.add_argument("--memory-of", nargs=4, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    args.large = args.device == "cuda" and not args.small
+    if args.small:
+        args.size, args.batch, args.channels, args.turns = 64, 2, 16, 2
+    args.size = args.size or (512 if args.large else 224)
+    return args
+
+
+def main() -> None:
+    args = parse()
+    torch.set_num_threads(1)
+    if args.memory_of:
+        print(measure_memory(args))
+        return
+    measured = {}
+    for experiment in args.experiments:
+        with TemporaryDirectory() as folder:
+            measured[experiment] = measure(experiment, Path(folder), args)
+        print(f"{experiment}\n")
+        report(measured[experiment])
+    found = claims(measured)
+    for name, value, most in found:
+        print(f"{name}: {value:.2f} (wanted: at most {most:.2f})")
+    machine = torch.cuda.get_device_name() if args.device == "cuda" else f"{os.cpu_count()}-core {platform.machine()}"
+    print(
+        f"{args.batch} crops of {args.size}, UPerNet of {args.channels} channels, {args.turns} turns, {machine}, "
+        f"torch {torch.__version__}"
+    )
+    sys.exit(int(not args.small and any(value > most for _, value, most in found)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,221 @@
+"""What adapting to an unlabelled target gives, by regime and by who labels the target: docs/results.md.
+
+Per seed, a model is trained on the source alone. From its weights go on, for as many further steps each: source-only
+training; `self_training`, and `transda` (a warm-up round and one with pseudo-labels, half of the steps each), both with
+each of the four teachers. The teacher `base` has the backbone of the source-only model, since that is where these
+trainings begin. Sizes and rates are the preset's, whose rates were chosen on validation images of the source
+(scripts/choose_rates.py); all that go on have the same share of them. Nothing is chosen by labels of the target.
+
+The target is judged on images that are not trained on: on all of them with the weights at the end, and on `--watch` of
+them meanwhile, for the curves. `best` is the highest point of a curve: an oracle, since labels of the target choose it.
+Finished runs are kept: the script can be stopped and started.
+
+    python scripts/adaptation.py night fog --out runs/adaptation
+    python scripts/adaptation.py camvid --out runs/adaptation data_root=../shared/data \
+        backbone.name=../shared/weights/vit-tiny-in1k
+"""
+
+import argparse
+import json
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from rich.console import Console
+
+from minorkey.config import parse_overrides, resolve
+from minorkey.evaluation.bootstrap import paired_t_interval
+from minorkey.evaluation.scores import ScoreTable
+from minorkey.reporting.figures import legend, save_figure
+from minorkey.run_folder import RunFolder
+from minorkey.spectrum.canvas import DOMAIN_COLOURS, REFERENCE, canvas
+from minorkey.workflow import train
+
+REGIMES = ("self_training", "transda")
+TEACHERS = ("ema", "self", "adapter_ema", "base")
+TEACHER = "{{name: {name}, momentum: 0.95, ramp: false}}"
+"""Some dozens of steps would end before an average of momentum 0.999 has moved; and its first values, of a trained
+model, need no ramp."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A source and a target."""
+
+    preset: str
+    target: str  # trained on without labels
+    judged: str
+    source_steps: int
+    steps: int  # of what goes on from there
+    overrides: tuple[str, ...] = ()  # of all trainings
+
+
+WORLD = ("evaluation.images=24",)
+SETTINGS = {
+    "night": Setting("demo", "world:night", "world:night", 300, 60, WORLD),
+    "fog": Setting("demo", "world:fog", "world:fog", 300, 60, WORLD),
+    "camvid": Setting("airsim_to_camvid", "camvid:train", "camvid:val", 300, 100, ("evaluation.images=51",)),
+}
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a training goes on from the source-only weights."""
+
+    regime: str = "supervised"
+    teacher: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.regime}, {self.teacher}" if self.teacher else "source-only"
+
+    def overrides(self, setting: Setting) -> list[str]:
+        """What it changes in the configuration of source-only training."""
+        if not self.teacher:
+            return [f"training.steps={setting.steps}"]
+        rounds = 2 if self.regime == "transda" else 1
+        return [
+            f"regime={self.regime}",
+            f"target={setting.target}",
+            f"teacher={TEACHER.format(name=self.teacher)}",
+            f"training.steps={setting.steps // rounds}",
+            "transda.rounds=1",  # after the warm-up
+            "self_training.masking.hide=tokens",
+        ]
+
+
+SOURCE_ONLY = Way()
+WAYS = [SOURCE_ONLY, *(Way(regime, teacher) for regime in REGIMES for teacher in TEACHERS)]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished training."""
+
+    scores: ScoreTable
+    curve: np.ndarray  # (N, 3): step, and mIoU on the watched images in percent, of the student and as deployed
+
+    def miou(self, role: str) -> float:
+        """In percent, with the weights at the end, on the `source` or on the target, which counts as `unseen`."""
+        return float(np.mean([100 * domain.miou for domain in self.scores.domains if domain.role == role]))
+
+
+Runs = dict[Way, list[Run]]  # one per seed
+
+
+def read_curve(folder: RunFolder, deployed: str) -> np.ndarray:
+    """What was watched, over all rounds; see `Run.curve`."""
+    points: list[tuple[float, float, float]] = []
+    for log in (*sorted(folder.path.glob("rounds/*/log.jsonl")), folder.log):
+        before = points[-1][0] if points else 0
+        for record in map(json.loads, log.read_text().splitlines()):
+            if "watched" in record:
+                mious = {who: 100 * float(np.mean([*found.values()])) for who, found in record["watched"].items()}
+                points.append((before + record["step"], mious["student"], mious[deployed]))
+    return np.array(points)
+
+
+def trained(setting: Setting, out: Path, overrides: Sequence[str], args: argparse.Namespace, rate: float = 1.0) -> Run:
+    """A training with a share of the preset's rates, finished if it is not."""
+    given = [f"method={args.method}", "evaluation.pictures=0", "training.snapshots=0", *setting.overrides, *overrides]
+    options = resolve(setting.preset, parse_overrides(given)).training
+    rates = [f"training.lr={rate * options.lr}", f"training.backbone_lr={rate * options.backbone_lr}"]
+    config = resolve(setting.preset, parse_overrides([*given, *rates, *args.overrides]))
+    scores = train(config, out, resume=True, console=Console(quiet=True))
+    deployed = "teacher" if config.deployed == "teacher" else "student"
+    return Run(scores, read_curve(RunFolder(out), deployed))
+
+
+def run_all(name: str, args: argparse.Namespace) -> Runs:
+    """All trainings of a setting."""
+    setting = SETTINGS[name]
+    runs: Runs = {way: [] for way in WAYS}
+    for seed in args.seeds:
+        start = args.out / f"{setting.preset}-source-only-{seed}"
+        source_steps = [f"seed={seed}", f"training.steps={setting.source_steps}", "unseen=[]"]
+        first = trained(setting, start, source_steps, args)
+        print(f"{name}, seed {seed}: source {first.miou('source'):.1f} to begin with", flush=True)
+        watch = [f"training.watch={args.watch}", f"training.judge_every={max(1, setting.steps // args.points)}"]
+        common = [f"seed={seed}", f"start_from={start}", f"unseen={setting.judged}", *watch]
+        for way in WAYS:
+            out = args.out / name / f"{way}-{seed}".replace(", ", "-")
+            run = trained(setting, out, [*common, *way.overrides(setting)], args, args.rate)
+            runs[way].append(run)
+            print(f"{name}, seed {seed}, {way}: target {run.miou('unseen'):.1f}", flush=True)
+    return runs
+
+
+def rows(runs: Runs) -> list[list[str]]:
+    """A line per way: scores at the end, differences to source-only per seed, the watched curve's end and top."""
+    found = [["", "source", "target", "per seed", "minus source-only", "watched: last", "watched: best (oracle)"]]
+    found.append(["---"] + ["---:"] * 6)
+    reference = [run.miou("unseen") for run in runs[SOURCE_ONLY]]
+    for way, finished in runs.items():
+        target = [run.miou("unseen") for run in finished]
+        differences = np.subtract(target, reference)
+        against = f"{differences.mean():+.1f}" if way != SOURCE_ONLY else ""
+        if against and len(differences) > 1:
+            interval = paired_t_interval(differences)
+            against += f" [{interval.low:+.1f}, {interval.high:+.1f}]"
+        means = [np.mean([run.miou("source") for run in finished]), np.mean(target)]
+        watched = [run.curve[:, 2] for run in finished]
+        ends = [np.mean([curve[-1] for curve in watched]), np.mean([curve.max() for curve in watched])]
+        cells = [f"{value:.1f}" for value in (*means, *ends)]
+        found.append([str(way), *cells[:2], " / ".join(f"{value:.1f}" for value in target), against, *cells[2:]])
+    return found
+
+
+def curves(runs: Runs) -> Figure:
+    """A plot per regime: the watched mIoU of what would be deployed, mean over seeds, and pale that of the student."""
+    figure, axes = canvas(1, len(REGIMES), 7.2, 3.2)
+    for regime, plot in zip(REGIMES, axes, strict=True):
+        shown = {SOURCE_ONLY: REFERENCE} | {
+            Way(regime, name): colour for name, colour in zip(TEACHERS, DOMAIN_COLOURS, strict=False)
+        }
+        for way, colour in shown.items():
+            steps, student, deployed = np.mean([run.curve for run in runs[way]], axis=0).T
+            plot.plot(steps, deployed, marker=".", color=colour, label=way.teacher or str(way))
+            plot.plot(steps, student, color=colour, alpha=0.35, linestyle="--")
+        plot.set_title(regime)
+        plot.set_xlabel("step")
+    axes[0].set_ylabel("mIoU on the target, %")
+    legend(figure, axes[0])
+    return figure
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("arguments", nargs="+", help=f"settings ({', '.join(SETTINGS)}), then overrides")
+    parser.add_argument("--method", default="soma", help="what trains in the backbone")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--rate", type=float, default=0.5, help="share of the preset's rates that goes on")
+    parser.add_argument("--watch", type=int, default=17, help="target images that are judged on meanwhile")
+    parser.add_argument("--points", type=int, default=6, help="of a curve")
+    parser.add_argument("--out", type=Path, default=Path("runs/adaptation"))
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    args = parser.parse_intermixed_args()
+    args.settings = [argument for argument in args.arguments if "=" not in argument]
+    args.overrides = [argument for argument in args.arguments if "=" in argument]
+    if unknown := set(args.settings) - set(SETTINGS):
+        parser.error(f"no setting {', '.join(sorted(unknown))}; known: {', '.join(SETTINGS)}")
+    return args
+
+
+def main() -> None:
+    args = parse()
+    torch.set_num_threads(args.threads)
+    for name in args.settings:
+        runs = run_all(name, args)
+        save_figure(curves(runs), args.out / f"{name}-curves")
+        print(f"\n{name}: {SETTINGS[name].preset}, target {SETTINGS[name].target}\n")
+        print("\n".join("| " + " | ".join(row) + " |" for row in rows(runs)) + "\n")
+    machine = f"{os.cpu_count()} CPU cores, {platform.machine()}, torch {torch.__version__}"
+    print(f"{args.method}, rates x {args.rate:g}, seeds {args.seeds}, {machine}, {args.threads} thread(s)")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,218 @@
+"""The losses of self-training, each part a switch, computed again from what the network was given."""
+
+from copy import deepcopy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from students import CLASSES, Student, assert_same, make_student, move, random_pair
+
+from minorkey.data.photometric import PhotometricConfig
+from minorkey.data.sample import IGNORE_INDEX
+from minorkey.models.build import backbone_of
+from minorkey.regimes.options import MaskingOptions, SelfTrainingOptions, TeacherOptions
+from minorkey.regimes.self_training import SelfTraining
+from minorkey.regimes.teachers import make_teacher
+from minorkey.tasks.segmentation import Segmentation
+
+THRESHOLD = 0.75
+PIXELS = MaskingOptions(patch=8)
+
+
+def _regime(student: Student, teacher: str = "ema", **changes) -> SelfTraining:
+    options = SelfTrainingOptions(**{"threshold": THRESHOLD, "masking": PIXELS, "distort": False} | changes)
+    needed = options.feature_distance_source or options.feature_distance_target
+    anchor = TeacherOptions(name="base", buffers="student")
+    regime = SelfTraining(
+        Segmentation(),
+        student.model,
+        student.teacher(teacher),
+        make_teacher(student.model, student.attached, anchor) if needed else None,
+        options,
+        PhotometricConfig() if options.distort else None,
+        ((0.5,) * 3, (0.5,) * 3),
+        CLASSES,
+        steps=4,
+        lr=1e-3,
+    )
+    move(student.trained.values(), seed=1)
+    return regime
+
+
+def _losses(regime: SelfTraining, pair) -> dict[str, torch.Tensor]:
+    """Each group of losses from the same random state, so that no part depends on what another draws."""
+    found, groups = {}, regime.losses(pair)
+    for seed in range(4):
+        torch.manual_seed(seed)
+        found |= next(groups, {})
+    return found
+
+
+def _watched(model) -> list[torch.Tensor]:
+    """The images of every pass of the student, or of a teacher with a network of its own."""
+    images: list[torch.Tensor] = []
+    model.register_forward_pre_hook(lambda _m, _a, kwargs: images.append(kwargs["pixel_values"]), with_kwargs=True)
+    return images
+
+
+def _loss_of(model, images, labels, weights) -> float:
+    """Both heads' cross-entropies, pixel by pixel, weighted, over the number of labelled pixels."""
+    features = model.backbone(images).feature_maps
+    total = 0.0
+    for head, share in ((model.decode_head, 1.0), (model.auxiliary_head, 0.4)):
+        scores = F.interpolate(head(features), size=labels.shape[-2:], mode="bilinear", align_corners=False)
+        log_p, places = scores.log_softmax(1), (labels != IGNORE_INDEX).nonzero().tolist()
+        losses = [float(weights[b, y, x] * -log_p[b, labels[b, y, x], y, x]) for b, y, x in places]
+        total += share * sum(losses) / len(places)
+    return total
+
+
+CHANGED = {
+    "class_mix": ({"class_mix": False}, {"mixed"}),
+    "patches": ({"masking": PIXELS.model_copy(update={"ratio": 0.5})}, {"masked"}),
+    "tokens": ({"masking": MaskingOptions(hide="tokens")}, {"masked"}),
+    "no masking": ({"masking": False}, {"masked"}),
+    "distort": ({"distort": True}, {"mixed", "masked"}),
+    "keep": ({"unsure": "keep"}, {"mixed", "masked"}),
+    "drop": ({"unsure": "drop"}, {"mixed", "masked"}),
+    "source distance": ({"feature_distance_source": 0.1}, {"feature_distance_source"}),
+    "target distance": ({"feature_distance_target": 0.1}, {"feature_distance_target"}),
+}
+
+
+@pytest.fixture(scope="module")
+def base_losses():
+    return _losses(_regime(make_student()), random_pair())
+
+
+@pytest.mark.parametrize("part", CHANGED)
+def test_every_part_changes_its_own_losses_only(part, base_losses):
+    changes, expected = CHANGED[part]
+    found = _losses(_regime(make_student(), **changes), random_pair())
+    assert base_losses.keys() == {"source", "source_auxiliary", "mixed", "masked"}
+    names = base_losses.keys() | found.keys()
+    missing = torch.tensor(torch.nan)
+    changed = {n for n in names if not torch.equal(base_losses.get(n, missing), found.get(n, missing))}
+    assert changed == expected
+    assert all(torch.isfinite(loss) for loss in found.values())
+
+
+@pytest.mark.parametrize("unsure", ["weigh", "drop", "keep"])
+@pytest.mark.parametrize("class_mix", [True, False])
+def test_mixed_and_masked_losses_by_hand(unsure, class_mix):
+    student, pair = make_student(), random_pair()
+    pair.target.filled[0, :, 24:] = False
+    regime = _regime(student, unsure=unsure, class_mix=class_mix)
+    reference = deepcopy(student.model)
+    teacher = deepcopy(regime.teacher)
+    taught, learnt = _watched(regime.teacher.network), _watched(student.model)
+    found = _losses(regime, pair)
+    assert torch.equal(taught[0], pair.target.clean), "pseudo-labels are those of the undistorted image"
+    source_images, mixed, masked = learnt
+    assert torch.equal(source_images, pair.source.pixel_values)
+    with teacher.installed() as network:
+        confidence, labels = Segmentation().probabilities(network, pair.target.clean).max(1)
+    sure = confidence >= THRESHOLD
+    assert 0.05 < sure.float().mean() < 0.95
+    labels[~pair.target.filled] = IGNORE_INDEX
+    if unsure == "drop":
+        labels[~sure] = IGNORE_INDEX
+    weights = torch.ones_like(confidence)
+    if unsure == "weigh":
+        weights[:] = torch.stack([image.float().mean() for image in sure])[:, None, None]
+
+    pasted = (mixed == pair.source.clean).all(1)
+    assert torch.equal(mixed, torch.where(pasted[:, None], pair.source.clean, pair.target.clean))
+    for place, truth in zip(pasted, pair.source.labels, strict=True):
+        classes = set(truth.unique().tolist()) - {IGNORE_INDEX}
+        chosen = set(truth[place].unique().tolist())
+        assert chosen <= classes
+        assert len(chosen) == ((len(classes) + 1) // 2 if class_mix else 0)
+        assert not any((truth[~place] == label).any() for label in chosen)
+    mixed_labels = torch.where(pasted, pair.source.labels, labels)
+    mixed_weights = torch.where(pasted, 1.0, weights)
+    visible = (masked != 0).any(1)
+    assert torch.equal(masked, pair.target.clean * visible[:, None])
+    assert 0.3 < 1 - visible.float().mean() < 0.98
+    with torch.no_grad():
+        expected = _loss_of(reference, mixed, mixed_labels, mixed_weights)
+        assert found["mixed"].item() == pytest.approx(expected, rel=1e-4)
+        assert found["masked"].item() == pytest.approx(_loss_of(reference, masked, labels, weights), rel=1e-4)
+
+
+@pytest.mark.parametrize("class_mix", [True, False])
+def test_nothing_sure_is_no_loss(class_mix):
+    """Early in a training hardly a pixel reaches the threshold; with `drop` there may then be no label at all."""
+    student, pair = make_student(), random_pair()
+    found = _losses(_regime(student, unsure="drop", threshold=1.0, class_mix=class_mix), pair)
+    assert found["masked"].item() == 0
+    assert (found["mixed"].item() == 0) == (not class_mix)
+    (found["masked"] + found["mixed"]).backward()
+    gradients = [p.grad for p in student.trained.values() if p.grad is not None]
+    assert all(torch.isfinite(gradient).all() for gradient in gradients)
+    assert any(gradient.any() for gradient in gradients) == class_mix
+
+
+@pytest.mark.parametrize("part", ["source", "target"])
+def test_feature_distance_by_hand(part):
+    """1 - cosine to the pretrained features, position by position; the head is the identity at first."""
+    student, pair = make_student("lora"), random_pair()
+    untouched = backbone_of(make_student("frozen").model)
+    regime = _regime(student, **{f"feature_distance_{part}": 0.3})
+    reference, learnt = deepcopy(student.model), _watched(student.model)
+    found = _losses(regime, pair)
+    images = learnt[0] if part == "source" else learnt[2]  # the anchor's own pass is one of this network
+    with torch.no_grad():
+        ours, theirs = (b(images).feature_maps[-1].double() for b in (backbone_of(reference), untouched))
+    cosines = (ours * theirs).sum(1) / (ours.norm(dim=1) * theirs.norm(dim=1))
+    assert found[f"feature_distance_{part}"].item() == pytest.approx(0.3 * (1 - cosines.mean().item()), rel=1e-3)
+    assert cosines.mean() < 0.999
+    found[f"feature_distance_{part}"].backward()
+    assert regime.feature_head.project.weight.grad.any()
+    assert any(p.grad is not None and p.grad.any() for p in student.attached.trained_parameters().values())
+    assert all(p.grad is None for p in student.model.decode_head.parameters())
+
+
+def test_the_labels_of_a_target_batch_are_not_looked_at():
+    pair, lying = random_pair(), random_pair()
+    pair.target.labels[:] = IGNORE_INDEX
+    assert not torch.equal(pair.target.labels, lying.target.labels)
+    assert_same(_losses(_regime(make_student()), pair), _losses(_regime(make_student()), lying))
+
+
+def test_signals_leave_out_what_was_pasted_and_what_no_image_fills():
+    student, pair = make_student(), random_pair()
+    pair.target.filled[1, 8:] = False
+    regime = _regime(student)
+    reference, teacher, learnt = deepcopy(student.model), deepcopy(regime.teacher), _watched(student.model)
+    _losses(regime, pair)
+    with teacher.installed() as network:
+        taught = Segmentation().probabilities(network, pair.target.clean).argmax(1)
+    with torch.no_grad():
+        said = Segmentation().probabilities(reference, learnt[1]).argmax(1)
+    counted = ~(learnt[1] == pair.source.clean).all(1) & pair.target.filled
+    assert counted.any()
+    assert float(regime.signals["agreement"]) == pytest.approx(float((said == taught)[counted].float().mean()))
+    shares = [float((taught[pair.target.filled] == k).float().mean()) for k in range(CLASSES)]
+    assert regime.signals["pseudo_classes"].tolist() == pytest.approx(shares)
+
+
+@pytest.mark.parametrize("head", ["mask2former"])
+def test_mask_models_are_taught_as_well(head):
+    student = make_student("lora", head=head)
+    found = _losses(_regime(student, "adapter_ema", unsure="keep"), random_pair())
+    masks = {"source_loss_cross_entropy", "source_loss_mask", "source_loss_dice"}
+    assert found.keys() == masks | {"mixed", "masked"}
+    sum(found.values()).backward()
+    assert any(p.grad is not None and p.grad.any() for p in student.attached.trained_parameters().values())
+
+
+def test_state_survives():
+    """Of the teacher, the anchor and the head of the feature distance."""
+    regime = _regime(make_student(), "adapter_ema", feature_distance_target=0.1)
+    state = {name: value.detach().clone() for name, value in regime.state_dict().items()}
+    assert {name.partition(".")[0] for name in state} == {"teacher", "anchor", "feature_head"}
+    again = _regime(make_student(), "adapter_ema", feature_distance_target=0.1)
+    move(again.feature_head.parameters(), seed=4)
+    again.load_state_dict(state)
+    assert_same(again.state_dict(), state)

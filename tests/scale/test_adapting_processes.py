@@ -1,0 +1,54 @@
+"""Two processes that adapt together hold the same student, teacher and discriminators, bit for bit."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from adapting import adapting, read_log
+from launching import Launched, torchrun
+from safetensors.torch import load_file
+
+from minorkey.config import save_config
+from minorkey.run_folder import RunFolder
+
+TRAINING = {"batch_size": 4}
+CASES = {
+    "self-training": adapting("self_training", "adapter_ema", training=TRAINING),
+    "transda": adapting("transda", "ema", training=TRAINING),
+}
+PARTS = {
+    "self-training": {"student", "teacher", "anchor", "feature_head"},
+    "transda": {"student", "teacher", "discriminator", "weighting"},
+}
+
+
+@pytest.fixture(scope="module")
+def launched(make_config, tmp_path_factory) -> tuple[Path, Launched]:
+    root, jobs = tmp_path_factory.mktemp("adapting"), []
+    for name, case in CASES.items():
+        save_config(make_config(**case), root / f"{name}.yaml")
+        jobs.append({"do": "adapt", "config": str(root / f"{name}.yaml"), "out": str(root / name)})
+    (root / "jobs.json").write_text(json.dumps(jobs))
+    launched = torchrun(root, Path(__file__).with_name("worker.py"), root / "jobs.json")
+    assert launched.code == 0, launched.stderr
+    return root, launched
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_all_that_trains_and_teaches_is_the_same(launched, name):
+    root, _ = launched
+    first, second = (load_file(root / f"{name}-{process}.safetensors") for process in (0, 1))
+    assert {key.partition(".")[0] for key in first} == PARTS[name]
+    assert first.keys() == second.keys()
+    assert not [key for key, value in first.items() if not torch.equal(second[key], value)]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_run_ends_with_scores_and_one_log(launched, name):
+    root, launch = launched
+    folder = RunFolder(root / name)
+    assert [record["step"] for record in read_log(folder) if "loss" in record] == [1, 2, 3]
+    assert folder.metrics.is_file()
+    assert len(list(folder.pseudo_labels.rglob("*.png"))) == (6 if name == "transda" else 0)
+    assert launch.stderr[1] == ""

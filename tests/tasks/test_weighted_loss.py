@@ -1,0 +1,85 @@
+"""The loss with a weight for every pixel."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from plain_vits import PLAIN_VITS
+
+from minorkey.data.sample import IGNORE_INDEX, Batch
+from minorkey.models.build import build_segmenter
+from minorkey.models.options import HeadOptions
+from minorkey.tasks.segmentation import Segmentation, pixel_cross_entropy
+
+SMALL = {"channels": 32, "queries": 5, "points": 50, "decoder_layers": 1, "encoder_layers": 1}
+
+
+def _model(head):
+    backbone = PLAIN_VITS["dinov2"]()
+    backbone.out_features = ["stage1", "stage2", "stage3", "stage4"]
+    return build_segmenter(backbone, HeadOptions(name=head, **SMALL), num_labels=3, seed=0).eval()
+
+
+@pytest.fixture
+def batch():
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(0, 3, (2, 32, 32), generator=generator)
+    labels[0, :5], labels[1, :, 20:] = IGNORE_INDEX, IGNORE_INDEX
+    return Batch(torch.randn(2, 3, 32, 32, generator=generator), labels, ["a", "a"], ["0", "1"])
+
+
+@pytest.fixture
+def weights():
+    return torch.rand(2, 32, 32, generator=torch.Generator().manual_seed(1))
+
+
+def test_without_weights_it_is_the_models_own_loss(batch):
+    """That of transformers' UperNet, with the auxiliary head."""
+    model = _model("upernet")
+    terms = Segmentation().loss(model, batch)
+    expected = model(pixel_values=batch.pixel_values, labels=batch.labels).loss
+    assert terms.keys() == {"segmentation", "auxiliary"}
+    torch.testing.assert_close(terms["segmentation"] + terms["auxiliary"], expected)
+    assert not model.auxiliary_head._forward_hooks
+
+
+def test_weights_count_pixel_by_pixel_in_both_heads(batch, weights):
+    model = _model("upernet")
+    terms, read = Segmentation().loss_and_reading(model, batch, weights)
+    features = model.backbone(batch.pixel_values).feature_maps
+    for name, head, share in (("segmentation", model.decode_head, 1.0), ("auxiliary", model.auxiliary_head, 0.4)):
+        scores = F.interpolate(head(features), size=(32, 32), mode="bilinear", align_corners=False)
+        places = (batch.labels != IGNORE_INDEX).nonzero().tolist()
+        log_p = scores.log_softmax(1)
+        losses = [float(weights[b, y, x] * -log_p[b, batch.labels[b, y, x], y, x].detach()) for b, y, x in places]
+        assert terms[name].item() == pytest.approx(share * sum(losses) / len(places), rel=1e-5)
+        if name == "segmentation":
+            torch.testing.assert_close(read(), scores.softmax(1).detach())
+
+
+@pytest.mark.parametrize("head", ["mask2former", "eomt"])
+def test_a_mask_models_terms_are_multiplied_by_the_mean_weight(head, batch, weights):
+    model = _model(head)
+    torch.manual_seed(2)
+    expected = Segmentation().loss(model, batch)
+    torch.manual_seed(2)
+    found, read = Segmentation().loss_and_reading(model, batch, weights)
+    mean = weights[batch.labels != IGNORE_INDEX].mean()
+    assert found.keys() == expected.keys()
+    for name, term in expected.items():
+        torch.testing.assert_close(found[name], term * mean)
+    with torch.no_grad():
+        torch.testing.assert_close(read(), Segmentation().probabilities(model, batch.pixel_values))
+        torch.testing.assert_close(read().sum(1), torch.ones(2, 32, 32))
+
+
+@pytest.mark.parametrize("head", ["upernet", "mask2former"])
+def test_reading_a_pass_has_no_graph(head, batch):
+    assert not Segmentation().loss_and_reading(_model(head), batch)[1]().requires_grad
+
+
+@pytest.mark.parametrize("head", ["upernet", "mask2former", "eomt"])
+def test_weighted_and_nothing_labelled_is_a_loss_of_zero(head, batch, weights):
+    batch.labels[:] = IGNORE_INDEX
+    loss = sum(Segmentation().loss(_model(head), batch, weights).values())
+    assert loss.item() == 0
+    assert pixel_cross_entropy(torch.zeros(1, 3, 2, 2), torch.full((1, 2, 2), IGNORE_INDEX)).isnan()

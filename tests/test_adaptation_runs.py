@@ -1,0 +1,185 @@
+"""Adapting to a target from the command line: what is read of it, what can be wrong with it, what is said."""
+
+import io
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from adapting import adapting, assert_same_training, read_log
+from PIL import Image
+from rich.console import Console
+
+from minorkey import workflow
+from minorkey.config import RunConfig, save_config
+from minorkey.run_folder import RunFolder
+from minorkey.training.checkpoint import checkpoints
+
+REGIMES = ["self_training", "transda"]
+
+
+@pytest.fixture
+def streets_config(make_config, street_folder, tmp_path) -> Callable[..., RunConfig]:
+    """A run from one folder of streets to another, judged on the first."""
+    source, target = str(street_folder("source")), str(street_folder("target"))
+
+    def config(regime: str, **changes) -> RunConfig:
+        settings = adapting(regime, **({"teacher": "adapter_ema", "target": target} | changes))
+        settings["evaluation"] = {"source": True, "images": 1, "pictures": 0}
+        return make_config(source=source, label_space="street7", unseen=[], **settings)
+
+    return config
+
+
+@pytest.fixture
+def photos(street_folder, tmp_path) -> Path:
+    """A target of images only; the second one is broken."""
+    folder = Path(shutil.copytree(street_folder("many") / "images" / "train", tmp_path / "photos"))
+    (folder / "1.png").write_bytes((folder / "1.png").read_bytes()[:60])
+    return folder
+
+
+@pytest.mark.parametrize("regime", REGIMES)
+def test_labels_of_the_target_are_not_read(streets_config, console, tmp_path, regime):
+    config = streets_config(regime, training={"steps": 2})
+    workflow.train(config, tmp_path / "honest", console=console)
+    assert "adapting to 4 images of " in console.file.getvalue()
+    assert "without labels; labels of the target are used for judging only" in console.file.getvalue()
+    for file in (tmp_path / "target" / "labels").rglob("*.png"):
+        file.write_bytes(b"no image at all")
+    workflow.train(config, tmp_path / "broken", console=console)
+    assert_same_training(RunFolder(tmp_path / "broken"), RunFolder(tmp_path / "honest"))
+
+
+@pytest.mark.parametrize("regime", REGIMES)
+@pytest.mark.parametrize("snapshots", [0, 1])
+def test_a_broken_target_image_ends_the_run_in_one_line(streets_config, command, photos, tmp_path, regime, snapshots):
+    save_config(streets_config(regime, target=str(photos), training={"snapshots": snapshots}), tmp_path / "run.yaml")
+    code, error = command("train", tmp_path / "run.yaml", "--out", tmp_path / "run")
+    assert code == 2
+    assert "Traceback" not in error
+    line = error.strip().splitlines()[-1]
+    assert line.startswith("minorkey: ")
+    assert str(photos / "1.png") in line
+    assert "broken image" in line
+
+
+@pytest.mark.parametrize("regime", REGIMES)
+def test_broken_target_images_are_left_out_on_request_and_said_once(streets_config, photos, console, tmp_path, regime):
+    config = streets_config(regime, target=str(photos), training={"skip_broken": True, "snapshots": 1})
+    workflow.train(config, tmp_path / "run", console=console)
+    folder = RunFolder(tmp_path / "run")
+    rounds = [folder] if regime == "self_training" else [folder.earlier_round(0), folder]
+    for place in rounds:
+        (skipped,) = [record for record in read_log(place) if "skipped" in record]
+        assert skipped.keys() == {"step", "skipped"}
+        assert str(photos / "1.png") in skipped["skipped"]
+        assert "was read in its place" in skipped["skipped"]
+    said = [line for line in console.file.getvalue().splitlines() if line.startswith("skipped: ")]
+    assert len(said) == len(rounds)
+    if regime == "transda":
+        names = sorted(path.name for path in folder.pseudo_labels.rglob("*.png"))
+        assert names == ["0.png", "2.png", "3.png"]
+
+
+def _collapsing(streets_config, root: Path, training: dict) -> RunConfig:
+    """A source of two classes, learned fast, of which a target of one colour gets only one."""
+    for file in (root / "target" / "images").rglob("*.png"):
+        Image.fromarray(np.zeros((32, 48, 3), np.uint8)).save(file)
+    head = {"name": "semfpn", "channels": 8}
+    return streets_config("self_training", training=training | {"lr": 0.1}, head=head, teacher="self")
+
+
+def test_a_collapse_is_said_once_and_the_last_checkpoint_before_it_kept(streets_config, console, tmp_path):
+    training = {"steps": 10, "warmup": 3, "checkpoint_every": 2}
+    config = _collapsing(streets_config, tmp_path, training)
+    workflow.train(config, tmp_path / "run", console=console)
+    folder = RunFolder(tmp_path / "run")
+    (collapse,) = [record for record in read_log(folder) if "collapse" in record]
+    assert collapse.keys() == {"step", "collapse"}
+    assert 3 < collapse["step"] < 8, "after the warm-up, and before the end"
+    before = 2 * ((collapse["step"] - 1) // 2)
+    kept = folder.checkpoints / f"good-step-{before:07d}"
+    (said,) = [line for line in console.file.getvalue().splitlines() if line.startswith("collapse: ")]
+    assert f"'{collapse['collapse']}' is " in said
+    assert f"The last good checkpoint is kept in '{kept}'" in said
+    assert json.loads((kept / "state.json").read_text())["step"] == before
+    assert [path.name for path in checkpoints(folder.checkpoints)] == ["step-0000008", "step-0000010"]
+    _resumed_after_the_collapse(config, folder, kept)
+
+
+def _resumed_after_the_collapse(config: RunConfig, folder: RunFolder, kept: Path) -> None:
+    """It is not said again, and what was kept stays."""
+    for path in (folder.metrics, folder.cost):
+        path.unlink()
+    shutil.rmtree(folder.checkpoints / "step-0000010")
+    console = Console(file=io.StringIO(), width=200)
+    workflow.train(config, folder.path, resume=True, console=console)
+    assert "collapse: " not in console.file.getvalue()
+    assert (kept / "state.json").is_file()
+    assert len([record for record in read_log(folder) if "collapse" in record]) == 1
+
+
+def test_collapse_before_any_checkpoint(streets_config, console, tmp_path):
+    config = _collapsing(streets_config, tmp_path, {"steps": 8, "checkpoint_every": 100})
+    workflow.train(config, tmp_path / "run", console=console)
+    (said,) = [line for line in console.file.getvalue().splitlines() if line.startswith("collapse: ")]
+    assert said.endswith("No checkpoint is from before it")
+    assert not list((tmp_path / "run" / "checkpoints").glob("good-*"))
+
+
+TARGET = "target=world:night"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ([TARGET], "target is given, but regime is supervised; set regime to self_training or transda"),
+        (["regime=transda"], "regime transda adapts to a target; name one, e.g. target=path/to/images"),
+        (
+            [TARGET, "regime=self_training", "training.shard=true"],
+            "training.shard does not go with regime self_training, whose teacher swaps weights",
+        ),
+        (
+            ["training.choose=teacher"],
+            "training.choose is teacher, but a supervised training has none; use last or ema",
+        ),
+        (
+            [TARGET, "regime=selftraining"],
+            "regime is 'selftraining'; did you mean 'self_training'? Known: supervised, self_training, transda",
+        ),
+        (
+            [TARGET, "regime=transda", "teacher=emma"],
+            "teacher.name is 'emma'; did you mean 'ema'? Known: ema, self, adapter_ema, base",
+        ),
+        ([TARGET, "regime=transda", "teacher.momentum=1"], "teacher.momentum is 1: Input should be less than 1"),
+        ([TARGET, "regime=transda", "transda.rouns=1"], "unknown key 'transda.rouns'; did you mean 'transda.rounds'?"),
+        (["regime=transda", "target=nowhere/at/all"], "nowhere/at/all"),
+    ],
+)
+def test_settings_that_do_not_go_together(make_config, command, tmp_path, overrides, expected):
+    save_config(make_config(), tmp_path / "run.yaml")
+    code, error = command("train", tmp_path / "run.yaml", *overrides, "--out", tmp_path / "run")
+    assert code == 2
+    line = error.strip().splitlines()[-1]
+    assert line.startswith("minorkey: ")
+    assert expected in line
+    if "nowhere/at/all" not in expected:
+        assert line.removeprefix("minorkey: ").startswith(expected)
+    assert not (tmp_path / "run" / "log.jsonl").exists()
+
+
+@pytest.mark.parametrize("teacher", ["ema", "adapter_ema"])
+def test_the_deployed_weights_are_the_teachers(make_config, console, tmp_path, teacher):
+    """With a momentum of nearly 1 the teacher stays at its first values, and the run ends as it began."""
+    options = {"name": teacher, "momentum": 1 - 1e-9, "ramp": False, "buffers": "student"}
+    changes = adapting("self_training", teacher, head={"name": "semfpn", "channels": 8})
+    changes["teacher"] = options
+    workflow.train(make_config(**changes), tmp_path / "run", console=console)
+    config = make_config(head=changes["head"])
+    network = workflow.build_network(config, workflow.load(tmp_path / "run", device="cpu").space)
+    expected, found = network.model.state_dict(), workflow.load(tmp_path / "run", device="cpu").model.state_dict()
+    assert found.keys() == expected.keys()
+    assert max(float((found[name] - value).abs().max()) for name, value in expected.items()) < 1e-5
