@@ -183,3 +183,23 @@ def test_the_deployed_weights_are_the_teachers(make_config, console, tmp_path, t
     expected, found = network.model.state_dict(), workflow.load(tmp_path / "run", device="cpu").model.state_dict()
     assert found.keys() == expected.keys()
     assert max(float((found[name] - value).abs().max()) for name, value in expected.items()) < 1e-5
+
+
+def test_features_are_compared_with_the_pretrained_backbone_also_after_a_start_from_other_weights(
+    make_config, console, tmp_path
+):
+    settings = adapting("self_training", "base", training={"steps": 1})
+    workflow.train(make_config(**settings), tmp_path / "pretrained", console=console)
+    trained = adapting("self_training", "adapter_ema", training={"steps": 3, "backbone_lr": 0.1})
+    workflow.train(make_config(**trained), tmp_path / "trained", console=console)
+    workflow.train(make_config(**settings, start_from=str(tmp_path / "trained")), tmp_path / "then", console=console)
+    distances = [read_log(RunFolder(tmp_path / name))[0]["feature_distance_source"] for name in ("pretrained", "then")]
+    assert distances[0] < 1e-6
+    assert distances[1] > 1e-4
+
+
+def test_a_round_is_not_resumed_by_itself(make_config, command, console, tmp_path):
+    workflow.train(make_config(**adapting("transda", "self", training={"steps": 1})), tmp_path / "run", console=console)
+    code, error = command("train", "--resume", tmp_path / "run" / "rounds" / "0")
+    assert code == 2
+    assert f"is a round of the run '{tmp_path / 'run'}'; resume that" in error

@@ -74,9 +74,12 @@ def config_of(run: str | Path) -> RunConfig:
     """The configuration of the run in a folder.
 
     Raises:
-        DataError: there is no run.
+        DataError: there is no run, or it is a round of one.
     """
     folder = RunFolder(Path(run))
+    whole = RunFolder(folder.path.resolve().parent.parent)
+    if folder.path.resolve().parent.name == "rounds" and whole.config.is_file():
+        raise DataError(f"'{folder.path}' is a round of the run '{whole.path}'; resume that")
     if not folder.config.is_file():
         raise DataError(f"no run in '{folder.path}' (config.yaml is missing); give the --out folder of a training")
     return load_config(folder.config)

@@ -6,7 +6,7 @@ from transformers import ConvNextBackbone, ConvNextConfig, ResNetBackbone, ResNe
 
 from minorkey.errors import ModelError
 from minorkey.models.build import HEADS, backbone_of, build_segmenter
-from minorkey.models.features import FeatureTap
+from minorkey.models.features import FeatureTap, features_alone
 from minorkey.models.options import HeadOptions
 
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
@@ -100,6 +100,20 @@ def test_of_an_eomt_it_is_the_tokens_before_the_queries_join(name, level, querie
     for y in range(4):
         for x in range(4):
             torch.testing.assert_close(tap.features[:, :, y, x], tokens[:, 4 * y + x], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("head", ["semfpn", "mask2former", "eomt"])
+@torch.no_grad()
+def test_alone_they_are_the_same_and_the_head_does_not_run(head, square):
+    model = _model("dinov2", head)
+    with FeatureTap(model) as tap:
+        model(pixel_values=square)
+    finished = []
+    model.register_forward_hook(lambda *_: finished.append(True))
+    assert torch.equal(features_alone(model, square), tap.features)
+    assert not finished
+    model(pixel_values=square)
+    assert finished, "the next pass runs to its end"
 
 
 @pytest.mark.parametrize("head", ["semfpn", "eomt"])

@@ -1,5 +1,6 @@
 """`FeatureTap`: a feature map of the backbone, read while a segmentation model runs."""
 
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,6 +14,17 @@ from minorkey.models.heads.eomt import EomtEncoder
 
 THIRD = 2
 """Level of stride 16 of a hierarchical backbone; of a plain ViT the block at 2/3 of its depth."""
+
+
+class Reached(Exception):
+    """A feature map is there, and the rest of the pass is not wanted."""
+
+
+def features_alone(model: nn.Module, pixel_values: Tensor, level: int = THIRD) -> Tensor:
+    """The feature map of images `(B, 3, H, W)`, as of a `FeatureTap`, without running the head."""
+    with FeatureTap(model, level, ends=True) as tap, suppress(Reached):
+        model(pixel_values=pixel_values)
+    return tap.features
 
 
 class FeatureTap:
@@ -29,12 +41,14 @@ class FeatureTap:
     Args:
         model: a segmentation model of this package, bare or wrapped for data parallelism.
         level: which of the backbone's feature maps, finest (or first) at 0, last at -1.
+        ends: end the pass once the map is there, by raising `Reached` through the model; see `features_alone`.
 
     Raises:
         ModelError: there is no such level.
     """
 
-    def __init__(self, model: nn.Module, level: int = THIRD) -> None:
+    def __init__(self, model: nn.Module, level: int = THIRD, *, ends: bool = False) -> None:
+        self._ends = ends
         self._backbone = backbone_of(extract_model_from_parallel(model))
         self._at_eomt = isinstance(self._backbone, EomtEncoder)
         levels = len(FEATURE_FRACTIONS) if self._at_eomt else len(self._backbone.channels)  # type: ignore[arg-type]
@@ -68,12 +82,17 @@ class FeatureTap:
         self._handle.remove()
 
     def _keep_map(self, module: nn.Module, inputs: tuple, output: Any) -> None:
-        self._features = output.feature_maps[self._level]
+        self._keep(output.feature_maps[self._level])
 
     def _keep_tokens(self, module: nn.Module, inputs: tuple, tokens: Tensor) -> None:
         backbone: Any = self._backbone
         side = backbone.config.image_size // backbone.config.patch_size
-        self._features = tokens[:, -side * side :].transpose(1, 2).unflatten(2, (side, side))
+        self._keep(tokens[:, -side * side :].transpose(1, 2).unflatten(2, (side, side)))
+
+    def _keep(self, features: Tensor) -> None:
+        self._features = features
+        if self._ends:
+            raise Reached
 
     def _eomt_module(self) -> nn.Module:
         """Where the tokens of the level leave: a block, or the embeddings where the queries join at the first."""

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from minorkey.data.photometric import PhotometricConfig, distort, draw_distortion
 from minorkey.data.sample import IGNORE_INDEX, Batch, Pair, denormalise, normalise
-from minorkey.models.features import FeatureTap
+from minorkey.models.features import FeatureTap, features_alone
 from minorkey.regimes.feature_distance import FeatureHead, feature_distance
 from minorkey.regimes.masking import patch_mask
 from minorkey.regimes.mixing import class_mask, mix
@@ -156,7 +156,7 @@ class SelfTraining(Taught):
         """The weighted distance of the student's features to the pretrained ones of the same images."""
         if tap is None or self.anchor is None or self.feature_head is None:
             return {}
-        with self.anchor.installed() as network, FeatureTap(network, LAST) as pretrained:
-            self.task.probabilities(network, batch.pixel_values)
-        distance = feature_distance(self.feature_head(tap.features.float()), pretrained.features)
+        with self.anchor.installed() as network:
+            pretrained = features_alone(network, batch.pixel_values, LAST)
+        distance = feature_distance(self.feature_head(tap.features.float()), pretrained)
         return {f"feature_distance_{part}": self._distance_weight(part) * distance}
