@@ -92,9 +92,25 @@ class Transda(Taught):
         with FeatureTap(self.model) as tap:
             terms, read = self.task.loss_and_reading(self.model, batch.source)
         learnt = Seen(tap.features, read())
-        weights = self._weights(source_weights, learnt)
-        yield named("source", terms, batch.source.share) | {"adversarial": self._adversarial_loss(learnt, weights)}
-        yield self._discriminator_losses(learnt, taught, weights)
+        yield from self._pushed(learnt, taught, named("source", terms, batch.source.share))
+
+    def _pushed(self, source: Seen, target: Seen, terms: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
+        """The source's terms with the adversarial one, then the losses of both discriminators."""
+        features = torch.cat([source.features.detach(), target.features])
+        counts = [len(source.features), len(target.features)]
+        domains = self.weighting(features).split(counts)
+        weights = [
+            self._weights(source_weights, source, domains[0]),
+            self._weights(target_weights, target, domains[1]),
+        ]
+        labels = [self._labels(source), self._labels(target)]
+        pushed = adversarial_loss(frozen_call(self.discriminator, source.features), weights[0], labels[0])
+        yield terms | {"adversarial": self.options.adversarial * pushed}
+        told = self.discriminator(features).split(counts)
+        yield {
+            "discriminator": discriminator_loss(*told, *weights, *labels),
+            "weighting": discriminator_loss(*domains),
+        }
 
     def modules(self) -> dict[str, nn.Module]:
         """The discriminator `D`, and the binary one `Dis` that the weights come from."""
@@ -110,33 +126,9 @@ class Transda(Taught):
             probabilities = self.task.probabilities(network, target.pixel_values)
         return Seen(tap.features, probabilities)
 
-    def _adversarial_loss(self, source: Seen, weights: Tensor | None) -> Tensor:
-        """Its gradient reaches the student's features alone."""
-        prediction = frozen_call(self.discriminator, source.features)
-        return self.options.adversarial * adversarial_loss(prediction, weights, self._labels(source))
-
-    def _discriminator_losses(self, source: Seen, target: Seen, weights: Tensor | None) -> dict[str, Tensor]:
-        seen = torch.cat([source.features.detach(), target.features])
-        counts = [len(source.features), len(target.features)]
-        of_source, of_target = self.discriminator(seen).split(counts)
-        return {
-            "discriminator": discriminator_loss(
-                of_source,
-                of_target,
-                weights,
-                self._weights(target_weights, target),
-                self._labels(source),
-                self._labels(target),
-            ),
-            "weighting": discriminator_loss(*self.weighting(seen).split(counts)),
-        }
-
-    @torch.no_grad()
-    def _weights(self, weigh: Callable[[Tensor, Tensor], Tensor], seen: Seen) -> Tensor | None:
-        """The dynamic weights of the positions, `(B, h, w)`; None: all count alike."""
-        if not self.options.dynamic_weights:
-            return None
-        return weigh(log_probabilities(seen.probabilities), self.weighting(seen.features))
+    def _weights(self, weigh: Callable[[Tensor, Tensor], Tensor], seen: Seen, domains: Tensor) -> Tensor | None:
+        """The dynamic weights of the positions, `(B, h, w)`, by the logits of `Dis`; None: all count alike."""
+        return weigh(log_probabilities(seen.probabilities), domains) if self.options.dynamic_weights else None
 
     def _labels(self, seen: Seen) -> Tensor | None:
         """Soft labels for the class-wise discriminator."""
