@@ -2,9 +2,10 @@
 
 Per seed, a model is trained on the source alone. From its weights go on, for as many further steps each: source-only
 training; `self_training`, and `transda` (a warm-up round and one with pseudo-labels, half of the steps each), both with
-each of the four teachers. The teacher `base` has the backbone of the source-only model, since that is where these
-trainings begin. Sizes and rates are the preset's, whose rates were chosen on validation images of the source
-(scripts/choose_rates.py); all that go on have the same share of them. Nothing is chosen by labels of the target.
+each of the four teachers. The teacher `base` is the pretrained backbone under the head of the student, which comes from
+the source-only model and has learned to read that one's features. Sizes and rates are the preset's, whose rates were
+chosen on validation images of the source (scripts/choose_rates.py); all that go on have the same share of them. Nothing
+is chosen by labels of the target.
 
 The target is judged on images that are not trained on: on all of them with the weights at the end, and on `--watch` of
 them meanwhile, for the curves. `best` is the highest point of a curve: an oracle, since labels of the target choose it.

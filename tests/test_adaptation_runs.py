@@ -14,6 +14,11 @@ from rich.console import Console
 
 from minorkey import workflow
 from minorkey.config import RunConfig, save_config
+from minorkey.errors import DataError
+from minorkey.fitting import Material
+from minorkey.labels import label_space
+from minorkey.parts import Sources, open_targets
+from minorkey.rounds import write_pseudo_labels
 from minorkey.run_folder import RunFolder
 from minorkey.training.checkpoint import checkpoints
 
@@ -82,6 +87,51 @@ def test_broken_target_images_are_left_out_on_request_and_said_once(streets_conf
     if regime == "transda":
         names = sorted(path.name for path in folder.pseudo_labels.rglob("*.png"))
         assert names == ["0.png", "2.png", "3.png"]
+
+
+def test_what_was_skipped_is_in_the_log_before_a_checkpoint(streets_config, photos, console, tmp_path):
+    """A run that is killed after the checkpoint, and before its next log line, would not say it again."""
+    training = {"steps": 4, "log_every": 100, "checkpoint_every": 2, "skip_broken": True}
+    workflow.train(streets_config("self_training", target=str(photos), training=training), tmp_path, console=console)
+    (skipped,) = [record for record in read_log(RunFolder(tmp_path)) if "skipped" in record]
+    assert skipped["step"] == 2, "the first two batches have all four images"
+
+
+@pytest.mark.parametrize("skip", [False, True])
+def test_a_broken_image_among_those_to_label(streets_config, photos, console, tmp_path, skip):
+    """Also where no batch has come to it: the run ends, or says on request what goes without pseudo-labels."""
+    broken = photos / "1.png"
+    shutil.move(broken, tmp_path / "away.png")
+    config = streets_config("transda", target=str(photos), training={"steps": 1, "skip_broken": skip})
+    workflow.train(config, tmp_path / "run", console=console)
+    shutil.move(tmp_path / "away.png", broken)
+    folder = RunFolder(tmp_path / "run")
+    material = Material(label_space("street7"), Sources([], None), open_targets(config, label_space("street7")))
+    arguments = (folder.earlier_round(0), material, tmp_path / "labels", console)
+    if not skip:
+        with pytest.raises(DataError, match="broken image"):
+            write_pseudo_labels(*arguments)
+        return
+    write_pseudo_labels(*arguments)
+    assert f"without pseudo-labels: {broken}" in console.file.getvalue()
+    assert sorted(path.name for path in (tmp_path / "labels").rglob("*.png")) == ["0.png", "2.png", "3.png"]
+
+
+def test_targets_of_one_name_keep_their_own_pseudo_labels(streets_config, photos, console, tmp_path):
+    """Equal names of folders and images; by the old labels of another image, one of another size could not be read."""
+    (photos / "1.png").unlink()
+    for place, size in (("a", (48, 32)), ("b", (40, 32))):
+        (tmp_path / place / "images").mkdir(parents=True)
+        for image in photos.glob("*.png"):
+            Image.open(image).resize(size).save(tmp_path / place / "images" / image.name)
+    targets = [str(tmp_path / place / "images") for place in ("a", "b")]
+    config = streets_config("transda", target=targets, training={"steps": 2, "snapshots": 1})
+    workflow.train(config, tmp_path / "run", console=console)
+    folder = RunFolder(tmp_path / "run")
+    sizes = {path.name: Image.open(path / "0.png").size for path in folder.pseudo_labels.iterdir()}
+    assert sizes == {"images": (48, 32), "images-2": (40, 32)}
+    pictured = {path.parent.parent.name for path in folder.pseudo_label_pictures.rglob("image.png")}
+    assert pictured == {"images", "images-2"}
 
 
 def _collapsing(streets_config, root: Path, training: dict) -> RunConfig:
@@ -155,6 +205,18 @@ TARGET = "target=world:night"
             "teacher.name is 'emma'; did you mean 'ema'? Known: ema, self, adapter_ema, base",
         ),
         ([TARGET, "regime=transda", "teacher.momentum=1"], "teacher.momentum is 1: Input should be less than 1"),
+        (
+            [TARGET, "regime=transda", "target_transform.crop=[24, 32]", "transform.crop=[32, 32]"],
+            "target_transform.crop is 24x32, but transform.crop 32x32; make them the same",
+        ),
+        (
+            [TARGET, "regime=transda", "target_transform.corp=[32, 32]"],
+            "unknown key 'target_transform.corp'; did you mean 'target_transform.crop'?",
+        ),
+        (
+            ["target=[{data: photos, wieght: 2}]", "regime=transda"],
+            "unknown key 'target.0.wieght'; did you mean 'target.0.weight'?",
+        ),
         ([TARGET, "regime=transda", "transda.rouns=1"], "unknown key 'transda.rouns'; did you mean 'transda.rounds'?"),
         (["regime=transda", "target=nowhere/at/all"], "nowhere/at/all"),
     ],

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -71,6 +71,9 @@ class RunConfig(BaseModel):
             raise ValueError(f"regime {self.regime} adapts to a target; name one, e.g. target=path/to/images")
         if self.regime != "supervised" and self.training.shard:
             raise ValueError(f"training.shard does not go with regime {self.regime}, whose teacher swaps weights")
+        if self.target_transform is not None and self.target_transform.crop != self.transform.crop:
+            sizes = "x".join(map(str, self.target_transform.crop)), "x".join(map(str, self.transform.crop))
+            raise ValueError(f"target_transform.crop is {sizes[0]}, but transform.crop {sizes[1]}; make them the same")
         if self.training.choose == "teacher" and self.regime == "supervised":
             raise ValueError("training.choose is teacher, but a supervised training has none; use last or ema")
         return self
@@ -206,7 +209,10 @@ def _section(parts: Sequence[int | str]) -> type[BaseModel]:
     """The model class of a section of the configuration."""
     model: type[BaseModel] = RunConfig
     for part in parts:
-        annotation = model.model_fields[str(part)].annotation
+        if isinstance(part, int):  # a place in a list
+            continue
+        annotation: Any = model.model_fields[str(part)].annotation
+        annotation = next(iter(get_args(annotation)), annotation)  # in a list, or where None may stand
         if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
             break
         model = annotation

@@ -16,7 +16,7 @@ from minorkey.config import RunConfig
 from minorkey.data.loaders import TrainingLoader, training_loader
 from minorkey.data.pairs import TARGET_SEED, PairLoader
 from minorkey.data.rare_classes import RareClasses
-from minorkey.data.readers import PseudoLabelled, Reader
+from minorkey.data.readers import PseudoLabelled, Reader, label_folders
 from minorkey.data.records import evenly_spread
 from minorkey.data.sample import Sample
 from minorkey.data.transforms import TransformConfig
@@ -155,10 +155,12 @@ def _labelled(material: Material) -> Sources:
     folder = material.pseudo_labels
     if folder is None:
         return material.targets
-    readers: list[Reader] = [
-        PseudoLabelled(reader, folder / reader.domain, len(material.space)) for reader in material.targets.readers
+    readers, classes = material.targets.readers, len(material.space)
+    labelled: list[Reader] = [
+        PseudoLabelled(reader, place, classes)
+        for reader, place in zip(readers, label_folders(readers, folder), strict=True)
     ]
-    return replace(material.targets, readers=readers)
+    return replace(material.targets, readers=labelled)
 
 
 def _snapshots(config: RunConfig, folder: RunFolder, network: Network, material: Material) -> Snapshots | None:
@@ -175,12 +177,12 @@ def _snapshots(config: RunConfig, folder: RunFolder, network: Network, material:
 
 
 def _pictured(readers: Sequence[Reader], *, skip_broken: bool) -> list[Sample]:
-    """A few target images, evenly spread over those of every domain."""
+    """A few target images, evenly spread over those of every target, under the name of its folder of labels."""
     samples = []
-    for reader in readers:
+    for reader, place in zip(readers, label_folders(readers, Path()), strict=True):
         for index in evenly_spread(len(reader), ceil(PICTURED / len(readers))):
             try:
-                samples.append(reader[index])
+                samples.append(replace(reader[index], domain=place.name))
             except DataError:
                 if not skip_broken:  # the training will say it, should it come to this image
                     raise

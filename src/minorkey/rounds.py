@@ -3,14 +3,13 @@
 Every round starts from the pretrained backbone and is a run folder of its own, the last one that of the run itself.
 """
 
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
 from minorkey.config import RunConfig, load_config, save_config
-from minorkey.data.readers import Reader, pseudo_label_file
+from minorkey.data.readers import Reader, label_folders, pseudo_label_file
 from minorkey.errors import DataError
 from minorkey.evaluation.scores import TrainingCost
 from minorkey.fitting import Material, fit
@@ -58,25 +57,32 @@ def write_pseudo_labels(run: RunFolder, material: Material, out: Path, console: 
     """Label every target image with the weights that a round deployed: plain argmax, under the test protocol.
 
     Processes share the images out; those that are labelled already are left as they are. An image that cannot be read
-    gets no labels: the next round says what to do with it.
+    is an error or, with `training.skip_broken`, named, and gets no labels.
 
     Raises:
-        DataError: the round has not ended.
+        DataError: the round has not ended, or an image cannot be read.
         StorageError: a label image cannot be written.
     """
     assert material.targets is not None
+    readers = material.targets.readers
     with together():
-        predictor = load(run.path, device=load_config(run.config).training.device)
-    images = [(reader, index) for reader in material.targets.readers for index in range(len(reader))]
+        options = load_config(run.config).training
+        predictor = load(run.path, device=options.device)
+    places = zip(readers, label_folders(readers, out), strict=True)
+    images = [(reader, index, place) for reader, place in places for index in range(len(reader))]
     mine = images[process_index() :: process_count()]
     with Reporter(console, "pseudo-labels", len(mine), unit="image") as reporter, together():
-        for done, (reader, index) in enumerate(mine, start=1):
-            file = pseudo_label_file(out / reader.domain, reader.key(index))
-            if not file.is_file():
-                _label(predictor, reader, index, file)
+        for done, (reader, index, place) in enumerate(mine, start=1):
+            file = pseudo_label_file(place, reader.key(index))
+            try:
+                if not file.is_file():
+                    _label(predictor, reader, index, file)
+            except DataError as error:
+                if not options.skip_broken:
+                    raise
+                console.print(f"without pseudo-labels: {error}", highlight=False, soft_wrap=True)
             reporter.update(done, reader.key(index))
 
 
 def _label(predictor: Predictor, reader: Reader, index: int, file: Path) -> None:
-    with suppress(DataError):
-        predictor.in_domain(reader.domain).predict_one(reader[index].image).save(file)
+    predictor.in_domain(reader.domain).predict_one(reader[index].image).save(file)

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from minorkey.data.readers import open_datasets
+from minorkey.data.readers.hf import HuggingFaceReader
 from minorkey.errors import ConfigError, DataError
 from minorkey.labels import label_space
 
@@ -52,6 +53,16 @@ def test_saved_to_disk(saved):
     assert np.array_equal(sample.image, pictures[2])
     assert np.array_equal(sample.labels, IDS)
     assert np.array_equal(pickle.loads(pickle.dumps(reader))[2].image, pictures[2])
+
+
+def test_rows_without_an_image(tmp_path):
+    content = {"image": [None, {"bytes": None, "path": str(tmp_path / "gone.png")}]}
+    rows = datasets.Dataset.from_dict(content, features=datasets.Features({"image": datasets.Image()}))
+    reader = HuggingFaceReader(rows, "image", None, name="hf:frames", domain="frames")
+    with pytest.raises(DataError, match=r"row 0, image: there is no image"):
+        reader[0]
+    with pytest.raises(DataError, match=r"row 1, image: cannot read .*gone.png: No such file"):
+        reader[1]
 
 
 def test_default_splits_and_legend_of_a_user(saved):

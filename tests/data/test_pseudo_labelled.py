@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from minorkey.data.readers import PseudoLabelled, pseudo_label_file
+from minorkey.data.readers import PseudoLabelled, label_folders, pseudo_label_file
 from minorkey.data.readers.images import ImageReader
 from minorkey.errors import DataError, StorageError
 
@@ -52,6 +52,17 @@ def test_what_does_not_fit(labels, why, target):
         PseudoLabelled(reader, folder, classes=3)[0]
     advice = f"remove the folder '{folder}' and resume the run: it writes them anew"
     assert str(caught.value) == f"pseudo-labels {folder / 'a.png'} are {why}; {advice}"
+
+
+def test_targets_of_one_name_have_folders_of_their_own(tmp_path):
+    readers = []
+    for place in ("a/images", "b/images", "images-2", "c/images"):
+        (tmp_path / place).mkdir(parents=True)
+        Image.new("RGB", (3, 2)).save(tmp_path / place / "0.png")
+        readers.append(ImageReader(str(tmp_path / place)))
+    assert [reader.domain for reader in readers] == ["images", "images", "images-2", "images"]
+    names = [folder.relative_to(tmp_path).as_posix() for folder in label_folders(readers, tmp_path)]
+    assert names == ["images", "images-2", "images-2-2", "images-3"]
 
 
 def test_a_broken_image_is_told_from_broken_labels(target, tmp_path):

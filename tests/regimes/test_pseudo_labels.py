@@ -13,20 +13,27 @@ def probabilities():
     return logits.softmax(1)
 
 
-@pytest.mark.parametrize("hard", [False, True])
-def test_against_a_loop_over_pixels(probabilities, hard):
-    found = pseudo_labels(probabilities, threshold=0.9, hard=hard)
+@pytest.mark.parametrize("padded", [False, True])
+def test_against_a_loop_over_pixels(probabilities, padded):
+    """Padding counts nowhere: it has no label, is not kept, and is no part of the share."""
+    filled = torch.ones(2, 6, 7, dtype=torch.bool)
+    filled[0, 4:] = not padded
+    found = pseudo_labels(probabilities, threshold=0.9, filled=filled if padded else None)
+    sure_labels = found.sure()
     for i, image in enumerate(probabilities.numpy()):
         sure = 0
         for y, x in np.ndindex(6, 7):
             best = max(range(5), key=lambda k: image[k, y, x])
-            kept = image[best, y, x] >= 0.9
+            shown = bool(filled[i, y, x])
+            kept = image[best, y, x] >= 0.9 and shown
             sure += kept
             assert found.confidence[i, y, x] == image[best, y, x]
             assert found.kept[i, y, x] == kept
-            assert found.labels[i, y, x] == (best if kept or not hard else IGNORE_INDEX)
-        assert 0 < sure < 42
-        np.testing.assert_allclose(found.weights[i], sure / 42, rtol=1e-6)
+            assert found.labels[i, y, x] == (best if shown else IGNORE_INDEX)
+            assert sure_labels[i, y, x] == (best if kept else IGNORE_INDEX)
+        pixels = int(filled[i].sum())
+        assert 0 < sure < pixels
+        np.testing.assert_allclose(found.weights[i], sure / pixels, rtol=1e-6)
     assert found.weights[0, 0, 0] > found.weights[1, 0, 0]
 
 

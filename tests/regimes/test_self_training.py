@@ -10,9 +10,9 @@ from students import CLASSES, Student, assert_same, make_student, move, random_p
 from minorkey.data.photometric import PhotometricConfig
 from minorkey.data.sample import IGNORE_INDEX
 from minorkey.models.build import backbone_of
-from minorkey.regimes.options import MaskingOptions, SelfTrainingOptions, TeacherOptions
+from minorkey.regimes.options import MaskingOptions, SelfTrainingOptions
 from minorkey.regimes.self_training import SelfTraining
-from minorkey.regimes.teachers import make_teacher
+from minorkey.regimes.teachers import Anchor
 from minorkey.tasks.segmentation import Segmentation
 
 THRESHOLD = 0.75
@@ -22,12 +22,11 @@ PIXELS = MaskingOptions(patch=8)
 def _regime(student: Student, teacher: str = "ema", **changes) -> SelfTraining:
     options = SelfTrainingOptions(**{"threshold": THRESHOLD, "masking": PIXELS, "distort": False} | changes)
     needed = options.feature_distance_source or options.feature_distance_target
-    anchor = TeacherOptions(name="base", buffers="student")
     regime = SelfTraining(
         Segmentation(),
         student.model,
         student.teacher(teacher),
-        make_teacher(student.model, student.attached, anchor) if needed else None,
+        Anchor(student.model, student.attached) if needed else None,
         options,
         PhotometricConfig() if options.distort else None,
         ((0.5,) * 3, (0.5,) * 3),
@@ -119,7 +118,8 @@ def test_mixed_and_masked_losses_by_hand(unsure, class_mix):
         labels[~sure] = IGNORE_INDEX
     weights = torch.ones_like(confidence)
     if unsure == "weigh":
-        weights[:] = torch.stack([image.float().mean() for image in sure])[:, None, None]
+        shown = zip(sure, pair.target.filled, strict=True)
+        weights[:] = torch.stack([image[filled].float().mean() for image, filled in shown])[:, None, None]
 
     pasted = (mixed == pair.source.clean).all(1)
     assert torch.equal(mixed, torch.where(pasted[:, None], pair.source.clean, pair.target.clean))
@@ -180,14 +180,19 @@ def test_the_labels_of_a_target_batch_are_not_looked_at():
     assert_same(_losses(_regime(make_student()), pair), _losses(_regime(make_student()), lying))
 
 
-def test_signals_leave_out_what_was_pasted_and_what_no_image_fills():
+@pytest.mark.parametrize("unsure", ["weigh", "drop"])
+def test_signals_leave_out_what_was_pasted_and_what_no_image_fills(unsure):
+    """They are of all pseudo-labels, whatever happens to those that are not sure."""
     student, pair = make_student(), random_pair()
     pair.target.filled[1, 8:] = False
-    regime = _regime(student)
+    regime = _regime(student, unsure=unsure)
     reference, teacher, learnt = deepcopy(student.model), deepcopy(regime.teacher), _watched(student.model)
     _losses(regime, pair)
     with teacher.installed() as network:
-        taught = Segmentation().probabilities(network, pair.target.clean).argmax(1)
+        confidence, taught = Segmentation().probabilities(network, pair.target.clean).max(1)
+    shown = confidence[pair.target.filled]
+    assert float(regime.signals["confidence"]) == pytest.approx(float(shown.mean()), rel=1e-5)
+    assert float(regime.signals["kept"]) == pytest.approx(float((shown >= THRESHOLD).float().mean()))
     with torch.no_grad():
         said = Segmentation().probabilities(reference, learnt[1]).argmax(1)
     counted = ~(learnt[1] == pair.source.clean).all(1) & pair.target.filled

@@ -7,7 +7,7 @@ from torch import nn
 
 from minorkey.models.build import backbone_of
 from minorkey.regimes.options import TeacherOptions
-from minorkey.regimes.teachers import TEACHERS, momentum_at
+from minorkey.regimes.teachers import TEACHERS, Anchor, momentum_at
 from minorkey.tasks.segmentation import Segmentation
 from minorkey.training.checkpoint import trained_tensors
 
@@ -140,6 +140,19 @@ def test_base_has_the_pretrained_features(method, backbone):
     with torch.no_grad():
         moved = backbone_of(student.model).eval()(IMAGES).feature_maps
     assert (moved[-1] - expected[-1]).abs().max() > 1e-3 * expected[-1].abs().max()
+
+
+@pytest.mark.parametrize("method", ["soma", "full"])
+def test_an_anchor_stays_where_it_was_with_its_statistics(method):
+    untouched = backbone_of(make_student("frozen", "resnet").model).eval()
+    student = make_student(method, "resnet")
+    anchor = Anchor(student.model, student.attached)
+    for step in range(3):
+        student.model(pixel_values=random_batch(20 + step).pixel_values)
+        move(student.trained.values(), seed=step)
+        with anchor.installed() as network, torch.no_grad():
+            found, expected = (b(IMAGES).feature_maps[-1] for b in (backbone_of(network), untouched))
+        assert (found - expected).abs().max() < 1e-5 * expected.abs().max()
 
 
 @pytest.mark.parametrize("method", ["lora", "full"])

@@ -32,6 +32,24 @@ def weights():
     return torch.rand(2, 32, 32, generator=torch.Generator().manual_seed(1))
 
 
+def test_a_pixel_that_no_mask_claims_is_of_no_class():
+    """The scores of all classes are 0 there; divided by their sum they would be NaN, and so would TransDA's weights."""
+    model = _model("mask2former")
+    claims = torch.full((2, 5, 8, 8), -200.0)
+    claims[..., :4] = 0
+
+    def output(_model, _inputs, result):
+        result.masks_queries_logits = claims
+        return result
+
+    model.register_forward_hook(output)
+    with torch.no_grad():
+        found = Segmentation().probabilities(model, torch.randn(2, 3, 32, 32))
+    assert torch.isfinite(found).all()
+    assert (found[..., -8:] == 0).all()
+    torch.testing.assert_close(found[..., :8].sum(1), torch.ones(2, 32, 8))
+
+
 def test_without_weights_it_is_the_models_own_loss(batch):
     """That of transformers' UperNet, with the auxiliary head."""
     model = _model("upernet")

@@ -14,6 +14,7 @@ from minorkey.judging import evaluate
 from minorkey.run_folder import RunFolder
 from minorkey.training.checkpoint import checkpoints
 from minorkey.training.choice import BestWeights
+from minorkey.training.options import TrainingOptions
 
 STEPS = {"steps": 4, "checkpoint_every": 2, "judge_every": 1}
 
@@ -93,6 +94,13 @@ def test_the_choice_is_resumed(train, console):
     for part in ("best", "head", "optimizer"):
         _assert_same(*(checkpoints(run.checkpoints)[-1] / f"{part}.safetensors" for run in (half, whole)))
     assert _judged(half) == _judged(whole)
+
+
+@pytest.mark.parametrize(("steps", "snapshots"), [(100, 6), (10, 6), (3, 6), (40_000, 6), (7, 1)])
+def test_pictures_are_taken_as_often_as_asked_at_most(steps, snapshots):
+    every = TrainingOptions(steps=steps, snapshots=snapshots).snapshot_every
+    taken = [step for step in range(1, steps + 1) if step % every == 0 or step == steps]
+    assert min(steps, snapshots) * 0.8 <= len(taken) <= snapshots
 
 
 def test_there_must_be_something_to_choose_on(make_config, console, tmp_path):

@@ -6,11 +6,10 @@ from minorkey.adapters import Attached
 from minorkey.config import RunConfig
 from minorkey.data.photometric import PhotometricConfig
 from minorkey.parts import Network
-from minorkey.regimes.options import TeacherOptions
 from minorkey.regimes.regime import Regime
 from minorkey.regimes.self_training import SelfTraining
 from minorkey.regimes.supervised import Supervised
-from minorkey.regimes.teachers import Teacher, make_teacher
+from minorkey.regimes.teachers import Anchor, Teacher, make_teacher
 from minorkey.regimes.transda import Transda
 from minorkey.tasks.segmentation import Segmentation
 
@@ -66,7 +65,7 @@ def pretrained_teacher(config: RunConfig, network: Network, attached: Attached) 
     if config.regime != "supervised" and config.teacher.name == "base":
         return make_teacher(network.model, attached, config.teacher)
     if _compares_features(config):
-        return make_teacher(network.model, attached, TeacherOptions(name="base", buffers="student"))
+        return Anchor(network.model, attached)
     return None
 
 

@@ -8,7 +8,6 @@ count by how sure the teacher is. A distance to the pretrained features may be a
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -104,8 +103,10 @@ class SelfTraining(Taught):
         assert target.filled is not None
         with self.teacher.installed() as network:
             probabilities = self.task.probabilities(network, target.clean)
-        taught = pseudo_labels(probabilities, self.options.threshold, hard=self.options.unsure == "drop")
-        return replace(taught, labels=taught.labels.where(target.filled, IGNORE_INDEX))
+        return pseudo_labels(probabilities, self.options.threshold, target.filled)
+
+    def _labels(self, taught: PseudoLabels) -> Tensor:
+        return taught.sure() if self.options.unsure == "drop" else taught.labels
 
     def _weights(self, taught: PseudoLabels) -> Tensor:
         return taught.weights if self.options.unsure == "weigh" else torch.ones_like(taught.weights)
@@ -117,7 +118,7 @@ class SelfTraining(Taught):
         weights = self._weights(taught)
         pasted = class_mask(source.labels) if self.options.class_mix else torch.zeros_like(source.labels).bool()
         images = self._distorted(mix(pasted, source.clean, target.clean))
-        labels = mix(pasted, source.labels, taught.labels)
+        labels = mix(pasted, source.labels, self._labels(taught))
         mixed = Batch(images, labels, domains=target.domains, keys=target.keys)
         return mixed, mix(pasted, torch.ones_like(weights), weights), pasted
 
@@ -130,7 +131,7 @@ class SelfTraining(Taught):
             hidden = dropped_tokens(self.model, masking.ratio)
         else:
             images = images * patch_mask(images, masking.ratio, masking.patch)
-        batch = Batch(images, taught.labels, domains=target.domains, keys=target.keys)
+        batch = Batch(images, self._labels(taught), domains=target.domains, keys=target.keys)
         with hidden:
             return total(self.task.loss(self.model, batch, self._weights(taught)))
 

@@ -2,12 +2,15 @@
 
 from torch import Tensor
 
+from minorkey.data.sample import IGNORE_INDEX
 from minorkey.regimes.health import agreement, class_shares
 from minorkey.regimes.pseudo_labels import PseudoLabels
 
 
 def health_signals(taught: PseudoLabels, said: Tensor, source_labels: Tensor, classes: int) -> dict[str, Tensor]:
     """Label-free signs of how an adaptation goes, without a graph and on the device of what is given.
+
+    They are shares and means over the target pixels, of which padding is none.
 
     Args:
         taught: the pseudo-labels of the batch.
@@ -18,9 +21,11 @@ def health_signals(taught: PseudoLabels, said: Tensor, source_labels: Tensor, cl
     Returns:
         Scalars `confidence`, `kept` and `agreement`, and `pseudo_classes` and `source_classes` `(K,)`.
     """
+    shown = taught.labels != IGNORE_INDEX
+    pixels = shown.sum().clamp(min=1)
     return {
-        "confidence": taught.confidence.mean(),
-        "kept": taught.kept.float().mean(),
+        "confidence": (taught.confidence * shown).sum() / pixels,
+        "kept": taught.kept.sum() / pixels,
         "agreement": agreement(said, taught.labels),
         "pseudo_classes": class_shares(taught.labels, classes),
         "source_classes": class_shares(source_labels, classes),

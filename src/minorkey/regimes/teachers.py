@@ -142,6 +142,16 @@ class Base(Teacher):
         return backbone | super()._slots()
 
 
+class Anchor(Base):
+    """That backbone with its own statistics as well, for features of any images; it labels nothing."""
+
+    def __init__(self, network: nn.Module, attached: Attached) -> None:
+        super().__init__(network, attached, TeacherOptions(name="base", buffers="student"))
+
+    def _slots(self) -> Tensors:
+        return super()._slots() | _statistics(_trained_norms(self.network, self.attached))
+
+
 class Ema(Teacher):
     """A second network that follows the student: the momentum network of TransDA."""
 

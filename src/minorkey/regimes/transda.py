@@ -137,5 +137,5 @@ class Transda(Taught):
         return soft_labels(log_probabilities(seen.probabilities), seen.features)
 
     def _note(self, batch: Pair, taught: Tensor, said: Tensor) -> None:
-        pseudo = pseudo_labels(taught)
+        pseudo = pseudo_labels(taught, filled=batch.target.filled)
         self.signals = health_signals(pseudo, said.argmax(dim=1), batch.source.labels, self.classes)

@@ -132,7 +132,8 @@ def _recorded(modules: Sequence[nn.Module]) -> Iterator[list[Any]]:
 
 
 def _normalised(scores: Tensor) -> Tensor:
-    return scores / scores.sum(dim=1, keepdim=True)
+    # No mask at all may claim a pixel of a mask model: it is then of no class, with a probability of 0.
+    return scores / scores.sum(dim=1, keepdim=True).clamp_min(torch.finfo(scores.dtype).tiny)
 
 
 def _pixel_logits(model: nn.Module, crops: Tensor) -> Tensor:

@@ -205,11 +205,15 @@ class Fit:
         }
         self.meter.restart()
         from_main(lambda: self._append(line))
+        self._report(signals)
+        detail = f"loss {line['loss']:.3f}  {line['images_per_second']:.1f} images/s  {memory:.0f} MB"
+        reporter.update(self.step, detail)
+
+    def _report(self, signals: dict[str, Any]) -> None:
+        """Say and log what went wrong since the last time."""
         if self.incidents is not None:
             for incident in self.incidents.report(self.step, signals, self.folder.checkpoints):
                 from_main(lambda incident=incident: self._append(incident))  # type: ignore[misc]
-        detail = f"loss {line['loss']:.3f}  {line['images_per_second']:.1f} images/s  {memory:.0f} MB"
-        reporter.update(self.step, detail)
 
     def _interrupt(self) -> NoReturn:
         raise Interrupted(
@@ -287,6 +291,7 @@ class Fit:
     def _save(self) -> None:
         self._check_finite()
         self._check_weights_finite()
+        self._report({})  # a run that goes on from here has forgotten what was noted since the last log line
         self.seconds += self.meter.elapsed()
         self.meter.restart_clock()
         last = self.step == self.options.steps

@@ -1,5 +1,6 @@
 """What a user can say about the optimisation. Defaults are those of SoMA's recipes (arXiv 2412.04077)."""
 
+from math import ceil
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -56,7 +57,7 @@ class TrainingOptions(BaseModel):
         None, gt=0, description="temperature of rare-class sampling of the source, 0.01 in DAFormer; default: off"
     )
     skip_broken: bool = Field(False, description="leave out target images that cannot be read, and say so")
-    snapshots: int = Field(6, ge=0, description="times at which pseudo-labels of a few target images are kept")
+    snapshots: int = Field(6, ge=0, description="times at which pseudo-labels of a few target images are kept, at most")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="auto: bf16 on GPUs, fp32 on CPU")
     device: Literal["auto", "cpu"] = "auto"
     workers: int = Field(0, ge=0, description="processes that load images; 0 loads in the main process")
@@ -90,7 +91,7 @@ class TrainingOptions(BaseModel):
     @property
     def snapshot_every(self) -> int:
         """Steps between two pictures of pseudo-labels."""
-        return max(1, self.steps // max(1, self.snapshots))
+        return ceil(self.steps / max(1, self.snapshots))
 
     def backbone_rate(self, method: str) -> float:
         """Learning rate of the backbone's trained tensors under `method`.

@@ -2,7 +2,7 @@
 
 from minorkey.data.readers.open import open_datasets, validation_of
 from minorkey.data.readers.options import SourceOptions
-from minorkey.data.readers.pseudo_labelled import PseudoLabelled, pseudo_label_file
+from minorkey.data.readers.pseudo_labelled import PseudoLabelled, label_folders, pseudo_label_file
 from minorkey.data.readers.reader import Reader, Role
 from minorkey.data.readers.subset import Subset, choose
 from minorkey.data.readers.world import WorldOptions
@@ -15,6 +15,7 @@ __all__ = [
     "Subset",
     "WorldOptions",
     "choose",
+    "label_folders",
     "open_datasets",
     "pseudo_label_file",
     "validation_of",

@@ -85,14 +85,14 @@ class HuggingFaceReader:
         """Read a row.
 
         Raises:
-            DataError: an image is broken, holds ids that no map names, or sizes differ.
+            DataError: an image is missing or broken, holds ids that no map names, or sizes differ.
         """
         row, where = self._rows[index], f"{self.name} row {index}"
-        image = read_image(f"{where}, {self._image}", _content(row[self._image]))
+        image = read_image(f"{where}, {self._image}", _content(row[self._image], f"{where}, {self._image}"))
         if self._labels is None:
             return Sample(image=image, domain=self.domain, key=self.key(index))
         column, decoder = self._labels
-        labels = decoder.train_ids(f"{where}, {column}", _content(row[column]))
+        labels = decoder.train_ids(f"{where}, {column}", _content(row[column], f"{where}, {column}"))
         if labels.shape != image.shape[:2]:
             raise DataError(f"{where}: labels have shape {labels.shape}, the image {image.shape[:2]}; must be equal")
         return Sample(image=image, domain=self.domain, key=self.key(index), labels=labels)
@@ -158,6 +158,13 @@ def _split(splits: dict[str, Any], asked: str, role: Role, path: str) -> str:
     return asked
 
 
-def _content(cell: dict[str, Any]) -> bytes:
-    """The file of an undecoded image."""
-    return bytes(cell["bytes"]) if cell["bytes"] is not None else Path(cell["path"]).read_bytes()
+def _content(cell: dict[str, Any] | None, where: str) -> bytes:
+    """The file of an undecoded image; a row may have none, and the file that it names may be gone."""
+    if cell is None:
+        raise DataError(f"{where}: there is no image")
+    if cell["bytes"] is not None:
+        return bytes(cell["bytes"])
+    try:
+        return Path(cell["path"]).read_bytes()
+    except OSError as error:
+        raise DataError(f"{where}: cannot read {cell['path']}: {error.strerror}") from error

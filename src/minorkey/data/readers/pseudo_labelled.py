@@ -1,5 +1,6 @@
 """Target images with pseudo-labels that an earlier round of training wrote."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +12,23 @@ from minorkey.data.sample import IGNORE_INDEX, Sample
 from minorkey.errors import DataError, StorageError
 
 
+def label_folders(readers: Sequence[Reader], folder: Path) -> list[Path]:
+    """A folder for each target: named by its domain and, where an earlier one has that name, with a number behind.
+
+    Two targets may share a domain (`a/images` and `b/images`) and even keys; their pseudo-labels are not to mix.
+    """
+    names: list[str] = []
+    for reader in readers:
+        name, number = reader.domain, 1
+        while name in names:
+            number += 1
+            name = f"{reader.domain}-{number}"
+        names.append(name)
+    return [folder / name for name in names]
+
+
 def pseudo_label_file(folder: Path, key: str) -> Path:
-    """Where the pseudo-labels of a sample lie in the folder of its domain; keys with slashes are sub-folders."""
+    """Where the pseudo-labels of a sample lie in the folder of its target; keys with slashes are sub-folders."""
     return folder / f"{key}.png"
 
 
