@@ -53,7 +53,7 @@ from minorkey.labels import label_space
 from minorkey.models.catalog import catalog
 from minorkey.models.quiet import quiet_libraries
 from minorkey.parts import build_network
-from minorkey.regimes.build import build_regime, pretrained_teacher
+from minorkey.regimes.build import build_regime, pretrained_parts
 from minorkey.regimes.regime import total
 from minorkey.regimes.teachers import Teacher
 from minorkey.training.device import accelerator_for
@@ -151,7 +151,7 @@ class Training:
         network = build_network(config, space)
         attached = attach(network.backbone, config.method, seed=config.seed)
         self.network = network.model
-        pretrained = pretrained_teacher(config, network, attached)
+        pretrained = pretrained_parts(config, network, attached)
         self.regime: Any = build_regime(config, network, attached, len(space), pretrained=pretrained, labelled=True)
         self.accelerator = accelerator_for(config.training)
         self.clock = Clock(self.accelerator.device)

@@ -193,6 +193,10 @@ TARGET = "target=world:night"
             "training.shard does not go with regime self_training, whose teacher swaps weights",
         ),
         (
+            ["head=upernet", "training.batch_size=1"],
+            "training.batch_size is 1, but head upernet normalises over the batch; give it 2 or more",
+        ),
+        (
             ["training.choose=teacher"],
             "training.choose is teacher, but a supervised training has none; use last or ema",
         ),

@@ -64,7 +64,7 @@ class RunConfig(BaseModel):
     seed: int = Field(0, ge=0, description="of the head, the batches and dropout; equal seeds pair runs")
 
     @model_validator(mode="after")
-    def _target_and_regime_agree(self) -> Self:
+    def _parts_agree(self) -> Self:
         if self.target and self.regime == "supervised":
             raise ValueError("target is given, but regime is supervised; set regime to self_training or transda")
         if self.regime != "supervised" and not self.target:
@@ -74,6 +74,8 @@ class RunConfig(BaseModel):
         if self.target_transform is not None and self.target_transform.crop != self.transform.crop:
             sizes = "x".join(map(str, self.target_transform.crop)), "x".join(map(str, self.transform.crop))
             raise ValueError(f"target_transform.crop is {sizes[0]}, but transform.crop {sizes[1]}; make them the same")
+        if self.head.name == "upernet" and self.training.batch_size == 1:
+            raise ValueError("training.batch_size is 1, but head upernet normalises over the batch; give it 2 or more")
         if self.training.choose == "teacher" and self.regime == "supervised":
             raise ValueError("training.choose is teacher, but a supervised training has none; use last or ema")
         return self

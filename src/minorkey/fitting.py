@@ -28,7 +28,7 @@ from minorkey.models.build import head_state
 from minorkey.models.checkpointing import checkpoint_blocks
 from minorkey.parts import Network, Sources, build_network
 from minorkey.processes import from_main, process_count, process_index, together
-from minorkey.regimes.build import build_regime, pretrained_teacher
+from minorkey.regimes.build import build_regime, pretrained_parts
 from minorkey.regimes.regime import Regime
 from minorkey.run_folder import RunFolder
 from minorkey.storage import write_json, write_tensors
@@ -86,7 +86,7 @@ def fit(
             network.model.load_state_dict(begun.head, strict=False)
         state = begun.adapter if begun else None
         attached = attach(network.backbone, config.method, seed=config.seed, state=state, load=False)
-        pretrained = pretrained_teacher(config, network, attached)  # before anything trained is loaded
+        pretrained = pretrained_parts(config, network, attached)  # before anything trained is loaded
         if state is not None:
             attached.load_state_dict(state)
         validate, watch = validation(config, network, space, console), watching(config, network, space)

@@ -9,10 +9,13 @@ import torch.nn.functional as F
 
 from minorkey.regimes.discrepancy import (
     adversarial_loss,
+    counting,
     discriminator_loss,
+    domain_loss,
     log_probabilities,
     min_max,
     normalised_entropy,
+    shown_at,
     soft_labels,
     source_weights,
     target_weights,
@@ -144,3 +147,31 @@ def test_losses_of_sure_discriminators_are_finite():
     loss.backward()
     assert loss == 200
     assert torch.equal(sure.grad, torch.full_like(sure, 0.25))
+
+
+def test_positions_without_an_image_count_nowhere():
+    torch.manual_seed(0)
+    filled = torch.ones(2, 32, 48, dtype=torch.bool)
+    filled[1, :, 16:] = False
+    shown = shown_at(filled, torch.zeros(2, 3, 4, 6))
+    assert shown[0].all()
+    assert shown[1].nonzero()[:, 1].unique().tolist() == [0, 1]
+    prediction, values = torch.randn(2, 1, 4, 6), torch.rand(2, 4, 6)
+    expected = np.mean(
+        [
+            float(values[b, y, x] * np.log1p(np.exp(-float(prediction[b, 0, y, x]))))
+            for b in range(2)
+            for y in range(4)
+            for x in range(6)
+            if b == 0 or x < 2
+        ]
+    )
+    loss = domain_loss(prediction, source=True, weights=values * counting(shown))
+    assert float(loss) == pytest.approx(expected, rel=1e-5)
+    stretched = min_max(torch.where(shown, values, 99.0), shown)[shown]
+    inside = values[shown]
+    torch.testing.assert_close(stretched, (inside - inside.min()) / (inside.max() - inside.min()))
+
+
+def test_a_batch_without_padding_counts_everywhere_alike():
+    assert torch.equal(counting(torch.ones(2, 3, 4, dtype=torch.bool)), torch.ones(2, 3, 4))

@@ -107,10 +107,6 @@ class RawPair:
         """Both batches on `device`, each with `clean` images."""
         return Pair(self.source.to(device, keep_clean=True), self.target.to(device, keep_clean=True))
 
-    def pin_memory(self) -> "RawPair":
-        """A copy in page-locked memory."""
-        return RawPair(self.source.pin_memory(), self.target.pin_memory())
-
 
 def normalise(images: torch.Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> torch.Tensor:
     """Images `(..., 3, H, W)` in [0, 1], less `mean`, over `std`, both per channel."""

@@ -1,17 +1,41 @@
 """From a configuration to the regime that it names."""
 
+from dataclasses import dataclass
+
 import torch
 
 from minorkey.adapters import Attached
 from minorkey.config import RunConfig
-from minorkey.data.photometric import PhotometricConfig
 from minorkey.parts import Network
 from minorkey.regimes.regime import Regime
 from minorkey.regimes.self_training import SelfTraining
 from minorkey.regimes.supervised import Supervised
 from minorkey.regimes.teachers import Anchor, Teacher, make_teacher
+from minorkey.regimes.token_dropping import dropped_tokens
 from minorkey.regimes.transda import Transda
 from minorkey.tasks.segmentation import Segmentation
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """The pretrained backbone in its two roles, each where a run needs it."""
+
+    teacher: Teacher | None = None  # `base`
+    anchor: Anchor | None = None  # of the feature distance
+
+
+def pretrained_parts(config: RunConfig, network: Network, attached: Attached) -> Pretrained:
+    """What a run needs of the pretrained backbone.
+
+    The network must be as pretrained: a run may start from, or go on with, weights that were trained.
+    """
+    options = config.self_training
+    adapts, taught_by_base = config.regime != "supervised", config.teacher.name == "base"
+    compares = options.feature_distance_source or options.feature_distance_target
+    return Pretrained(
+        teacher=make_teacher(network.model, attached, config.teacher) if adapts and taught_by_base else None,
+        anchor=Anchor(network.model, attached) if config.regime == "self_training" and compares else None,
+    )
 
 
 def build_regime(
@@ -20,7 +44,7 @@ def build_regime(
     attached: Attached,
     classes: int,
     *,
-    pretrained: Teacher | None = None,
+    pretrained: Pretrained,
     labelled: bool = False,
 ) -> Regime:
     """The regime of a run, around a network with its adapter that is not yet prepared for devices and processes.
@@ -30,45 +54,30 @@ def build_regime(
         network: what trains.
         attached: its adapter.
         classes: K.
-        pretrained: `pretrained_teacher` of the run.
+        pretrained: `pretrained_parts` of the run.
         labelled: whether the batches of the target carry pseudo-labels.
     """
     task, model, steps = Segmentation(), network.model, config.training.steps
     if config.regime == "supervised":
         return Supervised(task, model, steps)
-    base = config.teacher.name == "base" and pretrained
-    teacher = base or make_teacher(model, attached, config.teacher)
+    teacher = pretrained.teacher or make_teacher(model, attached, config.teacher)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         if config.regime == "transda":
             return Transda(task, model, teacher, config.transda, classes, steps, labelled)
         options, transform = config.self_training, config.target_transform or config.transform
+        if options.masking is not None and options.masking.hide == "tokens":
+            with dropped_tokens(model):  # a backbone whose tokens cannot be dropped is better refused now
+                pass
         return SelfTraining(
             task,
             model,
             teacher,
-            pretrained if _compares_features(config) else None,
+            pretrained.anchor,
             options,
-            (transform.photometric or PhotometricConfig()) if options.distort else None,
+            transform.photometric if options.distort else None,
             (network.loaded.mean, network.loaded.std),
             classes,
             steps,
             config.training.lr,
         )
-
-
-def pretrained_teacher(config: RunConfig, network: Network, attached: Attached) -> Teacher | None:
-    """The pretrained backbone as a teacher or as the anchor of a feature distance, where a run needs it.
-
-    The network must be as pretrained: a run may start from, or go on with, weights that were trained.
-    """
-    if config.regime != "supervised" and config.teacher.name == "base":
-        return make_teacher(network.model, attached, config.teacher)
-    if _compares_features(config):
-        return Anchor(network.model, attached)
-    return None
-
-
-def _compares_features(config: RunConfig) -> bool:
-    options = config.self_training
-    return config.regime == "self_training" and bool(options.feature_distance_source or options.feature_distance_target)

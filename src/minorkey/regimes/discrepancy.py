@@ -32,41 +32,57 @@ def normalised_entropy(logits: Tensor, temperature: float = 1.0) -> Tensor:
     return -(log_p.exp() * log_p).sum(dim=1) / math.log(logits.shape[1])
 
 
-def min_max(values: Tensor) -> Tensor:
-    """Stretch the values of a whole batch, any shape, to [0, 1]. If they are all equal: ones, so that all count."""
-    low, high = values.amin(), values.amax()
+def min_max(values: Tensor, filled: Tensor | None = None) -> Tensor:
+    """Stretch the values of a whole batch, any shape, to [0, 1]. If they are all equal: ones, so that all count.
+
+    Where `filled` is false they do not count, and what comes out there means nothing.
+    """
+    counted = torch.ones_like(values, dtype=torch.bool) if filled is None else filled
+    low, high = values.where(counted, torch.inf).amin(), values.where(counted, -torch.inf).amax()
     span = high - low
     return torch.where(span > 0, (values - low) / span.clamp_min(torch.finfo(values.dtype).tiny), 1.0)
 
 
+def shown_at(filled: Tensor, features: Tensor) -> Tensor:
+    """Which positions of features `(B, C, h, w)` show the image, of a map `(B, H, W)` bool of pixels: `(B, h, w)`."""
+    return F.interpolate(filled[:, None].float(), size=features.shape[-2:], mode="nearest")[:, 0] > 0
+
+
+def counting(filled: Tensor) -> Tensor:
+    """Weights `(B, h, w)` under which a mean over all positions is one over those that are filled."""
+    return filled * (filled.numel() / filled.sum().clamp(min=1))
+
+
 @torch.no_grad()
-def source_weights(class_logits: Tensor, domain_logits: Tensor) -> Tensor:
+def source_weights(class_logits: Tensor, domain_logits: Tensor, filled: Tensor | None = None) -> Tensor:
     """w_s = H(softmax(p_s / 10)) / log K - Dis(F_s), min-max normalised over the batch of this process.
 
     Args:
         class_logits: p_s `(B, K, H, W)`, the student's on source images; resized to the features (bilinear).
         domain_logits: `(B, 1, h, w)`, logits of "source" that `Dis` gives to the source features.
+        filled: `(B, h, w)` bool, false where there is no image; None: nowhere.
 
     Returns:
         `(B, h, w)` in [0, 1], without a graph.
     """
     entropy = normalised_entropy(_resized(class_logits, domain_logits), SOURCE_TEMPERATURE)
-    return min_max(entropy - domain_logits.float().sigmoid()[:, 0])
+    return min_max(entropy - domain_logits.float().sigmoid()[:, 0], filled)
 
 
 @torch.no_grad()
-def target_weights(class_logits: Tensor, domain_logits: Tensor) -> Tensor:
+def target_weights(class_logits: Tensor, domain_logits: Tensor, filled: Tensor | None = None) -> Tensor:
     """w_t = Dis(F_t) - H(softmax(p_t)) / log K, min-max normalised over the batch of this process.
 
     Args:
         class_logits: p_t `(B, K, H, W)`, the teacher's on target images; resized to the features (bilinear).
         domain_logits: `(B, 1, h, w)`, logits of "source" that `Dis` gives to the target features.
+        filled: `(B, h, w)` bool, false where there is no image; None: nowhere.
 
     Returns:
         `(B, h, w)` in [0, 1], without a graph.
     """
     entropy = normalised_entropy(_resized(class_logits, domain_logits))
-    return min_max(domain_logits.float().sigmoid()[:, 0] - entropy)
+    return min_max(domain_logits.float().sigmoid()[:, 0] - entropy, filled)
 
 
 @torch.no_grad()

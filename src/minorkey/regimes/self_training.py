@@ -85,8 +85,7 @@ class SelfTraining(Taught):
 
     def teachers(self) -> dict[str, Teacher]:
         """Who labels the target, and the pretrained backbone."""
-        further = {} if self.anchor in (None, self.teacher) else {"anchor": self.anchor}
-        return super().teachers() | further
+        return super().teachers() | ({} if self.anchor is None else {"anchor": self.anchor})
 
     def modules(self) -> dict[str, nn.Module]:
         """The head behind which features are compared."""
@@ -114,10 +113,12 @@ class SelfTraining(Taught):
     def _mixed(self, source: Batch, target: Batch, taught: PseudoLabels) -> tuple[Batch, Tensor, Tensor]:
         """Target images with classes of source images pasted in, pixel weights, and where pasted; `(B, H, W)`."""
         assert source.clean is not None
+        assert source.filled is not None
         assert target.clean is not None
+        assert target.filled is not None
         weights = self._weights(taught)
         pasted = class_mask(source.labels) if self.options.class_mix else torch.zeros_like(source.labels).bool()
-        images = self._distorted(mix(pasted, source.clean, target.clean))
+        images = self._distorted(mix(pasted, source.clean, target.clean), mix(pasted, source.filled, target.filled))
         labels = mix(pasted, source.labels, self._labels(taught))
         mixed = Batch(images, labels, domains=target.domains, keys=target.keys)
         return mixed, mix(pasted, torch.ones_like(weights), weights), pasted
@@ -125,7 +126,8 @@ class SelfTraining(Taught):
     def _masked_loss(self, masking: MaskingOptions, target: Batch, taught: PseudoLabels) -> Tensor:
         """The loss on target images of which most is hidden."""
         assert target.clean is not None
-        images = self._distorted(target.clean)
+        assert target.filled is not None
+        images = self._distorted(target.clean, target.filled)
         hidden: AbstractContextManager[Any] = nullcontext()
         if masking.hide == "tokens":
             hidden = dropped_tokens(self.model, masking.ratio)
@@ -135,15 +137,15 @@ class SelfTraining(Taught):
         with hidden:
             return total(self.task.loss(self.model, batch, self._weights(taught)))
 
-    def _distorted(self, images: Tensor) -> Tensor:
-        """Every normalised image with a random distortion of its own."""
+    def _distorted(self, images: Tensor, filled: Tensor) -> Tensor:
+        """Every normalised image with a random distortion of its own; 0 where there is no image."""
         if self.photometric is None:
             return images
         # The loop seeds the global state by the step, so that a resumed run draws the same.
         rng = np.random.default_rng(int(torch.randint(2**62, ())))
         drawn = torch.tensor([draw_distortion(self.photometric, rng) for _ in images])
         distorted = distort(denormalise(images, *self.statistics).clamp(0, 1), drawn.to(images.device))
-        return normalise(distorted, *self.statistics)
+        return normalise(distorted, *self.statistics) * filled[:, None]
 
     def _tap(self, part: Literal["source", "target"]) -> AbstractContextManager[FeatureTap | None]:
         """Reads the student's features, where their distance counts."""

@@ -8,7 +8,7 @@ pass over the target images also serves as the teacher's.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +17,10 @@ from minorkey.data.sample import Batch, Pair
 from minorkey.models.features import FeatureTap
 from minorkey.regimes.discrepancy import (
     adversarial_loss,
+    counting,
     discriminator_loss,
     log_probabilities,
+    shown_at,
     soft_labels,
     source_weights,
     target_weights,
@@ -39,9 +41,13 @@ class Seen:
 
     features: Tensor  # (B, C, h, w), with the graph of the pass if it has one
     probabilities: Tensor  # (B, K, H, W), without
+    shown: Tensor  # (B, h, w) bool, false where there is no image
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "features", self.features.float())
+    @classmethod
+    def of(cls, features: Tensor, probabilities: Tensor, batch: Batch) -> Self:
+        """What comes out of a batch of a `Pair`."""
+        assert batch.filled is not None
+        return cls(features.float(), probabilities, shown_at(batch.filled, features))
 
 
 class Transda(Taught):
@@ -78,7 +84,7 @@ class Transda(Taught):
         if self.labelled and self.teacher.is_student:
             with self.teacher.noting(), FeatureTap(self.model) as tap:
                 terms, read = self.task.loss_and_reading(self.model, batch.target)
-            taught = Seen(tap.features.detach(), read())
+            taught = Seen.of(tap.features.detach(), read(), batch.target)
             said = taught.probabilities
             yield {"target": total(terms)}
         else:
@@ -91,7 +97,7 @@ class Transda(Taught):
         self._note(batch, taught.probabilities, said)
         with FeatureTap(self.model) as tap:
             terms, read = self.task.loss_and_reading(self.model, batch.source)
-        learnt = Seen(tap.features, read())
+        learnt = Seen.of(tap.features, read(), batch.source)
         yield from self._pushed(learnt, taught, named("source", terms, batch.source.share))
 
     def _pushed(self, source: Seen, target: Seen, terms: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
@@ -109,7 +115,7 @@ class Transda(Taught):
         told = self.discriminator(features).split(counts)
         yield {
             "discriminator": discriminator_loss(*told, *weights, *labels),
-            "weighting": discriminator_loss(*domains),
+            "weighting": discriminator_loss(domains[0], domains[1], counting(source.shown), counting(target.shown)),
         }
 
     def modules(self) -> dict[str, nn.Module]:
@@ -124,11 +130,14 @@ class Transda(Taught):
     def _teach(self, target: Batch) -> Seen:
         with self.teacher.installed() as network, FeatureTap(network) as tap:
             probabilities = self.task.probabilities(network, target.pixel_values)
-        return Seen(tap.features, probabilities)
+        return Seen.of(tap.features, probabilities, target)
 
-    def _weights(self, weigh: Callable[[Tensor, Tensor], Tensor], seen: Seen, domains: Tensor) -> Tensor | None:
-        """The dynamic weights of the positions, `(B, h, w)`, by the logits of `Dis`; None: all count alike."""
-        return weigh(log_probabilities(seen.probabilities), domains) if self.options.dynamic_weights else None
+    def _weights(self, weigh: Callable[[Tensor, Tensor, Tensor], Tensor], seen: Seen, domains: Tensor) -> Tensor:
+        """The weights of the positions, `(B, h, w)`: dynamic by the logits of `Dis`, 0 where there is no image."""
+        counted = counting(seen.shown)
+        if not self.options.dynamic_weights:
+            return counted
+        return weigh(log_probabilities(seen.probabilities), domains, seen.shown) * counted
 
     def _labels(self, seen: Seen) -> Tensor | None:
         """Soft labels for the class-wise discriminator."""
