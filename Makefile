@@ -19,7 +19,7 @@ demo: $(INSTALLED)
 	$(BIN)/minorkey demo --out runs/demo
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test-timm: $(TIMM)/.installed
 	PYTHONPATH=tests/contract $(TIMM)/bin/python -m pytest -p torchvision_schemas tests/contract -k timm

@@ -41,6 +41,15 @@ TINY_RUN: dict[str, Any] = {
 }  # fmt: skip
 
 
+LONGEST = ("test_docs.py", "test_two_processes.py", "test_recipes.py", "test_demo.py", "test_adaptation_resume.py")
+"""Files that take longest: they begin first, so that none is left over when several processes share the tests."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order the files; the tests of each stay as they are."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Real images and weights, where the checkout has them beside it."""
