@@ -52,3 +52,5 @@ def main() -> None:
     except KeyboardInterrupt:
         print("minorkey: interrupted", file=sys.stderr)
         leave(130)
+    except SystemExit as end:  # how typer ends, whether well or not
+        leave(end.code if isinstance(end.code, int) else int(end.code is not None))
