@@ -1,11 +1,13 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 import torch
 
+from minorkey.data.box_transforms import box_transform
 from minorkey.data.loaders import training_loader
 from minorkey.data.photometric import Distortion
+from minorkey.data.rare_classes import RareClasses
 from minorkey.data.readers import open_datasets
 from minorkey.data.sample import Batch, RawBatch, Sample
 from minorkey.data.transforms import TransformConfig
@@ -45,6 +47,18 @@ class ThreadReader(NoiseReader):
     def __getitem__(self, index: int) -> Sample:
         image = np.zeros((8, 8, 3), np.uint8)
         return Sample(image=image, domain="threads", key=str(torch.get_num_threads()))
+
+
+@dataclass
+class BoxReader(NoiseReader):
+    """As many boxes as the index says, the first of them a crowd; the class is the number of the box."""
+
+    def __getitem__(self, index: int) -> Sample:
+        sample = super().__getitem__(index)
+        if not self.labelled:
+            return sample
+        boxes = np.array([[row, row, row + 10, row + 8] for row in range(index)], np.float32).reshape(-1, 4)
+        return replace(sample, labels=None, boxes=boxes, box_classes=np.arange(index), crowd=np.arange(index) < 1)
 
 
 READERS = (NoiseReader("a", 9), NoiseReader("b", 5))
@@ -170,3 +184,48 @@ def test_bad_file_is_one_line_from_any_worker(write_dataset, workers):
 def test_batch_that_cannot_be_split(batch_size, process_count):
     with pytest.raises(ConfigError, match=f"batch size {batch_size} cannot be split over {process_count} processes"):
         load(batch_size=batch_size, process_count=process_count)
+
+
+UNSCALED = TransformConfig(crop=(40, 40), scale_jitter=(1.0, 1.0), flip=0)
+
+
+def test_boxes_of_a_batch_are_lists_of_their_images():
+    (batch,) = load(readers=[BoxReader("a", 6)], steps=(0, 1), batch_size=6, config=UNSCALED, transform=box_transform)
+    assert (batch.labels == 255).all()
+    for key, boxes, classes in zip(batch.keys, batch.boxes, batch.box_classes, strict=True):
+        index = int(key.split("-")[1])
+        assert classes.tolist() == list(range(1, index))  # the crowd is not among them
+        scale = min(40 / (20 + index), 40 / (36 - index))
+        expected = scale * torch.tensor([[row, row, row + 10, row + 8] for row in range(1, index)]).reshape(-1, 4)
+        torch.testing.assert_close(boxes, expected.float(), rtol=0.02, atol=0.02)  # sizes are whole pixels
+        assert (boxes.dtype, classes.dtype) == (torch.float32, torch.int64)
+
+
+def test_boxes_do_not_depend_on_who_reads_and_not_on_colours():
+    jitter = {"crop": (24, 24), "scale_jitter": (0.5, 2.0)}
+    reader = [BoxReader("a", 9)]
+    reference = load(reader, config=TransformConfig(**jitter), transform=box_transform)
+    plain = load(reader, config=TransformConfig(**jitter, photometric=False), transform=box_transform)
+    late = load(reader, config=TransformConfig(**jitter), steps=(6, 8), workers=2, transform=box_transform)
+    assert not torch.equal(plain[0].pixel_values, reference[0].pixel_values)
+    assert sum(len(boxes) for batch in reference for boxes in batch.boxes) > 30
+    for batch, other in zip(late + plain, reference[6:] + reference, strict=True):
+        for one, same_one in zip(batch.boxes + batch.box_classes, other.boxes + other.box_classes, strict=True):
+            assert torch.equal(one, same_one)
+
+
+def test_a_batch_without_labels_has_no_boxes():
+    reader = BoxReader("a", 3, labelled=False)
+    (batch,) = load([reader], steps=(0, 1), config=UNSCALED, transform=box_transform)
+    assert (batch.boxes, batch.box_classes) == (None, None)
+
+
+def test_segmentation_has_no_boxes():
+    (batch,) = load(readers=[BoxReader("a", 3)], steps=(0, 1))
+    assert batch.boxes is None
+
+
+def test_rare_classes_are_not_drawn_for_boxes():
+    rare = RareClasses((np.ones((9, 2), np.int64),))
+    with pytest.raises(ConfigError, match="rare-class sampling counts labelled pixels, which detection has none of"):
+        load([BoxReader("a", 9)], transform=box_transform, rare=rare)

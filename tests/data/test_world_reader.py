@@ -54,3 +54,23 @@ def test_unknown_domain():
 def test_end_of_the_world():
     with pytest.raises(IndexError, match="scene 4 of 4"):
         open_world("world", "source")[4]
+
+
+def test_boxes_follow_the_label_space():
+    def boxes(role: str, space: str):
+        options = WorldOptions(seed=3, train_count=2, size=(160, 80))
+        named = {"label_space": label_space(space), "options": options, "task": "detection"}
+        return open_datasets("world", role=role, **named)[0][1]
+
+    expected = world.render(6, 1, domain="clear", size=(160, 80))
+    sample = boxes("source", "weather7")
+    assert sample.labels is None
+    assert np.array_equal(sample.boxes, expected.boxes)
+    assert np.array_equal(sample.box_classes, expected.box_classes)
+    assert not sample.crowd.any()
+    assert label_space("weather7").classes == world.DETECTION_CLASSES
+    cars = boxes("source", "carla5")
+    vehicle = np.isin(expected.box_classes, [0, 2, 6])  # bus, car, truck
+    assert len(cars.boxes) == len(cars.crowd) < len(expected.boxes)  # no persons
+    assert np.array_equal(cars.boxes[cars.box_classes == 0], expected.boxes[vehicle])
+    assert boxes("target", "weather7").boxes is None

@@ -37,7 +37,10 @@ def test_cityscapes_is_the_official_table():
     assert space.colours.dtype == np.uint8
 
 
-@pytest.mark.parametrize("name", ["cityscapes19", "cityscapes16", "street7"])
+DETECTION = ["weather7", "cityscapes8", "bdd10", "kitti3", "carla5", "coco80", "voc20"]
+
+
+@pytest.mark.parametrize("name", ["cityscapes19", "cityscapes16", "street7", *DETECTION])
 def test_every_class_accepts_itself_and_has_its_own_colour(name):
     space = label_space(name)
     lookup = space.id_map(dict(enumerate(space.classes)))
@@ -53,6 +56,19 @@ def test_cityscapes16_is_a_part_of_cityscapes19():
     assert np.array_equal(part.colours, full.colours[kept])
     expected = [kept.index(i) if i in kept else 255 for i in range(19)]
     assert part.id_map(dict(enumerate(full.classes)))[:19].tolist() == expected
+
+
+@pytest.mark.parametrize("name", DETECTION)
+def test_names_of_one_class_are_accepted_alike(name):
+    space = label_space(name)
+    assert len(space) == int("".join(filter(str.isdigit, name)))
+    for same in (
+        ["bike", "bicycle"],
+        ["motor", "motorcycle", "motorbike", "motobike"],
+        ["person", "pedestrian"],
+    ):
+        places = {space.own(synonym) for synonym in same}
+        assert len(places) == 1, same
 
 
 def test_ade150():
@@ -84,6 +100,15 @@ def test_cityscapes_ids_in_street7():
     assert lookup[:19].tolist() == [0, 1, 2, 6, 6, 6, 6, 6, 3, 3, 4, 255, 255, 5, 5, 5, 5, 255, 255]
 
 
+def test_places_by_name():
+    space = label_space("weather7")
+    places = space.places(["Motorcycle", "van", "train", "tree"], ignores=["tree"], read_as={"van": "car"})
+    assert places == {"Motorcycle": 3, "van": 2, "train": 255, "tree": 255}
+    assert (space.own("pedestrian"), space.own("train"), space.own("camel")) == (4, None, None)
+    with pytest.raises(ConfigError, match="'weather7' has no place for 'camel'"):
+        space.places(["camel"])
+
+
 def test_class_without_a_place_is_named_unless_ignored():
     space = label_space("cityscapes19")
     with pytest.raises(ConfigError, match=r"'cityscapes19' has no place for 'object', 'vehicle': choose"):
@@ -100,8 +125,8 @@ def test_id_out_of_range():
 
 
 def test_unknown_space_offers_the_closest():
-    with pytest.raises(ConfigError, match="unknown label space 'cityscape'; did you mean 'cityscapes19'"):
-        label_space("cityscape")
+    with pytest.raises(ConfigError, match="unknown label space 'cityscape19'; did you mean 'cityscapes19'"):
+        label_space("cityscape19")
 
 
 def test_colourise():

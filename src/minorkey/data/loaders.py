@@ -1,7 +1,8 @@
 """Training batches that depend on seed and step only: not on workers, processes or where training started."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
@@ -11,13 +12,16 @@ from minorkey.data.photometric import Distortion, draw_distortion
 from minorkey.data.plan import Plan, StepPlan
 from minorkey.data.rare_classes import RareClasses, RareClassPlan
 from minorkey.data.readers.reader import Reader
-from minorkey.data.sample import IGNORE_INDEX, RawBatch, Sample
+from minorkey.data.sample import IGNORE_INDEX, RawBatch, RawBoxes, Sample
 from minorkey.data.transforms import TransformConfig, train_transform
 from minorkey.data.workers import start_worker
 from minorkey.errors import ConfigError, DataError, MinorkeyError
 
 Address = tuple[int, int]
 """(step, slot): a place in the batches of all processes."""
+
+Transform = Callable[[Sample, TransformConfig, np.random.Generator], Sample]
+"""A random crop of a sample: `train_transform`, or `box_transform` for detection."""
 
 SKIP_TRIES = 10
 """Images in a row that may be broken, where broken ones are skipped."""
@@ -44,18 +48,20 @@ class TrainingDataset(Dataset[Crop | MinorkeyError]):
     plan: Plan
     config: TransformConfig
     skip_broken: bool = False  # read the next image in place of one that cannot be read, and say so
+    transform: Transform = train_transform
 
     def __getitem__(self, address: Address) -> Crop | MinorkeyError:
         """The crop at a place in the batches, or what kept it from being read."""
         step, slot = address
         dataset, index = self.plan.indices(step)[slot]
         rng = np.random.default_rng([self.plan.seed, step, slot])
-        photometric = self.config.photometric
+        photometric, wanted = self.config.photometric, self.plan.wanted_class(step, slot)
+        transform = self.transform if wanted is None else partial(train_transform, wanted=wanted)
         try:
             sample, problems = self._read(self.readers[dataset], index)
         except MinorkeyError as error:
             return error
-        sample = train_transform(sample, self.config, rng, self.plan.wanted_class(step, slot))
+        sample = transform(sample, self.config, rng)
         return Crop(sample, None if photometric is None else draw_distortion(photometric, rng), problems)
 
     def keys(self, step: int) -> list[str]:
@@ -122,6 +128,7 @@ class Collate:
             domains=[sample.domain for sample in samples],
             keys=[sample.key for sample in samples],
             problems=[problem for crop in good for problem in crop.problems],
+            boxes=_join_boxes(samples),
         )
 
 
@@ -161,6 +168,7 @@ def training_loader(
     std: tuple[float, ...],
     weights: Sequence[float] | None = None,
     rare: RareClasses | None = None,
+    transform: Transform = train_transform,
     skip_broken: bool = False,
     workers: int = 0,
     process_index: int = 0,
@@ -179,6 +187,7 @@ def training_loader(
         std: of the normalisation, per channel, in [0, 1].
         weights: share of each data set in the batches; by its length where absent.
         rare: draw images for the sake of their rare classes; None: every image has its turn.
+        transform: what crops are made by; `box_transform` for detection.
         skip_broken: an image that cannot be read is replaced by the next one of its data set that can, and
             `RawBatch.problems` has a line about it; otherwise it is an error.
         workers: processes that read and augment; each runs one torch thread.
@@ -186,11 +195,14 @@ def training_loader(
         process_count: how many processes train together.
 
     Raises:
-        ConfigError: the batch cannot be split evenly over the processes, or weights do not fit the data sets.
+        ConfigError: the batch cannot be split evenly over the processes, weights do not fit the data sets, or rare
+            classes are to be drawn for crops that do not look for them.
         DataError: rare classes are to be drawn, and no image has labels.
     """
     if batch_size < 1 or batch_size % process_count:
         raise ConfigError(f"batch size {batch_size} cannot be split over {process_count} processes: use a multiple")
+    if rare is not None and transform is not train_transform:
+        raise ConfigError("rare-class sampling counts labelled pixels, which detection has none of; switch it off")
     shares = None if weights is None else tuple(weights)
     plan: Plan
     if rare is None:
@@ -199,7 +211,7 @@ def training_loader(
         plan = RareClassPlan(rare, batch_size, seed, shares)
     share = batch_size // process_count
     return TrainingLoader(
-        TrainingDataset(readers, plan, config, skip_broken),  # type: ignore[arg-type]
+        TrainingDataset(readers, plan, config, skip_broken, transform),  # type: ignore[arg-type]
         batch_sampler=StepSampler(steps_from, steps_to, range(share * process_index, share * (process_index + 1))),
         num_workers=workers,
         collate_fn=Collate(config.crop, mean, std),
@@ -217,3 +229,14 @@ def _stack(arrays: Sequence[np.ndarray | None], shape: tuple[int, ...], fill: in
         if array is not None:
             place[: array.shape[0], : array.shape[1]] = array
     return torch.from_numpy(canvas)
+
+
+def _join_boxes(samples: Sequence[Sample]) -> RawBoxes | None:
+    """What is to be learnt from the boxes of a batch; None where an image of it is not labelled with boxes."""
+    boxes, classes = [], []
+    for sample in samples:
+        if sample.boxes is None or sample.box_classes is None or sample.crowd is None:
+            return None
+        boxes.append(torch.from_numpy(sample.boxes[~sample.crowd]))
+        classes.append(torch.from_numpy(sample.box_classes[~sample.crowd]))
+    return RawBoxes(torch.cat(boxes), torch.cat(classes), [len(each) for each in boxes])

@@ -12,13 +12,14 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from torch import Tensor
 
 
-def _ascending(values: tuple[float, float]) -> tuple[float, float]:
+def ascending(values: tuple[float, float]) -> tuple[float, float]:
+    """The range itself; a ValueError where it is none."""
     if not 0 <= values[0] <= values[1]:
         raise ValueError("expected a range [low, high] with 0 <= low <= high")
     return values
 
 
-Range = Annotated[tuple[float, float], AfterValidator(_ascending)]
+Range = Annotated[tuple[float, float], AfterValidator(ascending)]
 
 
 class PhotometricConfig(BaseModel):

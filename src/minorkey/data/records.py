@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from minorkey.data.readers.reader import Reader
+from minorkey.data.boxes import box_sides
+from minorkey.data.readers.reader import Reader, Task
 from minorkey.data.sample import IGNORE_INDEX, Sample
 from minorkey.data.workers import start_worker
 from minorkey.errors import MinorkeyError
@@ -20,18 +21,22 @@ from minorkey.storage import write_json
 
 PROBES = 8
 """Images whose labels are part of a cache's name, so that it is not used once the data set has changed."""
-VERSION = 1
+VERSION = 2
 """To be raised when other things are recorded."""
+TINY_SIDE = 4.0
+"""Pixels; the shorter side of a tiny box is below it: half a cell of the finest feature map of most detectors, 1/8."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """What one image and its labels are like."""
+    """What one image and its labels, or boxes, are like."""
 
     key: str
     size: tuple[int, int] = (0, 0)  # width, height in pixels
-    counts: tuple[int, ...] | None = None  # pixels of each of the K classes; None: it has no labels
+    counts: tuple[int, ...] | None = None  # pixels, or boxes, of each of the K classes; None: it has no labels
     ignored: int = 0  # pixels that belong to no class
+    crowd: int = 0  # boxes that are neither trained nor judged on, not in `counts`
+    tiny: int = 0  # boxes among `counts` with a side below TINY_SIDE pixels
     problem: str = ""  # why it cannot be read; then the rest is unknown
 
 
@@ -39,6 +44,7 @@ def read_records(
     reader: Reader,
     space: LabelSpace,
     *,
+    task: Task = "segmentation",
     indices: Sequence[int] | None = None,
     workers: int = 0,
     cache: Path | None = None,
@@ -52,6 +58,7 @@ def read_records(
     Args:
         reader: the data set.
         space: the label space that its labels are mapped to.
+        task: whether its labels are looked at, or its boxes.
         indices: the images to look at; None takes all.
         workers: processes that read; 0 reads in this one.
         cache: the folder of the caches; None reads every image anew.
@@ -60,10 +67,10 @@ def read_records(
         StorageError: the cache cannot be written.
     """
     chosen = range(len(reader)) if indices is None else indices
-    file = None if cache is None else cache / f"labels-{_fingerprint(reader, space)}.json"
+    file = None if cache is None else cache / f"labels-{_fingerprint(reader, space, task)}.json"
     known = _load(file)
     unread = {index: None for index in chosen if reader.key(index) not in known}  # in order, and quick to look up
-    fresh = _read(reader, list(unread), len(space), workers)
+    fresh = _read(reader, list(unread), len(space), task, workers)
     try:
         for index in chosen:
             record = next(fresh) if index in unread else known[reader.key(index)]
@@ -80,8 +87,12 @@ def evenly_spread(length: int, count: int) -> list[int]:
     return np.linspace(0, length - 1, min(count, length)).round().astype(int).tolist()
 
 
-def record_of(sample: Sample, classes: int) -> Record:
-    """The record of a sample whose labels are of `classes` classes."""
+def record_of(sample: Sample, classes: int, task: Task = "segmentation") -> Record:
+    """The record of a sample whose labels, or boxes, are of `classes` classes."""
+    return _pixel_record(sample, classes) if task == "segmentation" else _box_record(sample, classes)
+
+
+def _pixel_record(sample: Sample, classes: int) -> Record:
     height, width = sample.image.shape[:2]
     if sample.labels is None:
         return Record(sample.key, (width, height))
@@ -93,21 +104,32 @@ def record_of(sample: Sample, classes: int) -> Record:
     return Record(sample.key, (width, height), tuple(counts[:classes].tolist()), int(counts[IGNORE_INDEX]))
 
 
+def _box_record(sample: Sample, classes: int) -> Record:
+    height, width = sample.image.shape[:2]
+    boxes, ids, crowd = sample.boxes, sample.box_classes, sample.crowd
+    if boxes is None or ids is None or crowd is None:
+        return Record(sample.key, (width, height))
+    counts = np.bincount(ids[~crowd], minlength=classes)
+    tiny = (box_sides(boxes[~crowd]) < TINY_SIDE).any(axis=1)
+    return Record(sample.key, (width, height), tuple(counts.tolist()), crowd=int(crowd.sum()), tiny=int(tiny.sum()))
+
+
 @dataclass(frozen=True)
 class _Records(Dataset[Record]):
     reader: Reader
     classes: int
+    task: Task
 
     def __getitem__(self, index: int) -> Record:
         try:
-            return record_of(self.reader[index], self.classes)
+            return record_of(self.reader[index], self.classes, self.task)
         except MinorkeyError as error:
             return Record(self.reader.key(index), problem=str(error))
 
 
-def _read(reader: Reader, indices: Sequence[int], classes: int, workers: int) -> Iterator[Record]:
+def _read(reader: Reader, indices: Sequence[int], classes: int, task: Task, workers: int) -> Iterator[Record]:
     loader = DataLoader(
-        _Records(reader, classes),
+        _Records(reader, classes, task),
         batch_size=None,
         sampler=indices,
         num_workers=min(workers, len(indices)),
@@ -122,17 +144,18 @@ def _as_it_is(record: Any) -> Any:
     return record
 
 
-def _fingerprint(reader: Reader, space: LabelSpace) -> str:
-    digest = hashlib.sha256(repr((VERSION, reader.name, reader.domain, space.classes)).encode())
+def _fingerprint(reader: Reader, space: LabelSpace, task: Task) -> str:
+    digest = hashlib.sha256(repr((VERSION, task, reader.name, reader.domain, space.classes)).encode())
     for index in range(len(reader)):
         digest.update(f"{reader.key(index)}\n".encode())
     for index in evenly_spread(len(reader), PROBES):
         try:
-            labels = reader[index].labels
+            sample = reader[index]
         except MinorkeyError as error:
             digest.update(str(error).encode())
         else:
-            digest.update(b"" if labels is None else labels.tobytes())
+            labels = [sample.labels] if task == "segmentation" else [sample.boxes, sample.box_classes, sample.crowd]
+            digest.update(b"".join(array.tobytes() for array in labels if array is not None))
     return digest.hexdigest()[:32]
 
 

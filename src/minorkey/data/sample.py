@@ -21,7 +21,8 @@ class Sample:
     labels: np.ndarray | None = None  # (H, W) uint8 train ids; IGNORE_INDEX where unknown
     depth: np.ndarray | None = None  # (H, W) float32 metres; inf in the sky
     boxes: np.ndarray | None = None  # (N, 4) float32, x0 y0 x1 y1 in pixels, x1 and y1 exclusive
-    box_classes: np.ndarray | None = None  # (N,) int64, index into the detection classes
+    box_classes: np.ndarray | None = None  # (N,) int64 train ids
+    crowd: np.ndarray | None = None  # (N,) bool, a region that is not told apart or too hard: not trained, not judged
 
 
 @dataclass
@@ -32,6 +33,8 @@ class Batch:
     labels: torch.Tensor  # (B, H, W) int64 train ids; IGNORE_INDEX where unknown
     domains: list[str]  # (B,)
     keys: list[str]  # (B,)
+    boxes: list[torch.Tensor] | None = None  # B of (N, 4) float32, x0 y0 x1 y1 in pixels of `pixel_values`; no crowd
+    box_classes: list[torch.Tensor] | None = None  # B of (N,) int64 train ids; None, as `boxes`: unlabelled
     clean: torch.Tensor | None = None  # (B, 3, H, W) float32, `pixel_values` with the colours as they were taken
     filled: torch.Tensor | None = None  # (B, H, W) bool, false where a crop is larger than its image; with `clean`
     share: float = 1.0  # of this batch in the step's losses, over all processes
@@ -47,6 +50,24 @@ class Pair:
 
 
 @dataclass
+class RawBoxes:
+    """The boxes of all images of a batch, one image after the other; crowd boxes are left out."""
+
+    boxes: torch.Tensor  # (N, 4) float32, x0 y0 x1 y1 in pixels of the batch
+    classes: torch.Tensor  # (N,) int64 train ids
+    counts: list[int]  # (B,) boxes of each image; they sum to N
+
+    def to(self, device: torch.device | str) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """Boxes and classes of each image on `device`."""
+        boxes, classes = (tensor.to(device, non_blocking=True) for tensor in (self.boxes, self.classes))
+        return list(boxes.split(self.counts)), list(classes.split(self.counts))
+
+    def pin_memory(self) -> "RawBoxes":
+        """A copy in page-locked memory."""
+        return RawBoxes(self.boxes.pin_memory(), self.classes.pin_memory(), self.counts)
+
+
+@dataclass
 class RawBatch:
     """A batch as the loader hands it out: bytes, of which a device is sent a quarter as many."""
 
@@ -59,6 +80,7 @@ class RawBatch:
     domains: list[str]  # (B,)
     keys: list[str]  # (B,)
     problems: list[str] = field(default_factory=list)  # what could not be read and was replaced, a line each
+    boxes: RawBoxes | None = None  # None: segmentation, or unlabelled
 
     def to(self, device: torch.device | str, *, keep_clean: bool = False) -> Batch:
         """Move to `device`; distort and normalise there. What no image fills is 0, the mean of the data.
@@ -74,11 +96,14 @@ class RawBatch:
         clean = normalise(images, self.mean, self.std) * filled if keep_clean else None
         if self.distortions is not None:
             images = distort(images, self.distortions.to(device, non_blocking=True))
+        boxes, classes = (None, None) if self.boxes is None else self.boxes.to(device)
         return Batch(
             pixel_values=normalise(images, self.mean, self.std) * filled,
             labels=self.labels.to(device, non_blocking=True).long(),
             domains=self.domains,
             keys=self.keys,
+            boxes=boxes,
+            box_classes=classes,
             clean=clean,
             filled=filled[:, 0] if keep_clean else None,
             problems=self.problems,
@@ -93,6 +118,7 @@ class RawBatch:
             labels=self.labels.pin_memory(),
             sizes=self.sizes.pin_memory(),
             distortions=distortions,
+            boxes=None if self.boxes is None else self.boxes.pin_memory(),
         )
 
 

@@ -11,9 +11,9 @@ from typing import Annotated
 import numpy as np
 import torch
 from PIL import Image
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt
 
-from minorkey.data.photometric import PhotometricConfig
+from minorkey.data.photometric import PhotometricConfig, ascending
 from minorkey.data.sample import IGNORE_INDEX, Sample, normalise
 
 CROP_TRIES = 10
@@ -27,6 +27,9 @@ def _switch(value: object) -> object:
     return {True: PhotometricConfig(), False: None}[value] if isinstance(value, bool) else value
 
 
+Jitter = Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(ascending)]
+
+
 class TransformConfig(BaseModel):
     """The training recipe."""
 
@@ -36,6 +39,7 @@ class TransformConfig(BaseModel):
     scale_ratios: tuple[PositiveFloat, ...] = Field(
         default=tuple(step / 10 for step in range(5, 21)), min_length=1
     )  # short side of the image over short side of the crop, one is drawn
+    scale_jitter: Jitter | None = None  # detection: image over the size that just fits the crop; None: scale_ratios
     max_long_side: PositiveInt | None = None  # of the scaled image, pixels; the scale is lowered to keep to it
     max_class_share: float = Field(default=0.75, gt=0, le=1)  # no class covers more of a crop
     flip: float = Field(default=0.5, ge=0, le=1)  # probability
@@ -65,14 +69,14 @@ def train_transform(
 
     Returns:
         image (h, w, 3) and, where there were, labels (h, w), with (h, w) = `config.crop`, or less where the scaled
-        image is smaller. Depth and boxes are dropped.
+        image is smaller. Depth, boxes and crowd are dropped.
     """
     window, labels = choose_window(sample, config, rng, wanted)
     image = resize_window(sample.image, window)
     if rng.random() < config.flip:
         image = image[:, ::-1]
         labels = None if labels is None else labels[:, ::-1]
-    return replace(sample, image=image, labels=labels, depth=None, boxes=None, box_classes=None)
+    return replace(sample, image=image, labels=labels, depth=None, boxes=None, box_classes=None, crowd=None)
 
 
 def scaled_size(size: tuple[int, int], short: float, max_long: int | None) -> tuple[int, int]:
@@ -122,7 +126,7 @@ def choose_window(
     scaled = scaled_size((height, width), rng.choice(config.scale_ratios) * min(config.crop), config.max_long_side)
     picture = None if sample.labels is None else Image.fromarray(sample.labels)
     for _ in range(CROP_TRIES):
-        window = _random_window((height, width), scaled, config.crop, rng)
+        window = random_window((height, width), scaled, config.crop, rng)
         if picture is None:
             return window, None
         labels = np.asarray(picture.resize(window.size, Image.Resampling.NEAREST, window.box))
@@ -131,10 +135,10 @@ def choose_window(
     return window, labels
 
 
-def _random_window(
+def random_window(
     original: tuple[int, int], scaled: tuple[int, int], crop: tuple[int, int], rng: np.random.Generator
 ) -> Window:
-    """A window of at most `crop`, anywhere in the scaled image; all sizes are (height, width)."""
+    """A window of at most `crop`, anywhere in an image of size `original` scaled to `scaled`, all (height, width)."""
     height, width = (min(pair) for pair in zip(scaled, crop, strict=True))
     top, left = int(rng.integers(scaled[0] - height + 1)), int(rng.integers(scaled[1] - width + 1))
     y, x = original[0] / scaled[0], original[1] / scaled[1]

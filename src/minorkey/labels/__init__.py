@@ -2,6 +2,15 @@
 
 from minorkey.labels.legend import Legend, legend
 from minorkey.labels.maps import apply_id_map, ids_from_colours
-from minorkey.labels.space import LabelSpace, colourise, label_space
+from minorkey.labels.space import LabelSpace, colourise, label_space, plain_name
 
-__all__ = ["LabelSpace", "Legend", "apply_id_map", "colourise", "ids_from_colours", "label_space", "legend"]
+__all__ = [
+    "LabelSpace",
+    "Legend",
+    "apply_id_map",
+    "colourise",
+    "ids_from_colours",
+    "label_space",
+    "legend",
+    "plain_name",
+]

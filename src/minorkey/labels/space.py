@@ -1,6 +1,6 @@
 """Label spaces: the classes a model tells apart, and how the ids of a data set become its train ids."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -66,31 +66,49 @@ class LabelSpace:
         Raises:
             ConfigError: the space neither accepts nor ignores a class, or an id is out of range.
         """
-        ignored = {_plain(name) for name in ignores}
-        other = {_plain(name): _plain(target) for name, target in (read_as or {}).items()}
+        places = self.places(ids.values(), ignores, read_as)
         lookup = np.full(256, -1, np.int16)
-        foreign = set()
         for number, name in ids.items():
             if not 0 <= number <= 255:
                 raise ConfigError(f"id {number} of class '{name}' is out of range: ids go from 0 to 255")
-            place = IGNORE_INDEX if _plain(name) in ignored else self._place(_plain(name), other)
-            if place is None:
-                foreign.add(name)
-            else:
-                lookup[number] = place
-        if foreign:
+            lookup[number] = places[name]
+        return lookup
+
+    def places(
+        self, names: Iterable[str], ignores: Iterable[str] = (), read_as: Mapping[str, str] | None = None
+    ) -> dict[str, int]:
+        """The train id of each class of a data set, `IGNORE_INDEX` where it is left out.
+
+        Args:
+            names: its classes.
+            ignores: further class names that become `IGNORE_INDEX`.
+            read_as: class name -> the class it counts as in a space that does not have it.
+
+        Raises:
+            ConfigError: the space neither accepts nor ignores a class.
+        """
+        ignored = {plain_name(name) for name in ignores}
+        other = {plain_name(name): plain_name(target) for name, target in (read_as or {}).items()}
+        found = {
+            name: IGNORE_INDEX if plain_name(name) in ignored else self._place(plain_name(name), other)
+            for name in names
+        }
+        if foreign := {name for name, place in found.items() if place is None}:
             raise ConfigError(
                 f"label space '{self.name}' has no place for {_listed(foreign)}: "
                 "choose a label space that accepts them, or list them under `ignores` in dataset.yaml"
             )
-        return lookup
+        return {name: place for name, place in found.items() if place is not None}
+
+    def own(self, name: str) -> int | None:
+        """The train id of a class that it has itself, under this name or one that it accepts; None if it has not."""
+        train_id = self.train_ids.get(plain_name(name), IGNORE_INDEX)
+        return None if train_id == IGNORE_INDEX else train_id
 
     def _place(self, name: str, other: Mapping[str, str]) -> int | None:
         """Train id of a plain class name: its own class, else the one it is read as, else ignored, else none."""
-        own = self.train_ids.get(name)
-        if own is not None and own != IGNORE_INDEX:
-            return own
-        return self.train_ids.get(other.get(name, name), own)
+        own = self.own(name)
+        return self.train_ids.get(other.get(name, name), self.train_ids.get(name)) if own is None else own
 
 
 def label_space(name: str) -> LabelSpace:
@@ -124,9 +142,9 @@ def _table() -> dict[str, LabelSpace]:
 
 def _build(name: str, row: SpaceRow) -> LabelSpace:
     train_ids: dict[str, int] = {}
-    claims = [(_plain(ignored), IGNORE_INDEX) for ignored in ("ignore", *row.ignores)]
+    claims = [(plain_name(ignored), IGNORE_INDEX) for ignored in ("ignore", *row.ignores)]
     for train_id, (own, entry) in enumerate(row.classes.items()):
-        claims += [(_plain(source), train_id) for source in (own, *entry.accepts)]
+        claims += [(plain_name(source), train_id) for source in (own, *entry.accepts)]
     for source, train_id in claims:
         if train_ids.setdefault(source, train_id) != train_id:
             raise ConfigError(f"label space '{name}' gives '{source}' two places: keep one of them")
@@ -134,7 +152,8 @@ def _build(name: str, row: SpaceRow) -> LabelSpace:
     return LabelSpace(name, tuple(row.classes), colours, train_ids)
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
+    """A class name as names are compared: in lower case, `_` as a blank."""
     return name.lower().replace("_", " ")
 
 

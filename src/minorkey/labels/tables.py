@@ -41,3 +41,15 @@ def parse_row(model: type[Row], content: object, origin: str) -> Row:
         if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
             raise ConfigError(f"{origin}: {unknown('key', where, model.model_fields)}") from error
         raise ConfigError(f"{origin}: {where or 'content'}: {first['msg'].removeprefix('Value error, ')}") from error
+
+
+def read_forms(model: type[Row], file: Path) -> dict[str, tuple[Row, ...]]:
+    """A shipped table: name -> its row, or its rows where it lists several.
+
+    Raises:
+        ConfigError: as `read_yaml` and `parse_row`.
+    """
+    content = read_yaml(file)
+    assert isinstance(content, dict)
+    forms = {name: rows if isinstance(rows, list) else [rows] for name, rows in content.items()}
+    return {name: tuple(parse_row(model, row, name) for row in rows) for name, rows in forms.items()}

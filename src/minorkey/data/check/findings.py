@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from minorkey.data.check.targets import Opened, Use
-from minorkey.data.records import Record
+from minorkey.data.readers.reader import Task
+from minorkey.data.records import TINY_SIDE, Record
 from minorkey.data.statistics import class_frequencies, count_classes
 from minorkey.labels import LabelSpace
 
@@ -23,9 +24,12 @@ class Findings:
     sizes: dict[str, int]  # "width x height" -> images, from small to large
     unlabelled: int  # images
     ignored: float  # share of the pixels of labelled images that belong to no class
-    frequencies: dict[str, float]  # class -> share of the pixels that belong to one
+    counts: dict[str, int]  # class -> pixels, or boxes
+    frequencies: dict[str, float]  # class -> share of the pixels that belong to one, or of the boxes
     images_with: dict[str, int]  # class -> images that show it
-    empty: list[str]  # keys of images whose labels name no class
+    empty: list[str]  # keys of images whose labels name no class, or without boxes
+    crowd: int  # boxes that are neither trained nor judged on
+    tiny: dict[str, int]  # key -> boxes with a side below records.TINY_SIDE pixels
     notes: list[str]  # what its reader says of it
     problems: list[str]  # one line per image that cannot be used
 
@@ -41,6 +45,7 @@ class Check:
     """Everything that was found."""
 
     target: str
+    task: Task
     label_space: str
     data: list[Findings]
     problems: list[str] = field(default_factory=list)  # data sets that cannot be opened
@@ -73,18 +78,28 @@ def findings(opened: Opened, records: Sequence[Record], space: LabelSpace) -> Fi
         sizes={f"{width}x{height}": sizes[width, height] for width, height in ordered},
         unlabelled=len(good) - len(labelled),
         ignored=ignored / max(1, ignored + int(counts.sum())),
+        counts=dict(zip(space.classes, counts.sum(axis=0).tolist(), strict=True)),
         frequencies=dict(zip(space.classes, class_frequencies(counts).tolist(), strict=True)),
         images_with=dict(zip(space.classes, (counts > 0).sum(axis=0).tolist(), strict=True)),
         empty=[record.key for record in labelled if not any(record.counts or ())],
+        crowd=sum(record.crowd for record in labelled),
+        tiny={record.key: record.tiny for record in labelled if record.tiny},
         notes=list(opened.reader.notes),
         problems=[record.problem for record in records if record.problem],
     )
 
 
-def suspicions(data: Sequence[Findings]) -> list[str]:
+def suspicions(data: Sequence[Findings], task: Task) -> list[str]:
     """What a training gets through, whether it is meant or not."""
     notes = [f"{each.name}: {note}" for each in data for note in each.notes]
-    return [*notes, *_shared_domains(data), *_missing_labels(data), *_missing_classes(data)]
+    empty = {"segmentation": "have labels without a class", "detection": "have no boxes"}[task]
+    return [
+        *notes,
+        *_shared_domains(data),
+        *_missing_labels(data, empty),
+        *_odd_boxes(data),
+        *_missing_classes(data),
+    ]
 
 
 def _shared_domains(data: Sequence[Findings]) -> list[str]:
@@ -96,17 +111,32 @@ def _shared_domains(data: Sequence[Findings]) -> list[str]:
     ]
 
 
-def _missing_labels(data: Sequence[Findings]) -> list[str]:
+def _missing_labels(data: Sequence[Findings], empty: str) -> list[str]:
     lines = []
     for each in data:
         if each.unlabelled and each.use != "adapted to":
             lines.append(f"{each.name}: {each.unlabelled} of {each.looked_at} images have no labels")
         if each.empty:
-            shown = ", ".join(each.empty[:3]) + (" ..." if len(each.empty) > 3 else "")
-            lines.append(
-                f"{each.name}: {len(each.empty)} of {each.looked_at} images have labels without a class: {shown}"
-            )
+            lines.append(f"{each.name}: {len(each.empty)} of {each.looked_at} images {empty}: {_some(each.empty)}")
     return lines
+
+
+def _odd_boxes(data: Sequence[Findings]) -> list[str]:
+    """Boxes that are hard to learn, and those that are not learnt."""
+    lines = []
+    for each in data:
+        if each.tiny:
+            tiny = (
+                f"{sum(each.tiny.values())} of {sum(each.counts.values())} boxes have a side below {TINY_SIDE:g} pixels"
+            )
+            lines.append(f"{each.name}: {tiny}: {_some(list(each.tiny))}")
+        if each.crowd:
+            lines.append(f"{each.name}: {each.crowd} crowd boxes are neither trained nor judged on")
+    return lines
+
+
+def _some(keys: Sequence[str]) -> str:
+    return ", ".join(keys[:3]) + (" ..." if len(keys) > 3 else "")
 
 
 def _missing_classes(data: Sequence[Findings]) -> list[str]:

@@ -5,14 +5,15 @@ from pathlib import Path
 
 from minorkey.data.check.findings import Check
 from minorkey.data.check.pictures import pictures
-from minorkey.data.check.tables import SHOWN, image_count, share_text, verdict
+from minorkey.data.check.tables import SHOWN, amount_text, box_count, image_count, verdict
 from minorkey.data.check.targets import Target
+from minorkey.data.records import TINY_SIDE
 from minorkey.reporting.page_template import page_template
 from minorkey.storage import write_json, write_text
 
 PICTURES = 4
 RAREST = 1e-5
-"""Share of the pixels at which a bar has no length: bars are logarithmic, or rare classes would be invisible."""
+"""Share of the pixels or boxes at which a bar has no length: they are logarithmic, or rare ones would be invisible."""
 
 
 def write_check(check: Check, target: Target, folder: Path, pictures_each: int = PICTURES) -> Path:
@@ -37,7 +38,7 @@ def write_check(check: Check, target: Target, folder: Path, pictures_each: int =
 
 
 def bar_length(share: float) -> float:
-    """Length of the bar of a class with this share of the pixels, 0 ... 1: linear in its logarithm above RAREST."""
+    """Length of the bar of a class of this share, 0 ... 1: linear in the logarithm of the share above RAREST."""
     return max(0.02, 1 - log10(share) / log10(RAREST)) if share > 0 else 0.0
 
 
@@ -47,9 +48,11 @@ def _render(check: Check, target: Target, pictures_each: int) -> str:
         check=check,
         verdict=verdict(check),
         colours=dict(zip(space.classes, map(_hex, space.colours.tolist()), strict=True)),
-        galleries=[list(pictures(opened.reader, space, pictures_each)) for opened in target.opened],
+        galleries=[list(pictures(opened.reader, space, target.task, pictures_each)) for opened in target.opened],
         image_count=image_count,
-        share_text=share_text,
+        amount_text=amount_text,
+        box_count=box_count,
+        tiny_side=TINY_SIDE,
         bar_length=bar_length,
         shown=SHOWN,
     )

@@ -41,6 +41,9 @@ def check(
     for opened in found.opened:
         reader = opened.reader
         chosen = evenly_spread(len(reader), len(reader) if images is None else images)
-        records = read_records(reader, found.space, indices=chosen, workers=workers, cache=cache_folder())
+        records = read_records(
+            reader, found.space, task=found.task, indices=chosen, workers=workers, cache=cache_folder()
+        )
         data.append(findings(opened, list(progress(records, reader.name, len(chosen))), found.space))
-    return Check(target, found.space.name, data, found.problems, found.warnings + suspicions(data)), found
+    warnings = found.warnings + suspicions(data, found.task)
+    return Check(target, found.task, found.space.name, data, found.problems, warnings), found

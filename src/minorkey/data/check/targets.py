@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from minorkey.config import RunConfig, presets, resolve
 from minorkey.data.readers import Reader, SourceOptions, choose, open_datasets, validation_of
-from minorkey.data.readers.reader import Role
+from minorkey.data.readers.reader import Role, Task
 from minorkey.errors import MinorkeyError
 from minorkey.labels import LabelSpace, label_space
 from minorkey.run_folder import RunFolder
@@ -30,6 +30,7 @@ class Target:
     """What is to be checked."""
 
     space: LabelSpace
+    task: Task
     opened: list[Opened] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)  # data sets that a training needs and that cannot be opened
     warnings: list[str] = field(default_factory=list)  # those that it does without
@@ -62,7 +63,7 @@ def open_target(target: str, overrides: Mapping[str, Any]) -> Target:
         config = resolve(target, overrides)
     else:
         return _open_alone(target, overrides)
-    found = Target(label_space(config.label_space))
+    found = Target(label_space(config.label_space), config.task)
     for asked in _asked_by(config):
         _open(asked, config, found)
     return found
@@ -80,7 +81,7 @@ def _asked_by(config: RunConfig) -> Iterator[_Asked]:
 def _open_alone(spec: str, overrides: Mapping[str, Any]) -> Target:
     """The splits of one data set; that one of them is missing is worth a line, that both are is a problem."""
     config = resolve(None, {**overrides, "source": [spec]})
-    found = Target(label_space(config.label_space))
+    found = Target(label_space(config.label_space), config.task)
     for role in ("source", "unseen"):
         _open(_Asked("data set", spec, role, needed=False), config, found)
     if not found.opened:
@@ -95,7 +96,12 @@ def _open(asked: _Asked, config: RunConfig, found: Target) -> None:
     """Add the readers of a data set to `found`, or the line that says why there are none."""
     try:
         readers = open_datasets(
-            asked.spec, role=asked.role, label_space=found.space, data_root=config.data_root, options=config.world
+            asked.spec,
+            role=asked.role,
+            label_space=found.space,
+            data_root=config.data_root,
+            options=config.world,
+            task=found.task,
         )
         if (part := asked.part) is not None:
             readers = [choose(each, fraction=part.fraction, files=part.files, seed=config.seed) for each in readers]

@@ -1,9 +1,13 @@
 """From the name or the path of a data set to its folder, the forms it may have, and its domains."""
 
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from minorkey.data.readers.boxes import BoxSpec, named_box_datasets
+from minorkey.data.readers.layout import Layout
+from minorkey.data.readers.reader import Task
 from minorkey.data.readers.spec import DatasetSpec, named_datasets
 from minorkey.errors import ConfigError, DataError, unknown
 from minorkey.labels.tables import parse_row, read_yaml
@@ -13,7 +17,7 @@ class Located(NamedTuple):
     """A data set on disk."""
 
     root: Path
-    forms: tuple[DatasetSpec, ...]  # tried in order
+    forms: Sequence[Layout]  # tried in order
     domains: dict[str, str]  # domain -> its folder, "" where the data set is one domain
 
 
@@ -25,17 +29,17 @@ def split_name(spec: str) -> tuple[str, str]:
     return name, part
 
 
-def locate(name: str, data_root: Path | None) -> Located:
+def locate(name: str, data_root: Path | None, task: Task = "segmentation") -> Located:
     """Find a known data set in `data_root`, one of its domains as in `acdc-night`, or the one in a folder.
 
     Raises:
         ConfigError: unknown name, or no `data_root` for a known one.
         DataError: the folder, or the `dataset.yaml` in it, is missing.
     """
-    known = _known()
+    known = _known(task)
     if name in known:
         row, domains = known[name]
-        forms = named_datasets()[row]
+        forms = _table(task)[row]
         return Located(_named_root(row, forms[0].folder or row, data_root), forms, domains)
     root = Path(name)
     if not root.is_dir():
@@ -45,44 +49,67 @@ def locate(name: str, data_root: Path | None) -> Located:
         raise DataError(
             f"folder {root} is missing; expected images/, labels/ and dataset.yaml in it (a target: images)"
         )
-    spec = read_spec(root)
+    spec = read_box_spec(root) if task == "detection" else read_spec(root)
     return Located(root, (spec,), _domains(spec.name or root.resolve().name, spec))
 
 
 def read_spec(folder: Path) -> DatasetSpec:
-    """The `dataset.yaml` in a folder.
+    """What the `dataset.yaml` in a folder says of its label images.
 
     Raises:
         DataError: there is none.
-        ConfigError: it is wrong.
+        ConfigError: it is wrong, or of boxes.
     """
+    file, content = _read_yaml(folder, "the class of every id, e.g. `ids: {0: road, 255: ignore}`")
+    if isinstance(content, dict) and "boxes" in content:
+        raise ConfigError(f"{file} is of boxes; choose `task: detection`, or say what the `ids` of label images are")
+    return parse_row(DatasetSpec, content, str(file))
+
+
+def read_box_spec(folder: Path) -> BoxSpec:
+    """What the `dataset.yaml` in a folder says of its boxes.
+
+    Raises:
+        DataError: there is none.
+        ConfigError: it is wrong, or of label images.
+    """
+    said = "how boxes are written, e.g. `boxes: coco`, or `boxes: yolo` and `classes: [car, person]`"
+    file, content = _read_yaml(folder, said)
+    if isinstance(content, dict) and "boxes" not in content:
+        raise ConfigError(f"{file} says nothing of boxes; write in it {said}")
+    return parse_row(BoxSpec, content, str(file))
+
+
+def _read_yaml(folder: Path, said: str) -> tuple[Path, object]:
     file = folder / "dataset.yaml"
     if not file.is_file():
-        raise DataError(
-            f"{file} is missing; write one with the class of every id, e.g. `ids: {{0: road, 255: ignore}}`"
-        )
-    return parse_row(DatasetSpec, read_yaml(file), str(file))
+        raise DataError(f"{file} is missing; write one with {said}")
+    return file, read_yaml(file)
 
 
-def is_bare(name: str) -> bool:
+def is_bare(name: str, task: Task = "segmentation") -> bool:
     """Whether this is an image, a folder or a glob of images of which no `dataset.yaml` and no table says anything."""
     path = Path(name)
     if path.is_dir():
-        return name not in _known() and not (path / "dataset.yaml").is_file()
+        return name not in _known(task) and not (path / "dataset.yaml").is_file()
     return path.is_file() or any(mark in name for mark in "*?[")
 
 
+def _table(task: Task) -> Mapping[str, Sequence[Layout]]:
+    return named_box_datasets() if task == "detection" else named_datasets()
+
+
 @cache
-def _known() -> dict[str, tuple[str, dict[str, str]]]:
+def _known(task: Task) -> dict[str, tuple[str, dict[str, str]]]:
     """Name -> row of the table and its domains; the domains of a row are names too."""
     known: dict[str, tuple[str, dict[str, str]]] = {}
-    for row, forms in named_datasets().items():
+    for row, forms in _table(task).items():
         domains = _domains(row, forms[0])
         known |= {domain: (row, {domain: place}) for domain, place in domains.items()} | {row: (row, domains)}
     return known
 
 
-def _domains(name: str, spec: DatasetSpec) -> dict[str, str]:
+def _domains(name: str, spec: Layout) -> dict[str, str]:
     return {f"{name}-{place}": place for place in spec.domains} or {name: ""}
 
 

@@ -3,15 +3,18 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from minorkey.data.readers.boxes import BoxReader, BoxSpec
 from minorkey.data.readers.files import Files
 from minorkey.data.readers.hf import open_hub
 from minorkey.data.readers.images import ImageReader
+from minorkey.data.readers.layout import Layout
 from minorkey.data.readers.locate import is_bare, locate, split_name
-from minorkey.data.readers.paired import NoImages, PairedReader
-from minorkey.data.readers.reader import Reader, Role
+from minorkey.data.readers.paired import PairedReader
+from minorkey.data.readers.pairing import NoImages
+from minorkey.data.readers.reader import Reader, Role, Task
 from minorkey.data.readers.spec import DatasetSpec
 from minorkey.data.readers.world import WorldOptions, open_world
-from minorkey.errors import DataError
+from minorkey.errors import ConfigError, DataError
 from minorkey.labels import LabelSpace
 
 WORLD, HUB = "world", "hf"
@@ -24,6 +27,7 @@ def open_datasets(
     label_space: LabelSpace,
     data_root: Path | None = None,
     options: WorldOptions | None = None,
+    task: Task = "segmentation",
 ) -> list[Reader]:
     """Open a data set: a reader for each of its domains.
 
@@ -37,16 +41,17 @@ def open_datasets(
         label_space: the classes of the run; labels are mapped to it while reading.
         data_root: where known data sets lie, each in a folder of its name.
         options: seed, size and number of scenes of the built-in world.
+        task: whether samples have label images or boxes. A name may stand for a data set of each kind.
 
     Raises:
         ConfigError: unknown name, domain or key, or a class that the label space has no place for.
-        DataError: a folder, split, image or label file is missing.
+        DataError: a folder, split, image or label file is missing, or a file of all annotations is broken.
     """
     # Corruptions are readers too: their package imports this one.
     from minorkey.data.corruptions import CorruptedReader, split_corruption
 
     clean, corruption = split_corruption(spec)
-    readers = _open(clean, role, label_space, data_root, options or WorldOptions())
+    readers = _open(clean, role, label_space, data_root, options or WorldOptions(), task)
     return readers if corruption is None else [CorruptedReader(reader, corruption) for reader in readers]
 
 
@@ -59,15 +64,19 @@ def validation_of(spec: str) -> str:
     return base if corruption is None else f"{base}+{corruption}"
 
 
-def _open(spec: str, role: Role, space: LabelSpace, data_root: Path | None, world: WorldOptions) -> list[Reader]:
+def _open(
+    spec: str, role: Role, space: LabelSpace, data_root: Path | None, world: WorldOptions, task: Task
+) -> list[Reader]:
     if spec.startswith(f"{HUB}:"):
+        if task == "detection" and role != "target":
+            raise ConfigError(f"{spec}: no boxes are read by `{HUB}:`; save them as COCO JSON, and give that folder")
         return [open_hub(spec.removeprefix(f"{HUB}:"), role, space)]
     name, part = split_name(spec)
     if name == WORLD:
-        return [open_world(part or "clear", role, world, space)]
-    if role == "target" and is_bare(spec):
+        return [open_world(part or "clear", role, world, space, task)]
+    if role == "target" and is_bare(spec, task):
         return [ImageReader(spec)]
-    root, forms, domains = locate(name, data_root)
+    root, forms, domains = locate(name, data_root, task)
     files = Files(root)
     return [
         _first_form(files, forms, part, role, space, (domain if place else name, domain, place))
@@ -77,12 +86,12 @@ def _open(spec: str, role: Role, space: LabelSpace, data_root: Path | None, worl
 
 def _first_form(
     files: Files,
-    forms: Sequence[DatasetSpec],
+    forms: Sequence[Layout],
     asked: str,
     role: Role,
     space: LabelSpace,
     called: tuple[str, str, str],
-) -> PairedReader:
+) -> Reader:
     """The data set in the first of its forms that can be read; if none can, what is wrong with the likeliest."""
     name, domain, place = called
     errors: list[DataError] = []
@@ -92,13 +101,17 @@ def _first_form(
             if role == "source" and split in spec.unlabelled:
                 raise DataError(f"split '{split}' of '{name}' has no labels to train on; choose another")
             wanted = None if role == "target" else space
-            return PairedReader(files, spec, split, wanted, name=f"{name}:{split}", domain=domain, place=place)
+            title = f"{name}:{split}"
+            if isinstance(spec, BoxSpec):
+                return BoxReader(files, spec, split, wanted, name=title, domain=domain, place=place)
+            assert isinstance(spec, DatasetSpec)
+            return PairedReader(files, spec, split, wanted, name=title, domain=domain, place=place)
         except DataError as error:
             errors.append(error)
     raise next((error for error in errors if not isinstance(error, NoImages)), errors[0])
 
 
-def _default_split(spec: DatasetSpec, role: Role, name: str) -> str:
+def _default_split(spec: Layout, role: Role, name: str) -> str:
     split = spec.default_split(role)
     if split is None:
         job = {"source": "to train on", "target": "to adapt to", "unseen": "to judge on"}[role]

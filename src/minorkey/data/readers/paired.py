@@ -1,25 +1,18 @@
 """The reader of every data set on disk: images and label files that are paired by their names."""
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 
-from minorkey.data.images import IMAGE_SUFFIXES, LABEL_SUFFIXES, read_ids, read_image
+from minorkey.data.images import LABEL_SUFFIXES, read_ids, read_image
 from minorkey.data.readers.decode import LabelDecoder
 from minorkey.data.readers.files import Files
+from minorkey.data.readers.pairing import Found, find_beside, find_images, need_all, some
 from minorkey.data.readers.pattern import Pattern
 from minorkey.data.readers.spec import DatasetSpec
 from minorkey.data.sample import IGNORE_INDEX, Sample
-from minorkey.errors import DataError, unknown
+from minorkey.errors import DataError
 from minorkey.labels import LabelSpace
-
-Found = dict[str, tuple[str, str]]
-"""Sample key -> (key of its labels, address of its file)."""
-
-
-class NoImages(DataError):
-    """Nothing on disk looks like the data set."""
 
 
 class Pair(NamedTuple):
@@ -112,72 +105,22 @@ def _pairs(
     files: Files, spec: DatasetSpec, split: str, place: str, labelled: bool
 ) -> tuple[list[Pair], tuple[str, ...]]:
     """The samples of a split, sorted by key, and what was left out."""
-    known = {"split": spec.splits.get(split, split), "domain": place}
-    pattern = Pattern(spec.images, IMAGE_SUFFIXES, known)
-    images = _found(files, pattern) if split in (spec.splits or [split]) else {}
-    if not images:
-        raise _missing(files, spec, split, place)
-    notes = [f"{other} is not read: the data set lies beside it" for other in files.passed_over(pattern.folder)]
-    notes += [f"'{key}' is left out: {why}" for key, why in spec.skips.items() if images.pop(key, None)]
+    images, notes = find_images(files, spec, split, place)
     if not labelled:
-        return [Pair(key, image, None, None) for key, (_, image) in sorted(images.items())], tuple(notes)
+        return [Pair(key, image, None, None) for key, (_, image) in images.items()], tuple(notes)
+    known = spec.known(split, place)
     labels = _for_images(files, images, Pattern(spec.labels, LABEL_SUFFIXES, known), split)
     masks = _for_images(files, images, Pattern(spec.invalid, LABEL_SUFFIXES, known), split) if spec.invalid else {}
     if spare := labels.keys() - {of for of, _ in images.values()} - spec.skips.keys():
-        notes.append(f"label {_some(spare)} of split '{split}' is left out: no image")
-    pairs = [Pair(key, image, labels[of], masks.get(of)) for key, (of, image) in sorted(images.items())]
-    return pairs, tuple(notes)
-
-
-def _found(files: Files, pattern: Pattern) -> Found:
-    """The files that match a pattern."""
-    found: Found = {}
-    for name, address in files.names(pattern.folder).items():
-        if fields := pattern.match(name):
-            key = "_".join(filter(None, (fields["key"], fields.get("variant"))))
-            _, other = found.setdefault(key, (fields["key"], address))
-            if other != address:
-                raise DataError(f"{files.root}: {other} and {address} share the name '{key}'; keep one of them")
-    return found
+        notes.append(f"label {some(spare)} of split '{split}' is left out: no image")
+    return [Pair(key, image, labels[of], masks.get(of)) for key, (of, image) in images.items()], tuple(notes)
 
 
 def _for_images(files: Files, images: Found, pattern: Pattern, split: str) -> dict[str, str]:
     """Addresses by key of the files that match a pattern, checked to be there for every image."""
-    found = {key: address for key, (_, address) in _found(files, pattern).items()}
-    if unlabelled := {of for of, _ in images.values()} - found.keys():
-        expected = pattern.example(min(unlabelled)).replace(".*", ".png (or another format without loss)")
-        raise DataError(
-            f"{files.root}: image {_some(unlabelled)} of split '{split}' without a label; expected {expected}"
-            f"{_hint(files)}"
-        )
+    found = find_beside(files, pattern)
+    need_all(files, images, found, pattern, split)
     return found
-
-
-def _missing(files: Files, spec: DatasetSpec, split: str, place: str) -> DataError:
-    """Why a split has no images: what is there in its place."""
-    anywhere = Pattern(spec.images, IMAGE_SUFFIXES, {"domain": place})
-    matches = [fields for fields in map(anywhere.match, files.names(anywhere.folder)) if fields]
-    folders = {fields["split"] for fields in matches if "split" in fields}
-    present = {name for name, folder in spec.splits.items() if folder in folders} if spec.splits else folders
-    known = present if "{split}" in spec.images else spec.splits.keys()
-    if matches and known and split not in spec.splits:
-        return DataError(f"{files.root}: {unknown('split', split, known)}")
-    expected = Pattern(spec.images, IMAGE_SUFFIXES, {"split": spec.splits.get(split, split), "domain": place})
-    others = f" (of {', '.join(sorted(present))} it does)" if present else ""
-    return (DataError if matches else NoImages)(
-        f"{files.root} holds no images of split '{split}'{others}; expected {expected.example('*')}{_hint(files)}"
-    )
-
-
-def _hint(files: Files) -> str:
-    if not files.packed:
-        return ""
-    return f" ({files.packed[0]} cannot be read at random places: decompress it to .tar, or unpack it)"
-
-
-def _some(keys: Iterable[str]) -> str:
-    first, *rest = sorted(keys)
-    return f"'{first}'" + (f" and {len(rest)} more" if rest else "")
 
 
 def _size(array: np.ndarray) -> str:

@@ -1,11 +1,13 @@
 """The built-in world as a data set: scenes rendered on demand, nothing on disk."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 from minorkey.data import world
-from minorkey.data.readers.reader import Role
+from minorkey.data.readers.reader import Role, Task
 from minorkey.data.sample import IGNORE_INDEX, Sample
 from minorkey.errors import ConfigError, unknown
 from minorkey.labels import LabelSpace, apply_id_map, label_space
@@ -32,7 +34,15 @@ class WorldOptions(BaseModel):
 class WorldReader:
     """`count` scenes of one domain of the built-in world, labels mapped to a label space."""
 
-    def __init__(self, seed: int, domain: str, count: int, size: tuple[int, int], space: LabelSpace | None) -> None:
+    def __init__(
+        self,
+        seed: int,
+        domain: str,
+        count: int,
+        size: tuple[int, int],
+        space: LabelSpace | None,
+        task: Task = "segmentation",
+    ) -> None:
         """Choose the scenes.
 
         Args:
@@ -41,6 +51,7 @@ class WorldReader:
             count: number of scenes.
             size: (width, height) in pixels.
             space: the label space of the run; None: images only.
+            task: whether samples have labels or boxes.
 
         Raises:
             ConfigError: unknown domain, or the label space has no place for a class of the world.
@@ -51,7 +62,7 @@ class WorldReader:
         self.domain = domain
         self.notes: tuple[str, ...] = ()
         self._seed, self._count, self._size = seed, count, size
-        self._lookup = None if space is None else space.id_map(WORLD_IDS)
+        self._annotated = None if space is None else _ANNOTATED[task](space)
 
     def __len__(self) -> int:
         """Number of scenes."""
@@ -66,14 +77,45 @@ class WorldReader:
         if not 0 <= index < self._count:
             raise IndexError(f"scene {index} of {self._count}")
         sample = world.render(self._seed, index, domain=self.domain, size=self._size)
-        if self._lookup is None:
+        if self._annotated is None:
             return Sample(sample.image, self.domain, self.key(index))
+        return self._annotated(replace(sample, key=self.key(index)))
+
+
+class _Labelled:
+    """Maps the labels of a scene to a label space."""
+
+    def __init__(self, space: LabelSpace) -> None:
+        self._lookup = space.id_map(WORLD_IDS)
+
+    def __call__(self, sample: Sample) -> Sample:
         assert sample.labels is not None
-        labels = apply_id_map(sample.labels, self._lookup, f"{self.name} {self.key(index)}")
-        return replace(sample, key=self.key(index), labels=labels)
+        labels = apply_id_map(sample.labels, self._lookup, f"world:{sample.domain} {sample.key}")
+        return replace(sample, labels=labels)
 
 
-def open_world(domain: str, role: Role, options: WorldOptions, space: LabelSpace) -> WorldReader:
+class _Boxed:
+    """Maps the boxes of a scene to a label space, and leaves those of ignored classes out."""
+
+    def __init__(self, space: LabelSpace) -> None:
+        places = space.places(world.DETECTION_CLASSES)
+        self._lookup = np.array([places[name] for name in world.DETECTION_CLASSES], np.int64)
+
+    def __call__(self, sample: Sample) -> Sample:
+        assert sample.boxes is not None
+        assert sample.box_classes is not None
+        classes = self._lookup[sample.box_classes]
+        kept = classes != IGNORE_INDEX
+        crowd = np.zeros(int(kept.sum()), bool)
+        return replace(sample, labels=None, boxes=sample.boxes[kept], box_classes=classes[kept], crowd=crowd)
+
+
+_ANNOTATED: dict[Task, Callable[[LabelSpace], _Labelled | _Boxed]] = {"segmentation": _Labelled, "detection": _Boxed}
+
+
+def open_world(
+    domain: str, role: Role, options: WorldOptions, space: LabelSpace, task: Task = "segmentation"
+) -> WorldReader:
     """The scenes of a domain for a role.
 
     Even seeds are trained on and odd seeds judged on, so no scene is ever in both; all judged domains share
@@ -85,4 +127,4 @@ def open_world(domain: str, role: Role, options: WorldOptions, space: LabelSpace
         "target": (2 * (options.seed + TARGET_SCENES), options.train_count),
         "unseen": (2 * options.seed + 1, options.eval_count),
     }[role]
-    return WorldReader(seed, domain, count, options.size, None if role == "target" else space)
+    return WorldReader(seed, domain, count, options.size, None if role == "target" else space, task)

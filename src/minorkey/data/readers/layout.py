@@ -1,0 +1,53 @@
+"""Where the files of a data set lie, whatever is annotated in them: patterns, splits, domains."""
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from minorkey.data.readers.pattern import wrong_fields
+from minorkey.data.readers.reader import Role
+
+DEFAULT_SPLITS: dict[Role, tuple[str, ...]] = {
+    "source": ("train", "all"),
+    "target": ("train", "all"),
+    "unseen": ("val", "test"),
+}
+"""The splits a data set is trained and judged on unless said, in order of preference."""
+
+
+class Layout(BaseModel):
+    """How the images of a data set are named, and what its splits and domains are."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str | None = None  # the domain its samples carry; the name of the folder where absent
+    folder: str | None = None  # where it lies in data_root; a folder of its name where absent
+    images: str = "images/{split}/{key}.*"  # see pattern.py
+    splits: dict[str, str] = Field(default={})  # split -> its folder; any folder where absent
+    unlabelled: list[str] = Field(default=[])  # splits that are published without labels
+    domains: dict[str, str] = Field(default={})  # what is a domain of its own -> its folder
+    skips: dict[str, str] = Field(default={})  # key of a pair that is known to be unusable -> why
+
+    @field_validator("splits", "domains", mode="before")
+    @classmethod
+    def _own_folders(cls, value: object) -> object:
+        """A list of what lies in folders of its names."""
+        return {name: name for name in value} if isinstance(value, list) else value
+
+    @model_validator(mode="after")
+    def _sound_images(self) -> "Layout":
+        if wrong := wrong_fields(self.images, ["key"]):
+            raise ValueError(wrong)
+        if ("{domain}" in self.images) != bool(self.domains):
+            raise ValueError("`domains` and a field {domain} in `images` go together")
+        return self
+
+    def known(self, split: str, place: str) -> dict[str, str]:
+        """The fields of its patterns that are known of a split of one of its domains (`place`, "" for none)."""
+        return {"split": self.splits.get(split, split), "domain": self.domains.get(place, place)}
+
+    def default_split(self, role: Role) -> str | None:
+        """The split that a role takes unless said, labelled where it needs labels; None if there is none."""
+        choices = DEFAULT_SPLITS[role]
+        if not self.splits:
+            return choices[0]
+        left_out = () if role == "target" else self.unlabelled
+        return next((name for name in choices if name in self.splits and name not in left_out), None)
