@@ -21,7 +21,8 @@ from torch.nn import functional as F
 from minorkey.data.sample import IGNORE_INDEX, Sample
 from minorkey.data.world import DOMAINS, render_paired
 from minorkey.evaluation.bootstrap import mean_interval, paired_difference
-from minorkey.evaluation.confusion import Matrix, confusion_matrix, mean_iou
+from minorkey.evaluation.confusion import confusion_matrix
+from minorkey.evaluation.pixels import PixelEvidence
 from minorkey.models.backbone import load_backbone
 from minorkey.models.options import BackboneOptions
 
@@ -31,7 +32,7 @@ TRAIN_SEED, TEST_SEED = 501, 502
 HELD_OUT = ("infrared", "elsewhere")  # never seen in the pretraining either
 
 Features = Callable[[torch.Tensor], torch.Tensor]  # images (B, 3, H, W) in [0, 1] to (B, D, H / 8, W / 8)
-Confusions = dict[str, Matrix]  # one (N, K, K) per domain
+Judged = dict[str, PixelEvidence]  # by domain
 
 
 def patch_colours(images: torch.Tensor) -> torch.Tensor:
@@ -112,22 +113,24 @@ def probe(features: Features, train: list[Sample], tests: dict[str, list[Sample]
     return predictions
 
 
-def judge(predictions: dict[str, list[np.ndarray]], tests: dict[str, list[Sample]]) -> Confusions:
-    """One confusion matrix per image, stacked by domain."""
+def judge(predictions: dict[str, list[np.ndarray]], tests: dict[str, list[Sample]]) -> Judged:
+    """One confusion matrix per image, by domain."""
     return {
-        domain: np.stack(
-            [confusion_matrix(p, s.labels, CLASSES) for p, s in zip(predictions[domain], samples, strict=True)]
+        domain: PixelEvidence(
+            np.stack(
+                [confusion_matrix(p, s.labels, CLASSES) for p, s in zip(predictions[domain], samples, strict=True)]
+            )
         )
         for domain, samples in tests.items()
     }
 
 
-def score(run: Confusions, domains: list[str]) -> float:
+def score(run: Judged, domains: list[str]) -> float:
     """Unweighted mean over domains of the mIoU, in percent."""
-    return 100 * float(np.mean([mean_iou(run[domain].sum(0)) for domain in domains]))
+    return 100 * float(np.mean([run[domain].score() for domain in domains]))
 
 
-def row(name: str, domains: list[str], colours: Confusions, randoms: list[Confusions], trained: Confusions) -> str:
+def row(name: str, domains: list[str], colours: Judged, randoms: list[Judged], trained: Judged) -> str:
     """One line of the table: the three kinds of features, and pretrained against the best random network."""
     scores = [score(run, domains) for run in randoms]
     best = randoms[int(np.argmax(scores))]
@@ -140,7 +143,7 @@ def row(name: str, domains: list[str], colours: Confusions, randoms: list[Confus
     )
 
 
-def print_table(colours: Confusions, randoms: list[Confusions], trained: Confusions) -> None:
+def print_table(colours: Judged, randoms: list[Judged], trained: Judged) -> None:
     unseen = [domain for domain in DOMAINS if domain != "clear"]
     rows = [(f"{domain} (held out)" if domain in HELD_OUT else domain, [domain]) for domain in DOMAINS]
     rows += [("**mean but clear**", unseen), ("**mean held out**", list(HELD_OUT))]

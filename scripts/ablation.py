@@ -105,12 +105,12 @@ def slug(name: str) -> str:
 
 def unseen(tables: Sequence[ScoreTable]) -> np.ndarray:
     """Unseen mean mIoU of each seed, in percent."""
-    return np.array([100 * t.unseen_mean.miou for t in tables if t.unseen_mean is not None])
+    return np.array([100 * t.unseen_mean.score for t in tables if t.unseen_mean is not None])
 
 
 def source(tables: Sequence[ScoreTable]) -> np.ndarray:
     """Source mIoU of each seed, in percent."""
-    return np.array([100 * table.domains[0].miou for table in tables])
+    return np.array([100 * table.domains[0].score for table in tables])
 
 
 def rows(tables: dict[str, list[ScoreTable]], rates: dict[str, float]) -> list[str]:

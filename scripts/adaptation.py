@@ -102,7 +102,7 @@ class Run:
 
     def miou(self, role: str) -> float:
         """In percent, with the weights at the end, on the `source` or on the target, which counts as `unseen`."""
-        return float(np.mean([100 * domain.miou for domain in self.scores.domains if domain.role == role]))
+        return float(np.mean([100 * domain.score for domain in self.scores.domains if domain.role == role]))
 
 
 Runs = dict[Way, list[Run]]  # one per seed

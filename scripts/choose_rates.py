@@ -30,7 +30,7 @@ def source_miou(preset: str, out: Path, changes: dict[str, Any], arguments: list
     training = {**base["training"], **changes.pop("training")}
     config = resolve(None, {**base, **changes, "training": training, "unseen": []})
     table: ScoreTable = train(config, out, resume=True, console=Console(quiet=True))
-    return table.domains[0].miou
+    return table.domains[0].score
 
 
 def best_rate(grid: list[float], judged: Callable[[float], float]) -> float:

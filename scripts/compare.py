@@ -31,7 +31,7 @@ Tables = dict[str, list[ScoreTable]]  # one table per seed for each method
 
 def unseen(tables: Sequence[ScoreTable]) -> np.ndarray:
     """Unseen mean mIoU of each seed, in percent."""
-    return np.array([100 * t.unseen_mean.miou for t in tables if t.unseen_mean is not None])
+    return np.array([100 * t.unseen_mean.score for t in tables if t.unseen_mean is not None])
 
 
 def score_rows(tables: Tables) -> list[str]:
@@ -39,7 +39,7 @@ def score_rows(tables: Tables) -> list[str]:
     head = ["method", *(f"{name} ({role})" for _, name, role in domains), "unseen mean", "per seed"]
     rows = [head, ["---"] + ["---:"] * (len(head) - 1)]
     for method, runs in tables.items():
-        means = [f"{np.mean([100 * run.domains[i].miou for run in runs]):.1f}" for i, *_ in domains]
+        means = [f"{np.mean([100 * run.domains[i].score for run in runs]):.1f}" for i, *_ in domains]
         seeds = " / ".join(f"{value:.1f}" for value in unseen(runs))
         rows.append([method_name(method), *means, f"{unseen(runs).mean():.1f}", seeds])
     return ["| " + " | ".join(row) + " |" for row in rows]

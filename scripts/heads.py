@@ -67,7 +67,7 @@ def chosen_rate(head: str, args: argparse.Namespace) -> float:
 
 
 def row(head: str, method: str, tables: list[ScoreTable], reference: list[ScoreTable]) -> str:
-    domains = [np.mean([100 * table.domains[i].miou for table in tables]) for i in range(len(tables[0].domains))]
+    domains = [np.mean([100 * table.domains[i].score for table in tables]) for i in range(len(tables[0].domains))]
     scores = " | ".join(f"{score:.1f}" for score in domains)
     gaps = unseen(reference[: len(tables)]) - unseen(tables)
     against = ""

@@ -28,7 +28,7 @@ def test_every_corruption_is_judged(judged):
     assert [score.domain for score in scores.domains] == expected
     lines = list(csv.DictReader((judged / "robustness.csv").open()))
     assert [line["corruption"] for line in lines] == list(CORRUPTIONS)
-    by_domain = {score.domain: score.miou for score in scores.domains}
+    by_domain = {score.domain: score.score for score in scores.domains}
     assert all(
         float(x["severity_5"]) == pytest.approx(by_domain[f"night+{x['corruption']}@5"], abs=1e-6) for x in lines
     )
@@ -38,7 +38,7 @@ def test_every_corruption_is_judged(judged):
 def test_corruptions_of_a_domain_are_no_further_unseen_domains(judged):
     scores = ScoreTable.read(judged / "metrics.json")
     assert [score.domain for score in scores.unseen] == ["night"]
-    assert scores.unseen_mean.miou == scores.domains[0].miou
+    assert scores.unseen_mean.score == scores.domains[0].score
 
 
 def test_the_page_shows_them(judged, tmp_path):
@@ -50,7 +50,7 @@ def test_the_page_shows_them(judged, tmp_path):
 def test_only_scored_classes_count(finished_run, tmp_path, console):
     evaluation = {"classes": ["road", "sky"], "source": False}
     scores = api.evaluate(finished_run.path, out=tmp_path, console=console, evaluation=evaluation)
-    counted = [name for name, value in scores.domains[0].iou.items() if value is not None]
+    counted = [name for name, value in scores.domains[0].by_class.items() if value is not None]
     assert set(counted) <= {"road", "sky"}
     assert "2 classes" in scores.protocol.describe()
     with pytest.raises(ConfigError, match="unknown class of label space 'cityscapes19' 'raod'; did you mean 'road'"):

@@ -61,7 +61,7 @@ def test_scores_are_those_of_the_saved_confusions(finished_run):
     for name, matrices in load_file(finished_run.confusions).items():
         (domain,) = (score for score in scores.domains if score.domain == name)
         assert matrices.shape == (4, 19, 19)
-        assert domain.miou == pytest.approx(mean_iou(matrices.sum(0).numpy()))
+        assert domain.score == pytest.approx(mean_iou(matrices.sum(0).numpy()))
 
 
 def test_scores_are_those_of_the_loaded_model(finished_run, predictor, night):

@@ -55,8 +55,13 @@ class RunFolder:
 
     @property
     def confusions(self) -> Path:
-        """Confusion matrices per domain and image, from which every score can be computed again."""
+        """Confusion matrices per domain and image (segmentation), from which every score can be computed again."""
         return self.path / "confusions.safetensors"
+
+    @property
+    def detections(self) -> Path:
+        """Objects and detections per domain and image (detection), from which every score can be computed again."""
+        return self.path / "detections.safetensors"
 
     @property
     def samples(self) -> Path:

@@ -4,15 +4,16 @@ from scipy import stats
 
 from minorkey.evaluation.bootstrap import (
     mean_interval,
-    miou_interval,
     paired_difference,
     paired_t_interval,
+    score_interval,
 )
 from minorkey.evaluation.confusion import mean_iou
+from minorkey.evaluation.pixels import PixelEvidence
 
 
-def fake_confusions(images, quality, seed, classes=4):
-    """Per-image matrices in which `quality` of the pixels are right, harder images shared by equal seeds."""
+def fake_evidence(images, quality, seed, classes=4):
+    """Evidence in which `quality` of the pixels are right, harder images shared by equal seeds."""
     rng = np.random.default_rng(seed)
     right = np.clip(quality + rng.normal(0, 0.1, images), 0.05, 0.95)
     pixels = rng.integers(200, 2000, (images, classes))
@@ -22,65 +23,65 @@ def fake_confusions(images, quality, seed, classes=4):
             share = np.full(classes, (1 - right[i]) / (classes - 1))
             share[k] = right[i]
             matrices[i, k] = np.round(pixels[i, k] * share)
-    return matrices
+    return PixelEvidence(matrices)
 
 
-def slow_interval(confusions, resamples, seed):
+def slow_interval(matrices, resamples, seed):
     rng = np.random.default_rng(seed)
-    picks = (rng.integers(0, len(confusions), len(confusions)) for _ in range(resamples))
-    return np.percentile([mean_iou(confusions[pick].sum(0)) for pick in picks], [2.5, 97.5])
+    picks = (rng.integers(0, len(matrices), len(matrices)) for _ in range(resamples))
+    return np.percentile([mean_iou(matrices[pick].sum(0)) for pick in picks], [2.5, 97.5])
 
 
 def test_interval_agrees_with_drawing_images_one_by_one():
-    confusions = fake_confusions(30, 0.6, seed=1)
-    fast = miou_interval(confusions, resamples=4000)
-    slow = slow_interval(confusions, resamples=4000, seed=5)
+    evidence = fake_evidence(30, 0.6, seed=1)
+    fast = score_interval(evidence, resamples=4000)
+    slow = slow_interval(evidence.matrices, resamples=4000, seed=5)
     width = slow[1] - slow[0]
     assert np.allclose(fast, slow, atol=0.06 * width)
-    assert fast.low < mean_iou(confusions.sum(0)) < fast.high
+    assert fast.low < evidence.score() < fast.high
 
 
 def test_interval_is_seeded_and_narrows_with_images():
-    few, many = fake_confusions(10, 0.6, 1), fake_confusions(160, 0.6, 1)
-    assert miou_interval(few) == miou_interval(few)
-    assert miou_interval(few) != miou_interval(few, seed=1)
-    narrow, wide = miou_interval(many), miou_interval(few)
+    few, many = fake_evidence(10, 0.6, 1), fake_evidence(160, 0.6, 1)
+    assert score_interval(few) == score_interval(few)
+    assert score_interval(few) != score_interval(few, seed=1)
+    narrow, wide = score_interval(many), score_interval(few)
     assert (wide.high - wide.low) > 2 * (narrow.high - narrow.low)
 
 
 def test_absent_class_does_not_break_a_resample():
-    confusions = fake_confusions(6, 0.6, 1)
-    confusions[1:, 3] = 0  # class 3 occurs in one image only
-    interval = miou_interval(confusions)
+    evidence = fake_evidence(6, 0.6, 1)
+    evidence.matrices[1:, 3] = 0  # class 3 occurs in one image only
+    interval = score_interval(evidence)
     assert 0 < interval.low < interval.high < 1
 
 
 def test_paired_difference_is_narrower_than_unpaired():
-    a, b = fake_confusions(40, 0.62, 1), fake_confusions(40, 0.58, 1)
-    other = fake_confusions(40, 0.58, 2)
+    a, b = fake_evidence(40, 0.62, 1), fake_evidence(40, 0.58, 1)
+    other = fake_evidence(40, 0.58, 2)
     paired, unpaired = paired_difference([a], [b]), paired_difference([a], [other])
-    assert paired.value == pytest.approx(mean_iou(a.sum(0)) - mean_iou(b.sum(0)))
+    assert paired.value == pytest.approx(mean_iou(a.matrices.sum(0)) - mean_iou(b.matrices.sum(0)))
     assert paired.low < paired.value < paired.high
     assert paired.excludes_zero
     assert (paired.high - paired.low) < 0.5 * (unpaired.high - unpaired.low)
 
 
 def test_paired_difference_of_a_run_with_itself_is_zero():
-    a = fake_confusions(12, 0.6, 1)
+    a = fake_evidence(12, 0.6, 1)
     same = paired_difference([a, a], [a, a])
     assert tuple(same) == (0, 0, 0)
     assert not same.excludes_zero
 
 
 def test_paired_difference_changes_sign_with_the_order():
-    a, b = fake_confusions(12, 0.65, 1), fake_confusions(12, 0.55, 3)
+    a, b = fake_evidence(12, 0.65, 1), fake_evidence(12, 0.55, 3)
     forward, back = paired_difference([a], [b]), paired_difference([b], [a])
     assert np.allclose(forward, (-back.value, -back.high, -back.low))
 
 
 def test_mean_of_independent_domains_narrows_and_of_shared_scenes_does_not():
-    domain = fake_confusions(40, 0.6, 1)
-    alone = miou_interval(domain)
+    domain = fake_evidence(40, 0.6, 1)
+    alone = score_interval(domain)
     independent = mean_interval([domain] * 4)
     shared = mean_interval([domain] * 4, shared_scenes=True)
     assert shared == pytest.approx(alone)
@@ -96,10 +97,10 @@ def test_t_interval_agrees_with_scipy():
 
 
 def test_error_texts():
-    a = fake_confusions(5, 0.6, 1)
+    a, fewer = fake_evidence(5, 0.6, 1), fake_evidence(4, 0.6, 1)
     with pytest.raises(ValueError, match="runs on different images cannot be paired"):
-        paired_difference([a], [a[:4]])
+        paired_difference([a], [fewer])
     with pytest.raises(ValueError, match="at least 2 seeds"):
         paired_t_interval([0.1])
     with pytest.raises(ValueError, match="equally many images"):
-        mean_interval([a, a[:4]], shared_scenes=True)
+        mean_interval([a, fewer], shared_scenes=True)

@@ -11,12 +11,13 @@ from minorkey.errors import DataError
 from minorkey.evaluation.confusion import (
     class_accuracy,
     confusion_matrix,
-    ignore_unscored,
     iou,
     mean_accuracy,
     mean_iou,
     pixel_accuracy,
 )
+from minorkey.evaluation.evidence import only_scored
+from minorkey.evaluation.pixels import PixelEvidence
 
 
 @pytest.fixture
@@ -54,9 +55,10 @@ def test_by_hand_with_an_absent_class():
 
 def test_unscored_classes_are_ignored():
     matrix = np.array([[2, 1, 0], [0, 2, 1], [1, 0, 3]])
-    kept = ignore_unscored(matrix, ["a", "b", "c"], ["a", "b"])
-    assert kept.tolist() == [[2, 1, 0], [0, 2, 1], [0, 0, 0]]
-    assert ignore_unscored(matrix, ["a", "b", "c"], None) is matrix
+    evidence = PixelEvidence(matrix[None])
+    kept = only_scored(evidence, ["a", "b", "c"], ["a", "b"])
+    assert kept.matrices.tolist() == [[[2, 1, 0], [0, 2, 1], [0, 0, 0]]]
+    assert only_scored(evidence, ["a", "b", "c"], None) is evidence
 
 
 def test_nothing_labelled_is_nan_not_zero():

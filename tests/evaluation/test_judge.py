@@ -1,3 +1,4 @@
+import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,8 +8,10 @@ from PIL import Image
 from minorkey.data.sample import Sample
 from minorkey.errors import ConfigError, DataError
 from minorkey.evaluation.confusion import confusion_matrix
+from minorkey.evaluation.protocol import Protocol
 from minorkey.evaluation.run import Judged, judge, share_scenes
 from minorkey.labels import label_space
+from minorkey.tasks.box_prediction import DetectionPrediction
 from minorkey.tasks.prediction import SegmentationPrediction
 
 SPACE = label_space("street7")
@@ -42,12 +45,38 @@ class RedIsTheClass:
     """Predicts the red channel modulo the number of classes."""
 
     space = SPACE
+    protocol = Protocol(label_space="street7")
 
     def in_domain(self, domain: str) -> "RedIsTheClass":
         return self
 
     def predict_one(self, image: np.ndarray) -> SegmentationPrediction:
         return SegmentationPrediction(image[..., 0] % 7, image, SPACE)
+
+
+class BoxReader(Reader):
+    def __getitem__(self, index: int) -> Sample:
+        image = np.full((20, 30, 3), index, dtype=np.uint8)
+        boxes = np.array([[0, 0, 10, 10], [5, 5, 20, 15]], dtype=np.float32)[: index % 3]
+        crowd = np.array([False, True])[: index % 3]
+        classes = np.array([1, 0])[: index % 3]
+        given = (boxes, classes, crowd) if self.labelled else (None, None, None)
+        return Sample(image, self.domain, self.key(index), None, None, *given)
+
+
+class OneBox:
+    """Finds one box in the images of odd numbers."""
+
+    space = SPACE
+    protocol = Protocol(label_space="street7", metric="coco", detections=50)
+
+    def in_domain(self, domain: str) -> "OneBox":
+        return self
+
+    def predict_one(self, image: np.ndarray) -> DetectionPrediction:
+        count = int(image[0, 0, 0]) % 2
+        boxes = np.array([[0, 0, 10, 9]], dtype=np.float32)[:count]
+        return DetectionPrediction(boxes, np.float32([0.5])[:count], np.array([1])[:count], image, SPACE)
 
 
 def _judge(domains, tmp_path, console, pictures=0):
@@ -57,11 +86,11 @@ def _judge(domains, tmp_path, console, pictures=0):
 def test_one_confusion_matrix_per_image_in_order(tmp_path, console):
     day, night = Reader("day"), Reader("night", count=3)
     found = _judge([Judged("source", day, 99), Judged("unseen", night, 99)], tmp_path, console)
-    assert {name: (role, m.shape) for name, (role, m) in found.items()} == {
-        "day": ("source", (7, 7, 7)),
-        "night": ("unseen", (3, 7, 7)),
+    assert {name: (role, evidence.shape) for name, (role, evidence) in found.items()} == {
+        "day": ("source", (7, 7)),
+        "night": ("unseen", (3, 7)),
     }
-    for index, matrix in enumerate(found["day"][1]):
+    for index, matrix in enumerate(found["day"][1].matrices):
         sample = day[index]
         assert np.array_equal(matrix, confusion_matrix(sample.image[..., 0] % 7, sample.labels, 7))
         assert matrix.sum() == 5 * 9
@@ -85,6 +114,39 @@ def test_pictures_are_kept_of_the_first_to_the_last_part(tmp_path, console):
 def test_images_without_labels_cannot_be_judged_on(tmp_path, console):
     with pytest.raises(DataError, match="day/000 has no labels; only labelled images"):
         _judge([Judged("unseen", Reader("day", labelled=False), 9)], tmp_path, console)
+
+
+def test_objects_and_detections_of_every_image_are_kept(tmp_path, console):
+    day, night = BoxReader("day"), BoxReader("night", count=2)
+    found = judge(OneBox(), [Judged("source", day, 99), Judged("unseen", night, 99)], 2, tmp_path, console)
+    role, evidence = found["day"]
+    assert (role, evidence.shape, evidence.metric, evidence.most) == ("source", (7, 7), "coco", 50)
+    assert evidence.truth.images.tolist() == [1, 2, 2, 4, 5, 5]
+    assert evidence.truth.classes.tolist() == [1, 1, 0, 1, 1, 0]
+    assert evidence.truth.crowd.tolist() == [False, False, True, False, False, True]
+    assert evidence.found.images.tolist() == [1, 3, 5]
+    assert evidence.found.boxes.tolist() == [[0, 0, 10, 9]] * 3
+    # objects in 1, 2, 4, 5, found in 1 and 5 with an IoU of 0.9; a false alarm in 3 comes second: precision 1, 2/3
+    assert evidence.class_details()["AP50"][1] == pytest.approx((26 * 1 + 25 * 2 / 3) / 101)
+    assert found["night"][1].shape == (2, 7)
+
+
+def test_boxes_are_kept_beside_the_image(tmp_path, console):
+    judge(OneBox(), [Judged("unseen", BoxReader("day"), 99)], 2, tmp_path, console)
+    assert sorted(path.name for path in (tmp_path / "day" / "005").iterdir()) == ["boxes.json", "image.png"]
+    names = SPACE.classes
+    assert json.loads((tmp_path / "day" / "005" / "boxes.json").read_text()) == {
+        "truth": [
+            {"box": [0, 0, 10, 10], "class": names[1], "crowd": False},
+            {"box": [5, 5, 20, 15], "class": names[0], "crowd": True},
+        ],
+        "prediction": [{"box": [0, 0, 10, 9], "class": names[1], "score": 0.5}],
+    }
+
+
+def test_images_without_boxes_cannot_be_judged_on(tmp_path, console):
+    with pytest.raises(DataError, match="day/000 has no boxes; only labelled images"):
+        judge(OneBox(), [Judged("unseen", BoxReader("day", labelled=False), 9)], 0, tmp_path, console)
 
 
 def test_two_domains_of_one_name_are_refused(tmp_path, console):

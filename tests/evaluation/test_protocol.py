@@ -19,6 +19,8 @@ def test_id_is_stable_across_releases():
         {"scales": (0.5, 1.0)},
         {"weights": "ema"},
         {"classes_scored": ("road",)},
+        {"metric": "coco"},
+        {"detections": 300},
     ],
 )
 def test_every_field_changes_the_id(change):
@@ -59,3 +61,13 @@ def test_each_domain_has_its_own_size():
     assert protocol.in_domain("bdd100k").resize is None
     assert protocol.in_domain("camvid").resize == 640
     assert "long side 640 px, mapillary at long side 2048 px, bdd100k at native size;" in protocol.describe()
+
+
+def test_detection_says_its_metric():
+    assert Protocol(label_space="x").score_name == "mIoU"
+    protocol = Protocol(label_space="x", metric="coco", detections=100)
+    assert (protocol.score_name, protocol.class_score_name) == ("AP", "AP")
+    assert protocol.describe().startswith("x, all classes; AP of COCO, 100 detections an image; native size")
+    eleven = Protocol(label_space="x", metric="voc07", detections=300)
+    assert eleven.score_name == Protocol(label_space="x", metric="voc").score_name == "AP50"
+    assert "AP50 of Pascal VOC 2007, 11 points, 300 detections an image" in eleven.describe()

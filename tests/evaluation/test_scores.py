@@ -5,6 +5,7 @@ import pytest
 
 from minorkey.errors import DataError
 from minorkey.evaluation.confusion import mean_iou
+from minorkey.evaluation.pixels import PixelEvidence
 from minorkey.evaluation.protocol import Protocol
 from minorkey.evaluation.scores import ScoreTable, TrainingCost, build_scores
 
@@ -17,10 +18,10 @@ def matrices(seed, scale=1):
 
 
 def table(**changes):
-    confusions = {
-        "clear": ("source", matrices(0, 5)),
-        "fog": ("unseen", matrices(1)),
-        "night": ("unseen", matrices(2, 0)),
+    evidence = {
+        "clear": ("source", PixelEvidence(matrices(0, 5))),
+        "fog": ("unseen", PixelEvidence(matrices(1))),
+        "night": ("unseen", PixelEvidence(matrices(2, 0))),
     }
     settings = {
         "run": "soma-0",
@@ -29,21 +30,22 @@ def table(**changes):
         "protocol": Protocol(label_space="tiny"),
         "training": TrainingCost(steps=10),
     }
-    return build_scores(confusions | changes.pop("domains", {}), **(settings | changes))
+    return build_scores(evidence | changes.pop("domains", {}), **(settings | changes))
 
 
 def test_mean_and_worst_are_over_unseen_domains_only():
     scores = table()
     fog, night = (mean_iou(matrices(*args).sum(0)) for args in ((1,), (2, 0)))
-    assert scores.unseen_mean.miou == pytest.approx((fog + night) / 2)
-    assert scores.unseen_mean.interval[0] < scores.unseen_mean.miou < scores.unseen_mean.interval[1]
-    assert (scores.worst.domain, scores.worst.miou) == ("night", pytest.approx(night))
+    assert scores.unseen_mean.score == pytest.approx((fog + night) / 2)
+    assert scores.unseen_mean.interval[0] < scores.unseen_mean.score < scores.unseen_mean.interval[1]
+    assert (scores.worst.domain, scores.worst.score) == ("night", pytest.approx(night))
     assert [score.domain for score in scores.unseen] == ["fog", "night"]
 
 
 def test_source_alone_has_no_unseen_mean():
     settings = {"run": "r", "method": "soma", "classes": CLASSES, "training": TrainingCost()}
-    scores = build_scores({"clear": ("source", matrices(0))}, protocol=Protocol(label_space="tiny"), **settings)
+    clear = PixelEvidence(matrices(0))
+    scores = build_scores({"clear": ("source", clear)}, protocol=Protocol(label_space="tiny"), **settings)
     assert scores.unseen_mean is None
     assert scores.worst is None
 
@@ -51,10 +53,11 @@ def test_source_alone_has_no_unseen_mean():
 def test_missing_class_is_null_in_json_and_named():
     without_car = matrices(3)
     without_car[:, 2] = 0
-    values = json.loads(json.dumps(table(domains={"snow": ("unseen", without_car)}).to_json(), allow_nan=False))
+    scores = table(domains={"snow": ("unseen", PixelEvidence(without_car))})
+    values = json.loads(json.dumps(scores.to_json(), allow_nan=False))
     snow = values["domains"][-1]
-    assert snow["iou"]["car"] is None
-    assert snow["accuracy"]["car"] is None
+    assert snow["by_class"]["car"] is None
+    assert snow["class_details"]["accuracy"]["car"] is None
     assert snow["missing_classes"] == ["car"]
 
 
@@ -63,7 +66,7 @@ def test_unscored_classes_change_the_score():
     assert scores.domains[0].missing_classes == ["car"]
     two = matrices(0, 5).sum(0)
     two[2] = 0
-    assert scores.domains[0].miou == pytest.approx(mean_iou(two))
+    assert scores.domains[0].score == pytest.approx(mean_iou(two))
 
 
 def test_survives_json():
@@ -80,7 +83,7 @@ def test_json_has_the_documented_keys():
 
 def test_error_texts(tmp_path):
     with pytest.raises(DataError, match="domain 'blank' has no labelled pixel"):
-        table(domains={"blank": ("unseen", np.zeros((2, 3, 3), dtype=np.int64))})
+        table(domains={"blank": ("unseen", PixelEvidence(np.zeros((2, 3, 3), dtype=np.int64)))})
     with pytest.raises(DataError, match=r"no metrics\.json in .*run `minorkey evaluate`"):
         ScoreTable.read(tmp_path / "metrics.json")
     (tmp_path / "metrics.json").write_text("{ not json")
@@ -90,3 +93,13 @@ def test_error_texts(tmp_path):
     with pytest.raises(DataError, match=r"metrics\.json: not a score table: run: ") as caught:
         ScoreTable.read(tmp_path / "metrics.json")
     assert "\n" not in str(caught.value)
+
+
+def test_an_older_file_asks_for_another_evaluation(tmp_path):
+    values = table().to_json()
+    values["domains"][0]["miou"] = values["domains"][0].pop("score")
+    (tmp_path / "metrics.json").write_text(json.dumps(values))
+    with pytest.raises(
+        DataError, match=r"metrics\.json: not a score table: domains\.0\.score: .*`minorkey evaluate` again"
+    ):
+        ScoreTable.read(tmp_path / "metrics.json")

@@ -20,11 +20,10 @@ def test_every_place_is_dealt_once_and_evenly(count, processes, first):
 
 def test_results_come_back_in_the_order_of_their_places():
     shares = deal(7, 3, first=[5])
-    results = [np.array([[place, 10 * place] for place in share]).reshape(-1, 2) for share in shares]
+    results = [[np.array([place, 10 * place]) for place in share] for share in shares]
     assert np.array_equal(in_order(shares, results), [[place, 10 * place] for place in range(7)])
 
 
 def test_a_process_may_have_nothing_to_do():
     shares = deal(1, 3)
-    results = [np.full((len(share), 2), 7) for share in shares]
-    assert np.array_equal(in_order(shares, results), [[7, 7]])
+    assert in_order(shares, [["a" for _ in share] for share in shares]) == ["a"]

@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 from streets import SPACE, spoil, street_image, street_labels
 
 from minorkey.evaluation.confusion import confusion_matrix
+from minorkey.evaluation.pixels import PixelEvidence
 from minorkey.evaluation.protocol import Protocol
 from minorkey.evaluation.scores import TrainingCost, build_scores
 
@@ -53,7 +54,7 @@ def write_run(
 def _write_tables(folder, method, confusions, protocol, seed):
     trained = {"frozen": 40_000, "full": 5_700_000}.get(method, 320_000)
     scores = build_scores(
-        {domain: ("source" if domain == "clear" else "unseen", m) for domain, m in confusions.items()},
+        {domain: ("source" if domain == "clear" else "unseen", PixelEvidence(m)) for domain, m in confusions.items()},
         run=f"{method}-{seed}",
         method=method,
         classes=SPACE.classes,

@@ -165,11 +165,11 @@ def test_gains_are_the_differences_of_iou_sorted(source_only, adapted):
     runs = [read_run(source_only), read_run(adapted)]
     (comparison,) = compare_adapted(runs, {1: ["night"]})
     before, after = ({s.domain: s for s in run.scores.domains}["night"] for run in runs)
-    expected = {name: 100 * (after.iou[name] - iou) for name, iou in before.iou.items() if iou is not None}
+    expected = {name: 100 * (after.by_class[name] - iou) for name, iou in before.by_class.items() if iou is not None}
     assert {change.name: change.points for change in comparison.classes} == pytest.approx(expected)
     assert [change.name for change in comparison.classes] == sorted(expected, key=lambda name: -expected[name])
-    assert (comparison.before, comparison.after) == (100 * before.miou, 100 * after.miou)
-    assert comparison.difference.value == pytest.approx(after.miou - before.miou)
+    assert (comparison.before, comparison.after) == (100 * before.score, 100 * after.score)
+    assert comparison.difference.value == pytest.approx(after.score - before.score)
     assert comparison.difference.low <= comparison.difference.value <= comparison.difference.high
 
 

@@ -50,7 +50,7 @@ def test_wide_pictures_are_made_smaller(make_run):
 
 
 def test_legend_lists_the_classes_of_the_truth(runs):
-    names = {SPACE.classes[i] for i in classes_shown([read_run(runs[0])])}
+    names = {SPACE.classes[i] for i in classes_shown([read_run(runs[0])], SPACE)}
     assert {"road", "sky", "car"} <= names
     assert "train" not in names
 

@@ -1,14 +1,20 @@
 import json
 
 from minorkey.evaluation.scores import ScoreTable, TrainingCost
-from minorkey.reporting.details import cost_rows, domain_class_rows, missing_class_notes, unseen_class_rows
+from minorkey.reporting.details import (
+    cost_rows,
+    domain_class_rows,
+    domain_detail_rows,
+    missing_class_notes,
+    unseen_class_rows,
+)
 from minorkey.reporting.runs import read_run
 
 
 def test_class_rows_average_unseen_domains_only(runs):
     tables = [read_run(folder).scores for folder in runs]
     rows = {row.name: row for row in unseen_class_rows(tables)}
-    expected = sum(score.iou["road"] for score in tables[0].unseen) / 4
+    expected = sum(score.by_class["road"] for score in tables[0].unseen) / 4
     assert rows["road"].values[0] == 100 * expected
     assert rows["road"].best == max(rows["road"].values)
     assert "train" not in rows
@@ -16,11 +22,21 @@ def test_class_rows_average_unseen_domains_only(runs):
 
 def test_a_class_missing_in_one_domain_is_averaged_over_the_others(runs):
     values = json.loads((runs[0] / "metrics.json").read_text())
-    values["domains"][1]["iou"]["car"] = None
+    values["domains"][1]["by_class"]["car"] = None
     table = ScoreTable.from_json(values)
     car = next(row for row in unseen_class_rows([table]) if row.name == "car")
-    assert car.values == [100 * sum(score.iou["car"] for score in table.unseen[1:]) / 3]
+    assert car.values == [100 * sum(score.by_class["car"] for score in table.unseen[1:]) / 3]
     assert [row.values[1] for row in domain_class_rows(table) if row.name == "car"] == [None]
+
+
+def test_further_scores_are_listed_by_domain(runs):
+    values = json.loads((runs[0] / "metrics.json").read_text())
+    for score in values["domains"]:
+        score["details"] |= {"AP large": None}
+    values["domains"][0]["details"]["pixel accuracy"] = None
+    rows = {row.name: row.values for row in domain_detail_rows(ScoreTable.from_json(values))}
+    assert list(rows) == ["mean accuracy", "pixel accuracy"]
+    assert rows["pixel accuracy"] == [None, *(100 * s["details"]["pixel accuracy"] for s in values["domains"][1:])]
 
 
 def test_costs_are_readable_and_unmeasured_ones_left_out():

@@ -5,6 +5,7 @@ from statistics import mean
 import numpy as np
 import pytest
 
+from minorkey.evaluation.pixels import PixelEvidence
 from minorkey.evaluation.protocol import Protocol
 from minorkey.evaluation.scores import ScoreTable, TrainingCost, build_scores
 from minorkey.reporting.robustness import robustness_markdown, robustness_rows, summarise, write_robustness
@@ -15,11 +16,12 @@ CLASSES = ["road", "car"]
 
 def table(domains: dict[str, int], run: str = "soma-0", method: str = "soma", **protocol: object) -> ScoreTable:
     """A run with `right` of 100 pixels of either class right in each domain, all others of the other class."""
-    confusions = {
-        name: ("unseen", np.array([[[right, 100 - right], [100 - right, right]]])) for name, right in domains.items()
+    evidence = {
+        name: ("unseen", PixelEvidence(np.array([[[right, 100 - right], [100 - right, right]]])))
+        for name, right in domains.items()
     }
     return build_scores(
-        confusions,
+        evidence,
         run=run,
         method=method,
         classes=CLASSES,
@@ -43,7 +45,7 @@ RUN = {
 def test_rows_are_the_scores_by_corruption_in_the_order_of_the_table():
     fog, night, rain = robustness_rows(table(RUN))
     assert (fog.corruption, night.corruption, rain.corruption) == ("fog", "night", "rain")
-    assert list(fog.miou.items()) == [(1, miou(70)), (3, miou(50))]
+    assert list(fog.scores.items()) == [(1, miou(70)), (3, miou(50))]
     assert fog.mean == pytest.approx((miou(70) + miou(50)) / 2)
     assert fog.clean == miou(90)
     assert fog.kept == pytest.approx(fog.mean / miou(90))

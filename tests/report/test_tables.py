@@ -20,7 +20,7 @@ def test_cells_are_the_scores_in_percent(runs):
     grid = build_grid(scores)
     cell = grid.rows[1].cells[2]
     score = next(score for score in scores[1].domains if score.domain == grid.columns[2].title)
-    assert cell.value == 100 * score.miou
+    assert cell.value == 100 * score.score
     assert cell.interval == tuple(100 * bound for bound in score.interval)
     assert grid.rows[0].cells[-1].note == scores[0].worst.domain
 
@@ -82,6 +82,6 @@ def test_terminal_table_shows_intervals_and_footnotes(runs, make_run):
     console.print(rich_table(tables([*runs, make_run("pissa", 0.9, resize=512)])))
     text = console.file.getvalue()
     scores = tables(runs)[0].domains[0]
-    assert f"{100 * scores.miou:.1f} [{100 * scores.interval[0]:.1f}, {100 * scores.interval[1]:.1f}]" in text
+    assert f"{100 * scores.score:.1f} [{100 * scores.interval[0]:.1f}, {100 * scores.interval[1]:.1f}]" in text
     assert "PiSSA†" in text
     assert "Not comparable with the other rows" in text

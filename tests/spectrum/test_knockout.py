@@ -100,7 +100,7 @@ def test_one_row_per_block_end_and_domain(rows: list[KnockoutRow]) -> None:
 
 
 def test_intact_scores_are_those_of_the_run(rows: list[KnockoutRow], finished_run: RunFolder) -> None:
-    scores = {score.domain: score.miou for score in ScoreTable.read(finished_run.metrics).domains}
+    scores = {score.domain: score.score for score in ScoreTable.read(finished_run.metrics).domains}
     assert {row.domain: row.intact for row in rows} == pytest.approx(scores)
 
 

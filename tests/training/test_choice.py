@@ -73,7 +73,7 @@ def test_the_best_weights_are_deployed_and_said(train):
     assert [record["step"] for record in judged if record["best"]][-1] == best["step"]
     scores = json.loads(run.metrics.read_text())
     assert scores["protocol"]["weights"] == "oracle"
-    assert scores["unseen_mean"]["miou"] == pytest.approx(best["miou"]["night"], abs=1e-12)
+    assert scores["unseen_mean"]["score"] == pytest.approx(best["miou"]["night"], abs=1e-12)
     kept = load_file(checkpoints(run.checkpoints)[-1] / "best.safetensors")
     for name, value in load_file(run.head).items():
         assert torch.equal(value, kept[f"head.{name}"])
@@ -134,4 +134,4 @@ def test_watching_is_logged_and_leaves_the_training_as_it_was(make_config, conso
         watched.path, config=load_config(watched.config).model_copy(update={"evaluation": EvaluationOptions(images=1)}),
         out=tmp_path / "again", console=console,
     )  # fmt: skip
-    assert last["teacher"] == pytest.approx(image.unseen_mean.miou, abs=1e-12)
+    assert last["teacher"] == pytest.approx(image.unseen_mean.score, abs=1e-12)

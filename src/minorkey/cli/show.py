@@ -19,8 +19,9 @@ def show_scores(folders: Sequence[Path]) -> None:
     tables = [ScoreTable.read(RunFolder(folder).metrics) for folder in folders]
     console = Console()
     console.print(rich_table(tables))
-    for protocol in dict.fromkeys(table.protocol.describe() for table in tables):
-        console.print(f"mIoU in %, 95 % interval over images; {protocol}", highlight=False, soft_wrap=True)
+    for protocol in {table.protocol.id(): table.protocol for table in tables}.values():
+        text = f"{protocol.score_name} in %, 95 % interval over images; {protocol.describe()}"
+        console.print(text, highlight=False, soft_wrap=True)
 
 
 def show_robustness(folder: Path) -> None:
@@ -31,5 +32,5 @@ def show_robustness(folder: Path) -> None:
     save_figure(draw_robustness(rows), folder / "figures" / "robustness")
     console = Console()
     console.print(robustness_table(rows))
-    console.print(f"mIoU in %; {scores.protocol.describe()}", highlight=False, soft_wrap=True)
+    console.print(f"{scores.protocol.score_name} in %; {scores.protocol.describe()}", highlight=False, soft_wrap=True)
     console.print(f"table: {folder / 'robustness.csv'}, plot: {folder / 'figures' / 'robustness.png'}")

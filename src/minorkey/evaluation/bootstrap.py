@@ -1,19 +1,18 @@
 """How far a score can be trusted: intervals over images (bootstrap) and over seeds (Student t).
 
-The unit that is drawn is the image. A resample counts how often each image was drawn, so that its mIoU comes
-from sums of per-image confusion matrices, for all resamples in one matrix product. A class that a resample
-happens to miss is left out of that resample's mean. The intervals cover the choice of test images only, not
-the randomness of training; for that, train several seeds and use `paired_t_interval`.
+The unit that is drawn is the image. A resample counts how often each image was drawn, and the evidence of a domain
+gives the scores of all resamples at once. A class that a resample happens to miss is left out of that resample's
+mean. The intervals cover the choice of test images only, not the randomness of training; for that, train several
+seeds and use `paired_t_interval`.
 """
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import t as student_t
 
-from minorkey.evaluation.confusion import Floats, Matrix, iou_from_counts, mean_iou, mean_present
+from minorkey.evaluation.evidence import Evidence, Floats
 
 RESAMPLES = 1000
 LEVEL = 0.95
@@ -39,24 +38,24 @@ class Difference(NamedTuple):
         return self.low > 0 or self.high < 0
 
 
-def miou_interval(confusions: Matrix, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
-    """95 % percentile bootstrap interval of one domain's mIoU.
+def score_interval(evidence: Evidence, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
+    """95 % percentile bootstrap interval of one domain's score.
 
     Args:
-        confusions: One confusion matrix per image, `(N, K, K)`.
+        evidence: That of its N images.
         resamples: How many times N images are drawn with replacement.
         seed: Seeds the draw.
     """
-    return _percentiles(_mean_over_domains([confusions], resamples, seed, shared_scenes=False))
+    return _percentiles(_mean_over_domains([evidence], resamples, seed, shared_scenes=False))
 
 
 def mean_interval(
-    domains: Sequence[Matrix], resamples: int = RESAMPLES, seed: int = 0, shared_scenes: bool = False
+    domains: Sequence[Evidence], resamples: int = RESAMPLES, seed: int = 0, shared_scenes: bool = False
 ) -> Interval:
-    """95 % percentile bootstrap interval of the unweighted mean of the domains' mIoU.
+    """95 % percentile bootstrap interval of the unweighted mean of the domains' scores.
 
     Args:
-        domains: For each domain one confusion matrix per image, `(N_d, K, K)`.
+        domains: The evidence of each domain.
         resamples: How many times the images of every domain are drawn.
         seed: Seeds the draw.
         shared_scenes: Image i shows the same scene in every domain: scenes are drawn, all domains follow.
@@ -67,18 +66,18 @@ def mean_interval(
 
 
 def paired_difference(
-    a: Sequence[Matrix],
-    b: Sequence[Matrix],
+    a: Sequence[Evidence],
+    b: Sequence[Evidence],
     resamples: int = RESAMPLES,
     seed: int = 0,
     shared_scenes: bool = False,
 ) -> Difference:
-    """Mean mIoU of run `a` minus that of run `b` on the same images, with a 95 % bootstrap interval.
+    """Mean score of run `a` minus that of run `b` on the same images, with a 95 % bootstrap interval.
 
     Both runs get the same resamples, so what makes an image hard for both cancels.
 
     Args:
-        a: For each domain one confusion matrix per image, `(N_d, K, K)`.
+        a: The evidence of each domain.
         b: The same images in the same order for the other run.
         resamples: How many times the images are drawn.
         seed: Seeds the draw.
@@ -91,7 +90,7 @@ def paired_difference(
     if shapes[0] != shapes[1]:
         raise ValueError(f"runs on different images cannot be paired: {shapes[0]} against {shapes[1]}")
     samples = [_mean_over_domains(run, resamples, seed, shared_scenes) for run in (a, b)]
-    value = float(np.mean([mean_iou(x.sum(0)) - mean_iou(y.sum(0)) for x, y in zip(a, b, strict=True)]))
+    value = float(np.mean([x.score() - y.score() for x, y in zip(a, b, strict=True)]))
     return Difference(value, *_percentiles(samples[0] - samples[1]))
 
 
@@ -112,24 +111,21 @@ def paired_t_interval(differences: Sequence[float]) -> Difference:
     return Difference(mean, mean - reach, mean + reach)
 
 
-def _mean_over_domains(domains: Sequence[Matrix], resamples: int, seed: int, shared_scenes: bool) -> Floats:
-    """Mean over domains of the mIoU of each resample, `(resamples,)`."""
-    if shared_scenes and len({len(confusions) for confusions in domains}) > 1:
+def _mean_over_domains(domains: Sequence[Evidence], resamples: int, seed: int, shared_scenes: bool) -> Floats:
+    """Mean over domains of the score of each resample, `(resamples,)`."""
+    if shared_scenes and len({evidence.shape[0] for evidence in domains}) > 1:
         raise ValueError("domains that share scenes must have equally many images")
     seeds = [[seed, 0 if shared_scenes else index] for index in range(len(domains))]
-    scores = [_resampled_miou(confusions, resamples, s) for confusions, s in zip(domains, seeds, strict=True)]
+    scores = [_resampled(evidence, resamples, s) for evidence, s in zip(domains, seeds, strict=True)]
     return np.mean(scores, axis=0)
 
 
-def _resampled_miou(confusions: Matrix, resamples: int, seed: list[int]) -> Floats:
-    images = len(confusions)
+def _resampled(evidence: Evidence, resamples: int, seed: list[int]) -> Floats:
+    images = evidence.shape[0]
     draws = np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), size=resamples)
-    per_image = np.diagonal(confusions, axis1=1, axis2=2), confusions.sum(2), confusions.sum(1)
-    # float64 goes through BLAS and is exact here: pixel counts stay far below 2**53
-    hits, truth, predicted = (draws.astype(np.float64) @ counts.astype(np.float64) for counts in per_image)
-    return mean_present(iou_from_counts(hits, truth, predicted))
+    return evidence.scores(draws)
 
 
-def _percentiles(samples: NDArray) -> Interval:
+def _percentiles(samples: Floats) -> Interval:
     low, high = np.nanpercentile(samples, [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
     return Interval(float(low), float(high))

@@ -4,16 +4,14 @@ A class that never occurs in the truth has no IoU and no accuracy here (NaN) and
 Predicting such a class still costs: the pixel is missed by the class it belongs to.
 """
 
-from collections.abc import Collection, Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
 from minorkey.data.sample import IGNORE_INDEX
 from minorkey.errors import DataError
+from minorkey.evaluation.evidence import Floats
 
 Matrix = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
 
 def confusion_matrix(prediction: NDArray, truth: NDArray, num_classes: int) -> Matrix:
@@ -39,14 +37,6 @@ def confusion_matrix(prediction: NDArray, truth: NDArray, num_classes: int) -> M
         raise DataError(f"class id {highest} in a label space of {num_classes} classes; map it or ignore it")
     flat = np.bincount(rows * num_classes + columns, minlength=num_classes**2)
     return flat.reshape(num_classes, num_classes)
-
-
-def ignore_unscored(confusions: Matrix, classes: Sequence[str], scored: Collection[str] | None) -> Matrix:
-    """Ignore the pixels whose true class is not in `scored`; `None` keeps all. `(..., K, K)` to the same."""
-    if scored is None:
-        return confusions
-    keep = np.array([name in scored for name in classes])
-    return confusions * keep[:, None]
 
 
 def iou(confusion: Matrix) -> Floats:

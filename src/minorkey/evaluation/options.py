@@ -4,6 +4,8 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
+from minorkey.evaluation.protocol import DETECTIONS, Metric
+
 Size = tuple[PositiveInt, PositiveInt]
 
 
@@ -19,6 +21,8 @@ class EvaluationOptions(BaseModel):
     flip: bool = Field(False, description="average with the mirrored image")
     scales: tuple[PositiveFloat, ...] = Field((1.0,), min_length=1, description="average over these image scales")
     classes: tuple[str, ...] | None = Field(None, description="only pixels of these classes count; default: all")
+    metric: Metric | None = Field(None, description="default: miou for segmentation, coco for detection")
+    detections: PositiveInt = Field(DETECTIONS, description="the most per image that count (detection)")
     source: bool = Field(True, description="also judge the source domains, on their validation images")
     images: PositiveInt | None = Field(None, description="at most so many images per domain; default: all")
     batch_size: PositiveInt = Field(8, description="windows per forward pass")

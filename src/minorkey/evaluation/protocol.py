@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, model_validator
 
@@ -20,6 +20,49 @@ WEIGHTS: dict[Weights, str] = {
     "best_source": "weights chosen on source validation",
     "oracle": "ORACLE: weights chosen on the unseen domains",
 }
+
+Metric = Literal["miou", "coco", "voc", "voc07"]
+"""What is scored: `miou`; `coco`, the AP of COCO, a mean over IoU thresholds 0.50 to 0.95; `voc`, the AP of Pascal VOC
+at IoU 0.50, from all points of the curve, and `voc07` that of 2007, from 11 points."""
+
+
+class _Score(NamedTuple):
+    name: str  # in tables
+    rule: str  # where the name does not say it
+    meaning: str  # how the score of a domain comes about
+
+
+METRICS: dict[Metric, _Score] = {
+    "miou": _Score(
+        "mIoU",
+        "",
+        "Pixels are summed over the images of a domain, then averaged over the classes that its labels show.",
+    ),
+    "coco": _Score(
+        "AP",
+        "AP of COCO",
+        "Average precision by the rules of COCO: over 101 recall levels and the IoU thresholds 0.50, 0.55 to 0.95, "
+        "averaged over the classes that the labels of a domain show.",
+    ),
+    "voc": _Score(
+        "AP50",
+        "AP50 of Pascal VOC, all points",
+        "Average precision at IoU 0.50 by the rules of Pascal VOC, the area under the curve of precision over recall, "
+        "averaged over the classes that the labels of a domain show.",
+    ),
+    "voc07": _Score(
+        "AP50",
+        "AP50 of Pascal VOC 2007, 11 points",
+        "Average precision at IoU 0.50 by the rules of Pascal VOC 2007, over 11 recall levels, averaged over the "
+        "classes that the labels of a domain show.",
+    ),
+}
+
+NEWER = ("resize_in", "metric", "detections")
+"""Left out of the id while unused, so that older scores keep theirs."""
+
+DETECTIONS = 100
+"""The most detections per image that count, unless a protocol says otherwise."""
 
 
 class Protocol(BaseModel):
@@ -39,6 +82,23 @@ class Protocol(BaseModel):
     scales: tuple[PositiveFloat, ...] = (1.0,)  # average over these image scales
     weights: Weights = "last"
     classes_scored: tuple[str, ...] | None = None  # other classes count as ignored; None: all
+    metric: Metric = "miou"
+    detections: PositiveInt | None = None  # the most per image that count, the best ones; None: 100
+
+    @property
+    def most_detections(self) -> int:
+        """The most detections per image that count."""
+        return self.detections or DETECTIONS
+
+    @property
+    def score_name(self) -> str:
+        """What the score is called: mIoU, AP or AP50."""
+        return METRICS[self.metric].name
+
+    @property
+    def class_score_name(self) -> str:
+        """What the score of one class is called: IoU, AP or AP50."""
+        return self.score_name.removeprefix("m")
 
     @model_validator(mode="after")
     def _stride_fits_window(self) -> "Protocol":
@@ -55,8 +115,8 @@ class Protocol(BaseModel):
 
     def id(self) -> str:
         """Eight hexadecimal digits, equal for equal protocols in any process."""
-        newer = set() if self.resize_in else {"resize_in"}  # left out while unused: older scores keep their id
-        values = self.model_dump(mode="json", exclude=newer)
+        unused = {name for name in NEWER if getattr(self, name) == type(self).model_fields[name].default}
+        values = self.model_dump(mode="json", exclude=unused)
         canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:8]
 
@@ -67,17 +127,20 @@ class Protocol(BaseModel):
         'cityscapes19, all classes; native size; window 128x256, stride 85x171; last weights'
         """
         count = len(self.classes_scored) if self.classes_scored is not None else "all"
-        parts = [
-            f"{self.label_space}, {count} classes",
-            self._describe_size(),
-            self._describe_window(),
-        ]
+        parts = [f"{self.label_space}, {count} classes"]
+        if self.metric != "miou":
+            parts.append(f"{METRICS[self.metric].rule}, {self.most_detections} detections an image")
+        parts += [self._describe_size(), self._describe_window()]
         if self.scales != (1.0,):
             parts.append("scales " + ", ".join(f"{scale:g}" for scale in self.scales))
         if self.flip:
             parts.append("averaged with the mirrored image")
         parts.append(WEIGHTS[self.weights])
         return "; ".join(parts)
+
+    def explain_score(self) -> str:
+        """A sentence on how the score of a domain comes about."""
+        return METRICS[self.metric].meaning
 
     def _describe_size(self) -> str:
         def size(side: int | None) -> str:

@@ -1,22 +1,21 @@
-"""Judge a model on its domains: readers in, confusion matrices and kept pictures out."""
+"""Judge a model on its domains: readers in, evidence and kept pictures out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from rich.console import Console
 
 from minorkey.data.readers import Reader
-from minorkey.data.sample import IGNORE_INDEX, Sample
-from minorkey.errors import ConfigError, DataError
-from minorkey.evaluation.confusion import Matrix, confusion_matrix
+from minorkey.errors import ConfigError
+from minorkey.evaluation.evidence import Evidence
+from minorkey.evaluation.examiner import examiner_of
 from minorkey.evaluation.scores import Role
 from minorkey.evaluation.shards import deal, in_order
 from minorkey.predictor import Predictor
 from minorkey.processes import gathered_objects, process_count, process_index
-from minorkey.tasks.prediction import save_png
 from minorkey.training.progress import Reporter
 
 
@@ -35,17 +34,17 @@ class Judged:
 
 def judge(
     predictor: Predictor, domains: Sequence[Judged], pictures: int, folder: Path, console: Console
-) -> dict[str, tuple[Role, Matrix]]:
-    """Confusion matrices `(N, K, K)` per domain, one per image.
+) -> dict[str, tuple[Role, Evidence]]:
+    """The role and the evidence of every domain.
 
-    Processes that judge together share the images out, and each returns all of the matrices. The main process
+    Processes that judge together share the images out, and each returns all of the evidence. The main process
     judges those whose pictures are kept, for it alone writes.
 
     Args:
         predictor: the model and its protocol.
         domains: what to judge on; names must differ.
         pictures: images per domain whose prediction is kept below `folder`.
-        folder: `<domain>/<key>/{image,truth,prediction}.png` are written here.
+        folder: `<domain>/<key>/` are written here: `image.png`, and `truth.png` with `prediction.png` or `boxes.json`.
         console: for the progress.
 
     Raises:
@@ -57,17 +56,22 @@ def judge(
     kept = _kept(domains, pictures)
     shares = deal(len(images), process_count(), first=kept)
     mine = shares[process_index()]
-    matrices = np.zeros((len(mine), len(predictor.space), len(predictor.space)), np.int64)
+    examiner = examiner_of(predictor.protocol, predictor.space)
+    notes = []
     with Reporter(console, "judging", len(mine), unit="image") as reporter:
-        for done, place in enumerate(mine):
+        for done, place in enumerate(mine, start=1):
             domain, index = images[place]
             sample = domain.reader[index]
-            prediction = predictor.in_domain(domain.reader.domain).predict_one(sample.image).labels
-            matrices[done] = _confusion(sample, prediction, predictor)
+            prediction = predictor.in_domain(domain.reader.domain).predict_one(sample.image)
+            notes.append(examiner.note(sample, prediction))
             if place in kept:
-                _keep(sample, prediction, folder)
-            reporter.update(done + 1, domain.reader.domain)
-    return _by_domain(domains, in_order(shares, gathered_objects(matrices)))
+                examiner.keep(sample, prediction, folder / sample.domain / sample.key)
+            reporter.update(done, domain.reader.domain)
+    noted = iter(in_order(shares, gathered_objects(notes)))
+    return {
+        domain.reader.domain: (domain.role, examiner.evidence(list(islice(noted, len(domain.indices())))))
+        for domain in domains
+    }
 
 
 def _kept(domains: Sequence[Judged], pictures: int) -> set[int]:
@@ -77,29 +81,10 @@ def _kept(domains: Sequence[Judged], pictures: int) -> set[int]:
     return {int(start) + i for start, count in zip(starts, counts, strict=False) for i in _spread(count, pictures)}
 
 
-def _by_domain(domains: Sequence[Judged], matrices: Matrix) -> dict[str, tuple[Role, Matrix]]:
-    ends = np.cumsum([len(domain.indices()) for domain in domains])
-    parts = np.split(matrices, ends[:-1])
-    return {domain.reader.domain: (domain.role, part) for domain, part in zip(domains, parts, strict=True)}
-
-
 def share_scenes(domains: Sequence[Judged]) -> bool:
     """Whether image i shows the same scene in every unseen domain, as in the built-in world."""
     keys = [[d.reader.key(i) for i in d.indices()] for d in domains if d.role == "unseen"]
     return len(keys) > 1 and all(each == keys[0] for each in keys)
-
-
-def _confusion(sample: Sample, prediction: np.ndarray, predictor: Predictor) -> Matrix:
-    if sample.labels is None:
-        raise DataError(f"{sample.domain}/{sample.key} has no labels; only labelled images can be judged on")
-    return confusion_matrix(prediction, sample.labels, len(predictor.space))
-
-
-def _keep(sample: Sample, prediction: np.ndarray, folder: Path) -> None:
-    truth = sample.labels if sample.labels is not None else np.full_like(prediction, IGNORE_INDEX)
-    pictures: Mapping[str, np.ndarray] = {"image": sample.image, "truth": truth, "prediction": prediction}
-    for name, pixels in pictures.items():
-        save_png(Image.fromarray(pixels), folder / sample.domain / sample.key / f"{name}.png")
 
 
 def check_names(domains: Sequence[Judged]) -> None:

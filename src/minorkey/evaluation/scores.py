@@ -10,16 +10,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from minorkey.errors import DataError
-from minorkey.evaluation.bootstrap import mean_interval, miou_interval
-from minorkey.evaluation.confusion import (
-    Matrix,
-    class_accuracy,
-    ignore_unscored,
-    iou,
-    mean_accuracy,
-    mean_iou,
-    pixel_accuracy,
-)
+from minorkey.evaluation.bootstrap import mean_interval, score_interval
+from minorkey.evaluation.evidence import Evidence, only_scored
 from minorkey.evaluation.protocol import Protocol
 
 Role = Literal["source", "unseen"]
@@ -30,32 +22,31 @@ class _Record(BaseModel):
 
 
 class DomainScore(_Record):
-    """Scores in one domain; `None` where a class never occurs in its truth."""
+    """Scores in one domain; `None` where its truth leaves one undefined, as that of a class that never occurs."""
 
     domain: str
     role: Role
     images: int
-    miou: float
+    score: float  # of the protocol's metric
     interval: tuple[float, float]  # 95 % bootstrap over images
-    mean_accuracy: float
-    pixel_accuracy: float
-    iou: dict[str, float | None]
-    accuracy: dict[str, float | None]
+    by_class: dict[str, float | None]  # the same metric
+    details: dict[str, float | None]  # by the name of a further score
+    class_details: dict[str, dict[str, float | None]]  # by the name of a further score, then by class
     missing_classes: list[str]
 
 
 class MeanScore(_Record):
     """Unweighted mean over domains."""
 
-    miou: float
+    score: float
     interval: tuple[float, float]
 
 
 class WorstDomain(_Record):
-    """The unseen domain with the lowest mIoU."""
+    """The unseen domain with the lowest score."""
 
     domain: str
-    miou: float
+    score: float
 
 
 class TrainingCost(_Record):
@@ -124,7 +115,7 @@ class ScoreTable(_Record):
         except ValidationError as error:
             first = error.errors()[0]
             field = ".".join(str(part) for part in first["loc"]) or "the whole"
-            raise DataError(f"not a score table: {field}: {first['msg']}; run `minorkey evaluate`") from error
+            raise DataError(f"not a score table: {field}: {first['msg']}; run `minorkey evaluate` again") from error
 
     @classmethod
     def read(cls, path: Path) -> "ScoreTable":
@@ -144,7 +135,7 @@ class ScoreTable(_Record):
 
 
 def build_scores(
-    confusions: Mapping[str, tuple[Role, Matrix]],
+    evidence: Mapping[str, tuple[Role, Evidence]],
     *,
     run: str,
     method: str,
@@ -155,10 +146,10 @@ def build_scores(
     shared_scenes: bool = False,
     task: str = "segmentation",
 ) -> ScoreTable:
-    """Score a run from its confusion matrices.
+    """Score a run from what was kept of its images.
 
     Args:
-        confusions: For each domain its role and one confusion matrix per image, `(N, K, K)`.
+        evidence: For each domain its role and the evidence of its images.
         run: Name of the run.
         method: Name of the adaptation method.
         classes: The K class names.
@@ -169,15 +160,14 @@ def build_scores(
         task: Name of the task.
 
     Raises:
-        DataError: A domain has no image or no labelled pixel.
+        DataError: A domain has no image, or nothing is labelled in it.
     """
     scored = {
-        domain: (role, ignore_unscored(matrices, classes, protocol.classes_scored))
-        for domain, (role, matrices) in confusions.items()
+        domain: (role, only_scored(kept, classes, protocol.classes_scored)) for domain, (role, kept) in evidence.items()
     }
-    domains = [score_domain(name, role, matrices, classes) for name, (role, matrices) in scored.items()]
+    domains = [score_domain(name, role, kept, classes) for name, (role, kept) in scored.items()]
     unseen = _unseen(domains)
-    worst = min(unseen, key=lambda score: score.miou, default=None)
+    worst = min(unseen, key=lambda score: score.score, default=None)
     return ScoreTable(
         run=run,
         method=method,
@@ -187,30 +177,45 @@ def build_scores(
         protocol=protocol,
         domains=domains,
         unseen_mean=_unseen_mean(unseen, [scored[score.domain][1] for score in unseen], shared_scenes),
-        worst=WorstDomain(domain=worst.domain, miou=worst.miou) if worst else None,
+        worst=WorstDomain(domain=worst.domain, score=worst.score) if worst else None,
         training=training,
         adaptation=adaptation,
     )
 
 
-def score_domain(domain: str, role: Role, confusions: Matrix, classes: Sequence[str]) -> DomainScore:
-    """Score one domain from one confusion matrix per image, `(N, K, K)`."""
-    total = confusions.sum(axis=0)
-    if not total.any():
-        raise DataError(f"domain '{domain}' has no labelled pixel of a scored class; check its labels and map")
-    class_iou = iou(total)
+def score_domain(domain: str, role: Role, evidence: Evidence, classes: Sequence[str]) -> DomainScore:
+    """Score one domain from the evidence of its images.
+
+    Raises:
+        DataError: Nothing is labelled in it.
+    """
+    score, by_class = labelled_score(domain, evidence), evidence.by_class()
+    details = evidence.details()
     return DomainScore(
         domain=domain,
         role=role,
-        images=len(confusions),
-        miou=mean_iou(total),
-        interval=miou_interval(confusions),
-        mean_accuracy=mean_accuracy(total),
-        pixel_accuracy=pixel_accuracy(total),
-        iou=_by_class(classes, class_iou),
-        accuracy=_by_class(classes, class_accuracy(total)),
-        missing_classes=[name for name, value in zip(classes, class_iou, strict=True) if np.isnan(value)],
+        images=evidence.shape[0],
+        score=score,
+        interval=score_interval(evidence),
+        by_class=_named(classes, by_class),
+        details=_named(details.keys(), details.values()),
+        class_details={name: _named(classes, values) for name, values in evidence.class_details().items()},
+        missing_classes=[name for name, value in zip(classes, by_class, strict=True) if np.isnan(value)],
     )
+
+
+def labelled_score(domain: str, evidence: Evidence) -> float:
+    """The score of a domain.
+
+    Raises:
+        DataError: Nothing is labelled in it.
+    """
+    score = evidence.score()
+    if math.isnan(score):
+        raise DataError(
+            f"domain '{domain}' has no labelled {evidence.unit} of a scored class; check its labels and map"
+        )
+    return score
 
 
 def _unseen(domains: Sequence[DomainScore]) -> list[DomainScore]:
@@ -219,12 +224,12 @@ def _unseen(domains: Sequence[DomainScore]) -> list[DomainScore]:
     return [s for s in domains if s.role == "unseen" and not (names - {s.domain}) & {s.domain.partition("+")[0]}]
 
 
-def _unseen_mean(scores: Sequence[DomainScore], confusions: Sequence[Matrix], shared_scenes: bool) -> MeanScore | None:
+def _unseen_mean(scores: Sequence[DomainScore], evidence: Sequence[Evidence], shared_scenes: bool) -> MeanScore | None:
     if not scores:
         return None
-    mean = math.fsum(score.miou for score in scores) / len(scores)
-    return MeanScore(miou=mean, interval=mean_interval(confusions, shared_scenes=shared_scenes))
+    mean = math.fsum(score.score for score in scores) / len(scores)
+    return MeanScore(score=mean, interval=mean_interval(evidence, shared_scenes=shared_scenes))
 
 
-def _by_class(classes: Sequence[str], values: Iterable[float]) -> dict[str, float | None]:
-    return {name: None if math.isnan(value) else float(value) for name, value in zip(classes, values, strict=True)}
+def _named(names: Iterable[str], values: Iterable[float]) -> dict[str, float | None]:
+    return {name: None if math.isnan(value) else float(value) for name, value in zip(names, values, strict=True)}

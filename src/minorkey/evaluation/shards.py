@@ -1,8 +1,10 @@
 """How the images to judge are shared out among processes, and the results put back in order."""
 
 from collections.abc import Collection, Sequence
+from itertools import chain
+from typing import TypeVar
 
-import numpy as np
+Result = TypeVar("Result")
 
 
 def deal(count: int, processes: int, first: Collection[int] = ()) -> list[list[int]]:
@@ -24,7 +26,7 @@ def deal(count: int, processes: int, first: Collection[int] = ()) -> list[list[i
     return [sorted(share) for share in shares]
 
 
-def in_order(shares: Sequence[Sequence[int]], results: Sequence[np.ndarray]) -> np.ndarray:
-    """The results of every process, `(n_p, ...)` for a share of n_p places, as one array by place `(N, ...)`."""
-    order = np.argsort(np.concatenate([np.asarray(share, dtype=np.int64) for share in shares]))
-    return np.concatenate(results)[order]
+def in_order(shares: Sequence[Sequence[int]], results: Sequence[Sequence[Result]]) -> list[Result]:
+    """The results of every process, n_p for a share of n_p places, as one list by place."""
+    placed = zip(chain.from_iterable(shares), chain.from_iterable(results), strict=True)
+    return [result for _, result in sorted(placed, key=lambda pair: pair[0])]

@@ -160,7 +160,7 @@ def _ends(parts: Sequence[Part], name: str) -> str:
 
 def _gain(each: Comparison) -> str:
     change = each.after - each.before
-    text = f"mIoU {each.before:.1f} → {each.after:.1f} %, {change:+.1f} points"
+    text = f"{each.metric} {each.before:.1f} → {each.after:.1f} %, {change:+.1f} points"
     if each.difference is not None:
         low, high = 100 * each.difference.low, 100 * each.difference.high
         text += f" (95 % paired bootstrap over images {low:+.1f} to {high:+.1f})"

@@ -66,7 +66,7 @@ def class_figure(parts: Sequence[Part], space: LabelSpace) -> Figure | None:
 
 
 def gain_figure(comparison: Comparison) -> Figure:
-    """A bar per class: points of IoU that adaptation added or took; beside it both IoU in percent."""
+    """A bar per class: points that adaptation added to its score or took; beside it both scores in percent."""
     changes = comparison.classes
     figure, axes = _bar_canvas(len(changes), [change.name for change in changes])
     rows, points = np.arange(len(changes)), np.array([change.points for change in changes])
@@ -77,7 +77,7 @@ def gain_figure(comparison: Comparison) -> Figure:
     for row, change in enumerate(changes):
         text = f" {change.points:+.1f}   ({change.before:.1f} → {change.after:.1f})".replace("-", "−")
         axes.text(max(change.points, 0), row, text, va="center", fontsize=8, color=INK)
-    axes.set_xlabel("points of IoU added by adaptation (without → with, %)")
+    axes.set_xlabel(f"points of {comparison.class_metric} added by adaptation (without → with, %)")
     return figure
 
 

@@ -11,7 +11,7 @@ from minorkey.reporting.tables import measurement
 
 @dataclass(frozen=True)
 class ClassChange:
-    """IoU of a class without and with adaptation, percent."""
+    """Score of a class without and with adaptation, percent."""
 
     name: str
     before: float
@@ -30,10 +30,12 @@ class Comparison:
     domain: str
     adapted: int  # places among the runs
     source_only: int
-    before: float  # mIoU, percent
+    metric: str  # what the score is called
+    class_metric: str  # and that of a class
+    before: float  # percent
     after: float
     same_method: bool
-    difference: Difference | None  # of the mIoU as a fraction; None where the runs cannot be paired
+    difference: Difference | None  # as a fraction; None where the runs cannot be paired
     classes: list[ClassChange]  # the largest gain first; those that occur in the labels
 
 
@@ -73,17 +75,20 @@ def _compare(runs: Sequence[Run], adapted: int, source_only: int, domain: str) -
     before, after = _score(runs[source_only], domain), _score(runs[adapted], domain)
     assert before is not None
     assert after is not None
+    protocol = runs[adapted].scores.protocol
     changes = [
         ClassChange(name, 100 * old, 100 * new)
-        for name, old in before.iou.items()
-        if old is not None and (new := after.iou[name]) is not None
+        for name, old in before.by_class.items()
+        if old is not None and (new := after.by_class[name]) is not None
     ]
     return Comparison(
         domain=domain,
         adapted=adapted,
         source_only=source_only,
-        before=100 * before.miou,
-        after=100 * after.miou,
+        metric=protocol.score_name,
+        class_metric=protocol.class_score_name,
+        before=100 * before.score,
+        after=100 * after.score,
         same_method=runs[adapted].scores.method == runs[source_only].scores.method,
         difference=_paired(runs[adapted], runs[source_only], domain),
         classes=sorted(changes, key=lambda change: -change.points),
@@ -91,9 +96,9 @@ def _compare(runs: Sequence[Run], adapted: int, source_only: int, domain: str) -
 
 
 def _paired(adapted: Run, source_only: Run, domain: str) -> Difference | None:
-    if adapted.confusions is None or source_only.confusions is None:
+    if adapted.evidence is None or source_only.evidence is None:
         return None
-    first, second = adapted.confusions.get(domain), source_only.confusions.get(domain)
+    first, second = adapted.evidence.get(domain), source_only.evidence.get(domain)
     if first is None or second is None or first.shape != second.shape:
         return None
     return paired_difference([first], [second])

@@ -1,4 +1,4 @@
-"""The tables below the main one: IoU by class, what training took, what was left out."""
+"""The tables below the main one: scores by class, what training took, what was left out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from minorkey.evaluation.scores import DomainScore, ScoreTable, TrainingCost
 
 @dataclass(frozen=True)
 class ClassRow:
-    """IoU of one class in percent, one value per column; `None` where the truth never shows the class."""
+    """Score of one class, or a further score, in percent, one value per column; `None` where it is undefined."""
 
     name: str
     values: list[float | None]
@@ -16,14 +16,21 @@ class ClassRow:
 
 
 def unseen_class_rows(tables: Sequence[ScoreTable]) -> list[ClassRow]:
-    """Per class that occurs, the mean IoU over the unseen domains that show it; one column per run."""
-    rows = [_class_row(name, [_mean_iou(name, table.unseen) for table in tables]) for name in tables[0].classes]
+    """Per class that occurs, the mean score over the unseen domains that show it; one column per run."""
+    rows = [_class_row(name, [_mean_score(name, table.unseen) for table in tables]) for name in tables[0].classes]
     return [row for row in rows if row.best is not None]
 
 
 def domain_class_rows(table: ScoreTable) -> list[ClassRow]:
-    """Per class that occurs, the IoU of one run; one column per domain."""
-    rows = [_class_row(name, [_mean_iou(name, [score]) for score in table.domains]) for name in table.classes]
+    """Per class that occurs, the score of one run; one column per domain."""
+    rows = [_class_row(name, [_mean_score(name, [score]) for score in table.domains]) for name in table.classes]
+    return [row for row in rows if row.best is not None]
+
+
+def domain_detail_rows(table: ScoreTable) -> list[ClassRow]:
+    """The further scores of one run, over all classes; one column per domain."""
+    names = dict.fromkeys(name for score in table.domains for name in score.details)
+    rows = [_class_row(name, [score.details.get(name) for score in table.domains]) for name in names]
     return [row for row in rows if row.best is not None]
 
 
@@ -52,7 +59,7 @@ def missing_class_notes(tables: Sequence[ScoreTable]) -> list[str]:
     judged = {score.domain for table in tables for score in table.domains}
     return [
         f"Never seen in the labels of {'any domain' if judged == names.keys() else ', '.join(names)}, "
-        f"so not in the mIoU there: {', '.join(classes)}."
+        f"so not in the {tables[0].protocol.score_name} there: {', '.join(classes)}."
         for classes, names in domains.items()
     ]
 
@@ -62,8 +69,8 @@ def _class_row(name: str, fractions: Sequence[float | None]) -> ClassRow:
     return ClassRow(name, values, max((value for value in values if value is not None), default=None))
 
 
-def _mean_iou(name: str, scores: Sequence[DomainScore]) -> float | None:
-    values = [value for score in scores if (value := score.iou[name]) is not None]
+def _mean_score(name: str, scores: Sequence[DomainScore]) -> float | None:
+    values = [value for score in scores if (value := score.by_class[name]) is not None]
     return sum(values) / len(values) if values else None
 
 

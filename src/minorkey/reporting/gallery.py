@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from minorkey.data.sample import IGNORE_INDEX
 from minorkey.errors import DataError
 from minorkey.labels import LabelSpace
+from minorkey.reporting.box_gallery import BoxScene, box_classes, box_scene
 from minorkey.reporting.pictures import Pixels, label_map, photo, read_picture
 from minorkey.reporting.runs import Place, Run
 
@@ -35,20 +37,35 @@ class Scene:
     predictions: list[Prediction | None]
 
 
-def build_gallery(runs: Sequence[Run], space: LabelSpace, per_domain: int = 2) -> dict[str, list[Scene]]:
+def build_gallery(
+    runs: Sequence[Run], space: LabelSpace, per_domain: int = 2
+) -> dict[str, list[Scene]] | dict[str, list[BoxScene]]:
     """The first `per_domain` kept samples of every domain, in the order of the score table.
 
+    Args:
+        runs: runs of one task.
+        space: their label space.
+        per_domain: how many.
+
     Raises:
-        DataError: A picture cannot be read, or a prediction has another size than its truth.
+        DataError: A file cannot be read, or a prediction has another size than its truth.
     """
     domains = dict.fromkeys(score.domain for run in runs for score in run.scores.domains)
     places = sorted({place for run in runs for place in run.samples})
     chosen = {domain: [place for place in places if place[0] == domain][:per_domain] for domain in domains}
-    return {domain: [_scene(place, runs, space) for place in kept] for domain, kept in chosen.items() if kept}
+    scene: Any = box_scene if of_boxes(runs) else _scene
+    return {domain: [scene(place, runs, space) for place in kept] for domain, kept in chosen.items() if kept}
 
 
-def classes_shown(runs: Sequence[Run]) -> set[int]:
-    """Train ids that occur in the truth of any kept sample."""
+def of_boxes(runs: Sequence[Run]) -> bool:
+    """Whether the runs' scenes are `BoxScene`s."""
+    return any(run.scores.task == "detection" for run in runs)
+
+
+def classes_shown(runs: Sequence[Run], space: LabelSpace) -> set[int]:
+    """Train ids that occur in the truth of any kept sample, and in what is shown of predicted boxes."""
+    if of_boxes(runs):
+        return {index for run in runs for folder in run.samples.values() for index in box_classes(folder, space)}
     truths = {place: folder for run in runs for place, folder in run.samples.items()}
     found = [np.unique(read_picture(folder / "truth.png", "L")) for folder in truths.values()]
     return {int(value) for values in found for value in values} - {IGNORE_INDEX}

@@ -10,6 +10,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from minorkey.errors import DataError
+from minorkey.evaluation.scores import ScoreTable
 from minorkey.labels import LabelSpace, label_space
 from minorkey.reporting.adaptation import (
     AdaptedRun,
@@ -20,16 +21,23 @@ from minorkey.reporting.adaptation import (
     gain_views,
     target_notes,
 )
-from minorkey.reporting.details import cost_rows, domain_class_rows, missing_class_notes, unseen_class_rows
+from minorkey.reporting.box_gallery import LEAST_SCORE
+from minorkey.reporting.details import (
+    cost_rows,
+    domain_class_rows,
+    domain_detail_rows,
+    missing_class_notes,
+    unseen_class_rows,
+)
 from minorkey.reporting.figures import curve_figure, inline_svg, run_colours, save_figure, score_figure
-from minorkey.reporting.gallery import build_gallery, classes_shown
+from minorkey.reporting.gallery import build_gallery, classes_shown, of_boxes
 from minorkey.reporting.knockout import knockout_views
 from minorkey.reporting.page_template import page_template
 from minorkey.reporting.robustness import RobustnessRow, robustness_rows, summarise
 from minorkey.reporting.robustness_figure import draw_robustness
 from minorkey.reporting.runs import Run, read_run
 from minorkey.reporting.spectrum import spectrum_rows, spectrum_views
-from minorkey.reporting.tables import build_grid, comparable, method_name, run_labels
+from minorkey.reporting.tables import build_grid, comparable, method_name, reference, run_labels
 from minorkey.reporting.verdict import verdict
 from minorkey.storage import storage_errors, write_text
 
@@ -41,7 +49,7 @@ def build_report(runs: Sequence[Path], out: Path, title: str | None = None, scen
 
     Args:
         runs: Run folders with `metrics.json`, and, where they exist, `config.yaml`, `log.jsonl`,
-            `confusions.safetensors` (paired intervals) and `figures/samples/` (the gallery).
+            `confusions.safetensors` or `detections.safetensors` (paired intervals), `figures/samples/` (the gallery).
         out: The HTML file to write.
         title: Heading of the page.
         scenes_per_domain: How many kept samples of each domain are shown.
@@ -70,13 +78,13 @@ def _render(
     runs: Sequence[Run], adapted: Sequence[AdaptedRun], figures: dict[str, Figure], title: str, scenes_per_domain: int
 ) -> str:
     tables = [run.scores for run in runs]
-    reference = next(table for table, same in zip(tables, comparable(tables), strict=True) if same)
-    space = label_space(reference.label_space)
+    compared = reference(tables)
+    space = label_space(compared.label_space)
     return page_template("page.html.j2").render(
         title=title,
         verdict=verdict(runs),
         grid=build_grid(tables),
-        reference=reference,
+        reference=compared,
         labels=_labels(runs),
         colours=run_colours(runs),
         notes=missing_class_notes(tables),
@@ -84,8 +92,9 @@ def _render(
         runs=runs,
         versions=_versions(),
         domain_class_rows=domain_class_rows,
+        domain_detail_rows=domain_detail_rows,
         svg={name: Markup(inline_svg(figure, name)) for name, figure in figures.items()},
-        **_gallery(runs, space, scenes_per_domain),
+        **_gallery(runs, compared, space, scenes_per_domain),
         **_classes(runs, space),
         **_adaptation(runs, adapted, space),
         **_spectra(runs),
@@ -113,19 +122,21 @@ def _corrupted(runs: Sequence[Run]) -> list[RobustnessRow]:
     return [row for run, label in zip(runs, _labels(runs), strict=True) for row in robustness_rows(run.scores, label)]
 
 
-def _gallery(runs: Sequence[Run], space: LabelSpace, scenes_per_domain: int) -> dict[str, Any]:
-    """Scenes and legend; a run with another label space has other ids and is left out."""
+def _gallery(runs: Sequence[Run], compared: ScoreTable, space: LabelSpace, scenes_per_domain: int) -> dict[str, Any]:
+    """Scenes and legend; a run of another task, or with other classes, has nothing to set beside them: left out."""
     shown = [
         (label, colour, run)
         for label, colour, run in zip(_labels(runs), run_colours(runs), runs, strict=True)
-        if run.scores.label_space == space.name and run.samples
+        if (run.scores.task, run.scores.label_space) == (compared.task, space.name) and run.samples
     ]
     pictured = [run for *_, run in shown]
-    present = classes_shown(pictured)
+    present = classes_shown(pictured, space)
     legend = [(name, _hex(space.colours[i])) for i, name in enumerate(space.classes) if i in present]
     return {
         "gallery_runs": [(label, colour) for label, colour, _ in shown],
         "scenes": build_gallery(pictured, space, scenes_per_domain),
+        "boxed": of_boxes(pictured),
+        "least_score": LEAST_SCORE,
         "legend": legend,
     }
 

@@ -1,7 +1,7 @@
 """Scores under corruption, from the domains `NAME+CORRUPTION@SEVERITY` of a run. All are fractions in `[0, 1]`.
 
-Two summaries: *mean mIoU under corruption* is the mean over corruptions of the mean over severities; *share of the
-clean score kept* divides it by the mIoU of the domain without a corruption. Neither is the mCE of ImageNet-C, which
+Two summaries: *mean score under corruption* is the mean over corruptions of the mean over severities; *share of the
+clean score kept* divides it by the score of the domain without a corruption. Neither is the mCE of ImageNet-C, which
 is an error relative to that of AlexNet.
 """
 
@@ -34,13 +34,14 @@ class RobustnessRow:
     protocol: str  # id of the protocol; only rows of the same one may be compared
     domain: str  # the clean one
     corruption: str
-    miou: dict[int, float]  # by severity, as far as it was judged
-    clean: float | None  # mIoU of the clean domain; None: not judged
+    metric: str  # what the scores are called
+    scores: dict[int, float]  # by severity, as far as it was judged
+    clean: float | None  # score of the clean domain; None: not judged
 
     @property
     def mean(self) -> float:
-        """Mean mIoU over the severities."""
-        return fmean(self.miou.values())
+        """Mean score over the severities."""
+        return fmean(self.scores.values())
 
     @property
     def kept(self) -> float | None:
@@ -56,7 +57,7 @@ class RobustnessSummary:
     method: str
     domain: str
     corruptions: int
-    mean: float  # mean mIoU under corruption
+    mean: float  # mean score under corruption
     clean: float | None
     kept: float | None  # share of the clean score kept
     even: bool  # every corruption was judged at the same severities
@@ -70,11 +71,11 @@ def robustness_rows(table: ScoreTable, label: str | None = None) -> list[Robustn
         label: what to call the run; its name where `None`. Rows of several runs may be put into one list, with
             labels that differ.
     """
-    clean = {score.domain: score.miou for score in table.domains}
+    clean = {score.domain: score.score for score in table.domains}
     found: dict[tuple[str, str], dict[int, float]] = {}
     for score, match in _corrupted(table):
         by_severity = found.setdefault((match["domain"], match["corruption"]), {})
-        by_severity[int(match["severity"])] = score.miou
+        by_severity[int(match["severity"])] = score.score
     places = {name: place for place, name in enumerate(CORRUPTIONS)}
     return [
         RobustnessRow(
@@ -83,10 +84,13 @@ def robustness_rows(table: ScoreTable, label: str | None = None) -> list[Robustn
             protocol=table.protocol.id(),
             domain=domain,
             corruption=corruption,
-            miou=dict(sorted(miou.items())),
+            metric=table.protocol.score_name,
+            scores=dict(sorted(by_severity.items())),
             clean=clean.get(domain),
         )
-        for (domain, corruption), miou in sorted(found.items(), key=lambda item: (item[0][0], places[item[0][1]]))
+        for (domain, corruption), by_severity in sorted(
+            found.items(), key=lambda item: (item[0][0], places[item[0][1]])
+        )
     ]
 
 
@@ -95,12 +99,18 @@ def summarise(rows: Sequence[RobustnessRow]) -> list[RobustnessSummary]:
     return [_summary(list(group)) for _, group in groupby(rows, key=lambda row: (row.run, row.domain))]
 
 
+def metric_name(rows: Sequence[RobustnessRow]) -> str:
+    """What their scores are called; "score" where they differ."""
+    names = {row.metric for row in rows}
+    return names.pop() if len(names) == 1 else "score"
+
+
 def robustness_markdown(rows: Sequence[RobustnessRow]) -> str:
     """A GitHub table in percent: a line per run, domain and corruption, and a last one for each mean."""
-    head = ["run", "domain", "corruption", *map(str, SEVERITIES), "mean mIoU", "kept"]
+    head = ["run", "domain", "corruption", *map(str, SEVERITIES), f"mean {metric_name(rows)}", "kept"]
     lines = [head, ["---"] * 3 + ["---:"] * (len(head) - 3)]
     for row in rows:
-        scores = [percent(row.miou.get(severity)) for severity in SEVERITIES]
+        scores = [percent(row.scores.get(severity)) for severity in SEVERITIES]
         lines.append([row.run, row.domain, row.corruption, *scores, percent(row.mean), percent(row.kept)])
     for each in summarise(rows):
         kind = f"mean of {each.corruptions}" + ("" if each.even else ", not all at the same severities")
@@ -141,7 +151,7 @@ def _summary(rows: Sequence[RobustnessRow]) -> RobustnessSummary:
         mean=mean,
         clean=first.clean,
         kept=mean / first.clean if first.clean else None,
-        even=all(row.miou.keys() == first.miou.keys() for row in rows),
+        even=all(row.scores.keys() == first.scores.keys() for row in rows),
     )
 
 
@@ -151,7 +161,7 @@ def _flat_names() -> list[str]:
 
 
 def _flat(row: RobustnessRow) -> dict[str, Any]:
-    scores = [row.miou.get(severity) for severity in SEVERITIES]
+    scores = [row.scores.get(severity) for severity in SEVERITIES]
     named = [row.run, row.method, row.protocol, row.domain, row.corruption]
     values = [*named, *map(_rounded, [*scores, row.mean, row.clean, row.kept])]
     return dict(zip(_flat_names(), values, strict=True))

@@ -1,4 +1,4 @@
-"""mIoU against the severity of corruptions: a line each, or a small plot each where there are many."""
+"""Scores against the severity of corruptions: a line each, or a small plot each where there are many."""
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle
@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from minorkey.data.corruptions import CORRUPTIONS, SEVERITIES
 from minorkey.reporting.figures import INK, LINE, MARKERS, METHOD_COLOURS, SPARE_COLOURS
-from minorkey.reporting.robustness import RobustnessRow
+from minorkey.reporting.robustness import RobustnessRow, metric_name
 
 MANY = 8
 """More lines than this in one plot cannot be told apart."""
@@ -42,7 +42,7 @@ def _one_plot(rows: Sequence[RobustnessRow]) -> Figure:
     if rows[0].clean is not None:
         axes.axhline(100 * rows[0].clean, color=INK, linestyle="--", linewidth=1, label="clean")
     axes.set_ylim(bottom=0)
-    axes.set_ylabel("mIoU, %")
+    axes.set_ylabel(f"{metric_name(rows)}, %")
     axes.set_xlabel("severity")
     _legend(figure, axes)
     return figure
@@ -58,7 +58,7 @@ def _small_plots(curves: Mapping[str, Sequence[RobustnessRow]], colours: Mapping
         for (label, rows), marker in zip(curves.items(), cycle(MARKERS), strict=False):
             _line_and_clean(axes, [row for row in rows if row.corruption == name], colours, marker, label)
     plots[0].set_ylim(bottom=0)  # shared by all
-    figure.supylabel("mIoU, %", fontsize=9, color=INK)
+    figure.supylabel(f"{metric_name([row for rows in curves.values() for row in rows])}, %", fontsize=9, color=INK)
     figure.supxlabel("severity (dashed: clean)", fontsize=9, color=INK)
     _legend(figure, *plots)
     return figure
@@ -74,8 +74,8 @@ def _line_and_clean(
 
 
 def _line(axes: Axes, row: RobustnessRow, colour: str, marker: str, label: str) -> None:
-    scores = [100 * score for score in row.miou.values()]
-    axes.plot(list(row.miou), scores, color=colour, marker=marker, markersize=4, linewidth=1.4, label=label)
+    scores = [100 * score for score in row.scores.values()]
+    axes.plot(list(row.scores), scores, color=colour, marker=marker, markersize=4, linewidth=1.4, label=label)
 
 
 def _names(rows: Sequence[RobustnessRow]) -> list[str]:

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
 from minorkey.errors import DataError
-from minorkey.evaluation.confusion import Matrix, ignore_unscored
+from minorkey.evaluation.evidence import Evidence, only_scored
+from minorkey.evaluation.evidence_files import read_evidence
 from minorkey.evaluation.scores import ScoreTable
 from minorkey.run_folder import RunFolder
 
@@ -27,8 +26,8 @@ class Run:
     scores: ScoreTable
     log: list[dict[str, Any]]  # one record per logged step
     config: str  # YAML; empty where the folder has none
-    confusions: dict[str, Matrix] | None  # domain -> (N, K, K), scored classes only
-    samples: dict[Place, Path]  # folder with image.png, truth.png, prediction.png
+    evidence: dict[str, Evidence] | None  # by domain, scored classes only
+    samples: dict[Place, Path]  # folder with image.png, and truth.png with prediction.png or boxes.json
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -51,7 +50,7 @@ def read_run(folder: Path) -> Run:
         scores=scores,
         log=read_log(files.log),
         config=files.config.read_text(encoding="utf-8") if files.config.is_file() else "",
-        confusions=_read_confusions(files.confusions, scores),
+        evidence=_read_evidence(files, scores),
         samples=_find_samples(files.samples),
     )
 
@@ -72,15 +71,12 @@ def read_log(path: Path) -> list[dict[str, Any]]:
         raise DataError(f"{path} is not one JSON record per line: {error}; delete the broken line") from error
 
 
-def _read_confusions(path: Path, scores: ScoreTable) -> dict[str, Matrix] | None:
-    if not path.is_file():
+def _read_evidence(files: RunFolder, scores: ScoreTable) -> dict[str, Evidence] | None:
+    stored = read_evidence(files, scores.protocol, len(scores.classes))
+    if stored is None:
         return None
-    try:
-        stored = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise DataError(f"cannot read {path}: {error}; run `minorkey evaluate` again") from error
     scored = scores.protocol.classes_scored
-    return {domain: ignore_unscored(matrices, scores.classes, scored) for domain, matrices in stored.items()}
+    return {domain: only_scored(evidence, scores.classes, scored) for domain, evidence in stored.items()}
 
 
 def _find_samples(root: Path) -> dict[Place, Path]:

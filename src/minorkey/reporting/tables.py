@@ -56,6 +56,7 @@ class Grid:
     columns: list[Column]
     rows: list[Row]
     footnotes: list[str]
+    metric: str  # what the scores of the rows that are compared are called
 
 
 def build_grid(tables: Sequence[ScoreTable]) -> Grid:
@@ -66,13 +67,13 @@ def build_grid(tables: Sequence[ScoreTable]) -> Grid:
         Row(label, [_cell(table, column) for column in columns], mark)
         for label, table, mark in zip(run_labels(tables), tables, marks, strict=True)
     ]
-    return Grid(columns, _with_best(rows), footnotes)
+    return Grid(columns, _with_best(rows), footnotes, reference(tables).protocol.score_name)
 
 
 def markdown_table(tables: Sequence[ScoreTable]) -> str:
-    """A GitHub table of mIoU in percent with 95 % intervals; the best of a column in bold."""
+    """A GitHub table of scores in percent with 95 % intervals; the best of a column in bold."""
     grid = build_grid(tables)
-    lines = [["mIoU, %", *map(column_title, grid.columns)], ["---"] + ["---:"] * len(grid.columns)]
+    lines = [[f"{grid.metric}, %", *map(column_title, grid.columns)], ["---"] + ["---:"] * len(grid.columns)]
     lines += [[row.label + row.mark, *(_text(cell, "**") for cell in row.cells)] for row in grid.rows]
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     return "\n\n".join([table, *grid.footnotes])
@@ -81,7 +82,7 @@ def markdown_table(tables: Sequence[ScoreTable]) -> str:
 def rich_table(tables: Sequence[ScoreTable]) -> Table:
     """The same scores for the terminal, turned round: domains are rows, so that many fit into 80 columns."""
     grid = build_grid(tables)
-    drawn = Table(title="mIoU in %, 95 % interval over images", caption="\n".join(grid.footnotes) or None)
+    drawn = Table(title=f"{grid.metric} in %, 95 % interval over images", caption="\n".join(grid.footnotes) or None)
     drawn.add_column("domain")
     for row in grid.rows:
         drawn.add_column(row.label + row.mark, justify="right")
@@ -124,8 +125,13 @@ def column_title(column: Column) -> str:
 def comparable(tables: Sequence[ScoreTable]) -> list[bool]:
     """Which runs belong to the largest group measured in the same way, on the same images and classes."""
     keys = [measurement(table) for table in tables]
-    reference = Counter(keys).most_common(1)[0][0]
-    return [key == reference for key in keys]
+    largest = Counter(keys).most_common(1)[0][0]
+    return [key == largest for key in keys]
+
+
+def reference(tables: Sequence[ScoreTable]) -> ScoreTable:
+    """The first run of the group that `comparable` names."""
+    return next(table for table, same in zip(tables, comparable(tables), strict=True) if same)
 
 
 def measurement(table: ScoreTable) -> tuple:
@@ -154,12 +160,12 @@ def _columns(tables: Sequence[ScoreTable]) -> list[Column]:
 def _cell(table: ScoreTable, column: Column) -> Cell | None:
     if column.kind == "mean":
         mean = table.unseen_mean
-        return Cell(100 * mean.miou, _percent(mean.interval)) if mean else None
+        return Cell(100 * mean.score, _percent(mean.interval)) if mean else None
     if column.kind == "worst":
-        return Cell(100 * table.worst.miou, note=table.worst.domain) if table.worst else None
+        return Cell(100 * table.worst.score, note=table.worst.domain) if table.worst else None
     for score in table.domains:
         if (score.domain, score.role) == (column.title, column.kind):
-            return Cell(100 * score.miou, _percent(score.interval))
+            return Cell(100 * score.score, _percent(score.interval))
     return None
 
 
@@ -169,23 +175,22 @@ def _percent(interval: tuple[float, float]) -> Interval:
 
 def _marks(tables: Sequence[ScoreTable]) -> tuple[list[str], list[str]]:
     """A mark per run, empty for comparable ones, and a footnote per kind of difference."""
-    reference = next(table for table, same in zip(tables, comparable(tables), strict=True) if same)
     footnotes: dict[str, str] = {}
     marks = []
     for table, same in zip(tables, comparable(tables), strict=True):
         if same:
             marks.append("")
             continue
-        reason = _difference(table, reference)
+        reason = _difference(table, reference(tables))
         mark = footnotes.setdefault(reason, MARKS[len(footnotes) % len(MARKS)])
         marks.append(mark)
     return marks, [f"{mark} Not comparable with the other rows: {reason}." for reason, mark in footnotes.items()]
 
 
-def _difference(table: ScoreTable, reference: ScoreTable) -> str:
-    if _protocol(table) != _protocol(reference):
+def _difference(table: ScoreTable, compared: ScoreTable) -> str:
+    if _protocol(table) != _protocol(compared):
         return f"measured under another protocol ({table.protocol.id()}: {table.protocol.describe()})"
-    if table.classes != reference.classes:
+    if table.classes != compared.classes:
         return "other classes"
     return "judged on other domains or images"
 

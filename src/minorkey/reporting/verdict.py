@@ -28,6 +28,10 @@ class _Entry:
     run: Run
     mean: float  # unseen mean, percent
 
+    @property
+    def metric(self) -> str:
+        return self.run.scores.protocol.score_name
+
 
 def verdict(runs: Sequence[Run]) -> Verdict:
     """Judge the comparable runs by their unseen mean."""
@@ -40,10 +44,12 @@ def verdict(runs: Sequence[Run]) -> Verdict:
     over = f"over {_count(len(best.run.scores.unseen), 'unseen domain')}"
     difference = unseen_difference(best.run, second.run)
     if difference is not None and not difference.excludes_zero:
-        headline = f"No method is shown to be best {over}: {best.label} {best.mean:.1f} % mIoU, {second.label} "
+        headline = (
+            f"No method is shown to be best {over}: {best.label} {best.mean:.1f} % {best.metric}, {second.label} "
+        )
         headline += f"{second.mean:.1f} %."
     else:
-        headline = f"{best.label} has the best mean {over}: {best.mean:.1f} % mIoU, "
+        headline = f"{best.label} has the best mean {over}: {best.mean:.1f} % {best.metric}, "
         headline += f"{best.mean - second.mean:.1f} points above {second.label}."
     details = [_certainty(best, second), *_about_soma(entries), *_about_source(entries), ONE_RUN]
     if len({entry.run.scores.method for entry in entries}) < len(entries):
@@ -57,22 +63,22 @@ def unseen_difference(a: Run, b: Run) -> Difference | None:
     Where all domains have equally many images, image i is drawn for all of them at once. That is right if the
     domains show the same scenes, and otherwise adds no bias.
     """
-    if a.confusions is None or b.confusions is None:
+    if a.evidence is None or b.evidence is None:
         return None
     names = [score.domain for score in a.scores.unseen]
-    if any(name not in a.confusions or name not in b.confusions for name in names):
+    if any(name not in a.evidence or name not in b.evidence for name in names):
         return None
-    first, second = ([run.confusions[name] for name in names] for run in (a, b) if run.confusions)
+    first, second = ([run.evidence[name] for name in names] for run in (a, b) if run.evidence)
     if [x.shape for x in first] != [x.shape for x in second]:
         return None
-    shared = len({len(matrices) for matrices in first}) == 1
+    shared = len({evidence.shape[0] for evidence in first}) == 1
     return paired_difference(first, second, shared_scenes=shared)
 
 
 def _ranked(runs: Sequence[Run]) -> list[_Entry]:
     tables = [run.scores for run in runs]
     entries = [
-        _Entry(label, run, 100 * run.scores.unseen_mean.miou)
+        _Entry(label, run, 100 * run.scores.unseen_mean.score)
         for label, run, same in zip(run_labels(tables), runs, comparable(tables), strict=True)
         if same and run.scores.unseen_mean
     ]
@@ -84,7 +90,7 @@ def _single(entry: _Entry) -> Verdict:
     assert mean is not None
     low, high = (100 * bound for bound in mean.interval)
     headline = (
-        f"{entry.label} reaches {entry.mean:.1f} % mIoU on average over "
+        f"{entry.label} reaches {entry.mean:.1f} % {entry.metric} on average over "
         f"{_count(len(entry.run.scores.unseen), 'unseen domain')} (95 % interval {low:.1f} to {high:.1f})."
     )
     return Verdict(headline, ["One run alone says nothing about which method is better."])
@@ -115,7 +121,7 @@ def _about_soma(entries: Sequence[_Entry]) -> list[str]:
     if soma is None or soma is best:
         return []
     sentence = (
-        f"{method_name(SOMA)} is not the best here: {soma.mean:.1f} % mIoU, "
+        f"{method_name(SOMA)} is not the best here: {soma.mean:.1f} % {soma.metric}, "
         f"{best.mean - soma.mean:.1f} points behind {best.label}."
     )
     return [sentence] if soma is entries[1] else [sentence + " " + _certainty(best, soma)]
@@ -125,13 +131,13 @@ def _about_source(entries: Sequence[_Entry]) -> list[str]:
     """On the source domains the ranking is often another one."""
     means = {}
     for entry in entries:
-        source = [100 * score.miou for score in entry.run.scores.domains if score.role == "source"]
+        source = [100 * score.score for score in entry.run.scores.domains if score.role == "source"]
         if source:
             means[entry.label] = sum(source) / len(source)
     if not means:
         return []
     top = max(means, key=lambda label: means[label])
-    return [f"On the source itself {top} is best, with {means[top]:.1f} % mIoU."]
+    return [f"On the source itself {top} is best, with {means[top]:.1f} % {entries[0].metric}."]
 
 
 def _count(number: int, noun: str) -> str:

@@ -17,7 +17,7 @@ from minorkey.data.readers import Reader
 from minorkey.data.sample import Sample
 from minorkey.errors import ConfigError
 from minorkey.evaluation.bootstrap import paired_difference
-from minorkey.evaluation.confusion import Matrix
+from minorkey.evaluation.evidence import Evidence
 from minorkey.evaluation.run import Judged, judge
 from minorkey.evaluation.scores import DomainScore, Role, score_domain
 from minorkey.judging import load
@@ -35,7 +35,7 @@ SHARE = 1 / 8
 """A share, so that backbones of any width compare. An eighth of the built-in one's 128 is the usual rank of 16."""
 IMAGES = 8
 
-Confusions = Mapping[str, tuple[Role, Matrix]]
+Evidences = Mapping[str, tuple[Role, Evidence]]
 
 
 def knockout(
@@ -103,7 +103,7 @@ def _judge_settings(
         return
     quiet = Console(quiet=True)
 
-    def judged() -> Confusions:
+    def judged() -> Evidences:
         return judge(predictor, domains, pictures=0, folder=Path(), console=quiet)
 
     with Reporter(console, "knock-out", 1 + len(settings), unit="setting") as reporter:
@@ -117,14 +117,14 @@ def _judge_settings(
 
 
 def _rows(
-    setting: Setting, share: float, intact: Confusions, without: Confusions, classes: Sequence[str]
+    setting: Setting, share: float, intact: Evidences, without: Evidences, classes: Sequence[str]
 ) -> list[KnockoutRow]:
     block, which = setting
     rows = []
     for domain, (role, before) in intact.items():
         after = without[domain][1]
         difference = paired_difference([before], [after])
-        score_before, score_after = (score_domain(domain, role, matrices, classes) for matrices in (before, after))
+        score_before, score_after = (score_domain(domain, role, kept, classes) for kept in (before, after))
         rows.append(
             KnockoutRow(
                 block=block,
@@ -132,9 +132,9 @@ def _rows(
                 share=share,
                 domain=domain,
                 role=role,
-                images=len(before),
-                intact=score_before.miou,
-                miou=score_after.miou,
+                images=before.shape[0],
+                intact=score_before.score,
+                miou=score_after.score,
                 loss=difference.value,
                 low=difference.low,
                 high=difference.high,
@@ -145,7 +145,7 @@ def _rows(
 
 
 def _class_loss(before: DomainScore, after: DomainScore) -> dict[str, float | None]:
-    pairs = {name: (value, after.iou[name]) for name, value in before.iou.items()}
+    pairs = {name: (value, after.by_class[name]) for name, value in before.by_class.items()}
     return {name: None if a is None or b is None else a - b for name, (a, b) in pairs.items()}
 
 

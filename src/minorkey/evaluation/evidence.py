@@ -1,0 +1,62 @@
+"""What is kept of the images of a domain, so that its score can be computed again for any draw of them."""
+
+from collections.abc import Collection, Sequence
+from typing import ClassVar, Protocol, Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+class Evidence(Protocol):
+    """Truth and prediction of the N images of one domain, in K classes, as far as the scores need them.
+
+    Scores are fractions in `[0, 1]`; NaN stands for what the truth leaves undefined.
+    """
+
+    unit: ClassVar[str]
+    """What the labels mark: pixel or object."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Images and classes, `(N, K)`."""
+        ...
+
+    def score(self) -> float:
+        """The score by which runs are compared; NaN without any truth."""
+        ...
+
+    def scores(self, draws: NDArray[np.int64]) -> Floats:
+        """The score of every resample, `(R,)`; `draws` `(R, N)` says how often each image was drawn."""
+        ...
+
+    def by_class(self) -> Floats:
+        """The score of each class, `(K,)`; NaN for a class that the truth never shows."""
+        ...
+
+    def details(self) -> dict[str, float]:
+        """Further scores of the domain, by name."""
+        ...
+
+    def class_details(self) -> dict[str, Floats]:
+        """Further scores of each class, `(K,)`, by name."""
+        ...
+
+    def only(self, keep: NDArray[np.bool]) -> Self:
+        """The same without the classes that `keep` `(K,)` leaves out."""
+        ...
+
+    def stored(self, domain: str) -> dict[str, NDArray]:
+        """As a file has it, with the name of its domain in the names of the arrays."""
+        ...
+
+
+AnyEvidence = TypeVar("AnyEvidence", bound=Evidence)
+
+
+def only_scored(evidence: AnyEvidence, classes: Sequence[str], scored: Collection[str] | None) -> AnyEvidence:
+    """Evidence of the classes in `scored` alone; `None` keeps all."""
+    if scored is None:
+        return evidence
+    return evidence.only(np.array([name in scored for name in classes], dtype=np.bool))

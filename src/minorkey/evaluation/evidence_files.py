@@ -1,0 +1,53 @@
+"""Evidence in a run folder: written once a run is judged, read where its scores are compared with those of another."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+from torch import from_numpy
+
+from minorkey.errors import DataError
+from minorkey.evaluation.boxes import BoxEvidence
+from minorkey.evaluation.evidence import Evidence
+from minorkey.evaluation.pixels import PixelEvidence
+from minorkey.evaluation.protocol import Protocol
+from minorkey.run_folder import RunFolder
+from minorkey.storage import write_tensors
+
+
+def write_evidence(folder: RunFolder, protocol: Protocol, evidence: Mapping[str, Evidence]) -> None:
+    """Write the evidence of every domain, by its name.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    tensors = {key: values for domain, kept in evidence.items() for key, values in kept.stored(domain).items()}
+    write_tensors(_file(folder, protocol), {key: from_numpy(values) for key, values in tensors.items()})
+
+
+def read_evidence(folder: RunFolder, protocol: Protocol, num_classes: int) -> dict[str, Evidence] | None:
+    """The evidence of every domain, of all classes; None where none was written.
+
+    Args:
+        folder: of the run.
+        protocol: that of its scores.
+        num_classes: in the label space.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    path = _file(folder, protocol)
+    if not path.is_file():
+        return None
+    try:
+        tensors = load_file(path)
+        if protocol.metric == "miou":
+            return dict(PixelEvidence.restored(tensors))
+        return dict(BoxEvidence.restored(tensors, num_classes, protocol.metric, protocol.most_detections))
+    except (SafetensorError, OSError, KeyError) as error:
+        raise DataError(f"cannot read {path}: {error}; run `minorkey evaluate` again") from error
+
+
+def _file(folder: RunFolder, protocol: Protocol) -> Path:
+    return folder.confusions if protocol.metric == "miou" else folder.detections

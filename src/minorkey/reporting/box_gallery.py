@@ -1,0 +1,142 @@
+"""Scenes with boxes: the truth, and each run's hits, misses and false alarms."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from minorkey.errors import DataError
+from minorkey.labels import LabelSpace
+from minorkey.reporting.box_matching import match_boxes
+from minorkey.reporting.pictures import photo, read_picture
+from minorkey.reporting.runs import Place, Run
+from minorkey.tasks.box_drawing import contrast
+
+LEAST_SCORE = 0.3
+"""Detections below this score are not shown: a detector names all it can think of, down to a score of 0."""
+MAX_WIDTH = 640
+"""Of an image, in pixels; wider than label maps, for objects are small, and all runs share the one image."""
+
+Kind = Literal["truth", "crowd", "hit", "miss", "false", "uncounted"]
+WORDS: dict[Kind, str] = {"hit": "hit", "false": "false alarm", "uncounted": "does not count"}
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """Boxes of one image as `boxes.json` has them."""
+
+    boxes: np.ndarray  # (N, 4) x0 y0 x1 y1 in pixels
+    classes: np.ndarray  # (N,) train ids
+    scores: np.ndarray  # (N,), 1 for the truth
+    crowd: np.ndarray  # (N,) bool
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One box on a picture."""
+
+    kind: Kind
+    box: tuple[float, float, float, float]  # x, y, width, height in pixels of the image
+    colour: str  # of its class
+    edge: str  # a colour that the one above can be seen on
+    text: str  # shown where the mouse points at it
+
+
+@dataclass(frozen=True)
+class BoxPrediction:
+    """What one run found in a scene."""
+
+    marks: list[Mark]
+
+    def count(self, kind: Kind) -> int:
+        """How many marks of a kind there are."""
+        return sum(mark.kind == kind for mark in self.marks)
+
+
+@dataclass(frozen=True)
+class BoxScene:
+    """One sample with the predictions of all runs, `None` where a run did not keep it."""
+
+    domain: str
+    key: str
+    image: str  # data URI
+    size: tuple[int, int]  # width and height of the image that the boxes are in
+    truth: list[Mark]
+    predictions: list[BoxPrediction | None]
+
+
+def box_scene(place: Place, runs: Sequence[Run], space: LabelSpace) -> BoxScene:
+    """A kept sample of detection runs.
+
+    Raises:
+        DataError: a file of it cannot be read.
+    """
+    folders = [run.samples.get(place) for run in runs]
+    first = next(folder for folder in folders if folder is not None)
+    image, truth = read_picture(first / "image.png", "RGB"), _read(first, "truth", space)
+    predictions = [
+        None if folder is None else BoxPrediction(_judged(_read(folder, "prediction", space), truth, space))
+        for folder in folders
+    ]
+    height, width = image.shape[:2]
+    return BoxScene(*place, photo(image, MAX_WIDTH), (width, height), _told(truth, space), predictions)
+
+
+def box_classes(folder: Path, space: LabelSpace) -> set[int]:
+    """Train ids of the boxes of a kept sample, true and shown."""
+    return {int(index) for part in ("truth", "prediction") for index in _read(folder, part, space).classes}
+
+
+def _told(truth: Boxes, space: LabelSpace) -> list[Mark]:
+    """The marks of the truth alone."""
+    marks = [
+        _mark("crowd" if crowd else "truth", truth, index, space, ": does not count" if crowd else "")
+        for index, crowd in enumerate(truth.crowd)
+    ]
+    return _large_first(marks)
+
+
+def _judged(found: Boxes, truth: Boxes, space: LabelSpace) -> list[Mark]:
+    """The marks of what was found, and of what was missed."""
+    matches = match_boxes(found.boxes, found.classes, truth.boxes, truth.classes, truth.crowd)
+    marks = [_mark("miss", truth, index, space, ": missed") for index in np.flatnonzero(matches.missed).tolist()]
+    for index, (hit, left_out, score) in enumerate(zip(matches.hits, matches.left_out, found.scores, strict=True)):
+        kind: Kind = "hit" if hit >= 0 else "uncounted" if left_out else "false"
+        marks.append(_mark(kind, found, index, space, f" {score:.2f}: {WORDS[kind]}"))
+    return _large_first(marks)
+
+
+def _mark(kind: Kind, boxes: Boxes, index: int, space: LabelSpace, text: str) -> Mark:
+    x0, y0, x1, y1 = (round(float(value), 1) for value in boxes.boxes[index])
+    colour = space.colours[boxes.classes[index]].tolist()
+    size = round(x1 - x0, 1), round(y1 - y0, 1)
+    return Mark(kind, (x0, y0, *size), _css(colour), _css(contrast(colour)), space.classes[boxes.classes[index]] + text)
+
+
+def _large_first(marks: list[Mark]) -> list[Mark]:
+    """Small boxes come last, on top: the mouse finds them inside large ones."""
+    return sorted(marks, key=lambda mark: -mark.box[2] * mark.box[3])
+
+
+def _read(folder: Path, part: Literal["truth", "prediction"], space: LabelSpace) -> Boxes:
+    """One part of a `boxes.json`; of a prediction the boxes that are shown, the surest first."""
+    path = folder / "boxes.json"
+    try:
+        entries: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))[part]
+        entries = sorted(entries, key=lambda entry: -entry.get("score", 1.0))
+        kept = [entry for entry in entries if entry.get("score", 1.0) >= LEAST_SCORE]
+        return Boxes(
+            boxes=np.array([entry["box"] for entry in kept], np.float64).reshape(-1, 4),
+            classes=np.array([space.classes.index(entry["class"]) for entry in kept], np.int64),
+            scores=np.array([entry.get("score", 1.0) for entry in kept], np.float64),
+            crowd=np.array([entry.get("crowd", False) for entry in kept], bool),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"cannot read {path}: {error!r}; run `minorkey evaluate` again") from error
+
+
+def _css(colour: Sequence[int]) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*colour)
