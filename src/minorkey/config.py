@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Self, get_args
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -15,12 +15,13 @@ from minorkey.data.readers.world import WorldOptions
 from minorkey.data.transforms import TransformConfig
 from minorkey.errors import ConfigError, unknown
 from minorkey.evaluation.options import EvaluationOptions
-from minorkey.evaluation.protocol import Weights
+from minorkey.evaluation.protocol import Metric, Weights
 from minorkey.labels.tables import read_yaml
 from minorkey.models.catalog import with_first_block
-from minorkey.models.options import BackboneOptions, HeadOptions
+from minorkey.models.options import BackboneOptions, DetectionHead, HeadOptions, SegmentationHead
 from minorkey.regimes.options import RegimeName, SelfTrainingOptions, TeacherOptions, TransdaOptions
 from minorkey.storage import write_text
+from minorkey.tasks.options import TaskName
 from minorkey.training.options import TrainingOptions
 
 NAMED = ("backbone", "head", "method", "teacher")
@@ -40,7 +41,7 @@ class RunConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    task: Literal["segmentation"] = "segmentation"
+    task: TaskName = Field("segmentation", description="what is learnt of an image: its pixels' classes, or boxes")
     source: Sources = Field(min_length=1, description="labelled data sets to train on, e.g. world:clear")
     target: Sources = Field(default=[], description="unlabelled data sets to adapt to; labels they have are not read")
     unseen: Names = Field(
@@ -63,6 +64,12 @@ class RunConfig(BaseModel):
     start_from: Path | None = Field(None, description="finished run whose trained weights this one begins with")
     seed: int = Field(0, ge=0, description="of the head, the batches and dropout; equal seeds pair runs")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _default_head(cls, values: Any) -> Any:
+        detects = isinstance(values, dict) and values.get("task") == "detection"
+        return {"head": {"name": "rt_detr_v2"}, **values} if detects else values
+
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:
         if self.target and self.regime == "supervised":
@@ -79,6 +86,34 @@ class RunConfig(BaseModel):
         if self.training.choose == "teacher" and self.regime == "supervised":
             raise ValueError("training.choose is teacher, but a supervised training has none; use last or ema")
         return self
+
+    @model_validator(mode="after")
+    def _task_agrees(self) -> Self:
+        detects, options = self.task == "detection", self.evaluation
+        heads = get_args(DetectionHead if detects else SegmentationHead)
+        if self.head.name not in heads:
+            raise ValueError(f"head {self.head.name} does not do {self.task}; set head to one of {', '.join(heads)}")
+        if options.metric is not None and detects == (options.metric == "miou"):
+            raise ValueError(f"evaluation.metric {options.metric} does not score {self.task}; leave it out")
+        if not detects:
+            if self.transform.scale_jitter is not None:
+                raise ValueError("transform.scale_jitter is for detection; give scale_ratios")
+            return self
+        for name in ("window", "flip", "classes"):
+            if getattr(options, name):
+                raise ValueError(f"evaluation.{name} is for segmentation; detection sees whole images, once")
+        if options.scales != (1.0,):
+            raise ValueError("evaluation.scales is for segmentation; detection sees whole images, once")
+        if self.training.rare_classes is not None:
+            raise ValueError("training.rare_classes counts labelled pixels, which detection has none of; leave it out")
+        if self.regime == "transda":
+            raise ValueError("regime transda is for segmentation; set regime to self_training")
+        return self
+
+    @property
+    def metric(self) -> Metric:
+        """What is scored."""
+        return self.evaluation.metric or ("coco" if self.task == "detection" else "miou")
 
     @property
     def deployed(self) -> Weights:

@@ -13,13 +13,14 @@ from torch import Tensor
 from minorkey.adapters import Attached, attach, save_adapter
 from minorkey.adapters.specs import method_spec
 from minorkey.config import RunConfig
+from minorkey.data.box_transforms import box_transform
 from minorkey.data.loaders import TrainingLoader, training_loader
 from minorkey.data.pairs import TARGET_SEED, PairLoader
 from minorkey.data.rare_classes import RareClasses
 from minorkey.data.readers import PseudoLabelled, Reader, label_folders
 from minorkey.data.records import evenly_spread
 from minorkey.data.sample import Sample
-from minorkey.data.transforms import TransformConfig
+from minorkey.data.transforms import TransformConfig, train_transform
 from minorkey.errors import DataError
 from minorkey.evaluation.scores import TrainingCost
 from minorkey.judging import predictor_for, validation, watching
@@ -136,6 +137,7 @@ def _loader(config: RunConfig, network: Network, material: Material, step: int) 
             std=network.loaded.std,
             weights=data.weights,
             workers=options.workers,
+            transform=box_transform if config.task == "detection" else train_transform,
             process_index=process_index(),
             process_count=process_count(),
             **settings,

@@ -11,18 +11,20 @@ from torch import nn
 
 from minorkey.adapters import fold, load_adapter
 from minorkey.config import RunConfig, load_config, save_config
-from minorkey.errors import AdapterError, ConfigError, DataError, unknown
-from minorkey.evaluation.confusion import Matrix, mean_iou
+from minorkey.errors import AdapterError, ConfigError, unknown
+from minorkey.evaluation.evidence import Evidence
+from minorkey.evaluation.evidence_files import write_evidence
 from minorkey.evaluation.protocol import Protocol
 from minorkey.evaluation.run import Judged, judge, share_scenes
-from minorkey.evaluation.scores import Adaptation, Role, ScoreTable, TrainingCost, build_scores
+from minorkey.evaluation.scores import Adaptation, Role, ScoreTable, TrainingCost, build_scores, labelled_score
 from minorkey.evaluation.sliding import default_stride
 from minorkey.labels import LabelSpace, label_space
 from minorkey.parts import Network, build_network, open_judged, open_source_validation, open_unseen
 from minorkey.predictor import Predictor
 from minorkey.processes import from_main, speaker, together
 from minorkey.run_folder import RunFolder
-from minorkey.storage import read_metadata, read_tensors, write_json, write_tensors
+from minorkey.storage import read_metadata, read_tensors, write_json
+from minorkey.tasks.task import make_task
 from minorkey.training.device import device_for
 
 
@@ -43,13 +45,15 @@ def protocol_of(config: RunConfig) -> Protocol:
         scales=options.scales,
         weights=config.deployed,
         classes_scored=options.classes,
+        metric=config.metric,
+        detections=options.detections if config.task == "detection" else None,
     )
 
 
 def validation(
     config: RunConfig, network: Network, space: LabelSpace, console: Console
 ) -> Callable[[], dict[str, float]] | None:
-    """A call that judges the network as it then is: mIoU of the domains that its weights are chosen on, by name.
+    """A call that judges the network as it then is: score of the domains that its weights are chosen on, by name.
 
     None where the weights are not chosen by judging.
 
@@ -68,7 +72,7 @@ def validation(
 
 
 def watching(config: RunConfig, network: Network, space: LabelSpace) -> Callable[[nn.Module], dict[str, float]] | None:
-    """A call that gives a network's mIoU on `training.watch` images of each unseen domain, by name; None: on none."""
+    """A call that gives a network's score on `training.watch` images of each unseen domain, by name; None: on none."""
     images = config.training.watch
     if not images:
         return None
@@ -83,24 +87,22 @@ def _judging(
 
     def judge_now(model: nn.Module) -> dict[str, float]:
         now = replace(predictor, model=model)
-        confusions = judge(now, domains, pictures=0, folder=Path(), console=Console(quiet=True))
-        return {name: mean_iou(_labelled(name, matrices)) for name, (_, matrices) in confusions.items()}
+        judged = judge(now, domains, pictures=0, folder=Path(), console=Console(quiet=True))
+        return {name: labelled_score(name, evidence) for name, (_, evidence) in judged.items()}
 
     return judge_now
-
-
-def _labelled(domain: str, matrices: Matrix) -> Matrix:
-    """The matrices of a domain, `(N, K, K)`, summed up; refused where no pixel counts."""
-    total = matrices.sum(axis=0)
-    if not total.any():
-        raise DataError(f"domain '{domain}' has no labelled pixel of a scored class; check its labels and map")
-    return total
 
 
 def predictor_for(config: RunConfig, network: Network, space: LabelSpace) -> Predictor:
     """A network under the test protocol of a configuration."""
     return Predictor(
-        network.model, space, protocol_of(config), network.loaded.mean, network.loaded.std, config.evaluation.batch_size
+        network.model,
+        space,
+        protocol_of(config),
+        network.loaded.mean,
+        network.loaded.std,
+        config.evaluation.batch_size,
+        make_task(config.task),
     )
 
 
@@ -164,9 +166,9 @@ def evaluate(
         domains = open_judged(config, predictor.space, console)
         cost = TrainingCost.read(folder.cost)
     started = time.monotonic()
-    confusions = judge(predictor, domains, config.evaluation.pictures, target.samples, console)
+    evidence = judge(predictor, domains, config.evaluation.pictures, target.samples, console)
     scores = build_scores(
-        confusions,
+        evidence,
         run=folder.path.name,
         method=config.method.name,
         classes=predictor.space.classes,
@@ -174,11 +176,12 @@ def evaluate(
         training=cost,
         adaptation=_adaptation(config),
         shared_scenes=share_scenes(domains),
+        task=config.task,
     )
-    from_main(lambda: _save_scores(target, scores, confusions))
+    from_main(lambda: _save_scores(target, scores, evidence))
     if target.path != folder.path:
         from_main(lambda: save_config(config, target.config))
-    count = sum(len(matrices) for _, matrices in confusions.values())
+    count = sum(kept.shape[0] for _, kept in evidence.values())
     console.print(f"judged {count} images in {time.monotonic() - started:.0f} s", highlight=False)
     return scores
 
@@ -190,6 +193,6 @@ def _adaptation(config: RunConfig) -> Adaptation | None:
     return Adaptation(regime=config.regime, teacher=config.teacher.name, targets=targets)
 
 
-def _save_scores(target: RunFolder, scores: ScoreTable, confusions: dict[str, tuple[Role, Matrix]]) -> None:
-    write_tensors(target.confusions, {name: torch.from_numpy(m) for name, (_, m) in confusions.items()})
+def _save_scores(target: RunFolder, scores: ScoreTable, evidence: dict[str, tuple[Role, Evidence]]) -> None:
+    write_evidence(target, scores.protocol, {name: kept for name, (_, kept) in evidence.items()})
     write_json(target.metrics, scores.to_json())

@@ -17,13 +17,14 @@ from minorkey.evaluation.scores import Role
 from minorkey.labels import LabelSpace
 from minorkey.models.backbone import Backbone, load_backbone
 from minorkey.models.build import backbone_of, build_segmenter
+from minorkey.models.detect import build_detector
 
 UNLIMITED = 10**9
 
 
 @dataclass(frozen=True)
 class Network:
-    """A segmentation model before adaptation, with the fingerprint of its pretrained backbone."""
+    """A model before adaptation, with the fingerprint of its pretrained backbone."""
 
     model: PreTrainedModel
     backbone: nn.Module  # the pretrained part inside: `backbone_of(model)`
@@ -35,7 +36,8 @@ class Network:
 def build_network(config: RunConfig, space: LabelSpace) -> Network:
     """The pretrained backbone with a fresh head."""
     loaded = load_backbone(config.backbone)
-    model = build_segmenter(loaded.network, config.head, len(space), config.seed)
+    build = build_detector if config.task == "detection" else build_segmenter
+    model = build(loaded.network, config.head, len(space), config.seed)
     backbone = backbone_of(model)
     return Network(model, backbone, loaded, weights_sha256(backbone), sum(p.numel() for p in model.parameters()))
 
@@ -112,4 +114,6 @@ def _judged(role: Role, spec: str, config: RunConfig, space: LabelSpace) -> list
 
 
 def _open(spec: str, role: ReaderRole, config: RunConfig, space: LabelSpace) -> list[Reader]:
-    return open_datasets(spec, role=role, label_space=space, data_root=config.data_root, options=config.world)
+    return open_datasets(
+        spec, role=role, label_space=space, data_root=config.data_root, options=config.world, task=config.task
+    )

@@ -1,7 +1,7 @@
-"""Predict many image files: overlays and id maps, shared out among processes and jobs, resumable."""
+"""Predict many image files: overlays and what was predicted, shared out among processes and jobs, resumable."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from minorkey.errors import ConfigError, DataError
 from minorkey.predictor import Predictor
 from minorkey.processes import from_main, gathered_objects, process_count, process_index, speaker, together
 from minorkey.storage import write_json
-from minorkey.tasks.prediction import save_png
+from minorkey.tasks.prediction import Prediction, save_png
 from minorkey.training.device import device_for
 from minorkey.training.options import TrainingOptions
 from minorkey.training.progress import Reporter
@@ -41,7 +41,11 @@ def predict_folder(
     shard: Shard = (1, 1),
     console: Console | None = None,
 ) -> Done:
-    """Write `overlays/<name>.png` and `ids/<name>.png` for every image, and `classes.json`.
+    """Write `overlays/<name>.png` and what was predicted for every image, and `classes.json`.
+
+    Segmentation writes `ids/<name>.png`. Detection writes `boxes/<name>.json`, and once all images are done
+    `predictions.json`, a COCO results file in which an image's id is its file's name; each of n jobs writes one of its
+    own, `predictions-<i>-of-<n>.json`, and a job without a shard that comes after them the whole.
 
     Names keep the folders below the one given. Processes that were started together (torchrun) share the images
     out, each image being one's alone; jobs that know nothing of each other take one `shard` each.
@@ -74,7 +78,9 @@ def predict_folder(
         for count, place in enumerate(mine, start=1):
             _predict(predictor, files[place], out, names[place], overwrite, done)
             reporter.update(count, names[place])
-    return _sum(gathered_objects(done))
+    whole = _sum(gathered_objects(done))
+    from_main(lambda: _summarise(predictor.prediction_type, dict(zip(names, files, strict=True)), out, shard))
+    return whole
 
 
 def parse_shard(text: str) -> Shard:
@@ -98,8 +104,8 @@ def _listed(images: str, shard: Shard) -> tuple[list[Path], list[str]]:
 
 
 def _predict(predictor: Predictor, file: Path, out: Path, name: str, overwrite: bool, done: Done) -> None:
-    ids, overlay = out / "ids" / f"{name}.png", out / "overlays" / f"{name}.png"
-    if ids.is_file() and overlay.is_file() and not overwrite:
+    saved, overlay = _saved(predictor.prediction_type, out, name), out / "overlays" / f"{name}.png"
+    if saved.is_file() and overlay.is_file() and not overwrite:
         done.skipped += 1
         return
     try:
@@ -111,8 +117,20 @@ def _predict(predictor: Predictor, file: Path, out: Path, name: str, overwrite: 
         done.problems.append(f"{file} does not fit the GPU's memory; lower evaluation.batch_size or set a window")
         return
     save_png(prediction.draw(), overlay)
-    prediction.save(ids)
+    prediction.save(saved)
     done.written += 1
+
+
+def _saved(kind: type[Prediction], out: Path, name: str) -> Path:
+    return out / kind.folder / f"{name}{kind.suffix}"
+
+
+def _summarise(kind: type[Prediction], files: Mapping[str, Path], out: Path, shard: Shard) -> None:
+    """One file with the predictions of a shard, where the task has one; images that failed are not in it."""
+    index, count = shard
+    saved = {f"{name}{file.suffix}": _saved(kind, out, name) for name, file in files.items()}
+    part = "" if count == 1 else f"-{index}-of-{count}"
+    kind.summarise({name: path for name, path in saved.items() if path.is_file()}, out / f"predictions{part}")
 
 
 def _names(files: Sequence[Path], root: Path) -> list[str]:

@@ -190,7 +190,7 @@ def test_the_card_is_one_of_the_hub(exported: Path, finished_run: RunFolder) -> 
         assert file.metadata()["base_weights_sha256"] in card.text
     scores = minorkey.ScoreTable.read(finished_run.metrics)
     for score in scores.domains:
-        assert f"| {score.domain} | {score.role} | {100 * score.miou:.1f} |" in card.text
+        assert f"| {score.domain} | {score.role} | {100 * score.score:.1f} |" in card.text
     assert scores.protocol.describe() in card.text
 
 

@@ -10,6 +10,9 @@ from minorkey.config import RunConfig
 from minorkey.evaluation.scores import ScoreTable
 from minorkey.export.trained import Trained
 from minorkey.models.timm_backbone import TimmFeaturesConfig
+from minorkey.tasks.options import TaskName
+
+TAGS: dict[TaskName, str] = {"segmentation": "semantic-segmentation", "detection": "object-detection"}
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ def _metadata(card: Card, trained: Trained) -> str:
         pipeline_tag=card.task,
         base_model=trained.base_on_hub,
         base_model_relation=card.relation if trained.base_on_hub else None,
-        tags=["minorkey", trained.config.method.name, "semantic-segmentation", "domain-generalization"],
+        tags=["minorkey", trained.config.method.name, TAGS[trained.config.task], "domain-generalization"],
     )
     return data.to_yaml()
 
@@ -99,9 +102,10 @@ def _scores(scores: ScoreTable | None) -> str:
     if scores is None:
         return "Not judged yet."
     rows = [
-        f"| {s.domain} | {s.role} | {100 * s.miou:.1f} | {100 * s.interval[0]:.1f} to {100 * s.interval[1]:.1f} "
+        f"| {s.domain} | {s.role} | {100 * s.score:.1f} | {100 * s.interval[0]:.1f} to {100 * s.interval[1]:.1f} "
         f"| {s.images} |"
         for s in scores.domains
     ]
-    table = ["| domain | role | mIoU (%) | 95 % interval over images | images |", "|---|---|---:|---:|---:|", *rows]
+    heading = f"| domain | role | {scores.protocol.score_name} (%) | 95 % interval over images | images |"
+    table = [heading, "|---|---|---:|---:|---:|", *rows]
     return "\n".join([*table, "", f"Protocol: {scores.protocol.describe()}."])

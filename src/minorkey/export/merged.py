@@ -1,15 +1,17 @@
 """Everything folded in, as a folder of transformers: the whole model, and its backbone alone in `backbone/`."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
-from transformers import PreTrainedConfig
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from minorkey.export.backbone_only import FOLDER, write_backbone
 from minorkey.export.card import Card
 from minorkey.export.code import write_code
 from minorkey.export.portable import portable
-from minorkey.export.processor import label_map_code, preprocessor
+from minorkey.export.processor import preprocessor, reading_code
 from minorkey.export.trained import Trained
+from minorkey.models.heads.detr import DETECTORS
 from minorkey.models.heads.masks import MASK_MODELS
 from minorkey.models.quiet import quiet_libraries
 from minorkey.storage import write_json
@@ -20,13 +22,30 @@ from transformers import AutoImageProcessor, {auto_class}
 model = {auto_class}.from_pretrained(folder{trust}).eval()
 processor = AutoImageProcessor.from_pretrained(folder)  # processor(image, return_tensors="pt")
 """
-WHAT = "A semantic segmentation model with everything it has learnt folded into its weights"
+WHAT = "{kind} with everything it has learnt folded into its weights"
 WITH_BACKBONE = "; `backbone/` is its backbone alone, with the modules and names of the pretrained one."
 STOCK = "Every class is one of transformers."
 OWN_CODE = (
     "The head, or what makes feature maps for it, is no class of transformers; its code lies in this "
     "folder, which is what `trust_remote_code=True` allows to run. minorkey itself is not needed."
 )
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a model is to others."""
+
+    name: str
+    auto_class: str  # class of transformers that loads it
+    pipeline: str  # the hub's tag
+
+
+def kind_of(model: PreTrainedModel) -> Kind:
+    """The kind of a model, by its class."""
+    if isinstance(model, DETECTORS):
+        return Kind("An object detection model", "AutoModelForObjectDetection", "object-detection")
+    purpose = "Universal" if isinstance(model, MASK_MODELS) else "Semantic"
+    return Kind("A semantic segmentation model", f"AutoModelFor{purpose}Segmentation", "image-segmentation")
 
 
 def write_model(trained: Trained, folder: Path) -> Card:
@@ -36,22 +55,22 @@ def write_model(trained: Trained, folder: Path) -> Card:
     if backbone_code:
         write_json(folder / FOLDER / "preprocessor_config.json", images)
     model, stock = portable(trained.predictor.model)
-    auto_class = f"AutoModelFor{'Universal' if isinstance(model, MASK_MODELS) else 'Semantic'}Segmentation"
+    kind = kind_of(model)
     _name_classes(model.config, trained.predictor.space.classes)
     if not stock:
-        model.config.auto_map = write_code(model, auto_class, folder)
+        model.config.auto_map = write_code(model, kind.auto_class, folder)
     with quiet_libraries():
         model.save_pretrained(folder)
     write_json(folder / "preprocessor_config.json", images)
-    label_code, label_note = label_map_code(model)
-    code = CODE.format(auto_class=auto_class, trust="" if stock else ", trust_remote_code=True")
+    reading, note = reading_code(model)
+    code = CODE.format(auto_class=kind.auto_class, trust="" if stock else ", trust_remote_code=True")
     return Card(
-        what=WHAT + (WITH_BACKBONE if backbone_code else "."),
-        code=code + label_code + backbone_code,
+        what=WHAT.format(kind=kind.name) + (WITH_BACKBONE if backbone_code else "."),
+        code=code + reading + backbone_code,
         library="transformers",
-        task="image-segmentation",
+        task=kind.pipeline,
         relation="finetune",
-        notes=[STOCK if stock else OWN_CODE, label_note],
+        notes=[STOCK if stock else OWN_CODE, note],
     )
 
 

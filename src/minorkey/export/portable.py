@@ -1,10 +1,11 @@
 """A trained model in the classes that others can load it with: stock ones where there are such."""
 
+from collections.abc import Sequence
+
 import torch
 from transformers import PreTrainedModel
 
 from minorkey.export.pyramid_models import PYRAMID_MODELS, under_own_name
-from minorkey.models.build import PYRAMID_STRIDES
 from minorkey.models.heads.eomt import EOMT_MODELS
 from minorkey.models.pyramid import PyramidBackbone
 from minorkey.models.timm_backbone import TimmFeatures
@@ -22,7 +23,7 @@ def portable(model: PreTrainedModel) -> tuple[PreTrainedModel, bool]:
     if type(model) not in PYRAMID_MODELS:
         return model, False
     name, pyramid = next((name, part) for name, part in model.named_modules() if isinstance(part, PyramidBackbone))
-    if isinstance(pyramid.backbone, TimmFeatures) or not has_native_pyramid(pyramid.backbone):
+    if isinstance(pyramid.backbone, TimmFeatures) or not has_native_pyramid(pyramid.backbone, pyramid.config.strides):
         return under_own_name(model), False
     model.set_submodule(name, pyramid.backbone)
     model.config.backbone_config = pyramid.backbone.config
@@ -30,11 +31,11 @@ def portable(model: PreTrainedModel) -> tuple[PreTrainedModel, bool]:
 
 
 @torch.inference_mode()
-def has_native_pyramid(backbone: PreTrainedModel) -> bool:
-    """Whether a backbone's own maps lie at strides 4, 8, 16, 32 at any input size, with nothing to resize."""
+def has_native_pyramid(backbone: PreTrainedModel, strides: Sequence[int]) -> bool:
+    """Whether a backbone's own maps lie at these strides at any input size, with nothing to resize."""
     height, width = UNEVEN
     try:
         maps = backbone(torch.zeros(1, backbone.config.num_channels, height, width)).feature_maps
     except (ValueError, RuntimeError):  # it takes one size only, or multiples of its patch
         return False
-    return [m.shape[-2:] for m in maps] == [(-(-height // s), -(-width // s)) for s in PYRAMID_STRIDES]
+    return [m.shape[-2:] for m in maps] == [(-(-height // s), -(-width // s)) for s in strides]

@@ -1,11 +1,13 @@
-"""The image processor beside a model, and how its outputs become the classes of pixels."""
+"""The image processor beside a model, and how its outputs become the classes of pixels, or boxes."""
 
 from typing import Any
 
-from transformers import Mask2FormerForUniversalSegmentation, PreTrainedModel
+from transformers import DeformableDetrForObjectDetection, Mask2FormerForUniversalSegmentation, PreTrainedModel
 
+from minorkey.models.heads.detr import DETECTORS
 from minorkey.models.heads.eomt import EOMT_MODELS
 from minorkey.predictor import Predictor
+from minorkey.tasks.detection import UNIT
 
 PIXELS_NOTE = (
     "Label maps: `processor.post_process_semantic_segmentation(outputs, [(height, width)])`. "
@@ -31,6 +33,24 @@ def label_maps(outputs, size):
     masks = torch.nn.functional.interpolate(outputs.masks_queries_logits, size=size, mode="bilinear").sigmoid()
     return torch.einsum("bqk,bqhw->bkhw", classes, masks).argmax(1)
 '''
+BOXES_NOTE = (
+    f"Boxes: `detect` above. The model takes images with sides that are multiples of {UNIT}, which `detect` fills up "
+    "with zeros; boxes are shares of the filled image. Scores are of every box and class apart, with no suppression of "
+    "overlapping boxes. Whether images were resized for the scores below is written under them."
+)
+BOXES_CODE = f'''
+import torch
+
+
+def detect(image, threshold=0.3):
+    """Scores, labels and boxes (x0 y0 x1 y1 in pixels) of the objects in an image."""
+    pixels = processor(image, return_tensors="pt").pixel_values
+    height, width = (-(-side // {UNIT}) * {UNIT} for side in pixels.shape[-2:])
+    filled = torch.nn.functional.pad(pixels, (0, width - pixels.shape[-1], 0, height - pixels.shape[-2]))
+    with torch.no_grad():
+        outputs = model(filled)
+    return processor.post_process_object_detection(outputs, threshold, [(height, width)])[0]
+'''
 
 
 def preprocessor(predictor: Predictor) -> dict[str, Any]:
@@ -49,6 +69,10 @@ def preprocessor(predictor: Predictor) -> dict[str, Any]:
         "image_std": list(predictor.std),
         "do_reduce_labels": False,
     }
+    if isinstance(model, DETECTORS):
+        del settings["do_reduce_labels"]
+        family = "DeformableDetr" if isinstance(model, DeformableDetrForObjectDetection) else "RTDetr"
+        return settings | {"image_processor_type": f"{family}ImageProcessor", "do_pad": False}
     if isinstance(model, Mask2FormerForUniversalSegmentation):
         return settings | {"image_processor_type": "Mask2FormerImageProcessor"}
     if isinstance(model, EOMT_MODELS):
@@ -59,10 +83,12 @@ def preprocessor(predictor: Predictor) -> dict[str, Any]:
     return settings
 
 
-def label_map_code(model: PreTrainedModel) -> tuple[str, str]:
+def reading_code(model: PreTrainedModel) -> tuple[str, str]:
     """Python that the card adds for reading the outputs, none where the processor does it; and the note on it."""
     if isinstance(model, EOMT_MODELS):
         return "", EOMT_NOTE.format(side=model.config.image_size)
     if isinstance(model, Mask2FormerForUniversalSegmentation):
         return MASKS_CODE, MASKS_NOTE
+    if isinstance(model, DETECTORS):
+        return BOXES_CODE, BOXES_NOTE
     return "", PIXELS_NOTE

@@ -1,4 +1,4 @@
-"""transformers' segmentation models on a resized pyramid, under names of their own.
+"""transformers' segmentation and detection models on a resized pyramid, under names of their own.
 
 A folder that called itself `upernet` or `mask2former` would promise stock classes, and its backbone is none.
 """
@@ -6,10 +6,16 @@ A folder that called itself `upernet` or `mask2former` would promise stock class
 from typing import Any
 
 from transformers import (
+    DeformableDetrConfig,
+    DeformableDetrForObjectDetection,
+    DFineConfig,
+    DFineForObjectDetection,
     Mask2FormerConfig,
     Mask2FormerForUniversalSegmentation,
     PreTrainedConfig,
     PreTrainedModel,
+    RTDetrV2Config,
+    RTDetrV2ForObjectDetection,
     UperNetConfig,
     UperNetForSemanticSegmentation,
 )
@@ -40,9 +46,48 @@ class PyramidMask2FormerForUniversalSegmentation(Mask2FormerForUniversalSegmenta
     config_class = PyramidMask2FormerConfig
 
 
+class PyramidRTDetrV2Config(RTDetrV2Config):
+    """Configuration of a `PyramidRTDetrV2ForObjectDetection`; its `backbone_config` is a pyramid's."""
+
+    model_type = "minorkey_rt_detr_v2"
+
+
+class PyramidRTDetrV2ForObjectDetection(RTDetrV2ForObjectDetection):
+    """transformers' RT-DETRv2, unchanged."""
+
+    config_class = PyramidRTDetrV2Config
+
+
+class PyramidDFineConfig(DFineConfig):
+    """Configuration of a `PyramidDFineForObjectDetection`; its `backbone_config` is a pyramid's."""
+
+    model_type = "minorkey_d_fine"
+
+
+class PyramidDFineForObjectDetection(DFineForObjectDetection):
+    """transformers' D-FINE, unchanged."""
+
+    config_class = PyramidDFineConfig
+
+
+class PyramidDeformableDetrConfig(DeformableDetrConfig):
+    """Configuration of a `PyramidDeformableDetrForObjectDetection`; its `backbone_config` is a pyramid's."""
+
+    model_type = "minorkey_deformable_detr"
+
+
+class PyramidDeformableDetrForObjectDetection(DeformableDetrForObjectDetection):
+    """transformers' Deformable DETR, unchanged."""
+
+    config_class = PyramidDeformableDetrConfig
+
+
 PYRAMID_MODELS: dict[type[PreTrainedModel], type[PreTrainedModel]] = {
     UperNetForSemanticSegmentation: PyramidUperNetForSemanticSegmentation,
     Mask2FormerForUniversalSegmentation: PyramidMask2FormerForUniversalSegmentation,
+    RTDetrV2ForObjectDetection: PyramidRTDetrV2ForObjectDetection,
+    DFineForObjectDetection: PyramidDFineForObjectDetection,
+    DeformableDetrForObjectDetection: PyramidDeformableDetrForObjectDetection,
 }
 
 

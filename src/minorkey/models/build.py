@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel, UperNetConfig, UperNetForSemanticSegmentation
 
+from minorkey.errors import ModelError, unknown
 from minorkey.models.heads.eomt import EOMT_MODELS, SCHEDULE, EomtEncoder, build_eomt
 from minorkey.models.heads.linear import LinearForSemanticSegmentation, LinearSegmenterConfig
 from minorkey.models.heads.mask2former import build_mask2former
@@ -79,13 +80,20 @@ def build_segmenter(backbone: PreTrainedModel, head: HeadOptions, num_labels: in
         if head.name == "eomt":
             torch.manual_seed(seed)
             return build_eomt(backbone, num_labels, head)
+        if head.name not in HEADS:
+            raise ModelError(f"head.name for segmentation: {unknown('head', head.name, [*HEADS, 'eomt'])}")
         spec = HEADS[head.name]
         strides = list(PYRAMID_STRIDES[: len(backbone.config.out_features)]) if spec.pyramid else None
         pyramid = PyramidBackbone.around(backbone, strides)
         torch.manual_seed(seed)
         model = spec.build(pyramid.config, num_labels, head.channels or spec.channels, head)
-    model.set_submodule(_pyramid(model)[0], pyramid)
+    place_pyramid(model, pyramid)
     return model
+
+
+def place_pyramid(model: nn.Module, pyramid: PyramidBackbone) -> None:
+    """Put a pyramid with pretrained weights where the model was built with a random one."""
+    model.set_submodule(_pyramid(model)[0], pyramid)
 
 
 def _pyramid(model: nn.Module) -> tuple[str, PyramidBackbone]:
@@ -93,7 +101,7 @@ def _pyramid(model: nn.Module) -> tuple[str, PyramidBackbone]:
 
 
 def backbone_of(model: nn.Module) -> nn.Module:
-    """The pretrained part of a segmentation model: what an adapter goes to and what a head is not.
+    """The pretrained part of a model of this package: what an adapter goes to and what a head is not.
 
     Wherever the model keeps it: the network inside its `PyramidBackbone`, or an `EomtEncoder` of an EoMT's modules.
     """
@@ -103,10 +111,11 @@ def backbone_of(model: nn.Module) -> nn.Module:
 
 
 def head_state(model: nn.Module) -> dict[str, torch.Tensor]:
-    """State dict of everything but the backbone."""
-    inside = {id(tensor) for tensor in backbone_of(model).state_dict(keep_vars=True).values()}
-    return {
-        name: tensor.detach()
-        for name, tensor in model.state_dict(keep_vars=True).items()
-        if id(tensor) not in inside and name != SCHEDULE
-    }
+    """State dict of everything but the backbone; a tensor with several names, as heads of a DETR have, by its first."""
+    seen = {id(tensor) for tensor in backbone_of(model).state_dict(keep_vars=True).values()}
+    state = {}
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        if id(tensor) not in seen and name != SCHEDULE:
+            seen.add(id(tensor))
+            state[name] = tensor.detach()
+    return state

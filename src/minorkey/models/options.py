@@ -26,20 +26,43 @@ class BackboneOptions(BaseModel):
     std: Triple | None = Field(None, description="input standard deviation per channel; default: the backbone's own")
 
 
+SegmentationHead = Literal["linear", "semfpn", "segformer", "upernet", "mask2former", "eomt"]
+DetectionHead = Literal["deformable_detr", "rt_detr_v2", "d_fine"]
+"""Of the backbone's features these read the last three."""
+HeadName = Literal[SegmentationHead, DetectionHead]
+
+
 class HeadOptions(BaseModel):
     """The dense head on top of the backbone's features."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: Literal["linear", "semfpn", "segformer", "upernet", "mask2former", "eomt"] = "semfpn"
+    name: HeadName = "semfpn"
     channels: int | None = Field(
-        None, gt=0, description="width of the head; default: 256 for mask2former and segformer, else 128"
+        None, gt=0, description="width of the head; default: 128 for linear, semfpn and upernet, else 256"
     )
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout before the classifier (linear, semfpn, segformer)")
-    queries: int = Field(100, gt=0, description="masks that are proposed per image (mask2former, eomt)")
+    queries: int | None = Field(
+        None,
+        gt=0,
+        description="masks or boxes that are proposed per image; default: 100 for mask2former and eomt, 300 for "
+        "detection",
+    )
     points: int = Field(12544, gt=0, description="pixels at which a mask is compared (mask2former, eomt)")
-    encoder_layers: int = Field(6, gt=0, description="deformable attention layers of the pixel decoder (mask2former)")
-    decoder_layers: int = Field(9, gt=0, description="layers of the query decoder (mask2former)")
+    encoder_layers: int | None = Field(
+        None,
+        gt=0,
+        description="layers of the encoder; default: 6 for mask2former (its pixel decoder) and deformable_detr, 1 for "
+        "rt_detr_v2 and d_fine (on the coarsest features)",
+    )
+    decoder_layers: int | None = Field(
+        None, gt=0, description="layers of the query decoder; default: 9 for mask2former, 6 for detection"
+    )
     query_blocks: int | None = Field(
         None, gt=0, description="last blocks of the backbone that see the queries (eomt); default: 3 of 12, 4 of 24"
+    )
+    auxiliary: Literal["atss"] | None = Field(
+        None,
+        description="a dense detector that learns on the encoder's features too and is dropped after training, as in "
+        "Co-DETR (detection)",
     )

@@ -14,6 +14,7 @@ from minorkey.regimes.teachers import Anchor, Teacher, make_teacher
 from minorkey.regimes.token_dropping import dropped_tokens
 from minorkey.regimes.transda import Transda
 from minorkey.tasks.segmentation import Segmentation
+from minorkey.tasks.task import make_task
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,10 @@ def build_regime(
         pretrained: `pretrained_parts` of the run.
         labelled: whether the batches of the target carry pseudo-labels.
     """
-    task, model, steps = Segmentation(), network.model, config.training.steps
+    model, steps = network.model, config.training.steps
     if config.regime == "supervised":
-        return Supervised(task, model, steps)
+        return Supervised(make_task(config.task), model, steps)
+    task = Segmentation()
     teacher = pretrained.teacher or make_teacher(model, attached, config.teacher)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)

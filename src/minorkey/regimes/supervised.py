@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from minorkey.data.sample import Batch
 from minorkey.regimes.teachers import Teacher
-from minorkey.tasks.segmentation import Segmentation
+from minorkey.tasks.task import Task
 from minorkey.training.share import weighted
 
 
@@ -24,7 +24,7 @@ class Supervised:
 
     teacher: Teacher | None = None
 
-    def __init__(self, task: Segmentation, model: nn.Module, steps: int, done: int = 0) -> None:
+    def __init__(self, task: Task, model: nn.Module, steps: int, done: int = 0) -> None:
         self.task = task
         self.model = model
         self.steps = steps

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from accelerate.utils import extract_model_from_parallel
@@ -16,8 +17,10 @@ from transformers.utils import ModelOutput
 from minorkey.data.sample import IGNORE_INDEX, Batch
 from minorkey.evaluation.protocol import Protocol
 from minorkey.evaluation.sliding import sliding_logits
+from minorkey.labels import LabelSpace
 from minorkey.models.heads.eomt import set_progress
 from minorkey.models.heads.masks import MASK_MODELS, mask_targets, semantic_scores
+from minorkey.tasks.prediction import SegmentationPrediction
 
 Scored = tuple[dict[str, Tensor], Callable[[], Tensor]]
 """Terms of a loss, and what gives class probabilities, for those who want them."""
@@ -25,6 +28,8 @@ Scored = tuple[dict[str, Tensor], Callable[[], Tensor]]
 
 class Segmentation:
     """Any model of transformers for semantic segmentation, or for universal segmentation by masks."""
+
+    prediction_type = SegmentationPrediction
 
     def loss(self, model: nn.Module, batch: Batch, weights: Tensor | None = None) -> dict[str, Tensor]:
         """The terms of the loss on a batch, by name; their sum is the loss.
@@ -79,6 +84,14 @@ class Segmentation:
             scores = _resize_to(scores.flip(-1) if mirrored else scores, pixel_values.shape[-2:])
             total = total.to(scores) + (scores if by_masks else scores.softmax(dim=1))
         return _normalised(total)
+
+    def prediction(
+        self, said: Tensor, image: np.ndarray, space: LabelSpace, probabilities: bool = False
+    ) -> SegmentationPrediction:
+        """The likeliest class of every pixel, and the probabilities of all where asked for."""
+        labels = said[0].argmax(0).to(torch.uint8).cpu().numpy()
+        kept = said[0].float().cpu().numpy() if probabilities else None
+        return SegmentationPrediction(labels, image, space, kept)
 
 
 def _pixel_loss(model: nn.Module, batch: Batch, weights: Tensor | None) -> Scored:

@@ -23,6 +23,7 @@ def param_groups(
     weight_decay: float = 0.05,
     backbone: nn.Module | None = None,
     backbone_lr: float | None = None,
+    backbone_weight_decay: float | None = None,
 ) -> list[dict[str, Any]]:
     """Groups of the trained parameters for any optimizer of torch: backbone or rest, decayed or not.
 
@@ -36,22 +37,26 @@ def param_groups(
         weight_decay: of the decayed groups.
         backbone: the part of `model` with a rate of its own, such as the one that `attach` was called on.
         backbone_lr: its rate; None: `lr`.
+        backbone_weight_decay: its decay; None: `weight_decay`.
 
     Raises:
-        ConfigError: nothing in `model` trains, `backbone` is no part of it, or `backbone_lr` comes without one.
+        ConfigError: nothing in `model` trains, `backbone` is no part of it, or a setting of it comes without one.
     """
-    if backbone is None and backbone_lr is not None:
+    if backbone is None and (backbone_lr is not None or backbone_weight_decay is not None):
         raise ConfigError("backbone_lr is given without a backbone; say which part of the model it is for")
     inside = set() if backbone is None else _backbone_ids(model, backbone)
     undecayed = _undecayed_ids(model)
     backbone_lr = lr if backbone_lr is None else backbone_lr
+    backbone_decay = weight_decay if backbone_weight_decay is None else backbone_weight_decay
     groups: dict[tuple[bool, bool], dict[str, Any]] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
         key = id(parameter) in inside, id(parameter) in undecayed
         if key not in groups:
-            groups[key] = _empty_group(backbone_lr if key[0] else lr, 0.0 if key[1] else weight_decay)
+            groups[key] = _empty_group(
+                backbone_lr if key[0] else lr, 0.0 if key[1] else backbone_decay if key[0] else weight_decay
+            )
         groups[key]["params"].append(parameter)
         groups[key]["names"].append(name)
     if not groups:
@@ -93,7 +98,7 @@ def _undecayed_ids(model: nn.Module) -> set[int]:
 
 
 def build_optimizer(model: nn.Module, options: TrainingOptions, method: str) -> AdamW:
-    """AdamW over what trains in a segmentation model, with the method's own rate for its `backbone`."""
+    """AdamW over what trains in a model, with the method's own rate for its `backbone`."""
     backbone = backbone_of(model)
     trains = any(parameter.requires_grad for parameter in backbone.parameters())
     groups = param_groups(
@@ -102,6 +107,7 @@ def build_optimizer(model: nn.Module, options: TrainingOptions, method: str) -> 
         weight_decay=options.weight_decay,
         backbone=backbone,
         backbone_lr=options.backbone_rate(method) if trains else None,
+        backbone_weight_decay=options.backbone_weight_decay if trains else None,
     )
     return AdamW(groups, betas=options.betas)
 

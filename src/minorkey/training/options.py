@@ -30,6 +30,7 @@ class TrainingOptions(BaseModel):
     milestones: list[int] = Field(default=[], description="'steps' schedule: the rate falls to a tenth at each")
     warmup: int = Field(0, ge=0, description="steps of linear warm-up")
     weight_decay: float = Field(0.05, ge=0)
+    backbone_weight_decay: float | None = Field(None, ge=0, description="of the backbone; default: weight_decay")
     weight_decay_min: float = Field(1e-5, ge=0, description="where annealing weight decay ends")
     anneal_weight_decay: bool | None = Field(None, description="default: as the method's own recipe has it")
     clip_norm: float | None = Field(None, gt=0, description="largest norm of the gradient; default: no clipping")

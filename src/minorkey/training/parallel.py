@@ -6,8 +6,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from minorkey.data.sample import Batch
+from minorkey.models.heads.detr import DETECTORS
 from minorkey.processes import process_count
-from minorkey.tasks.segmentation import Segmentation
+from minorkey.tasks.task import make_task
 from minorkey.training.batch_norm import globalise
 from minorkey.training.sharding import shard
 
@@ -57,6 +58,11 @@ def trial_loss(network: PreTrainedModel, crop: tuple[int, int], device: torch.de
     """
     images = torch.zeros(2, 3, *crop, device=device)
     labels = torch.zeros(2, *crop, dtype=torch.int64, device=device)
+    batch = Batch(images, labels, domains=[""] * 2, keys=[""] * 2)
+    if isinstance(network, DETECTORS):
+        batch.boxes = [torch.tensor([[0.0, 0.0, *crop[::-1]]], device=device)] * 2
+        batch.box_classes = [torch.zeros(1, dtype=torch.int64, device=device)] * 2
     network.eval()
-    losses = Segmentation().loss(network, Batch(images, labels, domains=[""] * 2, keys=[""] * 2))
+    task = make_task("detection" if isinstance(network, DETECTORS) else "segmentation")
+    losses = task.loss(network, batch)
     return torch.stack(list(losses.values())).sum()

@@ -16,17 +16,18 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from minorkey.data.sample import IGNORE_INDEX, RawBatch, RawPair
+from minorkey.models.heads.detr import DETECTORS
 from minorkey.models.heads.masks import MASK_MODELS
 from minorkey.processes import process_count
 
 
 def elements(network: nn.Module, batch: RawBatch | RawPair) -> int:
-    """What the source loss of a network is a mean over: labelled pixels; images for one that classifies masks.
+    """What the source loss of a network is a mean over: labelled pixels; images for one of masks or boxes.
 
-    A mask model's criterion divides by the masks of all processes itself.
+    The criterion of those divides by the masks or boxes of all processes itself.
     """
     batch = batch.source if isinstance(batch, RawPair) else batch
-    if isinstance(network, MASK_MODELS):
+    if isinstance(network, (*MASK_MODELS, *DETECTORS)):
         return len(batch.keys)
     return int((batch.labels != IGNORE_INDEX).sum())
 

@@ -30,6 +30,9 @@ SCHEDULE = "attn_mask_probs"
 QUERY_BLOCKS = {12: 3, 24: 4, 40: 5}
 """Blocks of the ViT -> last ones that see the queries, in the paper's models S and B, L, and g."""
 
+QUERIES = 100
+"""Unless told otherwise."""
+
 ANNEALING_POWER = 0.9
 
 
@@ -81,7 +84,7 @@ def build_eomt(backbone: PreTrainedModel, num_labels: int, options: HeadOptions)
     config = family.config(
         **_shared_settings(given, family),
         num_labels=num_labels,
-        num_queries=options.queries,
+        num_queries=options.queries or QUERIES,
         num_blocks=blocks,
         train_num_points=options.points,
     )

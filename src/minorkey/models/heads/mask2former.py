@@ -11,6 +11,9 @@ from minorkey.models.quiet import quiet_libraries
 GROUPS = 32
 """The pixel decoder's group norms divide its channels by this."""
 
+QUERIES, ENCODER_LAYERS, DECODER_LAYERS = 100, 6, 9
+"""As in SoMA's recipes, unless told otherwise."""
+
 
 def build_mask2former(
     backbone: PyramidConfig, num_labels: int, channels: int, options: HeadOptions
@@ -39,9 +42,9 @@ def build_mask2former(
             mask_feature_size=channels,
             encoder_feedforward_dim=4 * channels,
             dim_feedforward=8 * channels,
-            encoder_layers=options.encoder_layers,
-            decoder_layers=options.decoder_layers + 1,
-            num_queries=options.queries,
+            encoder_layers=options.encoder_layers or ENCODER_LAYERS,
+            decoder_layers=(options.decoder_layers or DECODER_LAYERS) + 1,
+            num_queries=options.queries or QUERIES,
             train_num_points=options.points,
         )
         model = Mask2FormerForUniversalSegmentation(config)

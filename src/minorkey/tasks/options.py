@@ -1,0 +1,5 @@
+"""The tasks by name."""
+
+from typing import Literal
+
+TaskName = Literal["segmentation", "detection"]

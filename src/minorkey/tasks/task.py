@@ -1,0 +1,50 @@
+"""What a task is: its loss, and what a model says of an image."""
+
+from typing import Any, Protocol
+
+import numpy as np
+from torch import Tensor, nn
+
+from minorkey.data.sample import Batch
+from minorkey.evaluation.protocol import Protocol as TestProtocol
+from minorkey.labels import LabelSpace
+from minorkey.tasks.options import TaskName
+from minorkey.tasks.prediction import Prediction
+
+
+class Task(Protocol):
+    """How a model is trained and read."""
+
+    @property
+    def prediction_type(self) -> type[Prediction]:
+        """What predictions are."""
+
+    def loss(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """The weighted terms of the loss on a batch, by name; their sum is the loss."""
+
+    def set_progress(self, model: nn.Module, share: float) -> None:
+        """Tell the model how much of its training is done, 0 to 1."""
+
+    def predict(self, model: nn.Module, pixel_values: Tensor, protocol: TestProtocol, window_batch: int = 8) -> Any:
+        """What a model says of a normalised image `(1, 3, H, W)` under a test protocol, in the task's own form."""
+
+    def prediction(self, said: Any, image: np.ndarray, space: LabelSpace, probabilities: bool = False) -> Prediction:
+        """What `predict` gave of an image `(H, W, 3)` uint8, as something to look at and to keep.
+
+        Args:
+            said: the output of `predict`.
+            image: what was looked at.
+            space: the classes.
+            probabilities: keep those of all classes as well.
+
+        Raises:
+            ConfigError: the task has no probabilities of all classes.
+        """
+
+
+def make_task(name: TaskName) -> Task:
+    """The task of this name."""
+    from minorkey.tasks.detection import Detection
+    from minorkey.tasks.segmentation import Segmentation
+
+    return Segmentation() if name == "segmentation" else Detection()

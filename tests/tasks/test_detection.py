@@ -1,0 +1,197 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from minorkey.data.sample import Batch
+from minorkey.errors import ConfigError, ModelError
+from minorkey.evaluation.protocol import Protocol
+from minorkey.labels import label_space
+from minorkey.models.backbone import load_backbone
+from minorkey.models.detect import DETECTION_HEADS, build_detector
+from minorkey.models.heads.detr import box_targets
+from minorkey.models.options import BackboneOptions, HeadOptions
+from minorkey.tasks.detection import Detection, best, check_protocol, padded
+
+NAMES = pytest.mark.parametrize("name", DETECTION_HEADS)
+TASK = Detection()
+
+
+class Says(nn.Module):
+    """A network that gives these boxes, as shares of its canvas, with these logits, whatever it sees."""
+
+    def __init__(self, boxes: list[list[float]], logits: list[list[float]]) -> None:
+        super().__init__()
+        self.config = SimpleNamespace(num_queries=len(boxes))
+        self.boxes, self.logits = torch.tensor([boxes]), torch.tensor([logits])
+        self.canvas = (0, 0)
+
+    def forward(self, pixel_values: Tensor) -> SimpleNamespace:
+        self.canvas = tuple(pixel_values.shape[-2:])
+        return SimpleNamespace(logits=self.logits, pred_boxes=self.boxes)
+
+
+@pytest.fixture
+def make(backbone_folder):
+    def build(name, **changes):
+        settings = {"channels": 32, "queries": 6, "encoder_layers": 1, "decoder_layers": 2, **changes}
+        backbone = load_backbone(BackboneOptions(name=str(backbone_folder))).network
+        return build_detector(backbone, HeadOptions(name=name, **settings), 3, seed=0).eval()
+
+    return build
+
+
+def protocol(**changes):
+    return Protocol(label_space="world7", metric="coco", **changes)
+
+
+def batch_of(height, width, boxes, classes):
+    images = torch.randn(len(boxes), 3, height, width, generator=torch.Generator().manual_seed(0))
+    labels = torch.full((len(boxes), height, width), 255)
+    names = [""] * len(boxes)
+    return Batch(
+        images, labels, names, names,
+        boxes=[torch.tensor(each).reshape(-1, 4) for each in boxes],
+        box_classes=[torch.tensor(each, dtype=torch.int64) for each in classes],
+    )  # fmt: skip
+
+
+@NAMES
+def test_terms_sum_up_to_the_loss_of_the_model(make, name):
+    model, batch = make(name), batch_of(64, 96, [[[8.0, 4, 40, 60]], []], [[2], []])
+    terms = TASK.loss(model, batch)
+    output = model(pixel_values=batch.pixel_values, labels=box_targets(batch.boxes, batch.box_classes, (64, 96)))
+    torch.testing.assert_close(torch.stack([*terms.values()]).sum(), output.loss)
+
+
+@NAMES
+def test_batch_without_any_object_is_learnt_from(make, name):
+    model = make(name).train()
+    terms = TASK.loss(model, batch_of(64, 64, [[], []], [[], []]))
+    loss = torch.stack([*terms.values()]).sum()
+    assert torch.isfinite(loss)
+    loss.backward()
+    assert model.class_embed[-1].bias.grad.sum() > 0  # every class less likely
+
+
+@NAMES
+def test_canvas_of_other_sides_is_padded(make, name):
+    model, sides = make(name), (70, 90)
+    odd = batch_of(*sides, [[[8.0, 4, 40, 60]]], [[1]])
+    even = batch_of(96, 96, [[[8.0, 4, 40, 60]]], [[1]])
+    even.pixel_values = torch.zeros(1, 3, 96, 96)
+    even.pixel_values[..., :70, :90] = odd.pixel_values
+    for one, other in zip(TASK.loss(model, odd).values(), TASK.loss(model, even).values(), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@NAMES
+def test_prediction_is_that_of_the_model(make, name):
+    model = make(name)
+    image = torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        output = model(pixel_values=image)
+    found = TASK.predict(model, image, protocol())
+    assert found.boxes.dtype == found.scores.dtype == np.float32
+    assert found.classes.dtype == np.int64
+    scores = output.logits[0].sigmoid()
+    np.testing.assert_allclose(found.scores[0], scores.max(), rtol=1e-5)
+    query, category = divmod(int(scores.argmax()), 3)
+    assert found.classes[0] == category
+    x, y, width, height = (output.pred_boxes[0, query] * torch.tensor([96, 64, 96, 64])).tolist()
+    expected = np.clip([x - width / 2, y - height / 2, x + width / 2, y + height / 2], 0, [96, 64, 96, 64])
+    np.testing.assert_allclose(found.boxes[0], expected, rtol=1e-4)
+
+
+def test_every_query_may_be_of_several_classes():
+    scores, boxes, classes = best(torch.tensor([[2.0, -1], [1, 3]]), torch.eye(4)[:2], most=3)
+    torch.testing.assert_close(scores, torch.tensor([3.0, 2, 1]).sigmoid())
+    assert torch.equal(boxes, torch.eye(4)[[1, 0, 1]])
+    assert classes.tolist() == [1, 0, 0]
+
+
+@pytest.mark.parametrize(("most", "count"), [(None, 100), (7, 7), (500, 120)])
+def test_number_of_detections_is_the_protocols(most, count):
+    model = Says([[0.5, 0.5, 0.2, 0.2]] * 40, [[0.0, 1, 2]] * 40)
+    found = TASK.predict(model, torch.zeros(1, 3, 128, 128), protocol(detections=most))
+    assert len(found) == count
+    assert (np.diff(found.scores) <= 0).all()
+
+
+@pytest.mark.parametrize(
+    ("size", "resize", "canvas"),
+    [
+        ((100, 200), None, (128, 224)),  # padded
+        ((64, 96), None, (64, 96)),  # as it is
+        ((100, 200), 64, (32, 64)),  # resized
+        ((100, 200), 250, (128, 256)),  # both: to 125 x 250
+    ],
+)
+def test_boxes_are_in_pixels_of_the_image_that_was_given(size, resize, canvas):
+    height, width = size
+    factor = resize / max(size) if resize else 1.0
+    wanted = np.array([[0.1 * width, 0.2 * height, 0.6 * width, 0.5 * height]])
+    on_canvas = wanted * factor / np.array([canvas[1], canvas[0]] * 2)
+    x0, y0, x1, y1 = on_canvas[0].tolist()
+    model = Says([[(x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0]], [[3.0]])
+    found = TASK.predict(model, torch.zeros(1, 3, height, width), protocol(resize=resize))
+    assert model.canvas == canvas
+    np.testing.assert_allclose(found.boxes, wanted, rtol=1e-5)
+
+
+def test_boxes_end_at_the_image_and_those_in_the_padding_are_left_out():
+    inside, across, beyond, inverted = (
+        [0.25, 0.5, 0.5, 0.5],
+        [0.5, 0.5, 0.8, 3.0],
+        [0.9, 0.5, 0.1, 0.5],
+        [0.2, 0.5, -0.1, 0.5],
+    )
+    model = Says([inside, across, beyond, inverted], [[4.0], [3], [2], [1]])
+    found = TASK.predict(model, torch.zeros(1, 3, 32, 48), protocol())  # on 32 x 64
+    np.testing.assert_allclose(found.boxes, [[0, 8, 32, 24], [6.4, 0, 48, 32]], atol=1e-4)
+    assert len(found) == len(found.scores) == len(found.classes) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        ({"window": (32, 32), "stride": (16, 16)}, "evaluation.window"),
+        ({"flip": True}, "evaluation.flip"),
+        ({"scales": (1.0, 0.5), "flip": True}, "evaluation.flip and evaluation.scales"),
+    ],
+)
+def test_views_are_refused(changes, names):
+    with pytest.raises(ConfigError, match=f"detection looks at an image once and as a whole; leave out {names}"):
+        check_protocol(protocol(**changes))
+
+
+@NAMES
+def test_too_small_images_are_refused(make, name):
+    model = make(name, queries=30)
+    expected = "an image of 32 x 32 pixels has 21 places for 30 queries; set head.queries to 21 or less"
+    with pytest.raises(ModelError, match=expected):
+        TASK.predict(model, torch.zeros(1, 3, 20, 32), protocol())
+    with pytest.raises(ModelError, match=expected):
+        TASK.loss(model, batch_of(32, 32, [[]], [[]]))
+
+
+def test_padding_is_zero_and_at_the_right_and_bottom():
+    image = torch.ones(1, 3, 33, 64)
+    canvas = padded(image)
+    assert canvas.shape == (1, 3, 64, 64)
+    assert torch.equal(canvas[..., :33, :], image)
+    assert not canvas[..., 33:, :].any()
+
+
+def test_prediction_has_no_probabilities():
+    image = np.zeros((8, 8, 3), np.uint8)
+    space = label_space("cityscapes19")
+    model = Says([[0.5, 0.5, 0.2, 0.2]], [[3.0]])
+    said = TASK.predict(model, torch.zeros(1, 3, 8, 8), protocol())
+    shown = TASK.prediction(said, image, space)
+    assert isinstance(shown, TASK.prediction_type)
+    assert shown.names == [space.classes[0]]
+    with pytest.raises(ConfigError, match="detection has scores of boxes and no probabilities of pixels"):
+        TASK.prediction(said, image, space, probabilities=True)
