@@ -221,3 +221,18 @@ def test_state_survives():
     move(again.feature_head.parameters(), seed=4)
     again.load_state_dict(state)
     assert_same(again.state_dict(), state)
+
+
+def test_a_warm_up_trains_on_the_source_alone():
+    """Its losses are those of later steps, and the teacher is watched from the first step on."""
+    regime, pair = _regime(make_student(), warmup=2, feature_distance_target=0.1), random_pair()
+    later = _losses(_regime(make_student(), feature_distance_target=0.1), pair)
+    source = {name for name in later if name.startswith("source")}
+    for step in (1, 2):
+        found = _losses(regime, pair)
+        assert found.keys() == source
+        assert all(torch.equal(found[name], later[name]) for name in source)
+        assert regime.signals.keys() == {"confidence", "kept", "pseudo_classes", "source_classes"}
+        regime.after_step(step)
+    assert {"mixed", "masked", "feature_distance_target"} <= _losses(regime, pair).keys()
+    assert "agreement" in regime.signals

@@ -44,6 +44,9 @@ class SelfTrainingOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    warmup: int = Field(
+        0, ge=0, description="first steps, that train on the source alone; for a head that knows nothing yet"
+    )
     threshold: float = Field(0.968, ge=0, le=1, description="a pseudo-label is sure from this probability on")
     unsure: Literal["weigh", "drop", "keep"] = Field(
         "weigh",

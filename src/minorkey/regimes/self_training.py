@@ -68,12 +68,15 @@ class SelfTraining(Taught):
         self.feature_head = FeatureHead(FeatureTap(model, LAST).channels) if anchor else None
 
     def losses(self, batch: Pair) -> Iterator[dict[str, Tensor]]:
-        """Yield `source`, `mixed` and `masked`, each with the feature distance of its pass."""
+        """Yield `source` and, after the warm-up, `mixed` and `masked`, each with the feature distance of its pass."""
         source, target = batch.source, batch.target
         taught = self._teach(target)
         with self._tap("source") as tap:
             terms = self.task.loss(self.model, source)
         yield named("source", terms, source.share) | self._distance("source", tap, source)
+        if self.done < self.options.warmup:
+            self.signals = health_signals(taught, None, source.labels, self.classes)
+            return
         mixed, weights, pasted = self._mixed(source, target, taught)
         with self._tap("target") as tap:
             terms, read = self.task.loss_and_reading(self.model, mixed, weights)

@@ -23,6 +23,7 @@ class Taught:
     def __init__(self, task: Segmentation, model: nn.Module, teacher: Teacher, classes: int, steps: int) -> None:
         self.task, self.model, self.teacher = task, model, teacher
         self.classes, self.steps = classes, steps
+        self.done = 0
         self.signals: dict[str, Tensor] = {}
 
     def teachers(self) -> dict[str, Teacher]:
@@ -35,7 +36,7 @@ class Taught:
 
     def prepare(self, accelerator: Accelerator, model: nn.Module, done: int = 0) -> None:
         """Take over the prepared model; what is kept beside it goes where it is."""
-        self.model = model
+        self.model, self.done = model, done
         for teacher in self.teachers().values():
             teacher.prepare(accelerator)
         for module in self.modules().values():
@@ -44,6 +45,7 @@ class Taught:
 
     def after_step(self, step: int) -> None:
         """The teachers follow."""
+        self.done = step
         self.task.set_progress(self.model, step / self.steps)
         for teacher in self.teachers().values():
             teacher.update(step)
