@@ -74,6 +74,7 @@ CHANGED = {
     "distort": ({"distort": True}, {"mixed", "masked"}),
     "keep": ({"unsure": "keep"}, {"mixed", "masked"}),
     "drop": ({"unsure": "drop"}, {"mixed", "masked"}),
+    "balance": ({"balance": True}, {"mixed", "masked"}),
     "source distance": ({"feature_distance_source": 0.1}, {"feature_distance_source"}),
     "target distance": ({"feature_distance_target": 0.1}, {"feature_distance_target"}),
 }
@@ -213,11 +214,13 @@ def test_mask_models_are_taught_as_well(head):
 
 
 def test_state_survives():
-    """Of the teacher, the anchor and the head of the feature distance."""
-    regime = _regime(make_student(), "adapter_ema", feature_distance_target=0.1)
+    """Of the teacher, the anchor, the head of the feature distance and the balance."""
+    parts = {"feature_distance_target": 0.1, "balance": True}
+    regime = _regime(make_student(), "adapter_ema", **parts)
+    _losses(regime, random_pair())
     state = {name: value.detach().clone() for name, value in regime.state_dict().items()}
-    assert {name.partition(".")[0] for name in state} == {"teacher", "anchor", "feature_head"}
-    again = _regime(make_student(), "adapter_ema", feature_distance_target=0.1)
+    assert {name.partition(".")[0] for name in state} == {"teacher", "anchor", "feature_head", "balance"}
+    again = _regime(make_student(), "adapter_ema", **parts)
     move(again.feature_head.parameters(), seed=4)
     again.load_state_dict(state)
     assert_same(again.state_dict(), state)

@@ -53,6 +53,10 @@ class SelfTrainingOptions(BaseModel):
         description="weigh: the share of sure pixels of an image weighs all of its pseudo-labels; drop: pixels that "
         "are not sure count in no loss; keep: every pixel counts alike",
     )
+    balance: bool = Field(
+        False,
+        description="weigh the classes of the teacher by its confidence in each, so that unsure ones do not vanish",
+    )
     class_mix: bool = Field(True, description="paste half of the classes of a source image onto the target image")
     distort: bool = Field(True, description="photometric distortion of the mixed and masked images")
     masking: MaskingOptions | None = Field(

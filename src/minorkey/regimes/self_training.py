@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from minorkey.data.photometric import PhotometricConfig, distort, draw_distortion
 from minorkey.data.sample import IGNORE_INDEX, Batch, Pair, denormalise, normalise
 from minorkey.models.features import FeatureTap, features_alone
+from minorkey.regimes.balance import ClassBalance
 from minorkey.regimes.feature_distance import FeatureHead, feature_distance
 from minorkey.regimes.masking import patch_mask
 from minorkey.regimes.mixing import class_mask, mix
@@ -65,6 +66,7 @@ class SelfTraining(Taught):
         super().__init__(task, model, teacher, classes, steps)
         self.anchor, self.options, self.photometric, self.statistics = anchor, options, photometric, statistics
         self.lr = lr
+        self.balance = ClassBalance(classes) if options.balance else None
         self.feature_head = FeatureHead(FeatureTap(model, LAST).channels) if anchor else None
 
     def losses(self, batch: Pair) -> Iterator[dict[str, Tensor]]:
@@ -94,6 +96,10 @@ class SelfTraining(Taught):
         """The head behind which features are compared."""
         return {} if self.feature_head is None else {"feature_head": self.feature_head}
 
+    def running(self) -> dict[str, nn.Module]:
+        """How confident the teacher is of each class, where that balances them."""
+        return {} if self.balance is None else {"balance": self.balance}
+
     def param_groups(self) -> list[dict[str, Any]]:
         """It learns as the head of the network does."""
         named = self.modules().items()
@@ -105,6 +111,8 @@ class SelfTraining(Taught):
         assert target.filled is not None
         with self.teacher.installed() as network:
             probabilities = self.task.probabilities(network, target.clean)
+        if self.balance is not None:
+            probabilities = self.balance(probabilities, target.filled)
         return pseudo_labels(probabilities, self.options.threshold, target.filled)
 
     def _labels(self, taught: PseudoLabels) -> Tensor:
