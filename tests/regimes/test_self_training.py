@@ -74,7 +74,8 @@ CHANGED = {
     "distort": ({"distort": True}, {"mixed", "masked"}),
     "keep": ({"unsure": "keep"}, {"mixed", "masked"}),
     "drop": ({"unsure": "drop"}, {"mixed", "masked"}),
-    "balance": ({"balance": True}, {"mixed", "masked"}),
+    "balance confidence": ({"balance": "confidence"}, {"mixed", "masked"}),
+    "balance prior": ({"balance": "prior"}, {"mixed", "masked"}),
     "source distance": ({"feature_distance_source": 0.1}, {"feature_distance_source"}),
     "target distance": ({"feature_distance_target": 0.1}, {"feature_distance_target"}),
 }
@@ -213,9 +214,10 @@ def test_mask_models_are_taught_as_well(head):
     assert any(p.grad is not None and p.grad.any() for p in student.attached.trained_parameters().values())
 
 
-def test_state_survives():
+@pytest.mark.parametrize("balance", ["confidence", "prior"])
+def test_state_survives(balance):
     """Of the teacher, the anchor, the head of the feature distance and the balance."""
-    parts = {"feature_distance_target": 0.1, "balance": True}
+    parts = {"feature_distance_target": 0.1, "balance": balance}
     regime = _regime(make_student(), "adapter_ema", **parts)
     _losses(regime, random_pair())
     state = {name: value.detach().clone() for name, value in regime.state_dict().items()}

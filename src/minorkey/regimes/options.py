@@ -53,9 +53,11 @@ class SelfTrainingOptions(BaseModel):
         description="weigh: the share of sure pixels of an image weighs all of its pseudo-labels; drop: pixels that "
         "are not sure count in no loss; keep: every pixel counts alike",
     )
-    balance: bool = Field(
-        False,
-        description="weigh the classes of the teacher by its confidence in each, so that unsure ones do not vanish",
+    balance: Literal["confidence", "prior"] | None = Field(
+        None,
+        description="so that classes that the teacher is unsure of do not vanish; confidence: the probability of a "
+        "class is taken over how confident the teacher is where it says it; prior: classes are to be as frequent as "
+        "in the source, which is right where domains differ in weather or light alone",
     )
     class_mix: bool = Field(True, description="paste half of the classes of a source image onto the target image")
     distort: bool = Field(True, description="photometric distortion of the mixed and masked images")

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from minorkey.data.photometric import PhotometricConfig, distort, draw_distortion
 from minorkey.data.sample import IGNORE_INDEX, Batch, Pair, denormalise, normalise
 from minorkey.models.features import FeatureTap, features_alone
-from minorkey.regimes.balance import ClassBalance
+from minorkey.regimes.balance import BALANCES, balanced
 from minorkey.regimes.feature_distance import FeatureHead, feature_distance
 from minorkey.regimes.masking import patch_mask
 from minorkey.regimes.mixing import class_mask, mix
@@ -66,13 +66,13 @@ class SelfTraining(Taught):
         super().__init__(task, model, teacher, classes, steps)
         self.anchor, self.options, self.photometric, self.statistics = anchor, options, photometric, statistics
         self.lr = lr
-        self.balance = ClassBalance(classes) if options.balance else None
+        self.balance = BALANCES[options.balance](classes) if options.balance else None
         self.feature_head = FeatureHead(FeatureTap(model, LAST).channels) if anchor else None
 
     def losses(self, batch: Pair) -> Iterator[dict[str, Tensor]]:
         """Yield `source` and, after the warm-up, `mixed` and `masked`, each with the feature distance of its pass."""
         source, target = batch.source, batch.target
-        taught = self._teach(target)
+        taught = self._teach(source, target)
         with self._tap("source") as tap:
             terms = self.task.loss(self.model, source)
         yield named("source", terms, source.share) | self._distance("source", tap, source)
@@ -97,7 +97,7 @@ class SelfTraining(Taught):
         return {} if self.feature_head is None else {"feature_head": self.feature_head}
 
     def running(self) -> dict[str, nn.Module]:
-        """How confident the teacher is of each class, where that balances them."""
+        """What balances the classes of the teacher, where something does."""
         return {} if self.balance is None else {"balance": self.balance}
 
     def param_groups(self) -> list[dict[str, Any]]:
@@ -105,14 +105,14 @@ class SelfTraining(Taught):
         named = self.modules().items()
         return [named_group(name, module, lr=self.lr, initial_lr=self.lr) for name, module in named]
 
-    def _teach(self, target: Batch) -> PseudoLabels:
+    def _teach(self, source: Batch, target: Batch) -> PseudoLabels:
         """What the teacher says of the target images as they were taken."""
         assert target.clean is not None
         assert target.filled is not None
         with self.teacher.installed() as network:
             probabilities = self.task.probabilities(network, target.clean)
         if self.balance is not None:
-            probabilities = self.balance(probabilities, target.filled)
+            probabilities = balanced(probabilities, self.balance.factors(probabilities, target.filled, source.labels))
         return pseudo_labels(probabilities, self.options.threshold, target.filled)
 
     def _labels(self, taught: PseudoLabels) -> Tensor:
