@@ -66,7 +66,7 @@ VIT_TINY = (
 )
 """Rates of airsim_to_camvid, which were chosen with this backbone; those of the demo are for the built-in one."""
 
-WORLD = ("evaluation.images=24", *VIT_TINY)
+WORLD = ("evaluation.images=24", "world.train_count=300", *VIT_TINY)
 SETTINGS = {
     "night": Setting("demo", "world:night", "world:night", 300, 60, "prior", WORLD),
     "fog": Setting("demo", "world:fog", "world:fog", 300, 60, "prior", WORLD),
@@ -103,7 +103,6 @@ class Way:
 
 
 SOURCE_ONLY = Way()
-WAYS = [SOURCE_ONLY, *(Way(regime, teacher) for regime in REGIMES for teacher in TEACHERS)]
 
 
 @dataclass(frozen=True)
@@ -148,7 +147,8 @@ def trained(setting: Setting, out: Path, overrides: Sequence[str], args: argpars
 def run_all(name: str, args: argparse.Namespace) -> Runs:
     """All trainings of a setting."""
     setting = SETTINGS[name]
-    runs: Runs = {way: [] for way in WAYS}
+    ways = [SOURCE_ONLY, *(Way(regime, teacher) for regime in args.regimes for teacher in TEACHERS)]
+    runs: Runs = {way: [] for way in ways}
     for seed in args.seeds:
         start = args.out / f"{setting.preset}-source-only-{seed}"
         source_steps = [f"seed={seed}", f"training.steps={setting.source_steps}", "unseen=[]"]
@@ -156,7 +156,7 @@ def run_all(name: str, args: argparse.Namespace) -> Runs:
         print(f"{name}, seed {seed}: source {first.miou('source'):.1f} to begin with", flush=True)
         watch = [f"training.watch={args.watch}", f"training.judge_every={max(1, setting.steps // args.points)}"]
         common = [f"seed={seed}", f"start_from={start}", f"unseen={setting.judged}", *watch]
-        for way in WAYS:
+        for way in ways:
             out = args.out / name / f"{way}-{seed}".replace(", ", "-")
             run = trained(setting, out, [*common, *way.overrides(setting)], args, args.rate)
             runs[way].append(run)
@@ -186,8 +186,9 @@ def rows(runs: Runs) -> list[list[str]]:
 
 def curves(runs: Runs) -> Figure:
     """A plot per regime: the watched mIoU of what would be deployed, mean over seeds, and pale that of the student."""
-    figure, axes = canvas(1, len(REGIMES), 7.2, 3.2)
-    for regime, plot in zip(REGIMES, axes, strict=True):
+    regimes = list(dict.fromkeys(way.regime for way in runs if way.teacher))
+    figure, axes = canvas(1, len(regimes), 3.6 * len(regimes), 3.2)
+    for regime, plot in zip(regimes, axes, strict=True):
         shown = {SOURCE_ONLY: REFERENCE} | {
             Way(regime, name): colour for name, colour in zip(TEACHERS, DOMAIN_COLOURS, strict=False)
         }
@@ -197,8 +198,8 @@ def curves(runs: Runs) -> Figure:
             plot.plot(steps, student, color=colour, alpha=0.35, linestyle="--")
         plot.set_title(regime)
         plot.set_xlabel("step")
-    axes[0].set_ylabel("mIoU on the target, %")
-    legend(figure, axes[0])
+    figure.axes[0].set_ylabel("mIoU on the target, %")
+    legend(figure, figure.axes[0])
     return figure
 
 
@@ -206,6 +207,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("arguments", nargs="+", help=f"settings ({', '.join(SETTINGS)}), then overrides")
     parser.add_argument("--method", default="soma", help="what trains in the backbone")
+    parser.add_argument("--regimes", nargs="+", default=list(REGIMES), choices=REGIMES)
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--rate", type=float, default=0.25, help="share of the preset's rates that goes on")
     parser.add_argument("--watch", type=int, default=17, help="target images that are judged on meanwhile")
