@@ -4,8 +4,9 @@ Per seed, a model is trained on the source alone. From its weights go on, for as
 training; `self_training`, and `transda` (a warm-up round and one with pseudo-labels, half of the steps each), both with
 each of the four teachers. The teacher `base` is the pretrained backbone under the head of the student, which comes from
 the source-only model and has learned to read that one's features. Sizes and rates are the preset's, whose rates were
-chosen on validation images of the source (scripts/choose_rates.py); all that go on have the same share of them. Nothing
-is chosen by labels of the target.
+chosen on validation images of the source (scripts/choose_rates.py); all that go on have the same share of them, and all
+draw rare classes of the source more often. Self-training balances the classes of its teacher. Seed 0 is not among the
+seeds, because that balance was found to be needed there; see docs/results.md.
 
 The target is judged on images that are not trained on: on all of them with the weights at the end, and on `--watch` of
 them meanwhile, for the curves. `best` is the highest point of a curve: an oracle, since labels of the target choose it.
@@ -53,14 +54,25 @@ class Setting:
     judged: str
     source_steps: int
     steps: int  # of what goes on from there
+    balance: str  # of self-training
     overrides: tuple[str, ...] = ()  # of all trainings
 
 
-WORLD = ("evaluation.images=24",)
+VIT_TINY = (
+    "training.lr=0.002",
+    "training.backbone_lr=0.001",
+    "backbone.mean=[0.5,0.5,0.5]",
+    "backbone.std=[0.5,0.5,0.5]",
+)
+"""Rates of airsim_to_camvid, which were chosen with this backbone; those of the demo are for the built-in one."""
+
+WORLD = ("evaluation.images=24", "world.train_count=300", *VIT_TINY)
 SETTINGS = {
-    "night": Setting("demo", "world:night", "world:night", 300, 60, WORLD),
-    "fog": Setting("demo", "world:fog", "world:fog", 300, 60, WORLD),
-    "camvid": Setting("airsim_to_camvid", "camvid:train", "camvid:val", 300, 100, ("evaluation.images=51",)),
+    "night": Setting("demo", "world:night", "world:night", 300, 60, "prior", WORLD),
+    "fog": Setting("demo", "world:fog", "world:fog", 300, 60, "prior", WORLD),
+    "camvid": Setting(
+        "airsim_to_camvid", "camvid:train", "camvid:val", 300, 100, "confidence", ("evaluation.images=51",)
+    ),
 }
 
 
@@ -86,11 +98,11 @@ class Way:
             f"training.steps={setting.steps // rounds}",
             "transda.rounds=1",  # after the warm-up
             "self_training.masking.hide=tokens",
+            f"self_training.balance={setting.balance}",
         ]
 
 
 SOURCE_ONLY = Way()
-WAYS = [SOURCE_ONLY, *(Way(regime, teacher) for regime in REGIMES for teacher in TEACHERS)]
 
 
 @dataclass(frozen=True)
@@ -122,7 +134,8 @@ def read_curve(folder: RunFolder, deployed: str) -> np.ndarray:
 
 def trained(setting: Setting, out: Path, overrides: Sequence[str], args: argparse.Namespace, rate: float = 1.0) -> Run:
     """A training with a share of the preset's rates, finished if it is not."""
-    given = [f"method={args.method}", "evaluation.pictures=0", "training.snapshots=0", *setting.overrides, *overrides]
+    fixed = [f"method={args.method}", "training.rare_classes=0.01", "training.snapshots=0", "evaluation.pictures=0"]
+    given = [*fixed, *setting.overrides, *overrides]
     options = resolve(setting.preset, parse_overrides(given)).training
     rates = [f"training.lr={rate * options.lr}", f"training.backbone_lr={rate * options.backbone_lr}"]
     config = resolve(setting.preset, parse_overrides([*given, *rates, *args.overrides]))
@@ -134,7 +147,8 @@ def trained(setting: Setting, out: Path, overrides: Sequence[str], args: argpars
 def run_all(name: str, args: argparse.Namespace) -> Runs:
     """All trainings of a setting."""
     setting = SETTINGS[name]
-    runs: Runs = {way: [] for way in WAYS}
+    ways = [SOURCE_ONLY, *(Way(regime, teacher) for regime in args.regimes for teacher in TEACHERS)]
+    runs: Runs = {way: [] for way in ways}
     for seed in args.seeds:
         start = args.out / f"{setting.preset}-source-only-{seed}"
         source_steps = [f"seed={seed}", f"training.steps={setting.source_steps}", "unseen=[]"]
@@ -142,7 +156,7 @@ def run_all(name: str, args: argparse.Namespace) -> Runs:
         print(f"{name}, seed {seed}: source {first.miou('source'):.1f} to begin with", flush=True)
         watch = [f"training.watch={args.watch}", f"training.judge_every={max(1, setting.steps // args.points)}"]
         common = [f"seed={seed}", f"start_from={start}", f"unseen={setting.judged}", *watch]
-        for way in WAYS:
+        for way in ways:
             out = args.out / name / f"{way}-{seed}".replace(", ", "-")
             run = trained(setting, out, [*common, *way.overrides(setting)], args, args.rate)
             runs[way].append(run)
@@ -172,8 +186,9 @@ def rows(runs: Runs) -> list[list[str]]:
 
 def curves(runs: Runs) -> Figure:
     """A plot per regime: the watched mIoU of what would be deployed, mean over seeds, and pale that of the student."""
-    figure, axes = canvas(1, len(REGIMES), 7.2, 3.2)
-    for regime, plot in zip(REGIMES, axes, strict=True):
+    regimes = list(dict.fromkeys(way.regime for way in runs if way.teacher))
+    figure, axes = canvas(1, len(regimes), 3.6 * len(regimes), 3.2)
+    for regime, plot in zip(regimes, axes, strict=True):
         shown = {SOURCE_ONLY: REFERENCE} | {
             Way(regime, name): colour for name, colour in zip(TEACHERS, DOMAIN_COLOURS, strict=False)
         }
@@ -183,8 +198,8 @@ def curves(runs: Runs) -> Figure:
             plot.plot(steps, student, color=colour, alpha=0.35, linestyle="--")
         plot.set_title(regime)
         plot.set_xlabel("step")
-    axes[0].set_ylabel("mIoU on the target, %")
-    legend(figure, axes[0])
+    figure.axes[0].set_ylabel("mIoU on the target, %")
+    legend(figure, figure.axes[0])
     return figure
 
 
@@ -192,10 +207,11 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("arguments", nargs="+", help=f"settings ({', '.join(SETTINGS)}), then overrides")
     parser.add_argument("--method", default="soma", help="what trains in the backbone")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--rate", type=float, default=0.5, help="share of the preset's rates that goes on")
+    parser.add_argument("--regimes", nargs="+", default=list(REGIMES), choices=REGIMES)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
+    parser.add_argument("--rate", type=float, default=0.25, help="share of the preset's rates that goes on")
     parser.add_argument("--watch", type=int, default=17, help="target images that are judged on meanwhile")
-    parser.add_argument("--points", type=int, default=6, help="of a curve")
+    parser.add_argument("--points", type=int, default=5, help="of a curve")
     parser.add_argument("--out", type=Path, default=Path("runs/adaptation"))
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     args = parser.parse_intermixed_args()

@@ -15,6 +15,7 @@ MEASURED = ("seconds", "images_per_second", "peak_memory_mb", "memory_mb")
 
 EVERYTHING = {
     "threshold": 0.06,
+    "balance": "confidence",
     "masking": {"hide": "tokens"},
     "feature_distance_source": 0.1,
     "feature_distance_target": 0.1,

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from adapting import adapting, assert_same_scores, assert_same_training, read_log
+from adapting import EVERYTHING, adapting, assert_same_scores, assert_same_training, read_log
 from rich.console import Console
 
 from minorkey import workflow
@@ -23,7 +23,7 @@ from minorkey.training.loop import Interrupted
 
 CASES = {
     "adapter_ema": adapting("self_training", "adapter_ema"),
-    "ema": adapting("self_training", "ema", buffers="student"),
+    "ema": adapting("self_training", "ema", buffers="student", self_training=EVERYTHING | {"warmup": 2}),
     "transda adapter_ema": adapting("transda", "adapter_ema"),
     "transda ema": adapting("transda", "ema"),
     "transda self": adapting("transda", "self"),

@@ -193,6 +193,10 @@ TARGET = "target=world:night"
             "training.shard does not go with regime self_training, whose teacher swaps weights",
         ),
         (
+            [TARGET, "regime=self_training", "training.steps=5", "self_training.warmup=5"],
+            "self_training.warmup is 5 of 5 steps: nothing is left to adapt in; make it shorter",
+        ),
+        (
             ["head=upernet", "training.batch_size=1"],
             "training.batch_size is 1, but head upernet normalises over the batch; give it 2 or more",
         ),

@@ -83,6 +83,9 @@ class RunConfig(BaseModel):
             raise ValueError(f"target_transform.crop is {sizes[0]}, but transform.crop {sizes[1]}; make them the same")
         if self.head.name == "upernet" and self.training.batch_size == 1:
             raise ValueError("training.batch_size is 1, but head upernet normalises over the batch; give it 2 or more")
+        if self.regime == "self_training" and self.self_training.warmup >= self.training.steps:
+            steps = f"{self.self_training.warmup} of {self.training.steps} steps"
+            raise ValueError(f"self_training.warmup is {steps}: nothing is left to adapt in; make it shorter")
         if self.training.choose == "teacher" and self.regime == "supervised":
             raise ValueError("training.choose is teacher, but a supervised training has none; use last or ema")
         return self

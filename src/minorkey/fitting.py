@@ -101,7 +101,8 @@ def fit(
         snapshots = _snapshots(config, folder, network, material)
     work = _prepare(config, folder, network, attached, regime, accelerator, loader, step)
     work.validate, work.watch, work.snapshots = validate, watch, snapshots
-    work.incidents = Incidents(space.classes, console, settled=max(config.training.warmup, config.training.steps // 20))
+    settled = max(config.training.warmup, config.self_training.warmup, config.training.steps // 20)
+    work.incidents = Incidents(space.classes, console, settled)
     if checkpoint is not None:
         work.restore(checkpoint)
     from_main(lambda: trim_log(folder.log, work.step))

@@ -74,6 +74,8 @@ CHANGED = {
     "distort": ({"distort": True}, {"mixed", "masked"}),
     "keep": ({"unsure": "keep"}, {"mixed", "masked"}),
     "drop": ({"unsure": "drop"}, {"mixed", "masked"}),
+    "balance confidence": ({"balance": "confidence"}, {"mixed", "masked"}),
+    "balance prior": ({"balance": "prior"}, {"mixed", "masked"}),
     "source distance": ({"feature_distance_source": 0.1}, {"feature_distance_source"}),
     "target distance": ({"feature_distance_target": 0.1}, {"feature_distance_target"}),
 }
@@ -212,12 +214,30 @@ def test_mask_models_are_taught_as_well(head):
     assert any(p.grad is not None and p.grad.any() for p in student.attached.trained_parameters().values())
 
 
-def test_state_survives():
-    """Of the teacher, the anchor and the head of the feature distance."""
-    regime = _regime(make_student(), "adapter_ema", feature_distance_target=0.1)
+@pytest.mark.parametrize("balance", ["confidence", "prior"])
+def test_state_survives(balance):
+    """Of the teacher, the anchor, the head of the feature distance and the balance."""
+    parts = {"feature_distance_target": 0.1, "balance": balance}
+    regime = _regime(make_student(), "adapter_ema", **parts)
+    _losses(regime, random_pair())
     state = {name: value.detach().clone() for name, value in regime.state_dict().items()}
-    assert {name.partition(".")[0] for name in state} == {"teacher", "anchor", "feature_head"}
-    again = _regime(make_student(), "adapter_ema", feature_distance_target=0.1)
+    assert {name.partition(".")[0] for name in state} == {"teacher", "anchor", "feature_head", "balance"}
+    again = _regime(make_student(), "adapter_ema", **parts)
     move(again.feature_head.parameters(), seed=4)
     again.load_state_dict(state)
     assert_same(again.state_dict(), state)
+
+
+def test_a_warm_up_trains_on_the_source_alone():
+    """Its losses are those of later steps, and the teacher is watched from the first step on."""
+    regime, pair = _regime(make_student(), warmup=2, feature_distance_target=0.1), random_pair()
+    later = _losses(_regime(make_student(), feature_distance_target=0.1), pair)
+    source = {name for name in later if name.startswith("source")}
+    for step in (1, 2):
+        found = _losses(regime, pair)
+        assert found.keys() == source
+        assert all(torch.equal(found[name], later[name]) for name in source)
+        assert regime.signals.keys() == {"confidence", "kept", "pseudo_classes", "source_classes"}
+        regime.after_step(step)
+    assert {"mixed", "masked", "feature_distance_target"} <= _losses(regime, pair).keys()
+    assert "agreement" in regime.signals

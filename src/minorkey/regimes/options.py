@@ -44,11 +44,20 @@ class SelfTrainingOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    warmup: int = Field(
+        0, ge=0, description="first steps, that train on the source alone; for a head that knows nothing yet"
+    )
     threshold: float = Field(0.968, ge=0, le=1, description="a pseudo-label is sure from this probability on")
     unsure: Literal["weigh", "drop", "keep"] = Field(
         "weigh",
         description="weigh: the share of sure pixels of an image weighs all of its pseudo-labels; drop: pixels that "
         "are not sure count in no loss; keep: every pixel counts alike",
+    )
+    balance: Literal["confidence", "prior"] | None = Field(
+        None,
+        description="so that classes that the teacher is unsure of do not vanish; confidence: the probability of a "
+        "class is taken over how confident the teacher is where it says it; prior: classes are to be as frequent as "
+        "in the source, which is right where domains differ in weather or light alone",
     )
     class_mix: bool = Field(True, description="paste half of the classes of a source image onto the target image")
     distort: bool = Field(True, description="photometric distortion of the mixed and masked images")

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from minorkey.data.photometric import PhotometricConfig, distort, draw_distortion
 from minorkey.data.sample import IGNORE_INDEX, Batch, Pair, denormalise, normalise
 from minorkey.models.features import FeatureTap, features_alone
+from minorkey.regimes.balance import BALANCES, balanced
 from minorkey.regimes.feature_distance import FeatureHead, feature_distance
 from minorkey.regimes.masking import patch_mask
 from minorkey.regimes.mixing import class_mask, mix
@@ -65,15 +66,19 @@ class SelfTraining(Taught):
         super().__init__(task, model, teacher, classes, steps)
         self.anchor, self.options, self.photometric, self.statistics = anchor, options, photometric, statistics
         self.lr = lr
+        self.balance = BALANCES[options.balance](classes) if options.balance else None
         self.feature_head = FeatureHead(FeatureTap(model, LAST).channels) if anchor else None
 
     def losses(self, batch: Pair) -> Iterator[dict[str, Tensor]]:
-        """Yield `source`, `mixed` and `masked`, each with the feature distance of its pass."""
+        """Yield `source` and, after the warm-up, `mixed` and `masked`, each with the feature distance of its pass."""
         source, target = batch.source, batch.target
-        taught = self._teach(target)
+        taught = self._teach(source, target)
         with self._tap("source") as tap:
             terms = self.task.loss(self.model, source)
         yield named("source", terms, source.share) | self._distance("source", tap, source)
+        if self.done < self.options.warmup:
+            self.signals = health_signals(taught, None, source.labels, self.classes)
+            return
         mixed, weights, pasted = self._mixed(source, target, taught)
         with self._tap("target") as tap:
             terms, read = self.task.loss_and_reading(self.model, mixed, weights)
@@ -91,17 +96,23 @@ class SelfTraining(Taught):
         """The head behind which features are compared."""
         return {} if self.feature_head is None else {"feature_head": self.feature_head}
 
+    def running(self) -> dict[str, nn.Module]:
+        """What balances the classes of the teacher, where something does."""
+        return {} if self.balance is None else {"balance": self.balance}
+
     def param_groups(self) -> list[dict[str, Any]]:
         """It learns as the head of the network does."""
         named = self.modules().items()
         return [named_group(name, module, lr=self.lr, initial_lr=self.lr) for name, module in named]
 
-    def _teach(self, target: Batch) -> PseudoLabels:
+    def _teach(self, source: Batch, target: Batch) -> PseudoLabels:
         """What the teacher says of the target images as they were taken."""
         assert target.clean is not None
         assert target.filled is not None
         with self.teacher.installed() as network:
             probabilities = self.task.probabilities(network, target.clean)
+        if self.balance is not None:
+            probabilities = balanced(probabilities, self.balance.factors(probabilities, target.filled, source.labels))
         return pseudo_labels(probabilities, self.options.threshold, target.filled)
 
     def _labels(self, taught: PseudoLabels) -> Tensor:

@@ -23,6 +23,7 @@ class Taught:
     def __init__(self, task: Segmentation, model: nn.Module, teacher: Teacher, classes: int, steps: int) -> None:
         self.task, self.model, self.teacher = task, model, teacher
         self.classes, self.steps = classes, steps
+        self.done = 0
         self.signals: dict[str, Tensor] = {}
 
     def teachers(self) -> dict[str, Teacher]:
@@ -33,23 +34,28 @@ class Taught:
         """What trains beside the network, by name."""
         return {}
 
+    def running(self) -> dict[str, nn.Module]:
+        """Statistics that a resumed run needs, by name."""
+        return {}
+
     def prepare(self, accelerator: Accelerator, model: nn.Module, done: int = 0) -> None:
         """Take over the prepared model; what is kept beside it goes where it is."""
-        self.model = model
+        self.model, self.done = model, done
         for teacher in self.teachers().values():
             teacher.prepare(accelerator)
-        for module in self.modules().values():
+        for module in (*self.modules().values(), *self.running().values()):
             module.to(accelerator.device)
         self.task.set_progress(model, done / self.steps)
 
     def after_step(self, step: int) -> None:
         """The teachers follow."""
+        self.done = step
         self.task.set_progress(self.model, step / self.steps)
         for teacher in self.teachers().values():
             teacher.update(step)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Of the teachers and the modules, their name before each key."""
+        """Of the teachers, the modules and the statistics, their name before each key."""
         parts = self._stateful().items()
         return {f"{part}.{name}": value for part, owner in parts for name, value in owner.state_dict().items()}
 
@@ -60,7 +66,7 @@ class Taught:
             owner.load_state_dict({k.removeprefix(start): v for k, v in state.items() if k.startswith(start)})
 
     def _stateful(self) -> dict[str, Any]:
-        return {**self.teachers(), **self.modules()}
+        return {**self.teachers(), **self.modules(), **self.running()}
 
 
 def named_group(name: str, module: nn.Module, **settings: Any) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What a run measures of itself between two log lines."""
 
 import time
+from collections import Counter
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ class Meter:
         """Forget everything; done after each log line."""
         self.sums: dict[str, Tensor] = {}
         self.signals: dict[str, Tensor] = {}
-        self.signalled = 0
+        self.noted: Counter[str] = Counter()
         self.steps: set[int] = set()
         self.images = 0
         self.began = time.monotonic()
@@ -45,16 +46,16 @@ class Meter:
         self._bad = torch.where(fresh, step, self._bad)
 
     def note(self, signals: dict[str, Tensor]) -> None:
-        """Take in a batch's signals, scalars or vectors."""
-        self.signalled += 1
+        """Take in a batch's signals, scalars or vectors; a batch may lack some."""
+        self.noted.update(signals.keys())
         for name, value in signals.items():
             self.signals[name] = self.signals.get(name, torch.zeros((), device=self.device)) + value
 
     def signal_means(self) -> dict[str, float | list[float]]:
-        """Mean of every signal over the batches since the restart, and over the processes."""
+        """Mean of every signal over the batches that had it since the restart, and over the processes."""
         if not self.signals:
             return {}
-        means = {name: (value / self.signalled).cpu().double() for name, value in self.signals.items()}
+        means = {name: (value / self.noted[name]).cpu().double() for name, value in self.signals.items()}
         values = gathered([number for mean in means.values() for number in mean.flatten().tolist()]).mean(axis=0)
         parts = np.split(values.round(6), np.cumsum([mean.numel() for mean in means.values()])[:-1])
         return {n: p.tolist() if m.ndim else float(p[0]) for (n, m), p in zip(means.items(), parts, strict=True)}
