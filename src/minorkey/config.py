@@ -19,7 +19,13 @@ from minorkey.evaluation.protocol import Metric, Weights
 from minorkey.labels.tables import read_yaml
 from minorkey.models.catalog import with_first_block
 from minorkey.models.options import BackboneOptions, DetectionHead, HeadOptions, SegmentationHead
-from minorkey.regimes.options import RegimeName, SelfTrainingOptions, TeacherOptions, TransdaOptions
+from minorkey.regimes.options import (
+    BoxSelfTrainingOptions,
+    RegimeName,
+    SelfTrainingOptions,
+    TeacherOptions,
+    TransdaOptions,
+)
 from minorkey.storage import write_text
 from minorkey.tasks.options import TaskName
 from minorkey.training.options import TrainingOptions
@@ -58,6 +64,7 @@ class RunConfig(BaseModel):
     regime: RegimeName = Field("supervised", description="supervised, or how the unlabelled target is used")
     teacher: TeacherOptions = TeacherOptions()
     self_training: SelfTrainingOptions = SelfTrainingOptions()
+    box_self_training: BoxSelfTrainingOptions = BoxSelfTrainingOptions()
     transda: TransdaOptions = TransdaOptions()
     training: TrainingOptions = TrainingOptions()
     evaluation: EvaluationOptions = EvaluationOptions()
@@ -83,9 +90,10 @@ class RunConfig(BaseModel):
             raise ValueError(f"target_transform.crop is {sizes[0]}, but transform.crop {sizes[1]}; make them the same")
         if self.head.name == "upernet" and self.training.batch_size == 1:
             raise ValueError("training.batch_size is 1, but head upernet normalises over the batch; give it 2 or more")
-        if self.regime == "self_training" and self.self_training.warmup >= self.training.steps:
-            steps = f"{self.self_training.warmup} of {self.training.steps} steps"
-            raise ValueError(f"self_training.warmup is {steps}: nothing is left to adapt in; make it shorter")
+        if self.warmup >= self.training.steps:
+            section = "box_self_training" if self.task == "detection" else "self_training"
+            steps = f"{self.warmup} of {self.training.steps} steps"
+            raise ValueError(f"{section}.warmup is {steps}: nothing is left to adapt in; make it shorter")
         if self.training.choose == "teacher" and self.regime == "supervised":
             raise ValueError("training.choose is teacher, but a supervised training has none; use last or ema")
         return self
@@ -112,6 +120,13 @@ class RunConfig(BaseModel):
         if self.regime == "transda":
             raise ValueError("regime transda is for segmentation; set regime to self_training")
         return self
+
+    @property
+    def warmup(self) -> int:
+        """Steps of self-training that train on the source alone."""
+        if self.regime != "self_training":
+            return 0
+        return (self.box_self_training if self.task == "detection" else self.self_training).warmup
 
     @property
     def metric(self) -> Metric:

@@ -101,7 +101,7 @@ def fit(
         snapshots = _snapshots(config, folder, network, material)
     work = _prepare(config, folder, network, attached, regime, accelerator, loader, step)
     work.validate, work.watch, work.snapshots = validate, watch, snapshots
-    settled = max(config.training.warmup, config.self_training.warmup, config.training.steps // 20)
+    settled = max(config.training.warmup, config.warmup, config.training.steps // 20)
     work.incidents = Incidents(space.classes, console, settled)
     if checkpoint is not None:
         work.restore(checkpoint)
@@ -168,7 +168,7 @@ def _labelled(material: Material) -> Sources:
 
 def _snapshots(config: RunConfig, folder: RunFolder, network: Network, material: Material) -> Snapshots | None:
     """Pictures of the pseudo-labels of a few target images, as the test protocol sees them."""
-    if material.targets is None or not config.training.snapshots:
+    if material.targets is None or not config.training.snapshots or config.task == "detection":
         return None
     predictor = predictor_for(config, network, material.space)
     return Snapshots(

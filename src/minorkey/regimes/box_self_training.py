@@ -1,8 +1,8 @@
 """Self-training of detectors: what a teacher finds in a target image, the student learns of the same image distorted.
 
-The weak and strong views of STAC (Sohn et al., arXiv 2005.04757), online and with a teacher that follows the student, as
-in Unbiased Teacher (Liu et al., arXiv 2102.09480): boxes that the teacher is sure of are truth. Both views are one crop,
-so that boxes need no moving: the weak one has the colours of the photograph, the strong one those that the recipe
+The weak and strong views of STAC (Sohn et al., arXiv 2005.04757), online and with a teacher that follows the student,
+as in Unbiased Teacher (Liu et al., arXiv 2102.09480): boxes that the teacher is sure of are truth. Both views are one
+crop, so that boxes need no moving: the weak one has the colours of the photograph, the strong one those that the recipe
 distorts, and patches of it may be hidden as in MIC (arXiv 2212.01322).
 """
 

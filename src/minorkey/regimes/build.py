@@ -7,12 +7,14 @@ import torch
 from minorkey.adapters import Attached
 from minorkey.config import RunConfig
 from minorkey.parts import Network
+from minorkey.regimes.box_self_training import BoxSelfTraining
 from minorkey.regimes.regime import Regime
 from minorkey.regimes.self_training import SelfTraining
 from minorkey.regimes.supervised import Supervised
 from minorkey.regimes.teachers import Anchor, Teacher, make_teacher
 from minorkey.regimes.token_dropping import dropped_tokens
 from minorkey.regimes.transda import Transda
+from minorkey.tasks.detection import Detection
 from minorkey.tasks.segmentation import Segmentation
 from minorkey.tasks.task import make_task
 
@@ -61,18 +63,19 @@ def build_regime(
     model, steps = network.model, config.training.steps
     if config.regime == "supervised":
         return Supervised(make_task(config.task), model, steps)
-    task = Segmentation()
     teacher = pretrained.teacher or make_teacher(model, attached, config.teacher)
+    if config.task == "detection":
+        return BoxSelfTraining(Detection(), model, teacher, config.box_self_training, classes, steps)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         if config.regime == "transda":
-            return Transda(task, model, teacher, config.transda, classes, steps, labelled)
+            return Transda(Segmentation(), model, teacher, config.transda, classes, steps, labelled)
         options, transform = config.self_training, config.target_transform or config.transform
         if options.masking is not None and options.masking.hide == "tokens":
             with dropped_tokens(model):  # a backbone whose tokens cannot be dropped is better refused now
                 pass
         return SelfTraining(
-            task,
+            Segmentation(),
             model,
             teacher,
             pretrained.anchor,

@@ -27,16 +27,21 @@ class TeacherOptions(BaseModel):
     )
 
 
-class MaskingOptions(BaseModel):
-    """What is hidden of a target image for masked-image consistency (MIC, arXiv 2212.01322)."""
+class PatchOptions(BaseModel):
+    """How patches of a target image are hidden (MIC, arXiv 2212.01322)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    ratio: float = Field(0.7, gt=0, lt=1, description="share that is hidden")
+    patch: int = Field(64, gt=0, description="side of a blanked patch in pixels")
+
+
+class MaskingOptions(PatchOptions):
+    """What is hidden of a target image for masked-image consistency (MIC, arXiv 2212.01322)."""
 
     hide: Literal["pixels", "tokens"] = Field(
         "pixels", description="pixels: patches are blanked; tokens: a plain ViT computes the visible ones only"
     )
-    ratio: float = Field(0.7, gt=0, lt=1, description="share that is hidden")
-    patch: int = Field(64, gt=0, description="side of a blanked patch in pixels")
 
 
 class SelfTrainingOptions(BaseModel):
@@ -75,6 +80,17 @@ class SelfTrainingOptions(BaseModel):
         if isinstance(values, dict) and isinstance(values.get("masking"), bool):
             return {**values, "masking": MaskingOptions() if values["masking"] else None}
         return values
+
+
+class BoxSelfTrainingOptions(BaseModel):
+    """Online self-training of detectors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    warmup: int = Field(0, ge=0, description="first steps, that train on the source alone")
+    threshold: float = Field(0.5, gt=0, le=1, description="a box is a pseudo-label from this score on")
+    weight: float = Field(1.0, ge=0, description="of the loss on target images")
+    masking: PatchOptions | None = Field(None, description="patches of the target image that are hidden; null: none")
 
 
 class TransdaOptions(BaseModel):

@@ -50,6 +50,8 @@ class SelfTraining(Taught):
         lr: of the head of the feature distance.
     """
 
+    task: Segmentation
+
     def __init__(
         self,
         task: Segmentation,

@@ -6,7 +6,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from minorkey.regimes.teachers import Teacher
-from minorkey.tasks.segmentation import Segmentation
+from minorkey.tasks.task import Task
 
 
 class Taught:
@@ -20,7 +20,7 @@ class Taught:
         steps: length of the training.
     """
 
-    def __init__(self, task: Segmentation, model: nn.Module, teacher: Teacher, classes: int, steps: int) -> None:
+    def __init__(self, task: Task, model: nn.Module, teacher: Teacher, classes: int, steps: int) -> None:
         self.task, self.model, self.teacher = task, model, teacher
         self.classes, self.steps = classes, steps
         self.done = 0
@@ -33,6 +33,10 @@ class Taught:
     def modules(self) -> dict[str, nn.Module]:
         """What trains beside the network, by name."""
         return {}
+
+    def param_groups(self) -> list[dict[str, Any]]:
+        """Of these modules; none."""
+        return []
 
     def running(self) -> dict[str, nn.Module]:
         """Statistics that a resumed run needs, by name."""

@@ -63,6 +63,8 @@ class Transda(Taught):
         labelled: whether the target batches carry pseudo-labels; not in the warm-up round.
     """
 
+    task: Segmentation
+
     def __init__(
         self,
         task: Segmentation,
