@@ -19,6 +19,7 @@ from minorkey.evaluation.run import Judged, judge, share_scenes
 from minorkey.evaluation.scores import Adaptation, Role, ScoreTable, TrainingCost, build_scores, labelled_score
 from minorkey.evaluation.sliding import default_stride
 from minorkey.labels import LabelSpace, label_space
+from minorkey.models.heads.collaborative import drop_auxiliary
 from minorkey.parts import Network, build_network, open_judged, open_source_validation, open_unseen
 from minorkey.predictor import Predictor
 from minorkey.processes import from_main, speaker, together
@@ -136,6 +137,7 @@ def _load(folder: RunFolder, config: RunConfig, device: torch.device) -> Predict
         unexpected = network.backbone.load_state_dict(read_tensors(folder.backbone), strict=False).unexpected_keys
         assert not unexpected, "the fingerprint of the base weights is over their names too"
     network.model.load_state_dict(read_tensors(folder.head), strict=False)
+    drop_auxiliary(network.model)
     network.model.requires_grad_(False).eval().to(device)
     return predictor_for(config, network, space)
 

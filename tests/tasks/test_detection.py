@@ -186,10 +186,10 @@ def test_padding_is_zero_and_at_the_right_and_bottom():
 
 
 def test_prediction_has_no_probabilities():
-    image = np.zeros((8, 8, 3), np.uint8)
+    image = np.zeros((32, 32, 3), np.uint8)
     space = label_space("cityscapes19")
     model = Says([[0.5, 0.5, 0.2, 0.2]], [[3.0]])
-    said = TASK.predict(model, torch.zeros(1, 3, 8, 8), protocol())
+    said = TASK.predict(model, torch.zeros(1, 3, 32, 32), protocol())
     shown = TASK.prediction(said, image, space)
     assert isinstance(shown, TASK.prediction_type)
     assert shown.names == [space.classes[0]]

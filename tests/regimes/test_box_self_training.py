@@ -1,0 +1,149 @@
+"""Self-training of detectors: its losses against those of pseudo-boxes that are found again here."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from plain_vits import PLAIN_VITS
+from students import STAGES, move
+
+from minorkey.adapters import MethodOptions, attach
+from minorkey.data.sample import Batch, Pair
+from minorkey.models.build import backbone_of
+from minorkey.models.detect import build_detector
+from minorkey.models.options import HeadOptions
+from minorkey.regimes.box_self_training import BoxSelfTraining
+from minorkey.regimes.options import BoxSelfTrainingOptions, PatchOptions, TeacherOptions
+from minorkey.regimes.teachers import make_teacher
+from minorkey.tasks.detection import Detection
+from minorkey.tasks.detections import FoundBoxes
+
+CLASSES, QUERIES = 3, 6
+TASK = Detection()
+
+
+def _regime(teacher: str = "ema", **options) -> BoxSelfTraining:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        pretrained = PLAIN_VITS["dinov2"]()
+        pretrained.config.apply_layernorm = False
+        pretrained.out_features = STAGES
+        head = HeadOptions(name="rt_detr_v2", channels=32, queries=QUERIES, decoder_layers=2)
+        model = build_detector(pretrained, head, CLASSES, seed=0)
+        attached = attach(backbone_of(model), MethodOptions(name="soma", rank=4, first_block=0))
+    kept = make_teacher(model, attached, TeacherOptions(name=teacher))
+    regime = BoxSelfTraining(TASK, model.train(), kept, BoxSelfTrainingOptions(**options), CLASSES, steps=4)
+    move([p for p in model.parameters() if p.requires_grad], seed=1)
+    return regime
+
+
+def _batch(seed: int, labelled: bool) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
+    clean, noise = torch.randn(2, 2, 3, 64, 64, generator=generator)
+    boxes = [torch.tensor([[4.0, 8.0, 30.0, 40.0], [20.0, 30.0, 60.0, 60.0]]), torch.zeros(0, 4)]
+    classes = [torch.tensor([0, 2]), torch.zeros(0, dtype=torch.int64)]
+    return Batch(
+        clean + 0.3 * noise, torch.full((2, 64, 64), 255), ["a"] * 2, ["0", "1"], clean=clean,
+        boxes=boxes if labelled else None, box_classes=classes if labelled else None,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def pair() -> Pair:
+    return Pair(_batch(1, labelled=True), _batch(2, labelled=False))
+
+
+def _losses(regime, pair) -> dict[str, torch.Tensor]:
+    """Each group of losses from the same random state: denoising queries are drawn."""
+    found, groups = {}, regime.losses(pair)
+    for seed in range(2):
+        torch.manual_seed(seed)
+        found |= next(groups, {})
+    return found
+
+
+def _found(regime, images) -> list[FoundBoxes]:
+    with regime.teacher.installed() as network:
+        return TASK.find(network, images)
+
+
+def _between(found: list[FoundBoxes]) -> float:
+    """A threshold that some boxes reach and others do not."""
+    return float(torch.cat([each.scores for each in found]).median()) + 1e-6
+
+
+@pytest.mark.parametrize("teacher", ["ema", "self", "adapter_ema"])
+def test_the_target_loss_is_that_of_the_boxes_which_the_teacher_is_sure_of(pair, teacher):
+    found = _found(_regime(teacher), pair.target.clean)
+    threshold = _between(found)
+    regime = _regime(teacher, threshold=threshold, weight=0.5)
+    losses = _losses(regime, pair)
+    boxes = [each.boxes[[score >= threshold for score in each.scores.tolist()]] for each in found]
+    classes = [each.classes[[score >= threshold for score in each.scores.tolist()]] for each in found]
+    assert 0 < sum(map(len, boxes)) < 2 * QUERIES
+    torch.manual_seed(1)
+    expected = TASK.loss(regime.model, replace(pair.target, boxes=boxes, box_classes=classes))
+    torch.testing.assert_close(losses["target"], 0.5 * sum(expected.values()))
+    torch.manual_seed(0)
+    source = TASK.loss(regime.model, pair.source)
+    assert losses.keys() == {f"source_{name}" for name in source} | {"target"}
+    for name, term in source.items():
+        torch.testing.assert_close(losses[f"source_{name}"], term)
+
+
+def test_the_teacher_sees_the_images_as_they_were_taken_and_the_student_does_not(pair):
+    regime = _regime("ema", threshold=0.01)
+    seen = []
+    for network in (regime.model, regime.teacher.network):
+        network.register_forward_pre_hook(
+            lambda _module, _inputs, named, whose=network: seen.append((whose, named["pixel_values"])), with_kwargs=True
+        )
+    list(regime.losses(pair))
+    (teacher, weak), (_, source), (student, strong) = seen
+    assert teacher is regime.teacher.network
+    assert student is regime.model
+    assert torch.equal(weak, pair.target.clean)
+    assert torch.equal(source, pair.source.pixel_values)
+    assert torch.equal(strong, pair.target.pixel_values)
+
+
+def test_patches_of_the_strong_view_are_hidden(pair):
+    regime = _regime(threshold=0.01, masking=PatchOptions(ratio=0.5, patch=16))
+    seen = []
+    regime.model.register_forward_pre_hook(
+        lambda _module, _inputs, named: seen.append(named["pixel_values"]), with_kwargs=True
+    )
+    torch.manual_seed(0)
+    list(regime.losses(pair))
+    strong = seen[-1]
+    hidden = (strong == 0).all(dim=1)
+    assert 0.2 < hidden.float().mean() < 0.8
+    assert torch.equal(strong, pair.target.pixel_values * ~hidden[:, None])
+
+
+def test_a_warm_up_trains_on_the_source_alone(pair):
+    regime = _regime(threshold=0.01, warmup=1)
+    assert "target" not in _losses(regime, pair)
+    assert regime.signals["confidence"] > 0
+    regime.after_step(1)
+    assert "target" in _losses(regime, pair)
+
+
+def test_signals_by_hand(pair):
+    found = _found(_regime(), pair.target.clean)
+    best = [float(each.scores.max()) for each in found]
+    threshold = sum(best) / 2  # one image reaches it
+    regime = _regime(threshold=threshold)
+    _losses(regime, pair)
+    signals = regime.signals
+    assert float(signals["confidence"]) == pytest.approx(sum(best) / 2)
+    assert float(signals["kept"]) == 0.5
+    names = [int(c) for each in found for c, s in zip(each.classes, each.scores, strict=True) if s >= threshold]
+    assert signals["pseudo_classes"].tolist() == pytest.approx([names.count(k) / len(names) for k in range(CLASSES)])
+    assert signals["source_classes"].tolist() == [0.5, 0.0, 0.5]
+
+
+def test_nothing_found_is_learnt_as_nothing(pair):
+    losses = _losses(_regime(threshold=1.0), pair)
+    assert torch.isfinite(losses["target"])
+    assert losses["target"] > 0
