@@ -24,7 +24,7 @@ def _records(folder: RunFolder) -> list[dict]:
 
 
 def _judged(folder: RunFolder) -> list[dict]:
-    return [record for record in _records(folder) if "miou" in record]
+    return [record for record in _records(folder) if "scores" in record]
 
 
 def test_of_equal_scores_the_earliest_is_kept():
@@ -62,18 +62,18 @@ def test_judging_in_between_leaves_the_training_as_it_was(train, choose, domain)
         _assert_same(*(checkpoints(run.checkpoints)[-1] / f"{part}.safetensors" for run in (plain, chosen)))
     losses = [[(r["step"], r["loss"]) for r in _records(run) if "loss" in r] for run in (plain, chosen)]
     assert losses[0] == losses[1]
-    assert [list(record["miou"]) for record in _judged(chosen)] == [[domain]] * 4
+    assert [list(record["scores"]) for record in _judged(chosen)] == [[domain]] * 4
     assert not _judged(plain)
 
 
 def test_the_best_weights_are_deployed_and_said(train):
     run = train("best", choose="oracle")
     judged = _judged(run)
-    best = max(judged, key=lambda record: (record["miou"]["night"], -record["step"]))
+    best = max(judged, key=lambda record: (record["scores"]["night"], -record["step"]))
     assert [record["step"] for record in judged if record["best"]][-1] == best["step"]
     scores = json.loads(run.metrics.read_text())
     assert scores["protocol"]["weights"] == "oracle"
-    assert scores["unseen_mean"]["score"] == pytest.approx(best["miou"]["night"], abs=1e-12)
+    assert scores["unseen_mean"]["score"] == pytest.approx(best["scores"]["night"], abs=1e-12)
     kept = load_file(checkpoints(run.checkpoints)[-1] / "best.safetensors")
     for name, value in load_file(run.head).items():
         assert torch.equal(value, kept[f"head.{name}"])

@@ -12,14 +12,15 @@ if TYPE_CHECKING:
 def predict(
     run: Path = typer.Argument(help="Folder of a finished run."),
     images: str = typer.Argument(help="An image, a folder of images, or a quoted glob."),
-    out: Path = typer.Option(Path("predictions"), help="Folder for overlays/ and ids/."),
+    out: Path = typer.Option(Path("predictions"), help="Folder for overlays and what was predicted."),
     overwrite: bool = typer.Option(False, help="Predict again what is there already."),
     shard: str = typer.Option("1/1", metavar="I/N", help="Only the I-th of N parts, for job arrays."),
 ) -> None:
-    """Segment images: an overlay to look at and an id map (8-bit PNG of class numbers) for each.
+    """Predict images: an overlay to look at and an id map (8-bit PNG of class numbers) for each.
 
-    classes.json in the output folder says which number is which class. Images done before are skipped, so
-    an interrupted run goes on; a broken image is named and skipped, and the exit code is then 2.
+    A detector writes boxes in place of the id map, and predictions.json, a COCO results file in which an image's
+    id is its file's name. classes.json in the output folder says which number is which class. Images done before
+    are skipped, so an interrupted run goes on; a broken image is named and skipped, and the exit code is then 2.
 
     Examples:
 

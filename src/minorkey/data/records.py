@@ -12,12 +12,13 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from minorkey.data.boxes import box_sides
-from minorkey.data.readers.reader import Reader, Task
+from minorkey.data.readers.reader import Reader
 from minorkey.data.sample import IGNORE_INDEX, Sample
 from minorkey.data.workers import start_worker
 from minorkey.errors import MinorkeyError
 from minorkey.labels import LabelSpace
 from minorkey.storage import write_json
+from minorkey.tasks.options import TaskName
 
 PROBES = 8
 """Images whose labels are part of a cache's name, so that it is not used once the data set has changed."""
@@ -44,7 +45,7 @@ def read_records(
     reader: Reader,
     space: LabelSpace,
     *,
-    task: Task = "segmentation",
+    task: TaskName = "segmentation",
     indices: Sequence[int] | None = None,
     workers: int = 0,
     cache: Path | None = None,
@@ -87,7 +88,7 @@ def evenly_spread(length: int, count: int) -> list[int]:
     return np.linspace(0, length - 1, min(count, length)).round().astype(int).tolist()
 
 
-def record_of(sample: Sample, classes: int, task: Task = "segmentation") -> Record:
+def record_of(sample: Sample, classes: int, task: TaskName = "segmentation") -> Record:
     """The record of a sample whose labels, or boxes, are of `classes` classes."""
     return _pixel_record(sample, classes) if task == "segmentation" else _box_record(sample, classes)
 
@@ -118,7 +119,7 @@ def _box_record(sample: Sample, classes: int) -> Record:
 class _Records(Dataset[Record]):
     reader: Reader
     classes: int
-    task: Task
+    task: TaskName
 
     def __getitem__(self, index: int) -> Record:
         try:
@@ -127,7 +128,7 @@ class _Records(Dataset[Record]):
             return Record(self.reader.key(index), problem=str(error))
 
 
-def _read(reader: Reader, indices: Sequence[int], classes: int, task: Task, workers: int) -> Iterator[Record]:
+def _read(reader: Reader, indices: Sequence[int], classes: int, task: TaskName, workers: int) -> Iterator[Record]:
     loader = DataLoader(
         _Records(reader, classes, task),
         batch_size=None,
@@ -144,7 +145,7 @@ def _as_it_is(record: Any) -> Any:
     return record
 
 
-def _fingerprint(reader: Reader, space: LabelSpace, task: Task) -> str:
+def _fingerprint(reader: Reader, space: LabelSpace, task: TaskName) -> str:
     digest = hashlib.sha256(repr((VERSION, task, reader.name, reader.domain, space.classes)).encode())
     for index in range(len(reader)):
         digest.update(f"{reader.key(index)}\n".encode())

@@ -234,7 +234,7 @@ class Fit:
             scores = validate()
         score = sum(scores.values()) / len(scores)
         best = self.best.offer(self.step, score, whole(trained_tensors(self.attached, self.network)))
-        from_main(lambda: self._append({"step": self.step, "miou": scores, "best": best}))
+        from_main(lambda: self._append({"step": self.step, "scores": scores, "best": best}))
         self._set_training_mode()
         self.meter.leave_out(time.monotonic() - began)
 

@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from minorkey.data.check.targets import Opened, Use
-from minorkey.data.readers.reader import Task
 from minorkey.data.records import TINY_SIDE, Record
 from minorkey.data.statistics import class_frequencies, count_classes
 from minorkey.labels import LabelSpace
+from minorkey.tasks.options import TaskName
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Check:
     """Everything that was found."""
 
     target: str
-    task: Task
+    task: TaskName
     label_space: str
     data: list[Findings]
     problems: list[str] = field(default_factory=list)  # data sets that cannot be opened
@@ -89,7 +89,7 @@ def findings(opened: Opened, records: Sequence[Record], space: LabelSpace) -> Fi
     )
 
 
-def suspicions(data: Sequence[Findings], task: Task) -> list[str]:
+def suspicions(data: Sequence[Findings], task: TaskName) -> list[str]:
     """What a training gets through, whether it is meant or not."""
     notes = [f"{each.name}: {note}" for each in data for note in each.notes]
     empty = {"segmentation": "have labels without a class", "detection": "have no boxes"}[task]

@@ -9,14 +9,14 @@ import numpy as np
 from PIL import Image
 
 from minorkey.data.readers import Reader
-from minorkey.data.readers.reader import Task
 from minorkey.data.records import evenly_spread
 from minorkey.data.sample import Sample
 from minorkey.errors import MinorkeyError
 from minorkey.labels import LabelSpace, colourise
 from minorkey.tasks.box_drawing import Colour, draw_boxes
+from minorkey.tasks.options import TaskName
 
-MAX_WIDTH: dict[Task, int] = {"segmentation": 480, "detection": 560}
+MAX_WIDTH: dict[TaskName, int] = {"segmentation": 480, "detection": 560}
 """Pixels; boxes have names on them, which are to be read."""
 OPACITY = 0.55
 GREY: Colour = (150, 150, 150)
@@ -32,7 +32,7 @@ class Picture:
     overlay: str | None  # None: it has no labels
 
 
-def pictures(reader: Reader, space: LabelSpace, task: Task, count: int) -> Iterator[Picture]:
+def pictures(reader: Reader, space: LabelSpace, task: TaskName, count: int) -> Iterator[Picture]:
     """Evenly spread images of a data set; those that cannot be read are left out."""
     for index in evenly_spread(len(reader), count):
         try:

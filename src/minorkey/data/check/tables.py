@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from rich.table import Table
 
 from minorkey.data.check.findings import Check, Findings
-from minorkey.data.readers.reader import Task
+from minorkey.tasks.options import TaskName
 
 SHOWN = 10
 """Lines per data set; the rest is in the file."""
@@ -71,7 +71,7 @@ def image_count(found: Findings) -> str:
     return f"{found.images:,}" if every else f"{found.looked_at:,} of {found.images:,}"
 
 
-def amount_text(found: Findings, name: str, task: Task) -> str:
+def amount_text(found: Findings, name: str, task: TaskName) -> str:
     """How much there is of a class: its share in percent, or its boxes."""
     if task == "detection":
         return f"{found.counts[name]:,}" if found.counts[name] else "never"

@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 from minorkey.config import RunConfig, presets, resolve
 from minorkey.data.readers import Reader, SourceOptions, choose, open_datasets, validation_of
-from minorkey.data.readers.reader import Role, Task
+from minorkey.data.readers.reader import Role
 from minorkey.errors import MinorkeyError
 from minorkey.labels import LabelSpace, label_space
 from minorkey.run_folder import RunFolder
+from minorkey.tasks.options import TaskName
 
 Use = Literal["data set", "trained on", "adapted to", "judged on", "unseen"]
 """What a data set is there for; `judged on` are the validation images of a source."""
@@ -30,7 +31,7 @@ class Target:
     """What is to be checked."""
 
     space: LabelSpace
-    task: Task
+    task: TaskName
     opened: list[Opened] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)  # data sets that a training needs and that cannot be opened
     warnings: list[str] = field(default_factory=list)  # those that it does without

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from minorkey.data.readers.boxes import BoxSpec, named_box_datasets
 from minorkey.data.readers.layout import Layout
-from minorkey.data.readers.reader import Task
 from minorkey.data.readers.spec import DatasetSpec, named_datasets
 from minorkey.errors import ConfigError, DataError, unknown
 from minorkey.labels.tables import parse_row, read_yaml
+from minorkey.tasks.options import TaskName
 
 
 class Located(NamedTuple):
@@ -29,7 +29,7 @@ def split_name(spec: str) -> tuple[str, str]:
     return name, part
 
 
-def locate(name: str, data_root: Path | None, task: Task = "segmentation") -> Located:
+def locate(name: str, data_root: Path | None, task: TaskName = "segmentation") -> Located:
     """Find a known data set in `data_root`, one of its domains as in `acdc-night`, or the one in a folder.
 
     Raises:
@@ -87,7 +87,7 @@ def _read_yaml(folder: Path, said: str) -> tuple[Path, object]:
     return file, read_yaml(file)
 
 
-def is_bare(name: str, task: Task = "segmentation") -> bool:
+def is_bare(name: str, task: TaskName = "segmentation") -> bool:
     """Whether this is an image, a folder or a glob of images of which no `dataset.yaml` and no table says anything."""
     path = Path(name)
     if path.is_dir():
@@ -95,12 +95,12 @@ def is_bare(name: str, task: Task = "segmentation") -> bool:
     return path.is_file() or any(mark in name for mark in "*?[")
 
 
-def _table(task: Task) -> Mapping[str, Sequence[Layout]]:
+def _table(task: TaskName) -> Mapping[str, Sequence[Layout]]:
     return named_box_datasets() if task == "detection" else named_datasets()
 
 
 @cache
-def _known(task: Task) -> dict[str, tuple[str, dict[str, str]]]:
+def _known(task: TaskName) -> dict[str, tuple[str, dict[str, str]]]:
     """Name -> row of the table and its domains; the domains of a row are names too."""
     known: dict[str, tuple[str, dict[str, str]]] = {}
     for row, forms in _table(task).items():

@@ -11,11 +11,12 @@ from minorkey.data.readers.layout import Layout
 from minorkey.data.readers.locate import is_bare, locate, split_name
 from minorkey.data.readers.paired import PairedReader
 from minorkey.data.readers.pairing import NoImages
-from minorkey.data.readers.reader import Reader, Role, Task
+from minorkey.data.readers.reader import Reader, Role
 from minorkey.data.readers.spec import DatasetSpec
 from minorkey.data.readers.world import WorldOptions, open_world
 from minorkey.errors import ConfigError, DataError
 from minorkey.labels import LabelSpace
+from minorkey.tasks.options import TaskName
 
 WORLD, HUB = "world", "hf"
 
@@ -27,7 +28,7 @@ def open_datasets(
     label_space: LabelSpace,
     data_root: Path | None = None,
     options: WorldOptions | None = None,
-    task: Task = "segmentation",
+    task: TaskName = "segmentation",
 ) -> list[Reader]:
     """Open a data set: a reader for each of its domains.
 
@@ -65,7 +66,7 @@ def validation_of(spec: str) -> str:
 
 
 def _open(
-    spec: str, role: Role, space: LabelSpace, data_root: Path | None, world: WorldOptions, task: Task
+    spec: str, role: Role, space: LabelSpace, data_root: Path | None, world: WorldOptions, task: TaskName
 ) -> list[Reader]:
     if spec.startswith(f"{HUB}:"):
         if task == "detection" and role != "target":

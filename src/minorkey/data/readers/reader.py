@@ -3,10 +3,6 @@
 from typing import Literal, Protocol
 
 from minorkey.data.sample import Sample
-from minorkey.tasks.options import TaskName
-
-Task = TaskName
-"""What is annotated: every pixel, or boxes around objects."""
 
 Role = Literal["source", "target", "unseen"]
 """What a data set is for: `source` is trained on with its labels, `target` without, `unseen` is judged on only."""

@@ -7,10 +7,11 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 from minorkey.data import world
-from minorkey.data.readers.reader import Role, Task
+from minorkey.data.readers.reader import Role
 from minorkey.data.sample import IGNORE_INDEX, Sample
 from minorkey.errors import ConfigError, unknown
 from minorkey.labels import LabelSpace, apply_id_map, label_space
+from minorkey.tasks.options import TaskName
 
 WORLD_IDS = {**dict(enumerate(label_space("cityscapes19").classes)), IGNORE_INDEX: "ignore"}
 """The world draws Cityscapes train ids."""
@@ -41,7 +42,7 @@ class WorldReader:
         count: int,
         size: tuple[int, int],
         space: LabelSpace | None,
-        task: Task = "segmentation",
+        task: TaskName = "segmentation",
     ) -> None:
         """Choose the scenes.
 
@@ -110,11 +111,14 @@ class _Boxed:
         return replace(sample, labels=None, boxes=sample.boxes[kept], box_classes=classes[kept], crowd=crowd)
 
 
-_ANNOTATED: dict[Task, Callable[[LabelSpace], _Labelled | _Boxed]] = {"segmentation": _Labelled, "detection": _Boxed}
+_ANNOTATED: dict[TaskName, Callable[[LabelSpace], _Labelled | _Boxed]] = {
+    "segmentation": _Labelled,
+    "detection": _Boxed,
+}
 
 
 def open_world(
-    domain: str, role: Role, options: WorldOptions, space: LabelSpace, task: Task = "segmentation"
+    domain: str, role: Role, options: WorldOptions, space: LabelSpace, task: TaskName = "segmentation"
 ) -> WorldReader:
     """The scenes of a domain for a role.
 

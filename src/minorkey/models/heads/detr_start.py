@@ -7,6 +7,7 @@ every class at every place with a probability of a half.
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import nn
@@ -17,7 +18,7 @@ PRIOR = 0.01
 
 
 @torch.no_grad()
-def start_head(model: PreTrainedModel, classifiers: Iterable[nn.Linear], refiners: Iterable[nn.Module]) -> None:
+def start_head(model: PreTrainedModel, classifiers: Iterable[nn.Linear], refiners: Iterable[Any]) -> None:
     """Draw the weights of a DETR anew, but for its backbone: Xavier-uniform, batch norms open.
 
     Layers of zeros, such as sampling offsets and gates, start there in the papers too and are left as they are; so are
@@ -26,7 +27,7 @@ def start_head(model: PreTrainedModel, classifiers: Iterable[nn.Linear], refiner
     Args:
         model: as transformers builds it.
         classifiers: layers whose logits are made those of `PRIOR`.
-        refiners: perceptrons that move a box, by nothing at first.
+        refiners: perceptrons of `layers` that move a box, by nothing at first.
     """
     inside = set(model.model.backbone.modules())
     for module in model.modules():
