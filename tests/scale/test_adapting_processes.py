@@ -18,7 +18,7 @@ CASES = {
     "transda": adapting("transda", "ema", training=TRAINING),
 }
 PARTS = {
-    "self-training": {"student", "teacher", "anchor", "feature_head"},
+    "self-training": {"student", "teacher", "anchor", "feature_head", "balance"},
     "transda": {"student", "teacher", "discriminator", "weighting"},
 }
 
