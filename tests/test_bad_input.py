@@ -122,7 +122,7 @@ def test_data_set_without_map(bad_streets, streets):
         ("training.step=1", "unknown key 'training.step'; did you mean 'training.steps'?"),
         ("backbone.out_block=[1]", "did you mean 'backbone.out_blocks'?"),
         ("source=world:nigth", "unknown world domain 'nigth'; did you mean 'night'?"),
-        ("label_space=cityscape", "did you mean 'cityscapes19'?"),
+        ("label_space=cityscape19", "did you mean 'cityscapes19'?"),
         ("training.steps=0", "training.steps is 0: Input should be greater than 0"),
         ("training.precision=bf16", "there is no GPU to use it on; leave it at auto or fp32"),
         ("training.choose=ema", "no average is kept; set training.weight_ema_from"),

@@ -12,6 +12,7 @@ from transformers import SwinBackbone, SwinConfig
 from minorkey import api
 from minorkey.config import RunConfig, presets, resolve
 from minorkey.errors import ConfigError
+from minorkey.models.heads import mask2former
 
 PAGE = Path(__file__).parents[1] / "docs" / "recipes.md"
 FOLDERS = ("gta5", "synthia", "urbansyn", "cityscapes", "bdd100k", "mapillary", "acdc")
@@ -72,8 +73,9 @@ def test_what_all_recipes_share(preset: str) -> None:
     assert config.method.spec.anneals_weight_decay
     assert training.anneal_weight_decay is None
     assert (config.backbone.patch_size, config.backbone.image_size) == (16, side)
-    assert (config.head.name, config.head.queries, config.head.decoder_layers) == ("mask2former", 100, 9)
-    assert (config.head.encoder_layers, config.head.points) == (6, 12544)
+    assert (config.head.name, config.head.points) == ("mask2former", 12544)
+    assert (config.head.queries, config.head.encoder_layers, config.head.decoder_layers) == (None, None, None)
+    assert (mask2former.QUERIES, mask2former.ENCODER_LAYERS, mask2former.DECODER_LAYERS) == (100, 6, 9)
     assert config.transform.scale_ratios == tuple(step / 10 for step in range(5, 21))
     assert (config.transform.max_class_share, config.transform.flip) == (0.75, 0.5)
     assert config.evaluation.window == (side, side)
