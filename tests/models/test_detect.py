@@ -89,7 +89,8 @@ def test_gradient_reaches_head_and_adapters(backbone, images, targets, name, aux
     model = build(backbone, name, auxiliary=auxiliary).train()
     attached = attach(backbone_of(model), MethodOptions(name="lora", rank=2))
     model(pixel_values=images, labels=targets).loss.backward()
-    head = {key: p for key, p in model.named_parameters() if key in head_state(model) and p.requires_grad}
+    state = head_state(model)
+    head = {key: p for key, p in model.named_parameters() if key in state and p.requires_grad}
     trained = attached.trained_parameters() | head
     assert len(trained) == sum(p.requires_grad for p in model.parameters())
     for key, parameter in trained.items():
