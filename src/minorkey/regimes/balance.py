@@ -6,11 +6,10 @@ each class by a factor, and keep the running means that it comes from.
 """
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from minorkey.data.sample import IGNORE_INDEX
-from minorkey.processes import process_count
+from minorkey.processes import sum_over_processes
 
 MOMENTUM = 0.9
 """Share of the running means that a batch keeps."""
@@ -48,7 +47,7 @@ class ConfidenceBalance(nn.Module):
         """
         labels = balanced(probabilities, 1 / self.confidence).argmax(dim=1)
         said = nn.functional.one_hot(labels, len(self.confidence)).movedim(-1, 1) * filled[:, None]
-        sums, counts = over_processes(
+        sums, counts = sum_over_processes(
             torch.stack([(probabilities * said).sum(dim=(0, 2, 3)), said.sum(dim=(0, 2, 3)).float()])
         )
         momentum = torch.where(self.confidence < 1, MOMENTUM, 0.0)  # the first time counts in full
@@ -83,7 +82,7 @@ class PriorBalance(nn.Module):
             The share of each class in the source over its mean probability on the target, `(K,)`.
         """
         labels = source_labels[source_labels != IGNORE_INDEX]
-        sums = over_processes(
+        sums = sum_over_processes(
             torch.stack(
                 [
                     (probabilities * filled[:, None]).sum(dim=(0, 2, 3)),
@@ -118,10 +117,3 @@ def balanced(probabilities: Tensor, factors: Tensor) -> Tensor:
 def shares(sums: Tensor) -> Tensor:
     """Each of `(K,)` over their sum; 0 where that is 0."""
     return sums / sums.sum().clamp(min=1)
-
-
-def over_processes(sums: Tensor) -> Tensor:
-    """The sum of every process's."""
-    if process_count() > 1:
-        dist.all_reduce(sums)
-    return sums

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 from transformers import DeformableDetrForObjectDetection, DFineForObjectDetection, RTDetrV2ForObjectDetection
 from transformers.image_transforms import corners_to_center_format
@@ -18,6 +17,7 @@ from transformers.utils import ModelOutput
 from minorkey.errors import ModelError
 from minorkey.models.options import HeadOptions
 from minorkey.models.pyramid import PyramidConfig
+from minorkey.processes import process_count, sum_over_processes
 
 DETECTORS = (DeformableDetrForObjectDetection, RTDetrV2ForObjectDetection, DFineForObjectDetection)
 """Models of transformers that take boxes and classes as `labels`, and return boxes and logits of queries."""
@@ -110,11 +110,9 @@ def objects_per_process(targets: Targets) -> float:
 
 def process_average(count: int, device: torch.device) -> float:
     """A count, averaged over the processes, which call this at one time; at least 1."""
-    if not (dist.is_available() and dist.is_initialized()):
+    if process_count() == 1:
         return max(1.0, count)
-    counts = torch.tensor(float(count), device=device)
-    dist.all_reduce(counts)
-    return max(1.0, counts.item() / dist.get_world_size())
+    return max(1.0, sum_over_processes(torch.tensor(float(count), device=device)).item() / process_count())
 
 
 def summed(layers: Sequence[Terms]) -> Terms:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -11,6 +10,7 @@ from minorkey.models.heads.atss.anchors import Shape, decode, square_anchors
 from minorkey.models.heads.atss.assign import NOBODY, atss_assign
 from minorkey.models.heads.atss.head import AtssOutput
 from minorkey.models.heads.atss.overlap import centerness, centres, giou
+from minorkey.processes import process_count, sum_over_processes
 
 ALPHA, GAMMA = 0.25, 2.0
 BOX_WEIGHT = 2.0
@@ -40,7 +40,7 @@ def atss_losses(
         images, places, rows = _assigned(boxes, output.shapes, image_size)
         anchors, wanted = square_anchors(output.shapes, image_size, rows.device)[places], torch.cat([*boxes])[rows]
         central = centerness(centres(anchors), wanted.float())
-        sums = _mean_over_processes(torch.stack([central.new_tensor(len(rows)), central.sum()]))
+        sums = sum_over_processes(torch.stack([central.new_tensor(len(rows)), central.sum()])) / process_count()
         count, weight = sums.clamp(min=sums.new_tensor([1.0, 1e-6]))
         targets = torch.zeros_like(output.logits, dtype=torch.float32)
         targets[images, places, torch.cat([*classes])[rows]] = 1
@@ -72,10 +72,3 @@ def focal_loss(logits: Tensor, targets: Tensor) -> Tensor:
     probabilities = logits.sigmoid()
     missed = torch.where(targets > 0, 1 - probabilities, probabilities)
     return (torch.where(targets > 0, ALPHA, 1 - ALPHA) * missed**GAMMA * entropy).sum()
-
-
-def _mean_over_processes(sums: Tensor) -> Tensor:
-    if dist.is_available() and dist.is_initialized():
-        dist.all_reduce(sums)
-        sums /= dist.get_world_size()
-    return sums
