@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from choose_rates import best_rate, source_miou
+from choose_rates import best_rate, on_the_source
 from rich.console import Console
 
 from minorkey.adapters.targets import find_targets
@@ -89,7 +89,7 @@ def chosen_rate(method: str, args: argparse.Namespace) -> float:
         changes = {"method": {"name": method}, "training": {"steps": args.choice_steps, "backbone_lr": rate}}
         given = [*args.overrides, f"seed={CHOICE_SEED}", f"world.seed={CHOICE_SEED}"]
         out = args.out / args.preset / "rates" / f"{method}-{rate:g}"
-        miou = source_miou(args.preset, out, changes, given)
+        miou = on_the_source(args.preset, out, changes, given).domains[0].score
         print(f"  {method}: rate {rate:g}, source validation mIoU {100 * miou:.1f}", flush=True)
         return miou
 

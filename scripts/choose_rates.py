@@ -25,12 +25,11 @@ UNUSED = 1e-4  # a frozen backbone has no rate
 METHODS = ("soma", "lora", "full")
 
 
-def source_miou(preset: str, out: Path, changes: dict[str, Any], arguments: list[str]) -> float:
+def on_the_source(preset: str, out: Path, changes: dict[str, Any], arguments: list[str]) -> ScoreTable:
     base = resolve(preset, parse_overrides(arguments)).model_dump(mode="json")
     training = {**base["training"], **changes.pop("training")}
     config = resolve(None, {**base, **changes, "training": training, "unseen": []})
-    table: ScoreTable = train(config, out, resume=True, console=Console(quiet=True))
-    return table.domains[0].score
+    return train(config, out, resume=True, console=Console(quiet=True))
 
 
 def best_rate(grid: list[float], judged: Callable[[float], float]) -> float:
@@ -64,12 +63,11 @@ def main() -> None:
             "training": {"steps": args.steps, "lr": lr, "backbone_lr": backbone_lr},
         }
         out = args.out / args.preset / f"{method}-{lr:g}-{backbone_lr:g}"
-        miou = source_miou(args.preset, out, changes, args.overrides)
-        print(
-            f"{method:7s} head {lr:g} backbone {backbone_lr:g}: source validation mIoU {100 * miou:.1f}",
-            flush=True,
-        )
-        return miou
+        table = on_the_source(args.preset, out, changes, args.overrides)
+        score = table.domains[0].score
+        found = f"source validation {table.protocol.score_name} {100 * score:.1f}"
+        print(f"{method:7s} head {lr:g} backbone {backbone_lr:g}: {found}", flush=True)
+        return score
 
     head = best_rate(args.head_rates, lambda lr: judged("frozen", lr, UNUSED))
     print(f"chosen: head {head:g}", flush=True)

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from choose_rates import best_rate, source_miou
+from choose_rates import best_rate, on_the_source
 from compare import METHODS, unseen
 from rich.console import Console
 
@@ -57,7 +57,7 @@ def chosen_rate(head: str, args: argparse.Namespace) -> float:
             "training": {"steps": args.choice_steps, "lr": rate},
         }
         out = args.out / "rates" / f"{head}-{rate:g}"
-        miou = source_miou(PRESET, out, changes, [*args.overrides, f"seed={CHOICE_SEED}"])
+        miou = on_the_source(PRESET, out, changes, [*args.overrides, f"seed={CHOICE_SEED}"]).domains[0].score
         print(f"  {head}: rate {rate:g}, source validation mIoU {100 * miou:.1f}", flush=True)
         return miou
 

@@ -3,9 +3,13 @@
 import re
 
 import pytest
+import torch
 
 import minorkey
+from minorkey.errors import ConfigError
 from minorkey.evaluation.scores import ScoreTable
+from minorkey.models.backbone import builtin_detector
+from minorkey.storage import read_tensors
 
 pytestmark = pytest.mark.skipif(
     not (minorkey.builtin_backbone() / "model.safetensors").is_file(), reason="no built-in backbone"
@@ -61,3 +65,21 @@ def test_a_second_demo_in_the_same_folder_only_draws_the_page(page):
     minorkey.demo(page.parent, **SMALL)
     assert before == {path: path.stat().st_mtime_ns for path in before}
     assert len(before) == 4
+
+
+def test_demo_of_detection_begins_with_the_head_that_ships(tmp_path):
+    small = {"world": {"size": [128, 64], "train_count": 4, "eval_count": 2}, "transform": {"crop": [64, 128]}}
+    training = {"steps": 1, "batch_size": 2, "warmup": 0, "lr": 1e-9, "backbone_lr": 1e-9}
+    page = minorkey.demo(tmp_path / "demo", task="detection", quick=True, **small, training=training)
+    table = ScoreTable.read(page.parent / "soma" / "metrics.json")
+    assert [score.domain for score in table.unseen] == ["night", "fog", "rain", "snow"]
+    assert table.protocol.metric == "coco"
+    trained, shipped = (
+        read_tensors(folder / "head.safetensors") for folder in (page.parent / "soma", builtin_detector())
+    )
+    assert all(torch.allclose(trained[name], shipped[name], atol=1e-6) for name in shipped)
+
+
+def test_demo_of_an_unknown_task_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="'depth'.*segmentation"):
+        minorkey.demo(tmp_path, task="depth")

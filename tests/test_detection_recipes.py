@@ -2,7 +2,9 @@
 
 import json
 
+import numpy as np
 import pytest
+from PIL import Image
 from published_boxes import PUBLISHED_BOXES
 
 from minorkey.adapters.specs import METHODS
@@ -63,3 +65,28 @@ def test_diverse_weather_runs_on_the_published_layout(make_backbone, command, tm
     assert {name.removeprefix("diverse_weather-") for name, (role, _) in roles.items() if role == "unseen"} == {*UNSEEN}
     assert all(images == 2 for role, images in roles.values() if role == "unseen")
     assert scores["unseen_mean"] is not None
+
+
+def test_carla_trains_on_bright_images_and_is_judged_on_the_dark(make_backbone, command, tmp_path):
+    root = tmp_path / "data" / "carla-det"
+    (root / "annotations").mkdir(parents=True)
+    for split, greys in {"train": (120, 60, 140, 200), "val": (30, 130)}.items():
+        (root / "images" / split).mkdir(parents=True)
+        for number, grey in enumerate(greys):
+            Image.fromarray(np.full((64, 96, 3), grey, np.uint8)).save(root / "images" / split / f"{number}.jpg")
+        whole = {
+            "images": [{"id": i, "file_name": f"{i}.jpg", "width": 96, "height": 64} for i in range(len(greys))],
+            "annotations": [{"image_id": i, "category_id": 1, "bbox": [20, 10, 30, 30]} for i in range(len(greys))],
+            "categories": [{"id": 1, "name": "vehicle"}],
+        }
+        (root / "annotations" / f"{split}.json").write_text(json.dumps(whole))
+    backbone = make_backbone("tiny")
+    given = [f"backbone.name={backbone}", "method.first_block=2", "method.rank=4", "head.queries=6", *SMALL[4:]]
+    run = tmp_path / "run"
+    code, error = command("train", "carla", "--data-root", tmp_path / "data", "--out", run, *given)
+    assert (code, error.count("minorkey:")) == (0, 0), error
+    domains = json.loads((run / "metrics.json").read_text())["domains"]
+    assert {domain["domain"]: (domain["role"], domain["images"]) for domain in domains} == {
+        "carla-det-day": ("source", 1),
+        "carla-det-dark": ("unseen", 2),
+    }

@@ -18,8 +18,12 @@ from minorkey.parts import open_unseen
 from minorkey.processes import from_main
 from minorkey.reporting.page import build_report
 from minorkey.run_folder import RunFolder
+from minorkey.tasks.options import TaskName
 
 DEMO_METHODS = ("soma", "lora", "full", "frozen")
+DEMO_PRESETS: dict[TaskName, str] = {"segmentation": "demo", "detection": "world_weather"}
+"""Each has a smaller brother whose name ends in `_quick`."""
+
 
 JUDGING = frozenset({"unseen", "data_root", "world", "evaluation", "backbone"})
 """The parts of a configuration that may differ between training and judging."""
@@ -184,6 +188,7 @@ def report(runs: Names | Sequence[Path] | Path, out: str | Path | None = None, t
 def demo(
     out: str | Path = "runs/demo",
     *,
+    task: TaskName = "segmentation",
     quick: bool = False,
     console: Console | None = None,
     **overrides: Any,
@@ -192,12 +197,17 @@ def demo(
 
     Four methods side by side, or SoMA alone with `quick`. What an interrupted demo had finished is kept.
 
+    Raises:
+        ConfigError: there is no such task.
+
     Returns:
         The page, `report.html` in `out`.
     """
+    if task not in DEMO_PRESETS:
+        raise ConfigError(unknown("task", task, DEMO_PRESETS))
     folders = demo_runs(out, quick)
+    preset = DEMO_PRESETS[task] + ("_quick" if quick else "")
     for folder in folders:
-        preset = "demo_quick" if quick else "demo"
         train(preset, method=folder.name, out=folder, resume=True, console=console, **overrides)
     title = "Trained on clear days, judged elsewhere"
     return from_main(lambda: build_report(folders, Path(out) / "report.html", title))

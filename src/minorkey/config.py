@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -69,6 +69,11 @@ class RunConfig(BaseModel):
     training: TrainingOptions = TrainingOptions()
     evaluation: EvaluationOptions = EvaluationOptions()
     start_from: Path | None = Field(None, description="finished run whose trained weights this one begins with")
+    head_from: Path | Literal["builtin"] | None = Field(
+        None,
+        description="finished run whose head this one begins with, as a rule one with method frozen (LP-FT); 'builtin' "
+        "is a detector of the built-in world",
+    )
     seed: int = Field(0, ge=0, description="of the head, the batches and dropout; equal seeds pair runs")
 
     @model_validator(mode="before")
@@ -94,6 +99,8 @@ class RunConfig(BaseModel):
             section = "box_self_training" if self.task == "detection" else "self_training"
             steps = f"{self.warmup} of {self.training.steps} steps"
             raise ValueError(f"{section}.warmup is {steps}: nothing is left to adapt in; make it shorter")
+        if self.start_from is not None and self.head_from is not None:
+            raise ValueError("start_from and head_from are both given, and the first brings a head too; leave one out")
         if self.training.choose == "teacher" and self.regime == "supervised":
             raise ValueError("training.choose is teacher, but a supervised training has none; use last or ema")
         return self

@@ -25,7 +25,7 @@ from minorkey.errors import DataError
 from minorkey.evaluation.scores import TrainingCost
 from minorkey.judging import predictor_for, validation, watching
 from minorkey.labels import LabelSpace
-from minorkey.models.build import head_state
+from minorkey.models.build import head_state, load_head
 from minorkey.models.checkpointing import checkpoint_blocks
 from minorkey.parts import Network, Sources, build_network
 from minorkey.processes import from_main, process_count, process_index, together
@@ -42,7 +42,7 @@ from minorkey.training.parallel import prepare_network
 from minorkey.training.progress import Reporter
 from minorkey.training.sharding import whole
 from minorkey.training.snapshots import Snapshots
-from minorkey.training.start import start_weights
+from minorkey.training.start import head_start, start_weights
 
 State = Mapping[str, Tensor]
 
@@ -82,6 +82,8 @@ def fit(
         network = build_network(config, space)
         checkpoint = load_checkpoint(saved[-1]) if saved else None
         begun = checkpoint or start_weights(config)
+        if begun is None and (other := head_start(config)) is not None:
+            load_head(network.model, other.head, config.backbone.name, network.base_sha256)
         if begun is not None:
             check_base(begun, network.base_sha256)
             network.model.load_state_dict(begun.head, strict=False)

@@ -11,7 +11,7 @@ from torch import nn
 
 from minorkey.adapters import fold, load_adapter
 from minorkey.config import RunConfig, load_config, save_config
-from minorkey.errors import AdapterError, ConfigError, unknown
+from minorkey.errors import ConfigError, unknown
 from minorkey.evaluation.evidence import Evidence
 from minorkey.evaluation.evidence_files import write_evidence
 from minorkey.evaluation.protocol import Protocol
@@ -19,12 +19,13 @@ from minorkey.evaluation.run import Judged, judge, share_scenes
 from minorkey.evaluation.scores import Adaptation, Role, ScoreTable, TrainingCost, build_scores, labelled_score
 from minorkey.evaluation.sliding import default_stride
 from minorkey.labels import LabelSpace, label_space
+from minorkey.models.build import load_head
 from minorkey.models.heads.collaborative import drop_auxiliary
 from minorkey.parts import Network, build_network, open_judged, open_source_validation, open_unseen
 from minorkey.predictor import Predictor
 from minorkey.processes import from_main, speaker, together
 from minorkey.run_folder import RunFolder
-from minorkey.storage import read_metadata, read_tensors, write_json
+from minorkey.storage import read_tensors, write_json
 from minorkey.tasks.task import make_task
 from minorkey.training.device import device_for
 
@@ -124,19 +125,13 @@ def load(run: str | Path, *, device: str = "auto") -> Predictor:
 def _load(folder: RunFolder, config: RunConfig, device: torch.device) -> Predictor:
     space = label_space(config.label_space)
     network = build_network(config, space)
-    expected = read_metadata(folder.head).get("base_weights_sha256")
-    if expected != network.base_sha256:
-        raise AdapterError(
-            f"run '{folder.path}' was trained on base weights {str(expected)[:12]}, but backbone "
-            f"'{config.backbone.name}' has {network.base_sha256[:12]}; use the weights it was trained on"
-        )
+    load_head(network.model, folder.head, config.backbone.name, network.base_sha256)
     if folder.adapter.is_dir():
         load_adapter(network.backbone, folder.adapter)
         fold(network.backbone)
     elif folder.backbone.is_file():
         unexpected = network.backbone.load_state_dict(read_tensors(folder.backbone), strict=False).unexpected_keys
         assert not unexpected, "the fingerprint of the base weights is over their names too"
-    network.model.load_state_dict(read_tensors(folder.head), strict=False)
     drop_auxiliary(network.model)
     network.model.requires_grad_(False).eval().to(device)
     return predictor_for(config, network, space)

@@ -17,6 +17,7 @@ import torch.distributed as dist
 from rich.console import Console
 
 from minorkey.errors import MinorkeyError, TrainingError
+from minorkey.reduction import process_count
 
 T = TypeVar("T")
 
@@ -28,11 +29,6 @@ LAST_WORDS = timedelta(seconds=30)
 
 GRACE = 3.0
 """Seconds to be ended by the launcher before complaining about a process that is gone."""
-
-
-def process_count() -> int:
-    """How many processes work on the run."""
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def process_index() -> int:
@@ -59,13 +55,6 @@ def gathered(values: Sequence[float]) -> np.ndarray:
     with _reached():
         dist.all_gather(theirs, mine, group=_group())
     return torch.stack(theirs).numpy()
-
-
-def sum_over_processes(values: torch.Tensor) -> torch.Tensor:
-    """The values of all processes added up, in place, where they are: on a GPU the host does not wait for it."""
-    if process_count() > 1:
-        dist.all_reduce(values)
-    return values
 
 
 def gathered_objects(value: T) -> list[T]:

@@ -152,7 +152,7 @@ def test_missing_files_are_said(tmp_path):
         open_boxes("coco:test", tmp_path, role="source")
     with pytest.raises(DataError, match=r"folder .*kitti-object is missing"):
         open_boxes("kitti-object", tmp_path)
-    with pytest.raises(ConfigError, match=r"unknown data set 'gta5'"):
+    with pytest.raises(ConfigError, match=r"'gta5' is for segmentation, the task is detection; set task=segmentation"):
         open_boxes("gta5", tmp_path)
     with pytest.raises(ConfigError, match=r"no boxes are read by `hf:`; save them as COCO JSON"):
         open_boxes("hf:somewhere", tmp_path)

@@ -67,10 +67,22 @@ def test_boxes_follow_the_label_space():
     assert sample.labels is None
     assert np.array_equal(sample.boxes, expected.boxes)
     assert np.array_equal(sample.box_classes, expected.box_classes)
-    assert not sample.crowd.any()
     assert label_space("weather7").classes == world.DETECTION_CLASSES
     cars = boxes("source", "carla5")
     vehicle = np.isin(expected.box_classes, [0, 2, 6])  # bus, car, truck
     assert len(cars.boxes) == len(cars.crowd) < len(expected.boxes)  # no persons
     assert np.array_equal(cars.boxes[cars.box_classes == 0], expected.boxes[vehicle])
     assert boxes("target", "weather7").boxes is None
+
+
+def test_boxes_lower_than_a_16th_of_the_image_are_crowds():
+    """An exact 16th is none: 5 of 80 pixels."""
+    options = WorldOptions(seed=3, train_count=4, size=(160, 80))
+    named = {"label_space": label_space("weather7"), "options": options, "task": "detection"}
+    (reader,) = open_datasets("world", role="source", **named)
+    samples = [reader[index] for index in range(4)]
+    heights = np.concatenate([sample.boxes[:, 3] - sample.boxes[:, 1] for sample in samples])
+    crowds = np.concatenate([sample.crowd for sample in samples])
+    assert crowds.dtype == bool
+    assert {4, 5} <= {*heights.tolist()}
+    assert np.array_equal(crowds, heights < 5)

@@ -28,6 +28,7 @@ CASES = {
         "PyramidDeformableDetrForObjectDetection DeformableDetrImageProcessorPil", False,
     ),
     "swin_rt_detr": ("swin", "rt_detr_v2", "full", "RTDetrV2ForObjectDetection RTDetrImageProcessorPil", True),
+    "vit_atss": (None, "atss", "soma", "AtssForObjectDetection RTDetrImageProcessorPil", False),
 }  # fmt: skip
 SIZE = (90, 150)  # no multiples of 32: the code of the card has to fill it up
 
@@ -121,6 +122,19 @@ def test_code_lies_beside_the_weights_only_where_transformers_lacks_a_class(
     folder = cases[name][1]
     assert (not list(folder.glob("*.py"))) == stock
     assert ("trust_remote_code" not in (folder / "README.md").read_text()) == stock
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_card_says_whether_boxes_are_suppressed(name: str, cases: dict[str, tuple[RunFolder, Path]]) -> None:
+    text = " ".join((cases[name][1] / "README.md").read_text().split())
+    assert ("and 0 where a surer box of the class overlaps this one." in text) == (name == "vit_atss")
+    assert ("with no suppression of overlapping boxes." in text) == (name != "vit_atss")
+
+
+def test_only_what_the_model_is_made_of_lies_beside_it(cases: dict[str, tuple[RunFolder, Path]]) -> None:
+    files = {path.stem for path in cases["vit_atss"][1].glob("*.py")}
+    parts = {"anchors", "assign", "detector", "fpn", "head", "losses", "overlap", "suppression"}
+    assert files == parts | {"modeling_minorkey", "pyramid", "reduction"}
 
 
 def test_classes_have_their_names(told: dict[str, Any]) -> None:

@@ -206,3 +206,10 @@ def test_pretrained_weights_are_still_in_the_model(backbone, name, place):
     assert inside.keys() == before.keys()
     assert all(torch.equal(inside[key], value) for key, value in before.items())
     assert head_state(model).keys() == {key for key in model.state_dict() if not key.startswith(place)}
+
+
+def test_tensors_of_semfpn_have_the_names_of_saved_runs(backbone):
+    parts = [f"laterals.{level}.{kind}" for level in range(4) for kind in ("weight", "bias")]
+    parts += [f"outputs.{level}.{part}" for level in range(4) for part in ("0.weight", "1.weight", "1.bias")]
+    expected = {f"decode_head.{part}" for part in [*parts, "classifier.weight", "classifier.bias"]}
+    assert head_state(_build(backbone, "semfpn")).keys() == expected

@@ -28,12 +28,19 @@ NOISE = 1e-7
 
 FOUR = {"batch_size": 4, "steps": 4, "checkpoint_every": 2}
 AVERAGED = {"weight_ema_from": 2, "weight_ema_momentum": 0.3}
+BOXES = {
+    "task": "detection",
+    "label_space": "weather7",
+    "transform": {"crop": [96, 96], "scale_jitter": [0.8, 1.5]},
+    "training": FOUR | {"clip_norm": 0.5},
+}
 CASES = {
     "soma": {"training": FOUR},
     "full": {"method": "full", "training": FOUR | {"gradient_checkpointing": True}},
     "accumulated": {"training": FOUR | {"accumulate": 2, "clip_norm": 0.5}},
     "batch norm": {"method": "lora", "head": {"name": "linear"}, "training": FOUR | AVERAGED},
     "ignored pixels": {"source": "streets", "unseen": "streets:val", "training": FOUR | {"batch_size": 2}},
+    "boxes": BOXES | {"head": {"name": "atss", "channels": 32, "decoder_layers": 1}},
     "oracle": {"training": FOUR | {"choose": "oracle", "judge_every": 1}},
     "sharded soma": {"training": FOUR | {"shard": True, "choose": "best_source", "judge_every": 3, "clip_norm": 0.5}},
     "sharded full": {"method": "full", "training": FOUR | AVERAGED | {"shard": True}},

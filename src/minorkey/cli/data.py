@@ -40,6 +40,8 @@ def check(
 
     * `minorkey data check mydata --out mydata-check`
 
+    * `minorkey data check bdd100k:val task=detection` (boxes)
+
     * `minorkey data check runs/soma`
     """
     from rich.console import Console

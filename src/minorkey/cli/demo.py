@@ -1,23 +1,34 @@
 """`minorkey demo`."""
 
 from pathlib import Path
+from typing import cast
 
 import typer
 
+from minorkey.tasks.options import TaskName
+
 
 def demo(
-    out: Path = typer.Option(Path("runs/demo"), help="Folder for the runs and the page."),
-    quick: bool = typer.Option(False, help="SoMA alone, fewer steps: a minute instead of minutes."),
+    out: Path | None = typer.Option(
+        None, help="Folder for the runs and the page.", show_default="runs/demo, or runs/demo-detection"
+    ),
+    task: str = typer.Option("segmentation", help="segmentation (classes of pixels) or detection (boxes)."),
+    quick: bool = typer.Option(False, help="SoMA alone, fewer steps: a minute or two instead of minutes."),
 ) -> None:
     """See it work: no data, no downloads, a laptop CPU.
 
     A small pretrained backbone is adapted on clear days of a drawn street world, with SoMA and three
     baselines (LoRA, full fine-tuning, frozen), and judged at night, in fog, rain, snow, in a foreign town,
     none of which it saw labelled. The page compares them. An interrupted demo goes on where it stopped.
+
+    * `minorkey demo --quick`
+
+    * `minorkey demo --task detection --quick`
     """
     from minorkey import api
     from minorkey.cli.show import show_scores
 
-    page = api.demo(out, quick=quick)
-    show_scores(api.demo_runs(out, quick))
+    folder = out or Path("runs/demo" if task == "segmentation" else f"runs/demo-{task}")
+    page = api.demo(folder, task=cast(TaskName, task), quick=quick)
+    show_scores(api.demo_runs(folder, quick))
     typer.echo(f"page: {page}")

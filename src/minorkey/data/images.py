@@ -61,6 +61,24 @@ def read_image(file: str | Path, content: bytes | None = None) -> np.ndarray:
     return np.array(upright.convert("RGB"))
 
 
+def mean_luma(file: str | Path, content: bytes | None = None) -> float:
+    """The mean over an image of its luma of ITU-R 601, 0.299 R + 0.587 G + 0.114 B, from 0 to 255.
+
+    Args:
+        file: its path, or the name of `content` in errors.
+        content: of the file, where it is not read from disk.
+
+    Raises:
+        DataError: the file is missing, unreadable, truncated or has floating point pixels.
+    """
+    with _opened(file, content) as image:
+        # JPEG stores this luma beside the colours, which then need not be decoded.
+        image.draft("L", image.size)
+        if image.mode == "L":
+            return float(np.asarray(image).mean())
+    return float(np.asarray(Image.fromarray(read_image(file, content)).convert("L")).mean())
+
+
 def read_ids(file: str | Path, content: bytes | None = None) -> np.ndarray:
     """The ids of a label image as (H, W) uint8, uint16 or int32: grey values, or palette indices.
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from transformers import DeformableDetrForObjectDetection, Mask2FormerForUniversalSegmentation, PreTrainedModel
 
+from minorkey.models.heads.atss.detector import AtssForObjectDetection
 from minorkey.models.heads.detr import DETECTORS
 from minorkey.models.heads.eomt import EOMT_MODELS
 from minorkey.predictor import Predictor
@@ -35,9 +36,11 @@ def label_maps(outputs, size):
 '''
 BOXES_NOTE = (
     f"Boxes: `detect` above. The model takes images with sides that are multiples of {UNIT}, which `detect` fills up "
-    "with zeros; boxes are shares of the filled image. Scores are of every box and class apart, with no suppression of "
-    "overlapping boxes. Whether images were resized for the scores below is written under them."
+    "with zeros; boxes are shares of the filled image. Scores are of every box and class apart, {overlaps}. "
+    "Whether images were resized for the scores below is written under them."
 )
+KEPT = "with no suppression of overlapping boxes"
+SUPPRESSED = "and 0 where a surer box of the class overlaps this one"
 BOXES_CODE = f'''
 import torch
 
@@ -90,5 +93,6 @@ def reading_code(model: PreTrainedModel) -> tuple[str, str]:
     if isinstance(model, Mask2FormerForUniversalSegmentation):
         return MASKS_CODE, MASKS_NOTE
     if isinstance(model, DETECTORS):
-        return BOXES_CODE, BOXES_NOTE
+        overlaps = SUPPRESSED if isinstance(model, AtssForObjectDetection) else KEPT
+        return BOXES_CODE, BOXES_NOTE.format(overlaps=overlaps)
     return "", PIXELS_NOTE

@@ -57,6 +57,11 @@ def builtin_backbone() -> Path:
     return Path(str(files("minorkey.models") / "builtin"))
 
 
+def builtin_detector() -> Path:
+    """Folder of the run that trained a detection head on the backbone that ships with minorkey, as `head_from`."""
+    return builtin_backbone() / "detector"
+
+
 def _locate(name: str) -> str:
     """The folder or hub id behind `name`; a local folder with the name of a row is given as `./<name>`."""
     if name == "builtin":

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel, UperNetConfig, UperNetForSemanticSegmentation
 
-from minorkey.errors import ModelError, unknown
+from minorkey.errors import AdapterError, ModelError, unknown
 from minorkey.models.heads.eomt import EOMT_MODELS, SCHEDULE, EomtEncoder, build_eomt
 from minorkey.models.heads.linear import LinearForSemanticSegmentation, LinearSegmenterConfig
 from minorkey.models.heads.mask2former import build_mask2former
@@ -15,6 +16,7 @@ from minorkey.models.heads.segformer import MlpForSemanticSegmentation, MlpSegme
 from minorkey.models.heads.semfpn import SemanticFpnConfig, SemanticFpnForSemanticSegmentation
 from minorkey.models.options import HeadOptions
 from minorkey.models.pyramid import PyramidBackbone, PyramidConfig
+from minorkey.storage import read_metadata, read_tensors
 
 PYRAMID_STRIDES = (4, 8, 16, 32)
 
@@ -108,6 +110,27 @@ def backbone_of(model: nn.Module) -> nn.Module:
     if isinstance(model, EOMT_MODELS):
         return EomtEncoder(model)
     return _pyramid(model)[1].backbone
+
+
+def load_head(model: nn.Module, file: Path, backbone: str, base_sha256: str) -> None:
+    """Load the head of a finished run, in place.
+
+    Args:
+        model: with a head of the same options.
+        file: `RunFolder.head`.
+        backbone: name of the model's backbone.
+        base_sha256: fingerprint of its pretrained weights.
+
+    Raises:
+        AdapterError: the run began from other pretrained weights.
+    """
+    expected = read_metadata(file).get("base_weights_sha256")
+    if expected != base_sha256:
+        raise AdapterError(
+            f"run '{file.parent}' was trained on base weights {str(expected)[:12]}, but backbone '{backbone}' has "
+            f"{base_sha256[:12]}; use the weights it was trained on"
+        )
+    model.load_state_dict(read_tensors(file), strict=False)
 
 
 def head_state(model: nn.Module) -> dict[str, torch.Tensor]:

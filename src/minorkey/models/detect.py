@@ -1,4 +1,4 @@
-"""From options to a detection model of transformers: pretrained backbone, the last levels of its pyramid, head."""
+"""From options to a detection model: pretrained backbone, the last levels of its pyramid, head."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 from minorkey.errors import ModelError, unknown
 from minorkey.models.build import place_pyramid
 from minorkey.models.heads import d_fine, deformable_detr, rt_detr_v2
+from minorkey.models.heads.atss.detector import AtssConfig, AtssForObjectDetection
 from minorkey.models.heads.collaborative import CollaborativeHead, Decoding
 from minorkey.models.options import HeadOptions
 from minorkey.models.pyramid import PyramidBackbone, PyramidConfig
@@ -24,13 +25,21 @@ class DetectorSpec:
     """How one head is built, and how its decoder takes the queries of an auxiliary head."""
 
     build: Callable[[PyramidConfig, int, int, HeadOptions], PreTrainedModel]  # features, classes, channels
-    decoding: Decoding
+    decoding: Decoding | None  # None: there is no decoder
+
+
+def _atss(features: PyramidConfig, num_labels: int, channels: int, options: HeadOptions) -> PreTrainedModel:
+    config = AtssConfig(backbone_config=features, num_labels=num_labels, channels=channels)
+    config.layers = options.decoder_layers or config.layers
+    config.num_queries = options.queries or config.num_queries
+    return AtssForObjectDetection(config)
 
 
 DETECTION_HEADS = {
     "deformable_detr": DetectorSpec(deformable_detr.build_deformable_detr, deformable_detr.DECODING),
     "rt_detr_v2": DetectorSpec(rt_detr_v2.build_rt_detr_v2, rt_detr_v2.DECODING),
     "d_fine": DetectorSpec(d_fine.build_d_fine, d_fine.DECODING),
+    "atss": DetectorSpec(_atss, None),
 }
 
 
@@ -51,6 +60,8 @@ def build_detector(backbone: PreTrainedModel, head: HeadOptions, num_labels: int
         spec = DETECTION_HEADS[head.name]
         model = spec.build(pyramid.config, num_labels, head.channels or WIDTH, head)
         if head.auxiliary is not None:
+            if spec.decoding is None:
+                raise ModelError(f"head.auxiliary teaches the encoder of a DETR; {head.name} has none, leave it out")
             CollaborativeHead(model.config, spec.decoding).join(model)
     place_pyramid(model, pyramid)
     return model

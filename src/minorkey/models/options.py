@@ -27,7 +27,7 @@ class BackboneOptions(BaseModel):
 
 
 SegmentationHead = Literal["linear", "semfpn", "segformer", "upernet", "mask2former", "eomt"]
-DetectionHead = Literal["deformable_detr", "rt_detr_v2", "d_fine"]
+DetectionHead = Literal["deformable_detr", "rt_detr_v2", "d_fine", "atss"]
 """Of the backbone's features these read the last three."""
 HeadName = Literal[SegmentationHead, DetectionHead]
 
@@ -45,8 +45,8 @@ class HeadOptions(BaseModel):
     queries: int | None = Field(
         None,
         gt=0,
-        description="masks or boxes that are proposed per image; default: 100 for mask2former and eomt, 300 for "
-        "detection",
+        description="masks or boxes that are proposed per image; default: 100 for mask2former, eomt and atss, "
+        "300 for the other detectors",
     )
     points: int = Field(12544, gt=0, description="pixels at which a mask is compared (mask2former, eomt)")
     encoder_layers: int | None = Field(
@@ -56,7 +56,10 @@ class HeadOptions(BaseModel):
         "rt_detr_v2 and d_fine (on the coarsest features)",
     )
     decoder_layers: int | None = Field(
-        None, gt=0, description="layers of the query decoder; default: 9 for mask2former, 6 for detection"
+        None,
+        gt=0,
+        description="layers of the query decoder; default: 9 for mask2former, 6 for detection. Of atss, the "
+        "convolutions under each output; default: 4",
     )
     query_blocks: int | None = Field(
         None, gt=0, description="last blocks of the backbone that see the queries (eomt); default: 3 of 12, 4 of 24"

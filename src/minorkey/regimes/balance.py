@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from minorkey.data.sample import IGNORE_INDEX
-from minorkey.processes import sum_over_processes
+from minorkey.reduction import sum_over_processes
 
 MOMENTUM = 0.9
 """Share of the running means that a batch keeps."""

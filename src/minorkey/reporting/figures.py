@@ -27,6 +27,8 @@ METHOD_COLOURS = {
 }
 SPARE_COLOURS = ("#c9981a", "#17a2a2", "#d6598f", "#5b6ee1", "#8a6d3b", "#6aa121")
 MARKERS = "oDs^vPX*"
+LETTERS_PER_INCH = 11
+"""Of a legend, about."""
 
 
 def run_colours(runs: Sequence[Run]) -> list[str]:
@@ -86,7 +88,7 @@ def running_mean(values: np.ndarray, reach: int) -> np.ndarray:
 def legend(figure: Figure, axes: Axes) -> None:
     """What the lines and dots of some axes mean, above the figure."""
     handles, labels = axes.get_legend_handles_labels()
-    columns = max(1, 88 // (max(map(len, labels)) + 6))
+    columns = max(1, int(LETTERS_PER_INCH * figure.get_figwidth()) // (max(map(len, labels)) + 6))
     figure.legend(handles, labels, loc="outside upper center", ncols=columns, frameon=False, labelcolor=INK)
 
 

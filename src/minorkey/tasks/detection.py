@@ -1,4 +1,4 @@
-"""Object detection by queries (DETR): its loss, and the boxes found in whole images."""
+"""Object detection: its loss, and the boxes found in whole images."""
 
 import numpy as np
 import torch
@@ -59,8 +59,9 @@ class Detection:
     def predict(self, model: nn.Module, pixel_values: Tensor, protocol: Protocol, window_batch: int = 8) -> Detections:
         """What is found in a normalised image `(1, 3, H, W)` under a test protocol.
 
-        Every query may be of every class: of all pairs the best are taken, `protocol.detections` of them, and none is
-        suppressed because it overlaps another. Boxes end at the edge of the image; those outside are left out.
+        Every box may be of every class: of all pairs the best are taken, `protocol.detections` of them. None is
+        suppressed here because it overlaps another; a head that does so (atss) gives it a score of 0, and it is left
+        out. Boxes end at the edge of the image; those outside are left out.
 
         Args:
             model: in evaluation mode.
@@ -81,7 +82,8 @@ class Detection:
         scores, boxes, classes = best(output.logits[0], output.pred_boxes[0], protocol.detections or DETECTIONS)
         shares = boxes * _ratios(canvas, resized)  # of the image, where they were of the canvas
         corners, inside = _in_pixels(shares, pixel_values.shape[-2], pixel_values.shape[-1])
-        return Detections(*(kept[inside].cpu().numpy() for kept in (corners, scores, classes)))
+        found = inside & (scores > 0)
+        return Detections(*(kept[found].cpu().numpy() for kept in (corners, scores, classes)))
 
     def find(self, model: nn.Module, pixel_values: Tensor) -> list[FoundBoxes]:
         """What is found in each of a batch of training crops `(B, 3, H, W)`: the likeliest class of every query."""

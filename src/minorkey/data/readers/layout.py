@@ -5,6 +5,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from minorkey.data.readers.pattern import wrong_fields
 from minorkey.data.readers.reader import Role
 
+BRIGHTEST = 256
+"""No image has a mean luma of it: it is a limit that leaves out none."""
+
 DEFAULT_SPLITS: dict[Role, tuple[str, ...]] = {
     "source": ("train", "all"),
     "target": ("train", "all"),
@@ -24,6 +27,8 @@ class Layout(BaseModel):
     splits: dict[str, str] = Field(default={})  # split -> its folder; any folder where absent
     unlabelled: list[str] = Field(default=[])  # splits that are published without labels
     domains: dict[str, str] = Field(default={})  # what is a domain of its own -> its folder
+    # What is a domain of its own by the mean luma of its images (0 to 255): from the first number, below the second.
+    brightness: dict[str, tuple[float, float]] = Field(default={})
     skips: dict[str, str] = Field(default={})  # key of a pair that is known to be unusable -> why
 
     @field_validator("splits", "domains", mode="before")
@@ -31,6 +36,14 @@ class Layout(BaseModel):
     def _own_folders(cls, value: object) -> object:
         """A list of what lies in folders of its names."""
         return {name: name for name in value} if isinstance(value, list) else value
+
+    @field_validator("brightness")
+    @classmethod
+    def _in_order(cls, value: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+        for name, (low, high) in value.items():
+            if not 0 <= low < high <= BRIGHTEST:
+                raise ValueError(f"{name} is [{low:g}, {high:g}]; expected [from, below], 0 <= from < below <= 256")
+        return value
 
     @model_validator(mode="after")
     def _sound_images(self) -> "Layout":

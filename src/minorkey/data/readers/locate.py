@@ -10,7 +10,14 @@ from minorkey.data.readers.layout import Layout
 from minorkey.data.readers.spec import DatasetSpec, named_datasets
 from minorkey.errors import ConfigError, DataError, unknown
 from minorkey.labels.tables import parse_row, read_yaml
-from minorkey.tasks.options import TaskName
+from minorkey.tasks.options import TASKS, TaskName
+
+
+class Domain(NamedTuple):
+    """The part of a data set that is a domain of its own: all of it where nothing is said."""
+
+    place: str = ""  # its folder
+    luma: tuple[float, float] | None = None  # the mean luma of its images: from the first number, below the second
 
 
 class Located(NamedTuple):
@@ -18,7 +25,7 @@ class Located(NamedTuple):
 
     root: Path
     forms: Sequence[Layout]  # tried in order
-    domains: dict[str, str]  # domain -> its folder, "" where the data set is one domain
+    domains: dict[str, Domain]
 
 
 def split_name(spec: str) -> tuple[str, str]:
@@ -30,10 +37,10 @@ def split_name(spec: str) -> tuple[str, str]:
 
 
 def locate(name: str, data_root: Path | None, task: TaskName = "segmentation") -> Located:
-    """Find a known data set in `data_root`, one of its domains as in `acdc-night`, or the one in a folder.
+    """Find a known data set in `data_root`, or the one in a folder; one of its domains as in `acdc-night`.
 
     Raises:
-        ConfigError: unknown name, or no `data_root` for a known one.
+        ConfigError: unknown name or domain, or no `data_root` for a known one.
         DataError: the folder, or the `dataset.yaml` in it, is missing.
     """
     known = _known(task)
@@ -41,16 +48,19 @@ def locate(name: str, data_root: Path | None, task: TaskName = "segmentation") -
         row, domains = known[name]
         forms = _table(task)[row]
         return Located(_named_root(row, forms[0].folder or row, data_root), forms, domains)
-    root = Path(name)
+    root, part = _parted(Path(name))
     if not root.is_dir():
         if root.name == name:
+            if other := next((other for other in TASKS if name in _known(other)), None):
+                raise ConfigError(f"data set '{name}' is for {other}, the task is {task}; set task={other}")
             choices = unknown("data set", name, [*known, "world", "hf"])
             raise ConfigError(f"{choices}, or the path of a folder with a dataset.yaml (a target: of images)")
         raise DataError(
             f"folder {root} is missing; expected images/, labels/ and dataset.yaml in it (a target: images)"
         )
     spec = read_box_spec(root) if task == "detection" else read_spec(root)
-    return Located(root, (spec,), _domains(spec.name or root.resolve().name, spec))
+    title = spec.name or root.resolve().name
+    return Located(root, (spec,), _named_domain(title, spec, part) if part else _domains(title, spec))
 
 
 def read_spec(folder: Path) -> DatasetSpec:
@@ -87,6 +97,25 @@ def _read_yaml(folder: Path, said: str) -> tuple[Path, object]:
     return file, read_yaml(file)
 
 
+def _parted(path: Path) -> tuple[Path, str]:
+    """A folder and the name of a domain in it: `farm-dark` is `dark` of the folder `farm`, if it is none itself."""
+    if not path.exists():
+        for end in reversed([place for place, sign in enumerate(path.name) if sign == "-" and place]):
+            folder = path.with_name(path.name[:end])
+            if (folder / "dataset.yaml").is_file():
+                return folder, path.name[end + 1 :]
+    return path, ""
+
+
+def _named_domain(title: str, spec: Layout, part: str) -> dict[str, Domain]:
+    """One domain of a data set."""
+    domains = _domains(title, spec) | _by_brightness(title, spec)
+    domain = f"{title}-{part}"
+    if domain not in domains:
+        raise ConfigError(f"{unknown('domain', domain, domains)}, and no folder has this name")
+    return {domain: domains[domain]}
+
+
 def is_bare(name: str, task: TaskName = "segmentation") -> bool:
     """Whether this is an image, a folder or a glob of images of which no `dataset.yaml` and no table says anything."""
     path = Path(name)
@@ -100,17 +129,28 @@ def _table(task: TaskName) -> Mapping[str, Sequence[Layout]]:
 
 
 @cache
-def _known(task: TaskName) -> dict[str, tuple[str, dict[str, str]]]:
+def _known(task: TaskName) -> dict[str, tuple[str, dict[str, Domain]]]:
     """Name -> row of the table and its domains; the domains of a row are names too."""
-    known: dict[str, tuple[str, dict[str, str]]] = {}
+    known: dict[str, tuple[str, dict[str, Domain]]] = {}
     for row, forms in _table(task).items():
         domains = _domains(row, forms[0])
-        known |= {domain: (row, {domain: place}) for domain, place in domains.items()} | {row: (row, domains)}
+        each = domains | _by_brightness(row, forms[0])
+        known |= {domain: (row, {domain: part}) for domain, part in each.items()} | {row: (row, domains)}
     return known
 
 
-def _domains(name: str, spec: Layout) -> dict[str, str]:
-    return {f"{name}-{place}": place for place in spec.domains} or {name: ""}
+def _domains(name: str, spec: Layout) -> dict[str, Domain]:
+    """What the name of a data set stands for: all its images, by their folders."""
+    return {f"{name}-{place}": Domain(place) for place in spec.domains} or {name: Domain()}
+
+
+def _by_brightness(name: str, spec: Layout) -> dict[str, Domain]:
+    """Parts of these, which are opened only if they are named."""
+    return {
+        f"{domain}-{look}": part._replace(luma=luma)
+        for domain, part in _domains(name, spec).items()
+        for look, luma in spec.brightness.items()
+    }
 
 
 def _named_root(name: str, folder: str, data_root: Path | None) -> Path:

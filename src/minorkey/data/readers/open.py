@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from minorkey.data.readers.boxes import BoxReader, BoxSpec
+from minorkey.data.readers.brightness import of_brightness
 from minorkey.data.readers.files import Files
 from minorkey.data.readers.hf import open_hub
 from minorkey.data.readers.images import ImageReader
+from minorkey.data.readers.joined import Joined
 from minorkey.data.readers.layout import Layout
 from minorkey.data.readers.locate import is_bare, locate, split_name
 from minorkey.data.readers.paired import PairedReader
@@ -36,7 +38,8 @@ def open_datasets(
         spec: `world[:domain]`, a known data set as `name[:split]`, a folder that holds a `dataset.yaml` as
             `path[:split]`, or `hf:path[:split][?options]`; a target may also be any folder or glob of images. With
             `+corruption@severity` after it, its corrupted images. The split is `train` for a source and a target and
-            `val` for an unseen domain unless said; the domain of the world is `clear`.
+            `val` for an unseen domain unless said, several are joined as `train,val`; the domain of the world is
+            `clear`.
         role: whether it is trained on with its labels, without, or judged on. The samples of a target have no labels,
             and no label file is looked for.
         label_space: the classes of the run; labels are mapped to it while reading.
@@ -45,7 +48,7 @@ def open_datasets(
         task: whether samples have label images or boxes. A name may stand for a data set of each kind.
 
     Raises:
-        ConfigError: unknown name, domain or key, or a class that the label space has no place for.
+        ConfigError: unknown name, domain or key, a split named twice, or a class that the label space has no place for.
         DataError: a folder, split, image or label file is missing, or a file of all annotations is broken.
     """
     # Corruptions are readers too: their package imports this one.
@@ -78,11 +81,22 @@ def _open(
     if role == "target" and is_bare(spec, task):
         return [ImageReader(spec)]
     root, forms, domains = locate(name, data_root, task)
-    files = Files(root)
-    return [
-        _first_form(files, forms, part, role, space, (domain if place else name, domain, place))
-        for domain, place in domains.items()
-    ]
+    files, splits = Files(root), _splits(spec, part)
+    opened: list[Reader] = []
+    for title, domain in domains.items():
+        called = (title if domain.place else name, title, domain.place)
+        found = [_first_form(files, forms, split, role, space, called) for split in splits]
+        chosen = found if domain.luma is None else [of_brightness(reader, domain.luma) for reader in found]
+        opened.append(chosen[0] if len(splits) == 1 else Joined(chosen, splits, name=f"{called[0]}:{part}"))
+    return opened
+
+
+def _splits(spec: str, part: str) -> list[str]:
+    """The splits that are asked for; "" is the one that a role takes unless said."""
+    splits = part.split(",")
+    if len(splits) > 1 and ("" in splits or len(set(splits)) < len(splits)):
+        raise ConfigError(f"{spec}: '{part}' is no list of splits; name each once, e.g. train,val")
+    return splits
 
 
 def _first_form(
@@ -92,7 +106,7 @@ def _first_form(
     role: Role,
     space: LabelSpace,
     called: tuple[str, str, str],
-) -> Reader:
+) -> BoxReader | PairedReader:
     """The data set in the first of its forms that can be read; if none can, what is wrong with the likeliest."""
     name, domain, place = called
     errors: list[DataError] = []

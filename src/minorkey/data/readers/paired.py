@@ -71,6 +71,15 @@ class PairedReader:
         """The name of the image within the split, without what all names share."""
         return self._pairs[index].key
 
+    def file(self, index: int) -> tuple[str, bytes]:
+        """The file of an image as errors name it, and its content.
+
+        Raises:
+            DataError: it is missing or cannot be read.
+        """
+        address = self._pairs[index].image
+        return self._files.where(address), self._files.read(address)
+
     def __getitem__(self, index: int) -> Sample:
         """Read an image with its labels.
 
@@ -78,7 +87,7 @@ class PairedReader:
             DataError: a file is unreadable or truncated, holds ids that no map names, or sizes differ.
         """
         pair = self._pairs[index]
-        image = read_image(self._files.where(pair.image), self._files.read(pair.image))
+        image = read_image(*self.file(index))
         return Sample(image=image, domain=self.domain, key=pair.key, labels=self._labels(pair, image))
 
     def _labels(self, pair: Pair, image: np.ndarray) -> np.ndarray | None:

@@ -7,6 +7,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 from minorkey.data import world
+from minorkey.data.boxes import box_sides
 from minorkey.data.readers.reader import Role
 from minorkey.data.sample import IGNORE_INDEX, Sample
 from minorkey.errors import ConfigError, unknown
@@ -16,6 +17,9 @@ from minorkey.tasks.options import TaskName
 WORLD_IDS = {**dict(enumerate(label_space("cityscapes19").classes)), IGNORE_INDEX: "ignore"}
 """The world draws Cityscapes train ids."""
 
+
+TOO_LOW = 1 / 16
+"""Share of an image's height below which an object is too low to be told apart; KITTI's is 25 of 375 pixels."""
 
 TARGET_SCENES = 1_000_000
 """Added to the seed of a target, so that it shows other scenes than the sources of its run."""
@@ -96,7 +100,10 @@ class _Labelled:
 
 
 class _Boxed:
-    """Maps the boxes of a scene to a label space, and leaves those of ignored classes out."""
+    """Maps the boxes of a scene to a label space, and leaves those of ignored classes out.
+
+    Objects that are too low to be told apart are crowds, as KITTI has it.
+    """
 
     def __init__(self, space: LabelSpace) -> None:
         places = space.places(world.DETECTION_CLASSES)
@@ -107,8 +114,9 @@ class _Boxed:
         assert sample.box_classes is not None
         classes = self._lookup[sample.box_classes]
         kept = classes != IGNORE_INDEX
-        crowd = np.zeros(int(kept.sum()), bool)
-        return replace(sample, labels=None, boxes=sample.boxes[kept], box_classes=classes[kept], crowd=crowd)
+        boxes = sample.boxes[kept]
+        crowd = box_sides(boxes)[:, 1] < TOO_LOW * sample.image.shape[0]
+        return replace(sample, labels=None, boxes=boxes, box_classes=classes[kept], crowd=crowd)
 
 
 _ANNOTATED: dict[TaskName, Callable[[LabelSpace], _Labelled | _Boxed]] = {

@@ -15,12 +15,18 @@ from transformers.image_transforms import corners_to_center_format
 from transformers.utils import ModelOutput
 
 from minorkey.errors import ModelError
+from minorkey.models.heads.atss.detector import AtssForObjectDetection
 from minorkey.models.options import HeadOptions
 from minorkey.models.pyramid import PyramidConfig
-from minorkey.processes import process_count, sum_over_processes
+from minorkey.reduction import process_count, sum_over_processes
 
-DETECTORS = (DeformableDetrForObjectDetection, RTDetrV2ForObjectDetection, DFineForObjectDetection)
-"""Models of transformers that take boxes and classes as `labels`, and return boxes and logits of queries."""
+DETECTORS = (
+    DeformableDetrForObjectDetection,
+    RTDetrV2ForObjectDetection,
+    DFineForObjectDetection,
+    AtssForObjectDetection,
+)
+"""Models that take boxes and classes as `labels`, and return so many boxes with logits, as transformers' own do."""
 
 Terms = dict[str, Tensor]
 """Parts of a loss, scalars by name, weighted: their sum is the loss."""

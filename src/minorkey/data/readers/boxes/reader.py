@@ -64,14 +64,24 @@ class BoxReader:
         """The name of the image within the split, without what all names share."""
         return self._images[index][0]
 
+    def file(self, index: int) -> tuple[str, bytes]:
+        """The file of an image as errors name it, and its content.
+
+        Raises:
+            DataError: it is missing or cannot be read.
+        """
+        address = self._images[index][2]
+        return self._files.where(address), self._files.read(address)
+
     def __getitem__(self, index: int) -> Sample:
         """Read an image with its boxes.
 
         Raises:
             DataError: a file is unreadable, a class unknown, or a box NaN, inverted, empty or outside.
         """
-        key, of, address = self._images[index]
-        image = read_image(self._files.where(address), self._files.read(address))
+        key, of, _ = self._images[index]
+        file, content = self.file(index)
+        image = read_image(file, content)
         if self._annotations is None:
             return Sample(image, self.domain, key)
         height, width = image.shape[:2]
@@ -79,7 +89,7 @@ class BoxReader:
         if objects.size not in (None, (width, height)):
             said = "{}x{}".format(*objects.size)
             raise DataError(
-                f"{objects.file}: boxes in an image of {said} but {self._files.where(address)} is {width}x{height} "
+                f"{objects.file}: boxes in an image of {said} but {file} is {width}x{height} "
                 "(width x height); they must be equal"
             )
         boxes, classes, crowd = self._places.placed(objects, width, height)

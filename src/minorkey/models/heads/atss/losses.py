@@ -10,7 +10,7 @@ from minorkey.models.heads.atss.anchors import Shape, decode, square_anchors
 from minorkey.models.heads.atss.assign import NOBODY, atss_assign
 from minorkey.models.heads.atss.head import AtssOutput
 from minorkey.models.heads.atss.overlap import centerness, centres, giou
-from minorkey.processes import process_count, sum_over_processes
+from minorkey.reduction import process_count, sum_over_processes
 
 ALPHA, GAMMA = 0.25, 2.0
 BOX_WEIGHT = 2.0
