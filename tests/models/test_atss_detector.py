@@ -132,7 +132,9 @@ def test_scores_are_of_class_times_centerness_at_the_surest_places(make, images)
     suppressed = 0
     for image in range(2):
         center = [sigmoid(logit) for logit in said.centerness[image].tolist()]
-        scores = [[sigmoid(k) * c for k in row] for row, c in zip(said.logits[image].tolist(), center, strict=True)]
+        scores = [
+            [(sigmoid(k) * c) ** 0.5 for k in row] for row, c in zip(said.logits[image].tolist(), center, strict=True)
+        ]
         places = sorted(range(len(flat)), key=lambda place: -max(scores[place]))[:40]
         boxes = [corners_in_image(decoded(flat[place], said.deltas[image, place].tolist())) for place in places]
         shares = torch.tensor([[96.0, 64, 96, 64]])

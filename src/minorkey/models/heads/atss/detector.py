@@ -95,8 +95,12 @@ class AtssForObjectDetection(PreTrainedModel):
 
     @torch.no_grad()
     def _surest(self, output: AtssOutput, size: Shape) -> tuple[Tensor, Tensor]:
-        """Logits and boxes of the places where a class is surest; a score is that of the class times centerness."""
-        scores = output.logits.float().sigmoid() * output.centerness.float().sigmoid()[..., None]
+        """Logits and boxes of the places where a class is surest.
+
+        A score is the geometric mean of the class's probability and centerness: in the order of their product, which is
+        the paper's, and not as low.
+        """
+        scores = (output.logits.float().sigmoid() * output.centerness.float().sigmoid()[..., None]).sqrt()
         _, places = scores.amax(-1).topk(min(self.config.num_queries, scores.shape[1]))
         anchors = square_anchors(output.shapes, size, scores.device)[places]
         corners = decode(output.deltas.float().take_along_dim(places[..., None], 1), anchors)
