@@ -13,9 +13,9 @@ from minorkey.spectrum.knockout_files import read_knockout
 from minorkey.spectrum.knockout_plots import knockout_figures
 
 CAPTIONS = {
-    "knockout_major": "Loss of mIoU without the major components of the weights of a block, or of all blocks.",
+    "knockout_major": "Loss without the major components of the weights of a block, or of all blocks.",
     "knockout_minor": "The same without the minor components.",
-    "knockout_classes": "Loss of IoU per class, all blocks together.",
+    "knockout_classes": "Loss per class, all blocks together.",
 }
 
 

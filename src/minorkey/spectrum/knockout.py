@@ -112,14 +112,14 @@ def _judge_settings(
         for number, (block, which) in enumerate(settings, start=2):
             with removal.applied(block, which):
                 without = judged()
-            yield (block, which), _rows((block, which), removal.share, intact, without, predictor.space.classes)
+            yield (block, which), _rows((block, which), removal.share, intact, without, predictor)
             reporter.update(number, f"without {which}, {'all blocks' if block is None else f'block {block}'}")
 
 
 def _rows(
-    setting: Setting, share: float, intact: Evidences, without: Evidences, classes: Sequence[str]
+    setting: Setting, share: float, intact: Evidences, without: Evidences, predictor: Predictor
 ) -> list[KnockoutRow]:
-    block, which = setting
+    (block, which), metric, classes = setting, predictor.protocol.metric, predictor.space.classes
     rows = []
     for domain, (role, before) in intact.items():
         after = without[domain][1]
@@ -133,8 +133,9 @@ def _rows(
                 domain=domain,
                 role=role,
                 images=before.shape[0],
+                metric=metric,
                 intact=score_before.score,
-                miou=score_after.score,
+                without=score_after.score,
                 loss=difference.value,
                 low=difference.low,
                 high=difference.high,

@@ -13,7 +13,20 @@ from minorkey.spectrum.knockout_rows import KnockoutRow, Setting
 from minorkey.spectrum.suggestion import Suggestion
 from minorkey.storage import storage_errors, write_csv, write_json, write_text
 
-COLUMNS = ("block", "removed", "share", "domain", "role", "images", "intact_miou", "miou", "loss", "low", "high")
+COLUMNS = (
+    "block",
+    "removed",
+    "share",
+    "domain",
+    "role",
+    "images",
+    "metric",
+    "intact",
+    "without",
+    "loss",
+    "low",
+    "high",
+)
 """Of the table; after them comes one for the loss of each class."""
 
 
@@ -94,8 +107,8 @@ def read_knockout(folder: Path) -> tuple[list[KnockoutRow], Suggestion] | None:
 
 
 def _lines(rows: Sequence[KnockoutRow]) -> Iterator[list[Any]]:
-    """The rows of the table, mIoU and losses in points (percent)."""
+    """The rows of the table, scores and losses in points (percent)."""
     for row in rows:
-        scores = [row.intact, row.miou, row.loss, row.low, row.high, *row.class_loss.values()]
+        scores = [row.intact, row.without, row.loss, row.low, row.high, *row.class_loss.values()]
         points = ["" if score is None else f"{100 * score:.3f}" for score in scores]
-        yield [row.block_name, row.which, row.share, row.domain, row.role, row.images, *points]
+        yield [row.block_name, row.which, row.share, row.domain, row.role, row.images, row.score_name, *points]

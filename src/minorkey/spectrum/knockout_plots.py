@@ -16,7 +16,7 @@ from minorkey.spectrum.knockout_rows import KnockoutRow
 LOSSES = "PuOr_r"
 """Purple for a gain, white for no change, orange for a loss: apart for colour-blind readers too."""
 LEAST_REACH = 1.0
-"""Points of mIoU at the ends of the colour scale, at least: what is smaller stays pale."""
+"""Points at the ends of the colour scale, at least: what is smaller stays pale."""
 ROLE_COLOURS: dict[Role, str] = {"source": DOMAIN_COLOURS[0], "unseen": DOMAIN_COLOURS[4]}
 
 
@@ -27,7 +27,7 @@ def knockout_figures(rows: Sequence[KnockoutRow]) -> dict[str, Figure]:
 
 
 def loss_figure(rows: Sequence[KnockoutRow], which: End) -> Figure:
-    """Heat map of the loss in points of mIoU: blocks down, all of them together last; domains across."""
+    """Heat map of the loss in points of the score: blocks down, all of them together last; domains across."""
     shown = [row for row in rows if row.which == which]
     blocks = list(dict.fromkeys(row.block_name for row in shown))
     domains = {row.domain: row for row in shown}
@@ -49,9 +49,11 @@ def loss_figure(rows: Sequence[KnockoutRow], which: End) -> Figure:
     axes.set_ylabel("block")
     first = shown[0]
     axes.set_title(f"without the {which} {_percent(first.share)} of components", loc="left", fontsize=10)
-    axes.set_xlabel(f"domain, mIoU intact (%), {first.images} images each\n(in brackets: 95 % interval contains 0)")
+    axes.set_xlabel(
+        f"domain, {first.score_name} intact (%), {first.images} images each\n(in brackets: 95 % interval contains 0)"
+    )
     bar = figure.colorbar(mesh, ax=axes, extend="both", aspect=16)
-    bar.set_label("loss, points of mIoU", color=INK)
+    bar.set_label(f"loss, points of {first.score_name}", color=INK)
     bar.outline.set_visible(False)
     bar.ax.tick_params(colors=INK, length=0)
     return figure
@@ -70,7 +72,7 @@ def class_figure(rows: Sequence[KnockoutRow]) -> Figure:
     for axes, which in zip(panels, ends, strict=True):
         _draw_classes(axes, [row for row in shown if row.which == which], names)
         axes.set_title(f"{which} {_percent(shown[0].share)} of all blocks removed", loc="left", fontsize=10)
-        axes.set_xlabel("loss, points of IoU")
+        axes.set_xlabel(f"loss, points of {shown[0].score_name.removeprefix('m')}")
     panels[0].set_yticks(range(len(names)), names)
     panels[0].invert_yaxis()
     handles, labels = panels[0].get_legend_handles_labels()

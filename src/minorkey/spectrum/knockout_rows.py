@@ -3,6 +3,7 @@
 from pydantic import BaseModel, ConfigDict
 
 from minorkey.adapters.decompose import End
+from minorkey.evaluation.protocol import METRICS, Metric
 from minorkey.evaluation.scores import Role
 
 Setting = tuple[int | None, End]
@@ -24,14 +25,20 @@ class KnockoutRow(BaseModel):
     domain: str
     role: Role
     images: int
-    intact: float  # mIoU of the untouched model
-    miou: float  # mIoU without the components
+    metric: Metric  # of the scores
+    intact: float  # score of the untouched model
+    without: float  # score without the components
     loss: float
     low: float  # 95 % bootstrap over images, paired with the intact model
     high: float
-    class_loss: dict[str, float | None]  # IoU; None where the class is not in the images
+    class_loss: dict[str, float | None]  # None where the class is not in the images
 
     @property
     def block_name(self) -> str:
         """The block's number as text, or "all"."""
         return "all" if self.block is None else str(self.block)
+
+    @property
+    def score_name(self) -> str:
+        """What the score of a domain is called: mIoU, AP or AP50."""
+        return METRICS[self.metric].name

@@ -8,14 +8,14 @@ from minorkey.spectrum.knockout_rows import KnockoutRow
 
 
 def knockout_table(rows: Sequence[KnockoutRow]) -> Table:
-    """Loss in points of mIoU, mean over the domains of a role, with and without which components.
+    """Loss in points of the score, mean over the domains of a role, with and without which components.
 
     The domains one by one, their intervals and the classes are in the files.
     """
     columns = [
         (end, role) for end in dict.fromkeys(r.which for r in rows) for role in dict.fromkeys(r.role for r in rows)
     ]
-    table = Table("block", title="loss in points of mIoU", title_justify="left", title_style="")
+    table = Table("block", title=f"loss in points of {rows[0].score_name}", title_justify="left", title_style="")
     for end, role in columns:
         table.add_column(f"without {end}:\n{role}", justify="right")
     for block in dict.fromkeys(row.block_name for row in rows):
