@@ -5,7 +5,14 @@ import pytest
 import torch
 
 from minorkey.data.sample import IGNORE_INDEX
-from minorkey.regimes.health import agreement, class_shares, collapse_warning, collapsed_class
+from minorkey.regimes.health import (
+    agreement,
+    class_shares,
+    collapse_warning,
+    collapsed_class,
+    vanished_classes,
+    vanished_warning,
+)
 
 STREET = [0.37, 0.06, 0.23, 0.01, 0.01, 0.16, 0.04, 0.12]  # a road, then walls, plants, sky and little else
 
@@ -80,3 +87,18 @@ def test_no_sign_makes_the_host_wait():
     labels = torch.empty(2, 7, 9, dtype=torch.long, device="meta")
     assert agreement(labels, labels).shape == ()  # a tensor without values fails where one is asked for
     assert class_shares(labels, 5).shape == (5,)
+
+
+def test_classes_that_have_vanished():
+    source = [0.5, 0.4, 0.04, 0.04, 0.0, 0.009, 0.011]
+    pseudo = [0.9, 0.0983, 0.0015, 0.0021, 0.0, 0.0, 0.0]
+    assert vanished_classes(pseudo, source) == [2, 6], "the sixth is rare in the source too"
+    assert vanished_classes([0.0] * 7, source) == []
+    assert vanished_classes(source, source) == []
+
+
+def test_a_vanished_class_is_named_with_its_shares():
+    assert vanished_warning("sidewalk", 0.0004, 0.0221) == (
+        "vanished: 'sidewalk' is 0.04% of the pseudo-labels (2.21% of the source); if the target shows it, balance the "
+        "classes (self_training.balance) or make the warm-up longer"
+    )

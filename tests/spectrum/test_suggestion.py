@@ -14,8 +14,8 @@ def rows(major: list[float], minor: list[float], reach: float = 0.001, **fields:
     common = {"share": 0.125, "domain": "clear", "role": "source", "images": 8, "intact": 0.9, "class_loss": {}}
     return [
         KnockoutRow(
-            **{**common, **fields}, block=block, which=which, metric="miou", without=0.9 - loss, loss=loss, low=loss - reach,
-            high=loss + reach,
+            **{**common, **fields}, block=block, which=which, metric="miou", without=0.9 - loss, loss=loss,
+            low=loss - reach, high=loss + reach,
         )
         for which, losses in (("major", major), ("minor", minor))
         for block, loss in enumerate(losses)

@@ -1,4 +1,4 @@
-"""What goes wrong with a target while a training goes on, said once each: broken images, collapsed pseudo-labels."""
+"""What goes wrong with a target while a training goes on, said once each: broken images, classes that are lost."""
 
 import json
 import shutil
@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from minorkey.processes import from_main, gathered_objects
-from minorkey.regimes.health import collapse_warning, collapsed_class
+from minorkey.regimes.health import collapse_warning, collapsed_class, vanished_classes, vanished_warning
 from minorkey.storage import new_folder
 from minorkey.training.checkpoint import checkpoints
 
@@ -31,6 +31,7 @@ class Incidents:
         self._collapsed = False
         self._problems: list[str] = []
         self._said: set[str] = set()
+        self._vanished: set[str] = set()
 
     def recall(self, log: Path) -> None:
         """Say nothing again that is in the log of a run that goes on."""
@@ -38,6 +39,7 @@ class Incidents:
         records = [json.loads(line) for line in text.splitlines()]
         self._said |= {record["skipped"] for record in records if "skipped" in record}
         self._collapsed |= any("collapse" in record for record in records)
+        self._vanished |= {record["vanished"] for record in records if "vanished" in record}
 
     def note(self, problems: Iterable[str]) -> None:
         """Take in the problems of a batch of this process."""
@@ -57,14 +59,25 @@ class Incidents:
         self._said |= problems.keys()
         for record in records:
             self._say(f"skipped: {record['skipped']}")
-        collapsed = collapsed_class(signals.get("pseudo_classes", []), signals.get("source_classes", []))
-        if collapsed is None or step <= self.settled or self._collapsed:
+        pseudo, source = signals.get("pseudo_classes", []), signals.get("source_classes", [])
+        if step <= self.settled or self._collapsed:
             return records
+        if (collapsed := collapsed_class(pseudo, source)) is None:
+            return records + self._losses(step, pseudo, source)
         self._collapsed = True
-        share, source_share = (signals[name][collapsed] for name in ("pseudo_classes", "source_classes"))
         name = self.classes[collapsed]
-        self._say(collapse_warning(name, share, source_share, from_main(lambda: keep_last(saved))))
+        kept = from_main(lambda: keep_last(saved))
+        self._say(collapse_warning(name, pseudo[collapsed], source[collapsed], kept))
         return [*records, {"step": step, "collapse": name}]
+
+    def _losses(self, step: int, pseudo: Sequence[float], source: Sequence[float]) -> list[dict[str, Any]]:
+        """Say which classes have vanished that had not before; a record each."""
+        lost = {self.classes[place]: place for place in vanished_classes(pseudo, source)}
+        new = {name: place for name, place in lost.items() if name not in self._vanished}
+        self._vanished |= new.keys()
+        for name, place in new.items():
+            self._say(vanished_warning(name, pseudo[place], source[place]))
+        return [{"step": step, "vanished": name} for name in new]
 
     def _say(self, line: str) -> None:
         self.console.print(line, highlight=False, soft_wrap=True)
