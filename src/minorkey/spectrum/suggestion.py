@@ -60,9 +60,9 @@ def suggest(rows: Sequence[KnockoutRow], *, with_unseen: bool = False) -> Sugges
     )
     figures = ", ".join(f"{100 * each.value:.1f}" for each in contrasts)
     reason = (
-        f"removing major components rather than as many minor ones costs {figures} points of {used[0].score_name} more, "
-        f"block by block ({_basis(used)}), {100 * average:.1f} on average; the leading blocks above the average are frozen, at "
-        f"most half of the {blocks}. Within the 95 % intervals: {lowest} ... {highest}.{warning}"
+        f"removing major components rather than as many minor ones costs {figures} points of {used[0].score_name} "
+        f"more, block by block ({_basis(used)}), {100 * average:.1f} on average; the leading blocks above the average "
+        f"are frozen, at most half of the {blocks}. Within the 95 % intervals: {lowest} ... {highest}.{warning}"
     )
     return Suggestion(first, lowest, highest, reason)
 
