@@ -1,6 +1,7 @@
 """An adaptation that was stopped anywhere ends with the same bits as one that was not."""
 
 import io
+import json
 import random
 import shutil
 import signal
@@ -59,7 +60,8 @@ def _half(folder: RunFolder) -> None:
     _not_ended(folder)
     _remove(checkpoints(folder.checkpoints)[-1])
     step = int(checkpoints(folder.checkpoints)[-1].name.removeprefix("step-")) + 1
-    folder.log.write_text("".join(folder.log.read_text().splitlines(keepends=True)[:step]) + '{"step": 9, "lo')
+    lines = [line for line in folder.log.read_text().splitlines(keepends=True) if json.loads(line)["step"] <= step]
+    folder.log.write_text("".join(lines) + '{"step": 9, "lo')
 
 
 def _not_begun(folder: RunFolder) -> None:
@@ -152,7 +154,5 @@ def test_cost_counts_every_round_once(make_config, console, tmp_path):
     own = [checkpoints(place.checkpoints)[-1].name for place in places]
     assert own == ["step-0000003", "step-0000001", "step-0000001"]
     assert costs[0].seconds < costs[1].seconds < costs[2].seconds
-    assert [sorted(record) for record in read_log(places[0])] == [
-        sorted(set(record) - {"target"}) for record in read_log(places[0])
-    ]
-    assert all("target" in record for record in read_log(folder))
+    assert not any("target" in record for record in read_log(places[0]))
+    assert all("target" in record for record in read_log(folder) if "loss" in record)

@@ -325,6 +325,7 @@ def test_an_adaptation_runs_on_published_layouts(
         "transform": transform,
         "training": {"steps": 2, "batch_size": 2, "workers": 0, "warmup": 1, "device": "cpu"},
         "transda": {"rounds": 1, "warmup_steps": 2},
+        "self_training": {"warmup": 1 if resolve(preset).self_training.warmup else 0},
         "evaluation": {"pictures": 1},
     }
     if resolve(preset).target_transform is not None:
