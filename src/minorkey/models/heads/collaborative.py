@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedConfig, PreTrainedModel
-from transformers.image_transforms import center_to_corners_format
 from transformers.utils import ModelOutput
 
 from minorkey.models.heads.atss import AtssHead, PositiveAnchors, atss_losses, positive_anchors
+from minorkey.models.heads.atss.anchors import in_pixels
 from minorkey.models.heads.detr import Prediction, SetCriterion, Targets, add_terms, box_targets, process_average, total
 
 WEIGHT = 2.0
@@ -81,7 +81,7 @@ class CollaborativeHead(AtssHead):
 
     def _add_losses(self, model: PreTrainedModel, targets: Targets, size: tuple[int, int], output: ModelOutput) -> None:
         seen, classes = self.seen, [target["class_labels"] for target in targets]
-        boxes = [_in_pixels(target["boxes"], size) for target in targets]
+        boxes = [in_pixels(target["boxes"], size) for target in targets]
         shapes = seen["spatial_shapes_list"]
         dense = atss_losses(self(feature_maps(seen["encoder_hidden_states"], shapes)), boxes, classes, size)
         add_terms(output, {name: self.weight * term for name, term in dense.items()})
@@ -134,8 +134,3 @@ def feature_maps(memory: Tensor, shapes: Sequence[tuple[int, int]]) -> list[Tens
     """The maps `(B, C, h_i, w_i)` of flattened features `(B, S, C)`, one map after the other."""
     levels = memory.split([height * width for height, width in shapes], dim=1)
     return [level.transpose(1, 2).unflatten(2, shape) for level, shape in zip(levels, shapes, strict=True)]
-
-
-def _in_pixels(boxes: Tensor, size: tuple[int, int]) -> Tensor:
-    height, width = size
-    return center_to_corners_format(boxes) * boxes.new_tensor([width, height] * 2)

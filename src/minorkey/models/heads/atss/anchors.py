@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from transformers.image_transforms import center_to_corners_format
 
 Shape = tuple[int, int]
 """Height and width."""
@@ -75,6 +76,12 @@ def _nearest_cells(at: Tensor, size: int, count: int) -> Tensor:
     count = min(count, size)
     first = torch.ceil(at - (count + 1) / 2).clamp(0, size - count).long()
     return first[:, None] + torch.arange(count, device=at.device)
+
+
+def in_pixels(boxes: Tensor, image_size: Shape) -> Tensor:
+    """Corners `(..., 4)`, x0 y0 x1 y1 in pixels, of boxes as a DETR has them: centre, width and height, as shares."""
+    height, width = image_size
+    return center_to_corners_format(boxes) * boxes.new_tensor([width, height] * 2)
 
 
 def _cell(shape: Shape, image_size: Shape) -> tuple[float, float]:

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import AutoBackbone, AutoConfig, AutoModelForObjectDetection, PreTrainedConfig, PreTrainedModel
-from transformers.image_transforms import center_to_corners_format, corners_to_center_format
+from transformers.image_transforms import corners_to_center_format
 from transformers.models.detr.modeling_detr import DetrObjectDetectionOutput
 
-from minorkey.models.heads.atss.anchors import Shape, decode, square_anchors
+from minorkey.models.heads.atss.anchors import Shape, decode, in_pixels, square_anchors
 from minorkey.models.heads.atss.head import AtssHead, AtssOutput
 from minorkey.models.heads.atss.losses import atss_losses
 from minorkey.models.heads.atss.suppression import distinct
@@ -88,7 +88,7 @@ class AtssForObjectDetection(PreTrainedModel):
         logits, boxes = self._surest(output, size)
         terms = None
         if labels is not None:
-            corners = [center_to_corners_format(image["boxes"]) * _scale(image["boxes"], size) for image in labels]
+            corners = [in_pixels(image["boxes"], size) for image in labels]
             terms = atss_losses(output, corners, [image["class_labels"] for image in labels], size)
         loss = None if terms is None else torch.stack([*terms.values()]).sum()
         return DetrObjectDetectionOutput(loss=loss, loss_dict=terms, logits=logits, pred_boxes=boxes)
