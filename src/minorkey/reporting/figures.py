@@ -27,7 +27,7 @@ METHOD_COLOURS = {
 }
 SPARE_COLOURS = ("#c9981a", "#17a2a2", "#d6598f", "#5b6ee1", "#8a6d3b", "#6aa121")
 MARKERS = "oDs^vPX*"
-LETTERS_PER_INCH = 11
+LETTERS_PER_INCH = 13
 """Of a legend, about."""
 
 
