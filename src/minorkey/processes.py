@@ -4,6 +4,7 @@ Everything here goes through a group of its own on the CPU, so that waiting neit
 time limit, however long the main process writes or another one judges. With one process nothing is exchanged.
 """
 
+import atexit
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -120,7 +121,19 @@ def _wait_for_the_end_of_another() -> None:
 
 @cache
 def _group() -> dist.ProcessGroup:
+    atexit.register(_take_leave)
     return dist.new_group(backend="gloo", timeout=PATIENCE)
+
+
+def _take_leave() -> None:
+    """End the connections while the interpreter is whole.
+
+    A thread of gloo that lets go of its last tensor afterwards aborts the process (pytorch/pytorch#179291), and a
+    script that trained well would end with a failure.
+    """
+    _group.cache_clear()
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 @contextmanager

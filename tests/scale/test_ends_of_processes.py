@@ -36,6 +36,21 @@ def test_a_mistake_that_all_make_is_told_once(backbone_folder, tmp_path):
     assert not checkpoints(RunFolder(tmp_path / "run").checkpoints)
 
 
+def test_a_script_that_leaves_after_its_last_word_ends_well(tmp_path):
+    """The threads of the connection are ended before the interpreter; left alone, they abort every other such end."""
+    script = tmp_path / "leaving.py"
+    script.write_text(
+        "from accelerate import PartialState\n"
+        "from minorkey.processes import from_main\n"
+        "PartialState(cpu=True)\n"
+        "for _ in range(5):\n"
+        "    from_main(lambda: list(range(1000)))\n"
+    )
+    launched = torchrun(tmp_path, script)
+    assert launched.code == 0, launched.stderr
+    assert launched.stderr == ["", ""]
+
+
 def test_a_lost_process_is_noticed(tmp_path):
     """Killed from outside, without a word: the other does not wait for it."""
     script = tmp_path / "lost.py"
