@@ -142,6 +142,8 @@ def random_pair(config: RunConfig, classes: int, device: torch.device) -> Pair:
         labels = coarse.repeat_interleave(BLOCK, 1).repeat_interleave(BLOCK, 2)
         filled = torch.ones(size, height, width, dtype=torch.bool)
         names = [domain] * size
-        return Batch(images.to(device), labels.to(device), names, names, images.to(device), filled.to(device))
+        return Batch(
+            images.to(device), labels.to(device), names, names, clean=images.to(device), filled=filled.to(device)
+        )
 
     return Pair(batch("source"), batch("target"))

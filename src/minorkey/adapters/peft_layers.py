@@ -6,11 +6,12 @@ from collections.abc import Collection
 
 import torch
 from peft import PeftConfig, inject_adapter_in_model
-from peft.tuners.lora import LoraLayer
+from peft.tuners.lora import Linear, LoraLayer
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
 from minorkey.adapters.fused import fuse_all
+from minorkey.adapters.merged_linear import MergedLinear
 
 ADAPTER = "default"  # PEFT's name for the only adapter of a network
 
@@ -30,6 +31,8 @@ def inject(network: nn.Module, config: PeftConfig, names: Collection[str]) -> No
     for layer in layers.values():
         base = layer.get_base_layer()
         layer.train(base.training)
+        if type(layer) is Linear:
+            layer.__class__ = MergedLinear
         if isinstance(base, nn.Conv2d):
             layer.__dict__.update({name: getattr(base, name) for name in GEOMETRY})
         for parameter in added_parameters(layer).values():
