@@ -34,6 +34,11 @@ def box_faults(boxes: np.ndarray, width: int, height: int) -> list[Fault | None]
     return faults
 
 
+def cut_boxes(boxes: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Which boxes `(N, 4)` lose more than the rounding of a pixel when they are clipped to the image, `(N,)` bool."""
+    return (np.abs(boxes - clip_boxes(boxes, width, height)) > 1).any(axis=1)
+
+
 def clip_boxes(boxes: np.ndarray, width: float, height: float) -> np.ndarray:
     """The part of each box `(N, 4)` that lies in an image of this size; without area where none does."""
     limits = np.array([width, height, width, height], boxes.dtype)

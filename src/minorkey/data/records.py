@@ -22,7 +22,7 @@ from minorkey.tasks.options import TaskName
 
 PROBES = 8
 """Images whose labels are part of a cache's name, so that it is not used once the data set has changed."""
-VERSION = 2
+VERSION = 3
 """To be raised when other things are recorded."""
 TINY_SIDE = 4.0
 """Pixels; the shorter side of a tiny box is below it: half a cell of the finest feature map of most detectors, 1/8."""
@@ -38,6 +38,7 @@ class Record:
     ignored: int = 0  # pixels that belong to no class
     crowd: int = 0  # boxes that are neither trained nor judged on, not in `counts`
     tiny: int = 0  # boxes among `counts` with a side below TINY_SIDE pixels
+    cut: int = 0  # boxes that reached over the edge of the image, crowds among them
     problem: str = ""  # why it cannot be read; then the rest is unknown
 
 
@@ -112,7 +113,8 @@ def _box_record(sample: Sample, classes: int) -> Record:
         return Record(sample.key, (width, height))
     counts = np.bincount(ids[~crowd], minlength=classes)
     tiny = (box_sides(boxes[~crowd]) < TINY_SIDE).any(axis=1)
-    return Record(sample.key, (width, height), tuple(counts.tolist()), crowd=int(crowd.sum()), tiny=int(tiny.sum()))
+    odd = {"crowd": int(crowd.sum()), "tiny": int(tiny.sum()), "cut": sample.cut}
+    return Record(sample.key, (width, height), tuple(counts.tolist()), **odd)
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,17 @@ def test_sound_data(write_coco):
     assert "classes that occur nowhere: motorcycle" in found.warnings
 
 
+def test_boxes_over_the_edge_are_said_unless_by_rounding(write_coco):
+    over = [(-3, 2, 20, 10, "car"), (2, 20, 20, 15, "car"), (2, 2, 46.5, 10, "car"), (2, 2, 20, 10, "car")]
+    found = look(write_coco(train={"over": over, "rounded": over[2:]}))
+    assert found.all_problems == []
+    assert found.data[0].cut == {"over": 2}
+    assert any(
+        line.endswith("2 boxes reach over the edge of their image and are clipped to it: over")
+        for line in found.warnings
+    )
+
+
 def test_every_planted_fault_is_found_in_one_go(write_coco):
     boxes = {
         "fine": [(2, 2, 20, 10, "car")],

@@ -30,6 +30,7 @@ class Findings:
     empty: list[str]  # keys of images whose labels name no class, or without boxes
     crowd: int  # boxes that are neither trained nor judged on
     tiny: dict[str, int]  # key -> boxes with a side below records.TINY_SIDE pixels
+    cut: dict[str, int]  # key -> boxes that reach over the edge of the image
     notes: list[str]  # what its reader says of it
     problems: list[str]  # one line per image that cannot be used
 
@@ -84,6 +85,7 @@ def findings(opened: Opened, records: Sequence[Record], space: LabelSpace) -> Fi
         empty=[record.key for record in labelled if not any(record.counts or ())],
         crowd=sum(record.crowd for record in labelled),
         tiny={record.key: record.tiny for record in labelled if record.tiny},
+        cut={record.key: record.cut for record in labelled if record.cut},
         notes=list(opened.reader.notes),
         problems=[record.problem for record in records if record.problem],
     )
@@ -130,6 +132,9 @@ def _odd_boxes(data: Sequence[Findings]) -> list[str]:
                 f"{sum(each.tiny.values())} of {sum(each.counts.values())} boxes have a side below {TINY_SIDE:g} pixels"
             )
             lines.append(f"{each.name}: {tiny}: {_some(list(each.tiny))}")
+        if each.cut:
+            cut = f"{sum(each.cut.values())} boxes reach over the edge of their image and are clipped to it"
+            lines.append(f"{each.name}: {cut}: {_some(list(each.cut))}")
         if each.crowd:
             lines.append(f"{each.name}: {each.crowd} crowd boxes are neither trained nor judged on")
     return lines

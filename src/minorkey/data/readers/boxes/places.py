@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minorkey.data.boxes import box_faults, clip_boxes
+from minorkey.data.boxes import box_faults, clip_boxes, cut_boxes
 from minorkey.data.readers.boxes.objects import Objects
 from minorkey.data.readers.boxes.spec import ANY_CLASS, BoxSpec
 from minorkey.data.sample import IGNORE_INDEX
@@ -44,7 +44,7 @@ class BoxPlaces:
         }
         return cls({**single, **crowds}, spec.drop_empty)
 
-    def placed(self, objects: Objects, width: int, height: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def placed(self, objects: Objects, width: int, height: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
         """The boxes of an image in the label space, clipped to it.
 
         Args:
@@ -53,7 +53,8 @@ class BoxPlaces:
             height: of the image, in pixels.
 
         Returns:
-            boxes (N, 4) float32, their train ids (N,) int64, and whether they are crowds (N,) bool.
+            boxes (N, 4) float32, their train ids (N,) int64, whether they are crowds (N,) bool, and how many of
+            them were clipped.
 
         Raises:
             DataError: an object is of a class that no map names, or its box is NaN, inverted, empty or outside.
@@ -69,7 +70,7 @@ class BoxPlaces:
             faults = [fault for fault in faults if fault != "empty"]
         _refuse(objects, kept, list(faults), f"{width}x{height}")
         boxes = clip_boxes(objects.boxes[kept], width, height).astype(np.float32)
-        return boxes, classes, crowd
+        return boxes, classes, crowd, int(cut_boxes(objects.boxes[kept], width, height).sum())
 
     def _place(self, objects: Objects, row: int) -> Place:
         name = objects.names[row]

@@ -92,8 +92,8 @@ class BoxReader:
                 f"{objects.file}: boxes in an image of {said} but {file} is {width}x{height} "
                 "(width x height); they must be equal"
             )
-        boxes, classes, crowd = self._places.placed(objects, width, height)
-        return Sample(image, self.domain, key, boxes=boxes, box_classes=classes, crowd=crowd)
+        boxes, classes, crowd, cut = self._places.placed(objects, width, height)
+        return Sample(image, self.domain, key, boxes=boxes, box_classes=classes, crowd=crowd, cut=cut)
 
 
 def _images(files: Files, spec: BoxSpec, split: str, place: str) -> tuple[Found, list[str]]:
