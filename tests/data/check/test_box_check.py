@@ -151,7 +151,7 @@ def test_page_and_command(write_coco, tmp_path):
     text = write_check(*check(str(root), OPTIONS), tmp_path / "page").read_text()
     assert text.count("<img") == 3 + 1  # one cannot be read
     assert "3 tiny" not in text
-    assert "2 tiny, 0 clipped, 1 crowd" in text
+    assert "2 tiny, 1 clipped, 1 crowd" in text
     assert "Ignored" not in text
     arguments = ["check", str(root), "task=detection", "label_space=carla5", "--workers", "0"]
     result = CliRunner().invoke(data, arguments, env={"COLUMNS": "300"})
