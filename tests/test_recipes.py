@@ -82,6 +82,29 @@ def test_what_all_recipes_share(preset: str) -> None:
     assert config.evaluation.stride == {512: (341, 341), 1024: (683, 683)}[side]
 
 
+DETECTIONS = {row["detection"]: row for row in table(PAGE.read_text(), "detection")}
+
+
+@pytest.mark.parametrize("preset", DETECTIONS)
+def test_a_detector_is_what_the_page_says(preset: str) -> None:
+    row, config = DETECTIONS[preset], resolve(preset)
+    assert config.task == "detection"
+    assert [source.data for source in config.source] == [row["source"]]
+    judged = [spec.rpartition(":")[0] if spec.startswith(("diverse", "carla")) else spec for spec in config.unseen]
+    assert len(judged) == len(row["unseen"].split(", "))
+    assert all(spec.endswith(name) for spec, name in zip(judged, row["unseen"].split(", "), strict=True))
+    backbone, head = row["network"].split(", ")
+    assert config.backbone.name == ("builtin" if backbone == "any" else backbone)
+    assert head == " with auxiliary ".join(filter(None, (config.head.name, config.head.auxiliary)))
+    assert config.transform.crop == tuple(int(side) for side in (row["crop"].split("x") * 2)[:2])
+    training = config.training
+    assert (training.batch_size, training.lr, training.steps) == (
+        int(row["batch"]),
+        float(row["lr"]),
+        int(row["steps"]),
+    )
+
+
 def test_the_page_agrees_with_the_facts_about_the_paper(shared: Path) -> None:
     """The table of facts has ranges of crops and short names; every field that it has must be in our row."""
     facts = {row["name"]: row for row in table((shared / "methods.md").read_text(), "name")}
