@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from minorkey.adapters.specs import METHODS as SPECS
 from minorkey.config import parse_overrides, resolve
 from minorkey.evaluation.scores import ScoreTable
 from minorkey.workflow import train
@@ -45,11 +46,11 @@ def best_rate(grid: list[float], judged: Callable[[float], float]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("preset")
-    parser.add_argument("overrides", nargs="*")
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="before options that take several values")
     parser.add_argument("--out", type=Path, default=Path("runs/rates"))
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--seed", type=int, default=100, help="not one of the seeds that are reported")
-    parser.add_argument("--methods", nargs="+", default=list(METHODS))
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=SPECS, metavar="METHOD")
     parser.add_argument("--head-rates", nargs="+", type=float, default=[1e-3, 2e-3, 4e-3])
     parser.add_argument("--backbone-rates", nargs="+", type=float, default=[1e-4, 3e-4, 1e-3])
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
