@@ -32,7 +32,7 @@ def inject(network: nn.Module, config: PeftConfig, names: Collection[str]) -> No
         base = layer.get_base_layer()
         layer.train(base.training)
         if type(layer) is Linear:
-            layer.__class__ = MergedLinear
+            layer.__class__ = MergedLinear  # all that it holds is PEFT's; only the way to its output is another
         if isinstance(base, nn.Conv2d):
             layer.__dict__.update({name: getattr(base, name) for name in GEOMETRY})
         for parameter in added_parameters(layer).values():
