@@ -42,8 +42,10 @@ class MergedLinear(Linear):
             and name not in self.lora_variant
             and self.lora_B[name].bias is None
             and not (dropout.training and getattr(dropout, "p", 0))
-            and {x.dtype, base.weight.dtype, self.lora_A[name].weight.dtype} <= {torch.float32, torch.float64}
+            and x.dtype in (torch.float32, torch.float64)
+            and x.dtype == base.weight.dtype == self.lora_A[name].weight.dtype
             and not torch.is_autocast_enabled(x.device.type)
+            and x.dim() > 1
             and x.numel() // base.in_features * (base.in_features + base.out_features) >= base.weight.numel()
         )
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -113,8 +113,8 @@ def _box_record(sample: Sample, classes: int) -> Record:
         return Record(sample.key, (width, height))
     counts = np.bincount(ids[~crowd], minlength=classes)
     tiny = (box_sides(boxes[~crowd]) < TINY_SIDE).any(axis=1)
-    odd = {"crowd": int(crowd.sum()), "tiny": int(tiny.sum()), "cut": sample.cut}
-    return Record(sample.key, (width, height), tuple(counts.tolist()), **odd)
+    record = Record(sample.key, (width, height), tuple(counts.tolist()))
+    return replace(record, crowd=int(crowd.sum()), tiny=int(tiny.sum()), cut=sample.cut)
 
 
 @dataclass(frozen=True)
