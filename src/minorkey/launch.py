@@ -9,6 +9,11 @@ GRACE = 10.0
 """Seconds for which a process that is not the main one gives way to it at the end."""
 
 
+def share_the_cores() -> None:
+    """Let idle threads of torch sleep, before it is imported; they would spin, and stall where the cores are shared."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
 def is_launched_as_main() -> bool:
     """Whether this is the first process of those started together, or the only one."""
     return os.environ.get("RANK", "0") == "0"

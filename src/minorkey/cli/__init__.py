@@ -14,7 +14,7 @@ from minorkey.cli.report import report
 from minorkey.cli.spectrum import spectrum
 from minorkey.cli.train import train
 from minorkey.errors import MinorkeyError
-from minorkey.launch import give_way, is_launched_as_main, is_silent, leave
+from minorkey.launch import give_way, is_launched_as_main, is_silent, leave, share_the_cores
 
 app = typer.Typer(
     name="minorkey",
@@ -39,6 +39,7 @@ def _version(version: bool = typer.Option(False, "--version", help="Print the ve
 
 def main() -> None:
     """Run the command line; what a user can mend is one line on standard error and exit code 2."""
+    share_the_cores()
     if not is_launched_as_main():
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     try:
