@@ -77,6 +77,17 @@ def test_kitti_of_a_user(tmp_path):
     assert sample.crowd.tolist() == [False, True, True, True]
 
 
+def test_a_crowd_of_every_class_is_clipped_once(tmp_path):
+    root = write(
+        tmp_path,
+        "boxes: kitti\nclasses: [Car]\ncrowds: {any: [DontCare]}\nsplits: {train: training}",
+        training__image_2__a_DOT_png=png(),
+        training__label_2__a_DOT_txt=kitti(("Car", (0, 0, 4, 4)), ("DontCare", (4, 1, 12, 2))),
+    )
+    sample = open_own(root, space="kitti3")[0]
+    assert (sample.crowd.sum(), sample.cut) == (3, 1)
+
+
 def test_folders_above_the_name_of_an_image(tmp_path):
     root = write_coco(tmp_path, [{**CAR, "bbox": [0, 0, 1, 1]}])
     write_loose({"annotations/train.json": coco({1: "data/images\\a.jpg"}, {1: "car"}, [])}, root)

@@ -53,8 +53,8 @@ class BoxPlaces:
             height: of the image, in pixels.
 
         Returns:
-            boxes (N, 4) float32, their train ids (N,) int64, whether they are crowds (N,) bool, and how many of
-            them were clipped.
+            boxes (N, 4) float32, their train ids (N,) int64, whether they are crowds (N,) bool, and how many
+            objects were clipped.
 
         Raises:
             DataError: an object is of a class that no map names, or its box is NaN, inverted, empty or outside.
@@ -70,7 +70,8 @@ class BoxPlaces:
             faults = [fault for fault in faults if fault != "empty"]
         _refuse(objects, kept, list(faults), f"{width}x{height}")
         boxes = clip_boxes(objects.boxes[kept], width, height).astype(np.float32)
-        return boxes, classes, crowd, int(cut_boxes(objects.boxes[kept], width, height).sum())
+        once = np.unique(kept)  # a crowd of several classes is one box of each
+        return boxes, classes, crowd, int(cut_boxes(objects.boxes[once], width, height).sum())
 
     def _place(self, objects: Objects, row: int) -> Place:
         name = objects.names[row]
