@@ -53,9 +53,11 @@ class Variant:
 
     method: str
     teacher: str
+    first_block: int | None = None  # 0-based; None is the method's rule
 
     def __str__(self) -> str:
-        return f"{self.method} + {self.teacher}"
+        blocks = "" if self.first_block is None else f" from block {self.first_block + 1}"
+        return f"{self.method}{blocks} + {self.teacher}"
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ EXPERIMENTS = {
             Variant("lora", "self"),
             Variant("soma", "adapter_ema"),
             Variant("soma", "self"),
+            Variant("lora", "self", first_block=4),  # the blocks of SoMA
         ),
     ),
     "modern": Experiment(
@@ -101,7 +104,7 @@ def configuration(experiment: str, variant: Variant, backbone: Path, args: argpa
             **EXPERIMENTS[experiment].regime,
             "source": "world:clear",  # named for the rules of a configuration, never opened
             "target": "world:night",
-            "method": variant.method,
+            "method": {"name": variant.method, "first_block": variant.first_block},
             "teacher": variant.teacher,
             "backbone": {"name": str(backbone), **patch},
             "head": head,
@@ -139,7 +142,8 @@ def time_steps(trainings: dict[Variant, Training], turns: int) -> dict[Variant, 
 
 def peak_memory_mb(experiment: str, variant: Variant, folder: Path, args: argparse.Namespace) -> float:
     """Peak memory of a few steps, in a process of its own."""
-    command = [sys.executable, __file__, "--memory-of", experiment, variant.method, variant.teacher, str(folder)]
+    index = EXPERIMENTS[experiment].variants.index(variant)
+    command = [sys.executable, __file__, "--memory-of", experiment, str(index), str(folder)]
     for name in ("size", "batch", "channels", "device"):
         command += [f"--{name}", str(getattr(args, name))]
     # Freed blocks go back to the system at once; kept in pieces by the allocator, they would blur the peak.
@@ -149,9 +153,9 @@ def peak_memory_mb(experiment: str, variant: Variant, folder: Path, args: argpar
 
 def measure_memory(args: argparse.Namespace) -> float:
     """Of this process: what steps need at most, beyond what it held before it had a network."""
-    experiment, method, teacher, folder = args.memory_of
+    experiment, index, folder = args.memory_of
     before = resident_mb("VmRSS")
-    training = Training(configuration(experiment, Variant(method, teacher), Path(folder), args))
+    training = Training(configuration(experiment, EXPERIMENTS[experiment].variants[int(index)], Path(folder), args))
     if args.device == "cuda":
         torch.cuda.reset_peak_memory_stats()
     else:
@@ -256,7 +260,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda" if cuda else "cpu")
     parser.add_argument("--size", type=int, help="side of a crop; default: 512 on a GPU, else 224")
     parser.add_argument("--small", action="store_true", help="toys, to try the script")
-    parser.add_argument("--memory-of", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--memory-of", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
     args.large = args.device == "cuda" and not args.small
     if args.small:
