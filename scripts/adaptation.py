@@ -6,7 +6,8 @@ each of the four teachers. The teacher `base` is the pretrained backbone under t
 the source-only model and has learned to read that one's features. Sizes and rates are the preset's, whose rates were
 chosen on validation images of the source (scripts/choose_rates.py); all that go on have the same share of them, and all
 draw rare classes of the source more often. Self-training balances the classes of its teacher. Seed 0 is not among the
-seeds, because that balance was found to be needed there; see docs/results.md.
+seeds, because that balance was found to be needed there; see docs/results.md. `--oracle` adds training on the labels of
+the target, with the same weights to begin with, rates and steps.
 
 The target is judged on images that are not trained on: on all of them with the weights at the end, and on `--watch` of
 them meanwhile, for the curves. `best` is the highest point of a curve: an oracle, since labels of the target choose it.
@@ -82,14 +83,19 @@ class Way:
 
     regime: str = "supervised"
     teacher: str = ""
+    balance: str = ""  # of self-training; that of the setting where empty
+    labels: str = "source"  # of the supervised
 
     def __str__(self) -> str:
-        return f"{self.regime}, {self.teacher}" if self.teacher else "source-only"
+        if not self.teacher:
+            return f"{self.labels}-only"
+        return ", ".join(filter(None, (self.regime, self.teacher, self.balance)))
 
     def overrides(self, setting: Setting) -> list[str]:
         """What it changes in the configuration of source-only training."""
         if not self.teacher:
-            return [f"training.steps={setting.steps}"]
+            source = [] if self.labels == "source" else [f"source={setting.target}", "evaluation.source=false"]
+            return [f"training.steps={setting.steps}", *source]
         rounds = 2 if self.regime == "transda" else 1
         return [
             f"regime={self.regime}",
@@ -98,11 +104,12 @@ class Way:
             f"training.steps={setting.steps // rounds}",
             "transda.rounds=1",  # after the warm-up
             "self_training.masking.hide=tokens",
-            f"self_training.balance={setting.balance}",
+            f"self_training.balance={self.balance or setting.balance}",
         ]
 
 
 SOURCE_ONLY = Way()
+ORACLE = Way(labels="target")
 
 
 @dataclass(frozen=True)
@@ -147,7 +154,10 @@ def trained(setting: Setting, out: Path, overrides: Sequence[str], args: argpars
 def run_all(name: str, args: argparse.Namespace) -> Runs:
     """All trainings of a setting."""
     setting = SETTINGS[name]
-    ways = [SOURCE_ONLY, *(Way(regime, teacher) for regime in args.regimes for teacher in TEACHERS)]
+    ways = [SOURCE_ONLY, *([ORACLE] if args.oracle else [])]
+    for regime in args.regimes:
+        balances = args.balances if regime == "self_training" else [""]
+        ways += [Way(regime, teacher, balance) for teacher in args.teachers for balance in balances]
     runs: Runs = {way: [] for way in ways}
     for seed in args.seeds:
         start = args.out / f"{setting.preset}-source-only-{seed}"
@@ -176,11 +186,11 @@ def rows(runs: Runs) -> list[list[str]]:
         if against and len(differences) > 1:
             interval = paired_t_interval(differences)
             against += f" [{interval.low:+.1f}, {interval.high:+.1f}]"
-        means = [np.mean([run.miou("source") for run in finished]), np.mean(target)]
+        source = "" if way == ORACLE else f"{np.mean([run.miou('source') for run in finished]):.1f}"
         watched = [run.curve[:, 2] for run in finished]
         ends = [np.mean([curve[-1] for curve in watched]), np.mean([curve.max() for curve in watched])]
-        cells = [f"{value:.1f}" for value in (*means, *ends)]
-        found.append([str(way), *cells[:2], " / ".join(f"{value:.1f}" for value in target), against, *cells[2:]])
+        cells = [f"{value:.1f}" for value in (np.mean(target), *ends)]
+        found.append([str(way), source, cells[0], " / ".join(f"{value:.1f}" for value in target), against, *cells[1:]])
     return found
 
 
@@ -189,12 +199,11 @@ def curves(runs: Runs) -> Figure:
     regimes = list(dict.fromkeys(way.regime for way in runs if way.teacher))
     figure, axes = canvas(1, len(regimes), 3.6 * len(regimes), 3.2)
     for regime, plot in zip(regimes, axes, strict=True):
-        shown = {SOURCE_ONLY: REFERENCE} | {
-            Way(regime, name): colour for name, colour in zip(TEACHERS, DOMAIN_COLOURS, strict=False)
-        }
-        for way, colour in shown.items():
+        ways = [way for way in runs if way.regime == regime]
+        for way, colour in zip([SOURCE_ONLY, *ways], [REFERENCE, *DOMAIN_COLOURS], strict=False):
             steps, student, deployed = np.mean([run.curve for run in runs[way]], axis=0).T
-            plot.plot(steps, deployed, marker=".", color=colour, label=way.teacher or str(way))
+            label = str(way).removeprefix(f"{regime}, ")
+            plot.plot(steps, deployed, marker=".", color=colour, label=label)
             plot.plot(steps, student, color=colour, alpha=0.35, linestyle="--")
         plot.set_title(regime)
         plot.set_xlabel("step")
@@ -208,6 +217,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("arguments", nargs="+", help=f"settings ({', '.join(SETTINGS)}), then overrides")
     parser.add_argument("--method", default="soma", help="what trains in the backbone")
     parser.add_argument("--regimes", nargs="+", default=list(REGIMES), choices=REGIMES)
+    parser.add_argument("--teachers", nargs="+", default=list(TEACHERS), choices=TEACHERS)
+    parser.add_argument("--balances", nargs="+", default=[""], help="of self-training: confidence, prior, null (none)")
+    parser.add_argument("--oracle", action="store_true", help="also train on the labels of the target")
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--rate", type=float, default=0.25, help="share of the preset's rates that goes on")
     parser.add_argument("--watch", type=int, default=17, help="target images that are judged on meanwhile")
