@@ -6,8 +6,8 @@ each of the four teachers. The teacher `base` is the pretrained backbone under t
 the source-only model and has learned to read that one's features. Sizes and rates are the preset's, whose rates were
 chosen on validation images of the source (scripts/choose_rates.py); all that go on have the same share of them, and all
 draw rare classes of the source more often. Self-training balances the classes of its teacher. Seed 0 is not among the
-seeds, because that balance was found to be needed there; see docs/results.md. `--oracle` adds training on the labels of
-the target, with the same weights to begin with, rates and steps.
+seeds, because that balance was found to be needed there; see docs/results.md. `--oracle` adds training on labelled
+images of the target domain, with the same weights to begin with, rates and steps.
 
 The target is judged on images that are not trained on: on all of them with the weights at the end, and on `--watch` of
 them meanwhile, for the curves. `best` is the highest point of a curve: an oracle, since labels of the target choose it.
@@ -219,7 +219,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--regimes", nargs="+", default=list(REGIMES), choices=REGIMES)
     parser.add_argument("--teachers", nargs="+", default=list(TEACHERS), choices=TEACHERS)
     parser.add_argument("--balances", nargs="+", default=[""], help="of self-training: confidence, prior, null (none)")
-    parser.add_argument("--oracle", action="store_true", help="also train on the labels of the target")
+    parser.add_argument("--oracle", action="store_true", help="also train on labelled images of the target domain")
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--rate", type=float, default=0.25, help="share of the preset's rates that goes on")
     parser.add_argument("--watch", type=int, default=17, help="target images that are judged on meanwhile")
