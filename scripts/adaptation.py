@@ -24,6 +24,7 @@ import os
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, cycle
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,7 @@ from minorkey.workflow import train
 
 REGIMES = ("self_training", "transda")
 TEACHERS = ("ema", "self", "adapter_ema", "base")
+BALANCES = ("confidence", "prior", "null")  # null: none
 TEACHER = "{{name: {name}, momentum: 0.95, ramp: false}}"
 """Some dozens of steps would end before an average of momentum 0.999 has moved; and its first values, of a trained
 model, need no ramp."""
@@ -200,7 +202,7 @@ def curves(runs: Runs) -> Figure:
     figure, axes = canvas(1, len(regimes), 3.6 * len(regimes), 3.2)
     for regime, plot in zip(regimes, axes, strict=True):
         ways = [way for way in runs if way.regime == regime]
-        for way, colour in zip([SOURCE_ONLY, *ways], [REFERENCE, *DOMAIN_COLOURS], strict=False):
+        for way, colour in zip([SOURCE_ONLY, *ways], chain([REFERENCE], cycle(DOMAIN_COLOURS)), strict=False):
             steps, student, deployed = np.mean([run.curve for run in runs[way]], axis=0).T
             label = str(way).removeprefix(f"{regime}, ")
             plot.plot(steps, deployed, marker=".", color=colour, label=label)
@@ -218,7 +220,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--method", default="soma", help="what trains in the backbone")
     parser.add_argument("--regimes", nargs="+", default=list(REGIMES), choices=REGIMES)
     parser.add_argument("--teachers", nargs="+", default=list(TEACHERS), choices=TEACHERS)
-    parser.add_argument("--balances", nargs="+", default=[""], help="of self-training: confidence, prior, null (none)")
+    parser.add_argument("--balances", nargs="+", default=[""], choices=BALANCES, help="of self-training")
     parser.add_argument("--oracle", action="store_true", help="also train on labelled images of the target domain")
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--rate", type=float, default=0.25, help="share of the preset's rates that goes on")

@@ -65,26 +65,24 @@ def test_yolo(tmp_path):
     assert reader.notes == ("image 'b' of split 'train' has no file of boxes: it counts as without objects",)
 
 
-def test_kitti_of_a_user(tmp_path):
+def kitti_sample(folder, crowd):
     root = write(
-        tmp_path,
+        folder,
         "boxes: kitti\nclasses: [Car]\ncrowds: {any: [DontCare]}\nsplits: {train: training}",
         training__image_2__a_DOT_png=png(),
-        training__label_2__a_DOT_txt=kitti(("Car", (0, 0, 4, 4)), ("DontCare", (1, 1, 2, 2))),
+        training__label_2__a_DOT_txt=kitti(("Car", (0, 0, 4, 4)), ("DontCare", crowd)),
     )
-    sample = open_own(root, space="kitti3")[0]
+    return open_own(root, space="kitti3")[0]
+
+
+def test_kitti_of_a_user(tmp_path):
+    sample = kitti_sample(tmp_path, crowd=(1, 1, 2, 2))
     assert sample.box_classes.tolist() == [0, 0, 1, 2]
     assert sample.crowd.tolist() == [False, True, True, True]
 
 
 def test_a_crowd_of_every_class_is_clipped_once(tmp_path):
-    root = write(
-        tmp_path,
-        "boxes: kitti\nclasses: [Car]\ncrowds: {any: [DontCare]}\nsplits: {train: training}",
-        training__image_2__a_DOT_png=png(),
-        training__label_2__a_DOT_txt=kitti(("Car", (0, 0, 4, 4)), ("DontCare", (4, 1, 12, 2))),
-    )
-    sample = open_own(root, space="kitti3")[0]
+    sample = kitti_sample(tmp_path, crowd=(4, 1, 12, 2))
     assert (sample.crowd.sum(), sample.cut) == (3, 1)
 
 
