@@ -39,3 +39,16 @@ def test_value_type_shape_and_name_count() -> None:
     renamed = nn.ModuleDict({"first": _network()[0], "second": _network()[1]})
     networks = [_network(), changed, buffer, half, reshaped, renamed]
     assert len({weights_sha256(network) for network in networks}) == len(networks)
+
+
+def test_a_layer_that_transformers_renamed_counts_under_its_new_name() -> None:
+    def block(attention: nn.Module) -> nn.Module:
+        return nn.ModuleDict({"layer": nn.ModuleList([nn.ModuleDict({"attention": attention})])})
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        q, out = nn.Linear(4, 4), nn.Linear(4, 4)
+    old = nn.ModuleDict({"attention": nn.ModuleDict({"query": q}), "output": nn.ModuleDict({"dense": out})})
+    new = nn.ModuleDict({"q_proj": q, "o_proj": out})
+    other = nn.ModuleDict({"q_proj": out, "o_proj": q})
+    assert weights_sha256(block(old)) == weights_sha256(block(new)) != weights_sha256(block(other))

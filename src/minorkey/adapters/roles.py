@@ -9,15 +9,18 @@ Layers = Mapping[Role, tuple[str, ...]]
 
 ROLES: Layers = {
     "q": (
-        "attention.q_proj", "attention.query", "attention.self.query", "self_attn.q_proj", "attn.q_proj", "attn.q",
+        "attention.q_proj", "attention.query", "attention.attention.query",
+        "attention.self.query", "self_attn.q_proj", "attn.q_proj", "attn.q",
         "attn1.to_q", "attn2.to_q",
     ),
     "k": (
-        "attention.k_proj", "attention.key", "attention.self.key", "self_attn.k_proj", "attn.k_proj",
+        "attention.k_proj", "attention.key", "attention.attention.key",
+        "attention.self.key", "self_attn.k_proj", "attn.k_proj",
         "attn1.to_k", "attn2.to_k",
     ),
     "v": (
-        "attention.v_proj", "attention.value", "attention.self.value", "self_attn.v_proj", "attn.v_proj",
+        "attention.v_proj", "attention.value", "attention.attention.value",
+        "attention.self.value", "self_attn.v_proj", "attn.v_proj",
         "attn1.to_v", "attn2.to_v",
     ),
     "out": (
@@ -26,10 +29,10 @@ ROLES: Layers = {
     ),
     "fc1": (
         "mlp.fc1", "mlp.gate_proj", "mlp.up_proj", "mlp.dense1", "mlp.lin1", "intermediate.dense",
-        "pwconv1", "pointwise_conv1", "mlp.fc1_g", "mlp.fc1_x", "ff.net.0.proj",
+        "pwconv1", "pointwise_conv1", "mlp.fc1_g", "mlp.fc1_x", "mlp.weights_in", "ff.net.0.proj",
     ),
     "fc2": (
-        "mlp.fc2", "mlp.down_proj", "mlp.dense2", "mlp.lin2", "output.dense",
+        "mlp.fc2", "mlp.down_proj", "mlp.dense2", "mlp.lin2", "mlp.weights_out", "output.dense",
         "pwconv2", "pointwise_conv2", "ff.net.2",
     ),
     "conv": (

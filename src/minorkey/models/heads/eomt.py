@@ -45,7 +45,15 @@ class Family:
     names: Mapping[str, str]  # part of a name in the backbone -> in the EoMT
 
 
-_DINOV2_NAMES = {"encoder.layer.": "layers.", ".attention.o_proj.": ".attention.out_proj."}
+_DINOV2_NAMES = {
+    "encoder.layer.": "layers.",
+    ".attention.o_proj.": ".attention.out_proj.",
+    # as transformers 5.17 calls them
+    ".attention.attention.query.": ".attention.q_proj.",
+    ".attention.attention.key.": ".attention.k_proj.",
+    ".attention.attention.value.": ".attention.v_proj.",
+    ".attention.output.dense.": ".attention.out_proj.",
+}
 
 FAMILIES = {
     "dinov2": Family(EomtForUniversalSegmentation, EomtConfig, _DINOV2_NAMES),
