@@ -60,8 +60,9 @@ def make_weight(shape: tuple[int, int], spectrum: str, seed: int) -> Tensor:
 
 
 def relative_error(weight: Tensor) -> float:
+    """Error of what the weight's own device finds, against float64 on the processor."""
     U, S, Vh = singular_triplets(weight, RANK)
-    u, s, vh = torch.linalg.svd(weight.double(), full_matrices=False)
+    u, s, vh = torch.linalg.svd(weight.cpu().double(), full_matrices=False)
     exact = u[:, -RANK:] * s[-RANK:] @ vh[-RANK:]
     return float((U * S @ Vh - exact).norm() / exact.norm())
 

@@ -31,6 +31,7 @@ from typing import Any
 import numpy as np
 import torch
 from inference import operations
+from profiled import synchronize
 from torch import nn
 from transformers import Dinov2Backbone, Dinov2Config
 
@@ -126,14 +127,22 @@ def random_batch(side: int, device: torch.device) -> Batch:
     return Batch(images, labels, names, names, boxes=list(boxes), box_classes=list(classes))
 
 
-def measure_training(case: Case) -> Training:
-    """Train with one method, in a process of its own."""
-    torch.set_num_threads(case.threads)
-    options = TrainingOptions()
-    network, method = build(case, case.auxiliary), MethodOptions.model_validate({"name": case.method})
-    attach(backbone_of(network), method, seed=0)
+@dataclass(frozen=True)
+class Trainer:
+    """A detector in training on one batch."""
+
+    step: Callable[[], None]
+    device: torch.device
+    trained: float  # million parameters
+
+
+def trainer(case: Case, network: nn.Module) -> Trainer:
+    """The training of a network that `build` gave."""
+    options, method = TrainingOptions(), MethodOptions.model_validate({"name": case.method})
     accelerator = accelerator_for(options)
-    device, weights = accelerator.device, [weight for weight in network.parameters() if weight.requires_grad]
+    device = accelerator.device
+    attach(backbone_of(network.to(device)), method, seed=0)  # a GPU decomposes many times faster
+    weights = [weight for weight in network.parameters() if weight.requires_grad]
     optimizer = build_optimizer(network, options, method.name)
     model, batch = accelerator.prepare(network.train()), random_batch(case.size.image, device)
 
@@ -143,9 +152,16 @@ def measure_training(case: Case) -> Training:
         nn.utils.clip_grad_norm_(weights, CLIP)
         optimizer.step()
 
-    times = [seconds(step, device) for _ in range(case.steps + 3)][3:]
-    trained = sum(weight.numel() for weight in weights) / 1e6
-    return Training(device_name(device), float(np.median(times)), memory_mb(device), trained)
+    return Trainer(step, device, sum(weight.numel() for weight in weights) / 1e6)
+
+
+def measure_training(case: Case) -> Training:
+    """Train with one method, in a process of its own."""
+    torch.set_num_threads(case.threads)
+    training = trainer(case, build(case, case.auxiliary))
+    device = training.device
+    times = [seconds(training.step, device) for _ in range(case.steps + 3)][3:]
+    return Training(device_name(device), float(np.median(times)), memory_mb(device), training.trained)
 
 
 def measure_inference(case: Case) -> Inference:
@@ -173,12 +189,6 @@ def seconds(run: Callable[[], Any], device: torch.device) -> float:
     run()
     synchronize(device)
     return perf_counter() - began
-
-
-def synchronize(device: torch.device) -> None:
-    """Wait for the device; a CPU is never behind."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def device_name(device: torch.device) -> str:

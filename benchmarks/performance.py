@@ -22,7 +22,7 @@ memory is the resident set at the end, and no GPU is busy.
 import argparse
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -36,8 +36,8 @@ from typing import Any
 import numpy as np
 import torch
 from loader import write_files
+from profiled import synchronize, work_of
 from rich.console import Console
-from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 from transformers import Dinov2Backbone, Dinov2Config
 
@@ -47,8 +47,9 @@ from minorkey.data.loaders import TrainingLoader, training_loader
 from minorkey.data.sample import RawBatch
 from minorkey.labels import label_space
 from minorkey.models.catalog import catalog
+from minorkey.models.checkpointing import checkpoint_blocks
 from minorkey.models.quiet import quiet_libraries
-from minorkey.parts import build_network, open_sources
+from minorkey.parts import Network, build_network, open_sources
 from minorkey.regimes.supervised import Supervised
 from minorkey.run_folder import RunFolder
 from minorkey.tasks.segmentation import Segmentation
@@ -140,15 +141,7 @@ class Feed:
         with profile(activities=[activity]) as profiler:
             yield from islice(batches, steps)
             synchronize(self.device)
-        on_gpu = [event for event in profiler.events() if event.device_type == DeviceType.CUDA]
-        microseconds = sum(event.time_range.elapsed_us() for event in on_gpu if not event.is_user_annotation)
-        self.measured.busy = microseconds / 1e6 / steps
-
-
-def synchronize(device: torch.device) -> None:
-    """Wait until the device has done what it was given; a CPU has."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+        self.measured.busy = work_of(profiler, self.device).seconds / steps if self.device.type == "cuda" else 0.0
 
 
 def on_device(batch: RawBatch, device: torch.device) -> RawBatch:
@@ -161,28 +154,49 @@ def on_device(batch: RawBatch, device: torch.device) -> RawBatch:
 def measure(case: Case) -> Measured:
     """Train with one method, in a process of its own."""
     torch.set_num_threads(case.threads)
-    config, options, method = case.config, case.config.training, case.config.method
-    space = label_space(config.label_space)
-    network = build_network(config, space)
-    attached = attach(network.backbone, method, seed=config.seed)
+    config = case.config
+    device = accelerator_for(config.training).device
+    measured = Measured(config.method.name, torch.cuda.get_device_name(device) if device.type == "cuda" else "no GPU")
+    network = build_network(config, label_space(config.label_space))
+    train(config, network, lambda loader, device: Feed(loader, device, case, measured))
+    return measured
+
+
+def train(
+    config: RunConfig,
+    network: Network,
+    feed: Callable[[TrainingLoader, torch.device], Any],
+    change: Callable[[Network], None] = lambda network: None,
+) -> None:
+    """Train as a run does, until the feed raises `Finished`.
+
+    Args:
+        config: what is trained.
+        network: what it is trained on, not yet adapted; on the device afterwards.
+        feed: from the loader of the configuration, whose images are open by then, to an iterable of batches.
+        change: what is done to the network once its adapter is attached.
+    """
+    options, method, space = config.training, config.method, label_space(config.label_space)
     accelerator = accelerator_for(options)
+    network.model.to(accelerator.device)  # a GPU decomposes many times faster
+    attached = attach(network.backbone, method, seed=config.seed)
+    if options.gradient_checkpointing:
+        checkpoint_blocks(network.model)
+    change(network)
     model = prepare_network(accelerator, network.model, config.transform.crop, sharded=False)
     loader = training_loader(
         open_sources(config, space).readers, config.transform, batch_size=options.batch_size, steps_from=0,
         steps_to=options.steps, seed=config.seed, mean=network.loaded.mean, std=network.loaded.std,
         workers=options.workers,
     )  # fmt: skip
-    device = accelerator.device
-    measured = Measured(method.name, torch.cuda.get_device_name(device) if device.type == "cuda" else "no GPU")
     with TemporaryDirectory() as folder, suppress(Finished):
         Fit(
             model=model, attached=attached, regime=Supervised(Segmentation(), model, options.steps),
             optimizer=build_optimizer(network.model, options, method.name), options=options,
             anneal=method.spec.anneals_weight_decay, accelerator=accelerator,
-            loader=Feed(loader, device, case, measured), folder=RunFolder(Path(folder)),
+            loader=feed(loader, accelerator.device), folder=RunFolder(Path(folder)),
             base_sha256=network.base_sha256, seed=config.seed,
         ).run(Reporter(Console(quiet=True), method.name, options.steps))  # fmt: skip
-    return measured
 
 
 def write_data(folder: Path, count: int) -> None:

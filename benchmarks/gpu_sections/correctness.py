@@ -1,0 +1,164 @@
+"""Whether the device gives what it should: each case has its `error` and the most that is `wanted`.
+
+Random weights, float32 without TF32 unless a case says otherwise. Differences are over the largest value.
+"""
+
+import shutil
+import time
+from collections.abc import Iterator
+from copy import deepcopy
+from functools import partial
+
+import torch
+from decompose import SHAPES, WANTED_ERROR, make_weight, relative_error
+from rich.console import Console
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from gpu_sections.bench import Bench
+from gpu_sections.recipe import pretrained
+from gpu_sections.report import BOUND, ERROR, Figures
+from minorkey.adapters import attach, fold
+from minorkey.adapters.peft_layers import added_parameters, tuner_layers
+from minorkey.config import resolve, save_config
+from minorkey.fitting import Material, fit
+from minorkey.labels import label_space
+from minorkey.models.build import build_segmenter
+from minorkey.models.options import HeadOptions
+from minorkey.parts import open_sources
+from minorkey.run_folder import RunFolder
+
+ROUNDING = 1e-4
+"""Of float32 through 24 blocks, on another device or with a weight rounded once more."""
+
+RESUMED = 3.0
+"""How much farther a resumed training may be than one that is only repeated, whose sums a GPU orders differently."""
+
+RUN = {
+    "source": "world:clear",
+    "world": {"size": [64, 32], "train_count": 8, "eval_count": 2},
+    "head": {"name": "semfpn", "channels": 16},
+    "method": {"name": "soma", "rank": 4},
+    "transform": {"crop": [32, 32], "scale_ratios": [1.0, 1.25]},
+    "training": {"steps": 4, "batch_size": 2, "checkpoint_every": 2, "log_every": 1, "lr": 1e-3, "precision": "fp32"},
+}
+
+
+def cases(bench: Bench) -> Iterator[tuple]:
+    """Adapters, devices, precision, checkpoints, decomposition."""
+    yield "folded in = adapted", partial(folded, bench)
+    yield "this device = CPU", partial(devices, bench)
+    yield "bf16 autocast, for comparison", partial(half, bench)
+    yield "2 steps and 2 = 4 steps", partial(resumed, bench)
+    for index, (role, shape) in enumerate([("query", (64, 64))] if bench.small else [*SHAPES.items()][::2]):
+        yield f"minor triplets of {role}, {shape[0]} x {shape[1]}", partial(decomposed, bench, index, shape)
+    yield "SoMA attached on the device", partial(attached, bench)
+
+
+def folded(bench: Bench) -> Figures:
+    """Feature maps of the recipe's backbone, its adapters moved away from their start."""
+    exact()
+    backbone = deepcopy(pretrained(bench.small, bench.device).backbone).to(bench.device)
+    attach(backbone)
+    for layer in tuner_layers(backbone).values():
+        for parameter in added_parameters(layer).values():
+            parameter.data.add_(0.01 * torch.randn_like(parameter))
+    before = maps(backbone, bench)
+    fold(backbone)
+    return {ERROR: farthest(maps(backbone, bench), before), BOUND: ROUNDING}
+
+
+def devices(bench: Bench) -> Figures:
+    """Logits of a linear head: a mask head's attention is cut off at a threshold, where rounding shows."""
+    exact()
+    model = linear_model(bench)
+    images = random_images(bench)
+    with torch.inference_mode():
+        reference = model(images).logits
+        logits = model.to(bench.device)(images.to(bench.device)).logits.cpu()
+    return {ERROR: farthest([logits], [reference]), BOUND: ROUNDING}
+
+
+def half(bench: Bench) -> Figures:
+    """How far bf16 is, with the adapters that training has."""
+    exact()
+    model, images = linear_model(bench).to(bench.device), random_images(bench).to(bench.device)
+    attach(model.backbone.backbone)
+    with torch.inference_mode():
+        reference = model(images).logits
+        with torch.autocast(bench.device.type, torch.bfloat16):
+            logits = model(images).logits
+    return {ERROR: farthest([logits.float()], [reference]), "same labels": agreement(logits, reference)}
+
+
+def resumed(bench: Bench) -> Figures:
+    """A run of 4 steps, the same again, and one that goes on from the first one's checkpoint at 2."""
+    runs = [RunFolder(bench.folder / name) for name in ("first", "again", "resumed")]
+    config = resolve(None, RUN)
+    space = label_space(config.label_space)
+    material = Material(space, open_sources(config, space))
+    for run in runs:
+        save_config(config, run.config)
+        if run is runs[2]:
+            kept = "step-0000002"
+            shutil.copytree(runs[0].checkpoints / kept, run.checkpoints / kept, dirs_exist_ok=True)
+        fit(config, run, material, Console(quiet=True))
+        bench.check()
+    first, again, other = (load_file(run.head) for run in runs)
+    repeated = farthest([*again.values()], [*first.values()])
+    return {
+        ERROR: farthest([*other.values()], [*first.values()]),
+        BOUND: RESUMED * max(repeated, 1e-7),
+        "repeated": repeated,
+    }
+
+
+def decomposed(bench: Bench, index: int, shape: tuple[int, int]) -> Figures:
+    """As decompose.py: the error of what the device finds."""
+    weight = make_weight(shape, "gaussian", seed=index).to(bench.device)
+    return {ERROR: relative_error(weight), BOUND: WANTED_ERROR}
+
+
+def attached(bench: Bench) -> Figures:
+    """Seconds to decompose all adapted layers of the recipe's backbone and to put the adapters in."""
+    backbone = deepcopy(pretrained(bench.small, bench.device).backbone).to(bench.device)
+    backbone.load_state_dict({name: 1.001 * value for name, value in backbone.state_dict().items()})  # not those cached
+    began = time.perf_counter()
+    layers = attach(backbone).layers
+    return {"seconds": time.perf_counter() - began, "layers": len(layers)}
+
+
+def exact() -> None:
+    """Let float32 be float32."""
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+
+
+def random_images(bench: Bench) -> Tensor:
+    """Two, on the processor."""
+    side = 64 if bench.small else 512
+    return torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
+
+
+@torch.inference_mode()
+def maps(backbone: nn.Module, bench: Bench) -> list[Tensor]:
+    """Feature maps of the random images."""
+    return list(backbone(random_images(bench).to(bench.device)).feature_maps)
+
+
+def linear_model(bench: Bench) -> nn.Module:
+    """The recipe's backbone under a linear head."""
+    backbone = deepcopy(pretrained(bench.small, bench.device).backbone)
+    head = HeadOptions.model_validate({"name": "linear"})
+    return build_segmenter(backbone, head, len(label_space("cityscapes19")), seed=0).eval()
+
+
+def farthest(found: list[Tensor], expected: list[Tensor]) -> float:
+    """The largest difference over the largest value, of the worst pair."""
+    pairs = zip(found, expected, strict=True)
+    return max(float((a - b).abs().max() / b.abs().max().clamp_min(1e-30)) for a, b in pairs)
+
+
+def agreement(logits: Tensor, reference: Tensor) -> float:
+    """Share of pixels with the same class."""
+    return float((logits.argmax(1) == reference.argmax(1)).float().mean())
