@@ -14,11 +14,13 @@ from torch import Tensor, nn
 from minorkey.adapters.attached import Attached, check_shape
 from minorkey.adapters.fused import split
 from minorkey.adapters.inits import Factors, residual_weight, start_factors
+from minorkey.adapters.merged_linear import MergedLinear
 from minorkey.adapters.norms import find_norms
 from minorkey.adapters.options import MethodOptions
 from minorkey.adapters.peft_layers import added_parameters, factors, inject, low_rank_layer, remove, tuner_layers
 from minorkey.adapters.roles import fused_roles
 from minorkey.adapters.selection import adapted_targets
+from minorkey.adapters.shared_input import share_inputs
 from minorkey.adapters.targets import Target, left_out, shortened
 from minorkey.errors import AdapterError
 
@@ -136,6 +138,8 @@ def _attach_low_rank(network: nn.Module, method: MethodOptions, seed: int, state
     initial = {target.name: _start_at(network, target, starts[target.name], method) for target in targets if starts}
     for target in targets:
         _train_layer(network, target, method)
+    for together in _readers_of_one_input(network, targets):
+        share_inputs(together)
     return Attached(network, method, tuple(target.name for target in targets), initial)
 
 
@@ -169,6 +173,17 @@ def _fused_layers(targets: list[Target]) -> dict[str, tuple[str, ...]]:
     """Fused projections among the targets, and the names of all their parts."""
     layers = (target.name.rpartition(".")[0] for target in targets if target.part is not None)
     return {layer: fused_roles(layer) for layer in layers}
+
+
+def _readers_of_one_input(network: nn.Module, targets: list[Target]) -> list[list[MergedLinear]]:
+    """Layers that may be given the same tensor: query, key and value of an attention, the two first of a gated MLP."""
+    readers: dict[tuple[str, bool, int], list[MergedLinear]] = {}
+    for target in targets:
+        layer = network.get_submodule(target.name)
+        if isinstance(layer, MergedLinear) and target.role in ("q", "k", "v", "fc1"):
+            place = target.name.rpartition(".")[0], target.role == "fc1", layer.in_features
+            readers.setdefault(place, []).append(layer)
+    return list(readers.values())
 
 
 def _lora_config(targets: list[Target], method: MethodOptions) -> LoraConfig:

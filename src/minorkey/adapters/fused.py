@@ -1,9 +1,12 @@
 """Projections that hold query, key and value in one matrix: split for adaptation, fused again afterwards."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from minorkey.adapters.merged_linear import MergedLinear, packed_linear, packs
 
 _APART = "qkv_bias_separate"  # timm's switch: call the projection, then add the bias
 _WAS_JOINED = "_minorkey_qkv_bias_joined"
@@ -28,8 +31,11 @@ class SplitProjection(nn.Module):
         self.train(fused.training)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`(..., in)` to `(..., out)`."""
-        return torch.cat([part(x) for part in self.children()], dim=-1)
+        """`(..., in)` to `(..., out)`; under autocast as one product again, where every part is adapted."""
+        parts: list[Any] = list(self.children())
+        if all(isinstance(part, MergedLinear) and part.is_plain() for part in parts) and packs(parts, x):
+            return packed_linear(parts, x)
+        return torch.cat([part(x) for part in parts], dim=-1)
 
     def fuse(self) -> nn.Linear:
         """One linear layer again, with the weights that the parts have now."""

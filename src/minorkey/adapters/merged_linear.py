@@ -1,5 +1,6 @@
 """A linear layer of PEFT with a low-rank update, multiplied once instead of three times."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -8,29 +9,41 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from minorkey.adapters.shared_input import SharedInput, share_inputs
+
+
+LOW = (torch.bfloat16, torch.float16)
+
 
 class MergedLinear(Linear):
-    """`y = (W + s B A) x + b`: the factors are multiplied into the frozen weight on the way.
+    """`y = (W + s B A) x + b` at the cost of a plain layer, where PEFT adds a branch as large as the output.
 
-    What goes through the layer then has the cost of a plain one, forward and backward to its input, where PEFT adds
-    a branch whose intermediate results are as large as the output; only the gradients of `A` and `B` cost extra. The
-    merged weight is made anew for the backward pass, never kept. Same parameters, names and functions as PEFT's layer;
-    values agree to rounding.
+    In float32 and float64 the factors are multiplied into the frozen weight on the way; the merged weight is made anew
+    for the backward pass, never kept. Under autocast, whose rounding of `W + s B A` would lose small updates, they
+    make the product longer: see `packed`. Same parameters, names and functions as PEFT's layer; values agree to
+    rounding.
 
-    PEFT's own way is kept where merging would not be the same or not be cheaper: for variants (DoRA ...), with dropout
-    while training, in a precision lower than float32, whose rounding of `W + s B A` loses small updates, and where
-    there are few rows.
+    PEFT's own way is kept where these would not be the same or not be cheaper: for variants (DoRA ...), with dropout
+    while training, in a network that is of low precision itself, where there are few rows, and under autocast inside
+    of `torch.compile`.
     """
+
+    shared: SharedInput | None = None  # with the layers that read what this one reads; set by `share_inputs`
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """`(..., in)` to `(..., out)`."""
-        if args or kwargs or not self._merges(x):
+        if args or kwargs or not self.is_plain():
             return super().forward(x, *args, **kwargs)
+        if packs([self], x):
+            return packed_linear([self], x)
+        if not self._merges(x):
+            return super().forward(x)
         (name,) = self.active_adapters
         base, A, B = self.get_base_layer(), self.lora_A[name].weight, self.lora_B[name].weight
         return _MergedProduct.apply(x, base.weight, base.bias, A, B, self.scaling[name])
 
-    def _merges(self, x: Tensor) -> bool:
+    def is_plain(self) -> bool:
+        """Whether one low-rank update of a frozen linear layer is all that it computes."""
         active = self.active_adapters
         if self.disable_adapters or self.merged or len(active) != 1 or active[0] not in self.lora_A:
             return False
@@ -42,12 +55,44 @@ class MergedLinear(Linear):
             and name not in self.lora_variant
             and self.lora_B[name].bias is None
             and not (dropout.training and getattr(dropout, "p", 0))
-            and x.dtype in (torch.float32, torch.float64)
+        )
+
+    def _merges(self, x: Tensor) -> bool:
+        base, (name,) = self.get_base_layer(), self.active_adapters
+        return (
+            x.dtype in (torch.float32, torch.float64)
             and x.dtype == base.weight.dtype == self.lora_A[name].weight.dtype
             and not torch.is_autocast_enabled(x.device.type)
             and x.dim() > 1
             and x.numel() // base.in_features * (base.in_features + base.out_features) >= base.weight.numel()
         )
+
+
+def packs(layers: Sequence[MergedLinear], x: Tensor) -> bool:
+    """Whether plain layers that read `x` are computed as one longer product: in the low precision of autocast."""
+    if not torch.is_autocast_enabled(x.device.type) or torch.compiler.is_compiling():
+        return False
+    low, (name, *others) = torch.get_autocast_dtype(x.device.type), {layer.active_adapters[0] for layer in layers}
+    return (
+        low in LOW
+        and x.dtype in (torch.float32, low)
+        and not others
+        and all(name in layer.lora_A for layer in _shared(layers[0]).layers)
+        and _shared(layers[0]).layers[0].lora_A[name].weight.dtype in (torch.float32, low)
+    )
+
+
+def packed_linear(layers: Sequence[MergedLinear], x: Tensor) -> Tensor:
+    """The outputs of plain layers that share their input, side by side: `(..., in)` to `(..., out ...)`."""
+    low = torch.get_autocast_dtype(x.device.type)
+    return _shared(layers[0]).linear(layers, layers[0].active_adapters[0], x, low)
+
+
+def _shared(layer: MergedLinear) -> SharedInput:
+    if layer.shared is None:
+        share_inputs([layer])
+    assert layer.shared is not None
+    return layer.shared
 
 
 class _MergedProduct(torch.autograd.Function):
