@@ -57,6 +57,12 @@ class MergedLinear(Linear):
             and not (dropout.training and getattr(dropout, "p", 0))
         )
 
+    def merge(self, *args: Any, **kwargs: Any) -> None:
+        """Merge the update into the exact weight."""
+        for held in list(shared_input(self).held.values()):
+            held.release()
+        super().merge(*args, **kwargs)
+
     def _merges(self, x: Tensor) -> bool:
         base, (name,) = self.get_base_layer(), self.active_adapters
         return (
@@ -77,18 +83,19 @@ def packs(layers: Sequence[MergedLinear], x: Tensor) -> bool:
         low in LOW
         and x.dtype in (torch.float32, low)
         and not others
-        and all(name in layer.lora_A for layer in _shared(layers[0]).layers)
-        and _shared(layers[0]).layers[0].lora_A[name].weight.dtype in (torch.float32, low)
+        and all(name in layer.lora_A for layer in shared_input(layers[0]).layers)
+        and shared_input(layers[0]).layers[0].lora_A[name].weight.dtype in (torch.float32, low)
     )
 
 
 def packed_linear(layers: Sequence[MergedLinear], x: Tensor) -> Tensor:
     """The outputs of plain layers that share their input, side by side: `(..., in)` to `(..., out ...)`."""
     low = torch.get_autocast_dtype(x.device.type)
-    return _shared(layers[0]).linear(layers, layers[0].active_adapters[0], x, low)
+    return shared_input(layers[0]).linear(layers, layers[0].active_adapters[0], x, low)
 
 
-def _shared(layer: MergedLinear) -> SharedInput:
+def shared_input(layer: MergedLinear) -> SharedInput:
+    """Where a layer takes what it reads."""
     if layer.shared is None:
         share_inputs([layer])
     assert layer.shared is not None

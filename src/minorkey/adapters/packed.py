@@ -11,7 +11,7 @@ columns of its own `s B` and has zeros against the others. So x is cast and kept
 their own. A and B stay as they are (float32), with their gradients.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,10 +88,14 @@ class HeldWeight:
 
     Another pass may write other values before the backward pass of this one: a teacher's. So each pass has a mark, and
     a backward pass that finds another's writes its own again.
+
+    Args:
+        matrix: `packed_weight` of the layers.
+        release: gives the layers their exact weights back.
     """
 
-    def __init__(self, matrix: Tensor) -> None:
-        self.matrix = matrix
+    def __init__(self, matrix: Tensor, release: Callable[[], None]) -> None:
+        self.matrix, self.release = matrix, release
         self._written: object = None
 
     def write(self, factors: Sequence[Tensor], parts: Sequence[Part], mark: object = None) -> object:
@@ -137,9 +141,11 @@ class _Pack(torch.autograd.Function):
         packed, A = ctx.saved_tensors
         of_x, *of_factors = (ctx.needs_input_grad[0], *ctx.needs_input_grad[2:])
         columns = A.shape[1]
-        rows, shape = gradient.reshape(-1, gradient.shape[-1]), (*gradient.shape[:-1], columns)
-        dh = rows[:, columns:]
-        dx = torch.addmm(rows[:, :columns], dh, A).to(ctx.precisions[0]).view(shape) if of_x else None
+        rows = gradient.view(-1, gradient.shape[-1])
+        dh, dx = rows[:, columns:], None
+        if of_x:  # in place: nobody else has this gradient, which is the sum of those that `_Product` gave
+            rows[:, :columns].addmm_(dh, A)
+            dx = gradient[..., :columns].to(ctx.precisions[0])
         dA: list[Tensor | None] = [None] * len(ctx.ranks)
         if any(of_factors):
             dA = list((dh.t() @ packed.flatten(0, -2)[:, :columns])[: sum(ctx.ranks)].split(ctx.ranks))

@@ -9,7 +9,7 @@ import torch
 from peft.tuners.lora import Linear
 from torch import Tensor
 
-from minorkey.adapters.packed import HeldWeight, Part, pack, product
+from minorkey.adapters.packed import HeldWeight, Part, pack, product, spare_columns
 
 
 @dataclass(eq=False)
@@ -42,6 +42,10 @@ class SharedInput:
         """The outputs of some of the layers side by side, `(..., in)` to `(..., out ...)`."""
         parts = [self.part(layer, adapter) for layer in layers]
         return product(self._packed(layers, adapter, x, dtype), parts, self._held(layers, dtype))
+
+    def spare(self, adapter: str) -> int:
+        """Columns after those of x."""
+        return spare_columns([layer.r[adapter] for layer in self.layers])
 
     def part(self, layer: Linear, adapter: str) -> Part:
         """What a layer puts into the product."""
