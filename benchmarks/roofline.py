@@ -3,12 +3,12 @@
     python benchmarks/roofline.py [--blocks 24]
 
 DINOv2-L, 4 crops of 512, bf16 autocast: forward, backward and AdamW. Every operation that reaches a device takes
-`max(bytes / bandwidth, flops / peak)` of an H100 SXM (3.35 TB/s; 989 TFLOP/s in bf16, 67 in float32), without a floor for
-small ones: what fusing and freezing can save, not what a clock will show. Views are free, an operation reads what it is
+`max(bytes / bandwidth, flops / peak)` of an H100 SXM (3.35 TB/s; 989 TFLOP/s in bf16, 67 in float32), without a floor
+for small ones: what the passes need at least, not what a clock will show. Views are free, an operation reads what it is
 given and writes what it gives back once, attention is one kernel that keeps nothing of its size squared, `addmm` onto a
-matrix copies it first, and AdamW is one pass over parameters, gradients and two moments. What the forward pass keeps for
-the backward pass is counted as in training: each storage once, parameters not. No GPU and no weights: tensors are
-fake, and autocast is that of a CPU, which takes the same precisions as a GPU's here.
+matrix copies it first, and AdamW is one pass over parameters, gradients and two moments. What the forward pass keeps
+for the backward pass: each storage once, parameters left out. No GPU and no weights: tensors are fake, and autocast is
+that of a CPU, which takes the same precisions as a GPU's here.
 
 Wanted: SoMA at most 0.66 of full fine-tuning, LoRA in all blocks at most 0.85, and no more kernels of SoMA than of full
 fine-tuning. Exits with 1 where one is missed.
@@ -180,7 +180,11 @@ def main() -> None:
     counts = {name: count() for name, count in variants(args.blocks).items()}
     if args.kernels:
         for name, count in counts.items():
-            print(name, *(f"  {1e3 * s:6.2f} ms  {kind}" for kind, s in sorted(count.by_name.items(), key=lambda e: -e[1])), sep="\n")
+            print(
+                name,
+                *(f"  {1e3 * s:6.2f} ms  {kind}" for kind, s in sorted(count.by_name.items(), key=lambda e: -e[1])),
+                sep="\n",
+            )
     full = counts[FULL]
     print("| | step, ms | ratio | kernels | kept for the backward pass, GB |")
     print("|---|---:|---:|---:|---:|")

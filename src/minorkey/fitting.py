@@ -1,16 +1,19 @@
 """One training: network, adapter, regime and batches set up, run, and what it gave saved."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import Accelerator
 from rich.console import Console
 from torch import Tensor
 
 from minorkey.adapters import Attached, attach, save_adapter
+from minorkey.adapters.held import held_in
 from minorkey.adapters.specs import method_spec
 from minorkey.config import RunConfig
 from minorkey.data.box_transforms import box_transform
@@ -110,7 +113,10 @@ def fit(
     from_main(lambda: trim_log(folder.log, work.step))
     work.incidents.recall(folder.log)
     label = f"training {config.method.name}"
-    with Reporter(console, label, config.training.steps, done=work.step) as reporter:
+    with (
+        Reporter(console, label, config.training.steps, done=work.step) as reporter,
+        _held(config, network, accelerator),
+    ):
         work.run(reporter)
     work.deploy()
     cost = _cost(config, network, attached, work, earlier)
@@ -226,6 +232,12 @@ def _prepare(
         seed=config.seed,
         deployed=config.deployed,
     )
+
+
+def _held(config: RunConfig, network: Network, accelerator: Accelerator) -> AbstractContextManager[None]:
+    """The frozen weights of the backbone in the precision of autocast, unless they are spread over processes."""
+    low = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(accelerator.mixed_precision)
+    return held_in(network.backbone, None if config.training.shard else low)
 
 
 def _cost(

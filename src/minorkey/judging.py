@@ -10,6 +10,7 @@ from rich.console import Console
 from torch import nn
 
 from minorkey.adapters import fold, load_adapter
+from minorkey.adapters.held import exact
 from minorkey.config import RunConfig, load_config, save_config
 from minorkey.errors import ConfigError, unknown
 from minorkey.evaluation.evidence import Evidence
@@ -89,7 +90,8 @@ def _judging(
 
     def judge_now(model: nn.Module) -> dict[str, float]:
         now = replace(predictor, model=model)
-        judged = judge(now, domains, pictures=0, folder=Path(), console=Console(quiet=True))
+        with exact(model):
+            judged = judge(now, domains, pictures=0, folder=Path(), console=Console(quiet=True))
         return {name: labelled_score(name, evidence) for name, (_, evidence) in judged.items()}
 
     return judge_now

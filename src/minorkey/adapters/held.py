@@ -1,7 +1,7 @@
 """Frozen weights of a network kept in a low precision while it trains under autocast, which would round them anyway.
 
-Autocast rounds a float32 weight at every pass, and keeps both. Here it is rounded once, on the device, the adapted ones in
-the packed form that their layers compute with (`packed`); the exact values wait on the host and come back at
+Autocast rounds a float32 weight at every pass, and keeps both. Here it is rounded once, on the device, the adapted
+ones in the packed form that their layers compute with (`packed`); the exact values wait on the host and come back at
 the end, or for a while by `exact`. Biases, norms, embeddings and whatever trains stay as they are.
 """
 
@@ -61,8 +61,8 @@ class _Held:
     """The weights of a network in two precisions, one of them in use."""
 
     def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
-        self._exact: dict[nn.Parameter, Tensor] = {}  # on the host
-        self._low: dict[nn.Parameter, Tensor] = {}
+        self._exact: dict[Tensor, Tensor] = {}  # on the host
+        self._low: dict[Tensor, Tensor] = {}
         self._products: list[tuple[tuple[MergedLinear, ...], HeldWeight]] = []
         for layers in _products(network):
             self._pack(layers, dtype)
@@ -112,15 +112,15 @@ def _products(network: nn.Module) -> Iterator[tuple[MergedLinear, ...]]:
             yield layers
 
 
-def _frozen_weights(network: nn.Module) -> Iterator[nn.Parameter]:
+def _frozen_weights(network: nn.Module) -> Iterator[Tensor]:
     """Weights of layers that no adapter is on, and that are computed by their own forward pass."""
     apart = (*READS_WEIGHTS, BaseTunerLayer)
     within = {part for module in network.modules() if isinstance(module, apart) for part in module.modules()}
     for module in network.modules():
-        if type(module) in (nn.Linear, nn.Conv2d) and module not in within and _frozen(module):
+        if isinstance(module, nn.Linear | nn.Conv2d) and module not in within and _frozen(module):
             yield module.weight
 
 
-def _frozen(layer: nn.Module) -> bool:
-    weight = layer.weight
-    return not weight.requires_grad and weight.dtype == torch.float32 and type(weight.data) is Tensor
+def _frozen(layer: nn.Linear | nn.Conv2d) -> bool:
+    weight, plain = layer.weight, type(layer) in (nn.Linear, nn.Conv2d) and type(layer.weight.data) is Tensor
+    return plain and not weight.requires_grad and weight.dtype == torch.float32

@@ -11,7 +11,6 @@ from torch.nn import functional as F
 
 from minorkey.adapters.shared_input import SharedInput, share_inputs
 
-
 LOW = (torch.bfloat16, torch.float16)
 
 

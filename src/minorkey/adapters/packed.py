@@ -69,11 +69,11 @@ def packed_weight(parts: Sequence[Part], spare: int, dtype: torch.dtype) -> Tens
 
 def write_updates(matrix: Tensor, factors: Sequence[Tensor], parts: Sequence[Part]) -> None:
     """Put `s B` of every part into its place in `[W, s B]`."""
-    for B, (rows, columns), part in zip(factors, _places(matrix, parts), parts, strict=True):
+    for B, (rows, columns), part in zip(factors, _places(parts), parts, strict=True):
         torch.mul(B.detach(), part.scaling, out=matrix[rows, columns])
 
 
-def _places(matrix: Tensor, parts: Sequence[Part]) -> list[tuple[slice, slice]]:
+def _places(parts: Sequence[Part]) -> list[tuple[slice, slice]]:
     """Rows and columns of `s B` of every part."""
     places, top = [], 0
     for part in parts:
@@ -139,7 +139,7 @@ class _Pack(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         packed, A = ctx.saved_tensors
-        of_x, *of_factors = (ctx.needs_input_grad[0], *ctx.needs_input_grad[2:])
+        of_x, _, *of_factors = ctx.needs_input_grad
         columns = A.shape[1]
         rows = gradient.view(-1, gradient.shape[-1])
         dh, dx = rows[:, columns:], None
@@ -164,17 +164,20 @@ class _Product(torch.autograd.Function):
     def forward(
         ctx: Any, packed: Tensor, parts: tuple[Part, ...], held: HeldWeight | None, *tensors: Tensor | None
     ) -> Tensor:
-        factors, biases = tensors[: len(parts)], tensors[len(parts) :]
-        spare = packed.shape[-1] - parts[0].weight.shape[1]
+        factors, biases = (
+            [t for t in some if t is not None] for some in (tensors[: len(parts)], tensors[len(parts) :])
+        )
+        ctx.parts, ctx.held = parts, held
         if held is None:
-            matrix = packed_weight(parts, spare, packed.dtype)
+            matrix = packed_weight(parts, packed.shape[-1] - parts[0].weight.shape[1], packed.dtype)
             ctx.save_for_backward(packed, matrix)
         else:
             matrix, ctx.mark = held.matrix, held.write(factors, parts)
             ctx.save_for_backward(packed, *factors)
-        ctx.parts, ctx.held = parts, held
-        bias = None if biases[0] is None else torch.cat(biases) if len(biases) > 1 else biases[0]
-        return F.linear(packed, matrix, None if bias is None else bias.to(packed.dtype))
+        bias = None
+        if biases:
+            bias = (torch.cat(biases) if len(biases) > 1 else biases[0]).to(packed.dtype)
+        return F.linear(packed, matrix, bias)
 
     @staticmethod
     @once_differentiable
@@ -183,25 +186,29 @@ class _Product(torch.autograd.Function):
         if ctx.held is not None:
             ctx.held.write(rest, ctx.parts, ctx.mark)
         matrix = rest[0] if ctx.held is None else ctx.held.matrix
-        count, needed = len(ctx.parts), ctx.needs_input_grad[3:]
-        d_packed = dy @ matrix if ctx.needs_input_grad[0] else None
+        of_packed, _, _, *needed = ctx.needs_input_grad
+        d_packed = dy @ matrix if of_packed else None
         packed, dy = packed.flatten(0, -2), dy.flatten(0, -2)
-        dB = _gradients_of_updates(dy, packed, ctx.parts) if any(needed[:count]) else [None] * count
-        db: list[Tensor | None] = [None] * count
+        count = len(ctx.parts)
+        gradients: list[Tensor | None] = [None] * (2 * count)
+        if any(needed[:count]):
+            gradients[:count] = _gradients_of_updates(dy, packed, ctx.parts)
         if any(needed[count:]):
-            db = list(dy.sum(0).split([len(part.weight) for part in ctx.parts]))
-            db = [None if part.bias is None else each.to(part.bias.dtype) for each, part in zip(db, ctx.parts, strict=True)]
-        found = (each if wanted else None for each, wanted in zip([*dB, *db], needed, strict=True))
-        return d_packed, None, None, *found
+            gradients[count:] = _gradients_of_biases(dy, ctx.parts)
+        return d_packed, None, None, *(g if wanted else None for g, wanted in zip(gradients, needed, strict=True))
 
 
 def _gradients_of_updates(dy: Tensor, packed: Tensor, parts: Sequence[Part]) -> list[Tensor]:
     """`s dy^T h` of every part: of the product with the columns of all, the place of its own."""
-    first = min(part.first for part in parts) + parts[0].weight.shape[1]
-    last = max(part.first + part.B.shape[1] for part in parts) + parts[0].weight.shape[1]
-    together = dy.t() @ packed[:, first:last]
-    gradients = []
-    for (rows, columns), part in zip(_places(packed, parts), parts, strict=True):
+    places = _places(parts)
+    first, last = min(columns.start for _, columns in places), max(columns.stop for _, columns in places)
+    together, gradients = dy.t() @ packed[:, first:last], []
+    for (rows, columns), part in zip(places, parts, strict=True):
         own = together[rows, columns.start - first : columns.stop - first].to(part.B.dtype)
         gradients.append(own if part.scaling == 1 else own * part.scaling)
     return gradients
+
+
+def _gradients_of_biases(dy: Tensor, parts: Sequence[Part]) -> list[Tensor | None]:
+    sums = dy.sum(0).split([len(part.weight) for part in parts])
+    return [None if part.bias is None else own.to(part.bias.dtype) for own, part in zip(sums, parts, strict=True)]

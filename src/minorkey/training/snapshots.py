@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from minorkey.adapters.held import exact
 from minorkey.data.sample import Sample
 from minorkey.models.modes import evaluating
 from minorkey.tasks.prediction import save_png
@@ -55,9 +56,9 @@ class Snapshots:
         Raises:
             StorageError: a picture cannot be written.
         """
-        with teacher.installed() as network, evaluating(network):
+        with teacher.installed() as network, evaluating(network), exact(network):
             taught = [self._teach(network, sample.image) for sample in self.samples]
-        with evaluating(student):
+        with evaluating(student), exact(student):
             said = [_grey(self.predict(student, sample.image).argmax(dim=0)) for sample in self.samples]
         for sample, teachers, students in zip(self.samples, taught, said, strict=True):
             place = self.folder / f"step-{step:07d}" / sample.domain / sample.key

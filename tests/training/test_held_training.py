@@ -1,0 +1,35 @@
+"""Training under autocast with frozen weights held in its precision gives what it gives without."""
+
+from contextlib import nullcontext
+
+import pytest
+import torch
+from accelerate import Accelerator
+from adapting import adapting, assert_same_training
+
+from minorkey import fitting, workflow
+from minorkey.run_folder import RunFolder
+
+
+@pytest.fixture
+def bf16_on_a_cpu(monkeypatch):
+    """What only a GPU is trained in otherwise."""
+    monkeypatch.setattr(fitting, "accelerator_for", lambda options: Accelerator(cpu=True, mixed_precision="bf16"))
+
+
+def test_a_training_is_the_same_held_or_not(bf16_on_a_cpu, make_config, console, tmp_path, monkeypatch):
+    training = {"steps": 2, "choose": "best_source", "watch": 1, "judge_every": 1, "snapshots": 1}
+    config = make_config(**adapting("self_training", "adapter_ema", training=training))
+    seen = []
+    step = fitting.Fit._train_step
+
+    def noted(work, batches):
+        seen.append({p.dtype for p in work.network.parameters()})
+        step(work, batches)
+
+    monkeypatch.setattr(fitting.Fit, "_train_step", noted)
+    workflow.train(config, tmp_path / "held", console=console)
+    monkeypatch.setattr(fitting, "held_in", lambda network, dtype: nullcontext())
+    workflow.train(config, tmp_path / "plain", console=console)
+    assert seen == [{torch.float32, torch.bfloat16}] * 2 + [{torch.float32}] * 2
+    assert_same_training(RunFolder(tmp_path / "held"), RunFolder(tmp_path / "plain"))
