@@ -147,7 +147,7 @@ def criterion_operations() -> int:
         {"masks_queries_logits": torch.randn(4, 100, 16, 16), "class_queries_logits": torch.randn(4, 100, 20)}
         for _ in range(10)
     ]
-    targets = mask_targets(torch.randint(19, (4, 64, 64)))
+    targets = mask_targets(torch.randint(19, (4, 64, 64)), 19)
     with counted() as waits:
         criterion(*layers[0].values(), *targets, layers[1:])
     return waits.operations

@@ -59,7 +59,7 @@ def _build(backbone, name, seed=0):
 def _loss(model, image, labels):
     if not isinstance(model, MASK_MODELS):
         return model(pixel_values=image, labels=labels).loss
-    masks, classes = mask_targets(labels)
+    masks, classes = mask_targets(labels, CLASSES)
     return model(pixel_values=image, mask_labels=masks, class_labels=classes).loss
 
 

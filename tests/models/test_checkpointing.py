@@ -22,7 +22,7 @@ def _swin():
 
 
 def _gradients(model, labels):
-    masks, classes = mask_targets(labels)
+    masks, classes = mask_targets(labels, 3)
     named = {"labels": labels} if model.config.model_type.startswith("minorkey") else {}
     named = named or {"mask_labels": masks, "class_labels": classes}
     image = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))

@@ -116,7 +116,7 @@ def test_windows_and_mirrored_images_of_mask_models_are_averaged_as_scores(mask_
 def test_terms_of_a_mask_models_loss_are_named_and_add_up(mask_model, photos):
     labels = torch.randint(0, 3, (2, 32, 48), generator=torch.Generator().manual_seed(1))
     labels[0, :20] = 255
-    masks, classes = mask_targets(labels)
+    masks, classes = mask_targets(labels, 3)
     torch.manual_seed(2)
     expected = mask_model(photos, mask_labels=masks, class_labels=classes).loss
     torch.manual_seed(2)

@@ -119,10 +119,11 @@ def pixel_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | None =
 
 
 def _mask_loss(model: nn.Module, batch: Batch, weights: Tensor | None) -> Scored:
-    masks, classes = mask_targets(batch.labels)
-    with _recorded([extract_model_from_parallel(model).criterion]) as calls:
+    network = extract_model_from_parallel(model)
+    masks, classes = mask_targets(batch.labels, network.config.num_labels)
+    with network.criterion.gathered() as layers:
         output = model(pixel_values=batch.pixel_values, mask_labels=masks, class_labels=classes)
-    terms = {name: torch.stack([call[name] for call in calls]).sum() for name in calls[0]}
+    terms = network.criterion.terms(layers, masks, classes)
     if weights is not None:
         labelled = batch.labels != IGNORE_INDEX
         share = (weights * labelled).sum() / labelled.sum().clamp(min=1)

@@ -21,6 +21,7 @@ from minorkey.models.heads.detr import (
 )
 from minorkey.models.heads.detr_start import start_head
 from minorkey.models.heads.rt_detr_v2 import QUERY_MASK, denoising_loss, hybrid_inputs, hybrid_settings, split_layers
+from minorkey.models.heads.run_ahead import let_run_ahead
 from minorkey.models.options import HeadOptions
 from minorkey.models.pyramid import PyramidConfig
 
@@ -41,6 +42,7 @@ def build_d_fine(
     refiners = [inner.enc_bbox_head, inner.decoder.pre_bbox_head, *model.bbox_embed]
     start_head(model, [inner.enc_score_head, *model.class_embed], refiners)
     model.loss_function = d_fine_loss
+    let_run_ahead(model)
     return model
 
 

@@ -21,6 +21,7 @@ from minorkey.models.heads.detr import (
     total,
 )
 from minorkey.models.heads.detr_start import start_head
+from minorkey.models.heads.run_ahead import let_run_ahead
 from minorkey.models.options import HeadOptions
 from minorkey.models.pyramid import PyramidConfig
 
@@ -60,6 +61,7 @@ def build_deformable_detr(
     )
     start_head(model, model.class_embed, model.bbox_embed)
     model.loss_function = deformable_detr_loss
+    let_run_ahead(model)
     model.register_forward_hook(_add_proposals, with_kwargs=True)
     return model
 

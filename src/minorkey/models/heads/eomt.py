@@ -100,6 +100,7 @@ def build_eomt(backbone: PreTrainedModel, num_labels: int, options: HeadOptions)
     EomtEncoder(model).load_state_dict(encoder_state(backbone))
     model.attn_mask_probs.zero_()
     set_criterion(model)
+    model._disable_attention_mask = _let_see_all
     model.register_forward_pre_hook(_check_size, with_kwargs=True)
     return model
 
@@ -132,8 +133,18 @@ def set_progress(model: nn.Module, share: float) -> None:
     if not isinstance(model, EOMT_MODELS):
         return
     count = len(model.attn_mask_probs)
-    done = (share * (count + 2) - 1 - torch.arange(count)).clamp(0, 1)
+    blocks = torch.arange(count, device=model.attn_mask_probs.device)
+    done = (share * (count + 2) - 1 - blocks).clamp(0, 1)
     model.attn_mask_probs.copy_((1 - done) ** ANNEALING_POWER)
+
+
+def _let_see_all(
+    attn_mask: Tensor, prob: Tensor, num_query_tokens: int, encoder_start_tokens: int, device: torch.device
+) -> Tensor:
+    """Queries drawn with 1 - `prob` see all of the image; in place of transformers' own, which asks how likely it is."""
+    freed = torch.rand(len(attn_mask), num_query_tokens, device=device) > prob
+    attn_mask[:, :num_query_tokens, encoder_start_tokens:] |= freed[..., None]
+    return attn_mask
 
 
 def _shared_settings(given: PreTrainedConfig, family: Family) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation
 
 from minorkey.errors import ModelError
 from minorkey.models.heads.masks import set_criterion
+from minorkey.models.heads.run_ahead import let_run_ahead
 from minorkey.models.options import HeadOptions
 from minorkey.models.pyramid import PyramidConfig
 from minorkey.models.quiet import quiet_libraries
@@ -49,4 +50,5 @@ def build_mask2former(
         )
         model = Mask2FormerForUniversalSegmentation(config)
     set_criterion(model)
+    let_run_ahead(model)
     return model

@@ -4,10 +4,13 @@ A mask model gives every query a class and a mask, in place of a class for every
 arXiv 2107.06278).
 """
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from transformers import (
     EomtDinov3ForUniversalSegmentation,
     EomtForUniversalSegmentation,
@@ -16,6 +19,9 @@ from transformers import (
 )
 from transformers.models.mask2former.modeling_mask2former import Mask2FormerLoss
 
+from minorkey.models.heads.matching import Matches, average_count, match, without_absent
+from minorkey.models.heads.points import random_points, sample, sample_masks, uncertain_points, with_margin
+
 MASK_MODELS = (
     Mask2FormerForUniversalSegmentation,
     EomtForUniversalSegmentation,
@@ -23,23 +29,22 @@ MASK_MODELS = (
 )
 """Models of transformers that take `mask_labels` and `class_labels`, and return masks and classes of queries."""
 
+ABSENT = -1
+"""In place of a class, where there is no mask."""
 
-def mask_targets(labels: Tensor, ignore_index: int = 255) -> tuple[list[Tensor], list[Tensor]]:
-    """Label maps `(B, H, W)` as one mask per class that is present.
+
+def mask_targets(labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+    """Label maps `(B, H, W)` as a mask for every class.
 
     A pixel to ignore is in no mask, so where it is sampled it counts as outside of every matched one, as in the
-    authors' data mapper and in mmsegmentation. An image without any labelled pixel has zero masks.
+    authors' data mapper and in mmsegmentation. Which classes are there stays with the device.
 
     Returns:
-        Masks `(K_i, H, W)` float32 and class ids `(K_i,)` int64, one of each per image.
+        Masks `(B, K, H, W)` bool and class ids `(B, K)` int64, `ABSENT` where an image shows nothing of the class.
     """
-    masks, classes = [], []
-    for image in labels:
-        present = image.unique()
-        present = present[present != ignore_index]
-        masks.append((image == present[:, None, None]).float())
-        classes.append(present.long())
-    return masks, classes
+    every = torch.arange(classes, device=labels.device)
+    masks = labels[:, None] == every[:, None, None]
+    return masks, every.where(masks.flatten(2).any(2), ABSENT)
 
 
 def semantic_scores(class_logits: Tensor, mask_logits: Tensor, size: torch.Size) -> Tensor:
@@ -64,42 +69,136 @@ def semantic_scores(class_logits: Tensor, mask_logits: Tensor, size: torch.Size)
     return torch.stack(images)
 
 
+Layers = Sequence[tuple[Tensor, Tensor]]
+"""What the layers of a decoder say: logits of masks `(B, Q, h, w)` and of classes `(B, Q, K + 1)`, "no object" last."""
+
+
 class MaskCriterion(Mask2FormerLoss):
     """The losses of Mask2Former (arXiv 2112.01527), weighted, each summed over the decoder's layers.
 
-    Two things differ from the class of transformers: it computes in float32 under autocast as well, and it divides
-    by the average number of masks of a process (transformers 5.23 divides by the number of processes twice).
+    Three things differ from the class of transformers. All layers and images are computed at once, and the host waits
+    for the device only for the costs of the matching (`match`). For these, points are drawn once per image, where
+    transformers draws them for every layer. And the loss is computed in float32 under autocast as well, divided by the
+    average number of masks of a process (transformers 5.23 divides by the number of processes twice).
     """
+
+    gathering: list[tuple[Tensor, Tensor]] | None = None
 
     def forward(
         self,
         masks_queries_logits: Tensor,
         class_queries_logits: Tensor,
-        mask_labels: list[Tensor],
-        class_labels: list[Tensor],
+        mask_labels: Tensor | list[Tensor],
+        class_labels: Tensor | list[Tensor],
         auxiliary_predictions: list[dict[str, Tensor]] | None = None,
     ) -> dict[str, Tensor]:
-        """The terms `loss_cross_entropy`, `loss_mask` and `loss_dice`, scalars; their sum is the loss."""
-        layers = [{"masks_queries_logits": masks_queries_logits, "class_queries_logits": class_queries_logits}]
-        with torch.autocast(masks_queries_logits.device.type, enabled=False):
-            terms = [
-                super(MaskCriterion, self).forward(
-                    layer["masks_queries_logits"].float(),
-                    layer["class_queries_logits"].float(),
-                    mask_labels,
-                    class_labels,
-                )
-                for layer in [*layers, *(auxiliary_predictions or ())]
-            ]
-        return {name: weight * sum(term[name] for term in terms) for name, weight in self.weight_dict.items()}
+        """The terms `loss_cross_entropy`, `loss_mask` and `loss_dice`, scalars; their sum is the loss.
 
-    def get_num_masks(self, class_labels: list[Tensor], device: torch.device) -> Tensor:
-        """Masks of the batch, averaged over the processes that share it; at least 1."""
-        count = torch.tensor(float(sum(len(classes) for classes in class_labels)), device=device)
-        if dist.is_available() and dist.is_initialized():
-            dist.all_reduce(count)
-            count /= dist.get_world_size()
-        return count.clamp(min=1)
+        Args:
+            masks_queries_logits: `(B, Q, h, w)`.
+            class_queries_logits: `(B, Q, K + 1)`.
+            mask_labels: per image `(K_i, H, W)`, or for all `(B, K, H, W)`.
+            class_labels: per image `(K_i,)` int64, or for all `(B, K)`, with `ABSENT` where there is no mask.
+            auxiliary_predictions: of other layers, under the names of the first two.
+        """
+        layers = [(masks_queries_logits, class_queries_logits)]
+        for layer in auxiliary_predictions or ():
+            layers.append((layer["masks_queries_logits"], layer["class_queries_logits"]))
+        if self.gathering is not None:
+            self.gathering += layers
+            return {name: masks_queries_logits.new_zeros(()) for name in self.weight_dict}
+        if isinstance(mask_labels, list):
+            mask_labels = pad_sequence(mask_labels, batch_first=True)
+        if isinstance(class_labels, list):
+            class_labels = pad_sequence(class_labels, batch_first=True, padding_value=ABSENT)
+        return self.terms(layers, mask_labels.bool(), class_labels)
+
+    @contextmanager
+    def gathered(self) -> Iterator[Layers]:
+        """Inside, what the model asks a loss for is kept for one call of `terms`, and its own loss is 0.
+
+        An EoMT asks for every layer by itself.
+        """
+        self.gathering = []
+        try:
+            yield self.gathering
+        finally:
+            self.gathering = None
+
+    def terms(self, layers: Layers, masks: Tensor, classes: Tensor) -> dict[str, Tensor]:
+        """As `forward`, of all layers.
+
+        Args:
+            layers: what they say.
+            masks: `(B, K, H, W)` bool.
+            classes: `(B, K)` int64, `ABSENT` where there is no mask.
+        """
+        with torch.autocast(masks.device.type, enabled=False):
+            predicted = [mask.float() for mask, _ in layers]
+            logits = torch.stack([said.float() for _, said in layers])
+            masks = with_margin(masks).flatten(0, 1)
+            (found,) = match([self.costs(predicted, logits, masks, classes)])
+            terms = {"loss_cross_entropy": self.class_loss(logits, classes, found)}
+            terms |= self.mask_losses(predicted, masks, classes, found)
+        return {name: weight * terms[name] for name, weight in self.weight_dict.items()}
+
+    @torch.no_grad()
+    def costs(self, predicted: Sequence[Tensor], logits: Tensor, masks: Tensor, classes: Tensor) -> Tensor:
+        """What it costs a query to find a mask, for `match`: `(L, B, Q, K)`.
+
+        Args:
+            predicted: of each layer, logits of masks `(B, Q, h, w)`.
+            logits: of classes `(L, B, Q, K + 1)`.
+            masks: `(B K, H, W)` bool, with a margin.
+            classes: `(B, K)`.
+        """
+        points = random_points(len(classes), self.num_points, classes.device)
+        rows = torch.arange(classes.numel(), device=classes.device).view(*classes.shape, 1)
+        wanted = sample_masks(masks, rows, points[:, None])
+        sides = F.pad(wanted, (0, 0, 0, 1), value=1.0).transpose(1, 2)  # the last mask is everything
+        grid = points[:, :, None]
+        said = [_compared(sample(layer, grid), sides) for layer in predicted]
+        entropy, common = (torch.stack(parts) for parts in zip(*said, strict=True))
+        entropy, common, sizes = entropy[..., :-1], common[..., :-1], common[..., -1:]
+        dice = 1 - (2 * common + 1) / (sizes + wanted.sum(2)[:, None] + 1)
+        places = classes.clamp(min=0)[None, :, None].expand(len(logits), -1, logits.shape[2], -1)
+        likely = logits.softmax(-1).gather(-1, places)
+        weights, matcher = entropy / self.num_points, self.matcher
+        total = matcher.cost_mask * weights - matcher.cost_class * likely + matcher.cost_dice * dice
+        return without_absent(total, classes != ABSENT)
+
+    def class_loss(self, logits: Tensor, classes: Tensor, found: Matches) -> Tensor:
+        """The weighted cross-entropy, summed over the layers; in all of them as many queries find a mask."""
+        wanted = torch.full(logits.shape[:-1], self.num_labels, device=logits.device)
+        layers = torch.arange(len(logits), device=logits.device)[:, None]
+        wanted[layers, found.images, found.queries] = classes[found.images, found.targets]
+        mean = F.cross_entropy(logits.flatten(0, 2), wanted.flatten(), self.empty_weight)
+        return len(logits) * mean
+
+    def mask_losses(
+        self, predicted: Sequence[Tensor], masks: Tensor, classes: Tensor, found: Matches
+    ) -> dict[str, Tensor]:
+        """Cross-entropy and dice loss of the matched masks, at points that are drawn for each."""
+        pairs = zip(predicted, found.images, found.queries, strict=True)
+        matched = torch.cat([layer[images, queries] for layer, images, queries in pairs])
+        points = uncertain_points(matched, self.num_points, self.oversample_ratio, self.importance_sample_ratio)
+        rows = (found.images * classes.shape[1] + found.targets).view(-1, 1)
+        wanted, logits = sample_masks(masks, rows, points), sample(matched[:, None], points[:, :, None])[:, 0]
+        entropy = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
+        shares = logits.sigmoid()
+        dice = 1 - (2 * (shares * wanted).sum(1) + 1) / (shares.sum(1) + wanted.sum(1) + 1)
+        count = average_count((classes != ABSENT).sum())
+        return {"loss_mask": entropy.mean(1).sum() / count, "loss_dice": dice.sum() / count}
+
+
+def _compared(logits: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+    """Sums over the points of logits `(B, Q, P)` with masks `(B, P, K)`, each `(B, Q, K)`.
+
+    Returns:
+        Of the cross-entropy, softplus(x) - x t, and of what a prediction and a mask have in common.
+    """
+    entropy = torch.baddbmm(F.softplus(logits).sum(2, keepdim=True), logits, wanted, alpha=-1)
+    return entropy, torch.bmm(logits.sigmoid(), wanted)
 
 
 def set_criterion(model: PreTrainedModel) -> None:

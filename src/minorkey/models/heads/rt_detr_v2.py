@@ -21,6 +21,7 @@ from minorkey.models.heads.detr import (
     total,
 )
 from minorkey.models.heads.detr_start import start_head
+from minorkey.models.heads.run_ahead import let_run_ahead
 from minorkey.models.options import HeadOptions
 from minorkey.models.pyramid import PyramidConfig
 
@@ -45,6 +46,7 @@ def build_rt_detr_v2(
     )
     start_head(model, [model.model.enc_score_head, *model.class_embed], [model.model.enc_bbox_head, *model.bbox_embed])
     model.loss_function = rt_detr_v2_loss
+    let_run_ahead(model)
     return model
 
 
