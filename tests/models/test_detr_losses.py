@@ -12,8 +12,9 @@ from torch import Tensor
 
 from minorkey.models.backbone import load_backbone
 from minorkey.models.detect import DETECTION_HEADS, build_detector
-from minorkey.models.heads.d_fine import corner_layers
-from minorkey.models.heads.detr import box_targets, process_average, total
+from minorkey.models.heads.d_fine import corner_layers, d_fine_criterion
+from minorkey.models.heads.detr import box_targets, process_average
+from minorkey.models.heads.set_criterion import total
 from minorkey.models.options import BackboneOptions, HeadOptions
 
 CLASSES = 3
@@ -162,21 +163,21 @@ def test_d_fine_pairs_boxes_with_their_own_distributions(make, images):
     model(pixel_values=images, labels=targets_of())
     ((given, named),) = calls
     layers = corner_layers(*given[5:7], named["predicted_corners"], named["initial_reference_points"])
-    assert ["pred_corners" in layer for layer in layers] == [False, True, True, True]
+    assert [len(layers[part]) for part in ("logits", "pred_boxes", "pred_corners", "ref_points")] == [4, 4, 3, 3]
     decoder = model.model.decoder
     # Equation 2 of the paper: each edge moves by the mean of W under its distribution. W(n) is symmetric, spaced as
     # a geometric series between its middle and its outer bound, which the last steps of both sides double.
     ratio = (0.5 * 4 + 1) ** (2 / (decoder.max_num_bins - 2))
     positive = torch.tensor([ratio**i - 1 for i in range(1, 16)] + [0.5 * 4 * 2])
     steps = torch.cat([-positive.flip(0), torch.zeros(1), positive])
-    for layer in layers[1:]:
-        moved = (layer["pred_corners"].unflatten(-1, (4, 33)).softmax(-1) * steps).sum(-1) / 4
-        x, y, width, height = layer["ref_points"].unbind(-1)
-        sides = torch.stack([0.5 + moved[..., i] for i in range(4)], -1)
-        left, top = x - sides[..., 0] * width, y - sides[..., 1] * height
-        right, bottom = x + sides[..., 2] * width, y + sides[..., 3] * height
-        boxes = torch.stack([(left + right) / 2, (top + bottom) / 2, right - left, bottom - top], -1)
-        torch.testing.assert_close(layer["pred_boxes"], boxes, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(d_fine_criterion(model.config).local.steps(torch.device("cpu")), steps)
+    moved = (layers["pred_corners"].unflatten(-1, (4, 33)).softmax(-1) * steps).sum(-1) / 4
+    x, y, width, height = layers["ref_points"].unbind(-1)
+    sides = torch.stack([0.5 + moved[..., i] for i in range(4)], -1)
+    left, top = x - sides[..., 0] * width, y - sides[..., 1] * height
+    right, bottom = x + sides[..., 2] * width, y + sides[..., 3] * height
+    boxes = torch.stack([(left + right) / 2, (top + bottom) / 2, right - left, bottom - top], -1)
+    torch.testing.assert_close(layers["pred_boxes"][1:], boxes, atol=1e-5, rtol=1e-4)
 
 
 @torch.no_grad()

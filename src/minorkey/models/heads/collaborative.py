@@ -11,13 +11,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedConfig, PreTrainedModel
+from transformers.image_transforms import corners_to_center_format
 from transformers.utils import ModelOutput
 
 from minorkey.models.heads.atss import AtssHead, PositiveAnchors, atss_losses, positive_anchors
-from minorkey.models.heads.atss.anchors import in_pixels
-from minorkey.models.heads.detr import Prediction, SetCriterion, Targets, add_terms, box_targets, process_average, total
+from minorkey.models.heads.atss.anchors import in_pixels, shares
+from minorkey.models.heads.detr import add_terms
+from minorkey.models.heads.matching import average_count
+from minorkey.models.heads.set_criterion import ABSENT, Assigned, Prediction, SetCriterion, Targets, padded, total
 
 WEIGHT = 2.0
 """Of the dense detector's losses, for every layer of the decoder: the paper's lambda 2."""
@@ -30,10 +32,10 @@ UNSEEN = -1e4
 class Decoding:
     """How the decoder of one kind of DETR takes further queries, and how it is judged."""
 
-    criterion: Callable[[PreTrainedConfig, torch.device], SetCriterion]
+    criterion: Callable[[PreTrainedConfig], SetCriterion]
     inputs: Callable[[PreTrainedModel, Tensor, Tensor], dict[str, Any]]  # encoder's features, boxes -> decoder's inputs
     mask: str  # the input that is added to what queries see of one another
-    layers: Callable[[PreTrainedModel, ModelOutput, Tensor], list[Prediction]]  # decoder's output, boxes -> predictions
+    layers: Callable[[PreTrainedModel, ModelOutput, Tensor], Prediction]  # decoder's output, boxes -> predictions
 
 
 class CollaborativeHead(AtssHead):
@@ -81,46 +83,39 @@ class CollaborativeHead(AtssHead):
 
     def _add_losses(self, model: PreTrainedModel, targets: Targets, size: tuple[int, int], output: ModelOutput) -> None:
         seen, classes = self.seen, [target["class_labels"] for target in targets]
-        boxes = [in_pixels(target["boxes"], size) for target in targets]
+        boxes = in_pixels(torch.cat([target["boxes"] for target in targets]), size).split([*map(len, classes)])
         shapes = seen["spatial_shapes_list"]
         dense = atss_losses(self(feature_maps(seen["encoder_hidden_states"], shapes)), boxes, classes, size)
         add_terms(output, {name: self.weight * term for name, term in dense.items()})
-        anchors = positive_anchors(boxes, classes, shapes, size)
-        positives = sum(len(image.places) for image in anchors)
-        count = process_average(positives, model.device)
-        if positives:
-            add_terms(output, {"positives": self._further_queries(model, seen, anchors, targets, size, count)})
+        anchors = positive_anchors(boxes, shapes, size)
+        if anchors.real.shape[1]:
+            add_terms(output, {"positives": self._further_queries(model, seen, anchors, targets, size)})
 
     def _further_queries(
         self,
         model: PreTrainedModel,
         seen: dict[str, Any],
-        anchors: Sequence[PositiveAnchors],
+        anchors: PositiveAnchors,
         targets: Targets,
         size: tuple[int, int],
-        count: float,
     ) -> Tensor:
-        """The loss of the assigned anchors as queries; images with fewer of them are filled up, to no effect."""
-        starts = [
-            target["boxes"] for target in box_targets([a.boxes for a in anchors], [a.classes for a in anchors], size)
-        ]
-        boxes = pad_sequence(starts, batch_first=True, padding_value=0.5)
-        places = pad_sequence([image.places for image in anchors], batch_first=True)
-        real = pad_sequence([torch.ones_like(image.places) for image in anchors], batch_first=True).bool()
-        features = seen["encoder_hidden_states"].take_along_dim(places[..., None], dim=1)
-        mask = {self.decoding.mask: UNSEEN * (~real)[:, None, None].to(features.dtype)}
-        decoded = model.model.decoder(**{**seen, **self.decoding.inputs(model, features, boxes), **mask})
-        layers = [
-            {name: value[real][None] for name, value in layer.items()}
-            for layer in self.decoding.layers(model, decoded, boxes)
-        ]
-        found = {
-            "class_labels": torch.cat([image.classes for image in anchors]),
-            "boxes": torch.cat([target["boxes"][a.objects] for target, a in zip(targets, anchors, strict=True)]),
-        }
-        each = torch.arange(len(found["boxes"]), device=boxes.device)
-        criterion = self.decoding.criterion(model.config, model.device)
-        return total(criterion.assigned(layers, [found], [(each, each)], count))
+        """The loss of the assigned anchors as queries; images are filled up with others, to no effect."""
+        objects = padded(targets)
+        starts = corners_to_center_format(shares(anchors.boxes, size)).where(anchors.real[..., None], 0.5)
+        features = seen["encoder_hidden_states"].take_along_dim(anchors.places[..., None], dim=1)
+        mask = {self.decoding.mask: UNSEEN * (~anchors.real)[:, None, None].to(features.dtype)}
+        decoded = model.model.decoder(**{**seen, **self.decoding.inputs(model, features, starts), **mask})
+        given = Assigned(
+            objects.boxes.take_along_dim(anchors.objects[..., None], 1)[None],
+            objects.classes.gather(1, anchors.objects).where(anchors.real, ABSENT)[None],
+            anchors.real[None],
+        )
+        criterion = self.decoding.criterion(model.config)
+        return total(
+            criterion.assigned(
+                self.decoding.layers(model, decoded, starts), given, average_count(anchors.real.sum())
+            )
+        )
 
 
 def drop_auxiliary(model: nn.Module) -> None:

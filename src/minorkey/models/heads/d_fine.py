@@ -5,23 +5,30 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import DFineConfig, DFineForObjectDetection, PreTrainedModel
-from transformers.loss.loss_d_fine import DFineLoss
 from transformers.utils import ModelOutput
 
 from minorkey.models.heads.collaborative import Decoding
-from minorkey.models.heads.detr import (
+from minorkey.models.heads.detr import check_width, objects_per_process, shared_settings
+from minorkey.models.heads.detr_start import start_head
+from minorkey.models.heads.distributions import EdgeLosses
+from minorkey.models.heads.rt_detr_v2 import (
+    QUERY_MASK,
+    denoising_loss,
+    hybrid_costs,
+    hybrid_inputs,
+    hybrid_settings,
+    split_layers,
+)
+from minorkey.models.heads.run_ahead import let_run_ahead
+from minorkey.models.heads.set_criterion import (
     Prediction,
     SetCriterion,
     Targets,
     Terms,
-    check_width,
-    objects_per_process,
-    shared_settings,
+    padded,
     total,
+    varifocal_loss,
 )
-from minorkey.models.heads.detr_start import start_head
-from minorkey.models.heads.rt_detr_v2 import QUERY_MASK, denoising_loss, hybrid_inputs, hybrid_settings, split_layers
-from minorkey.models.heads.run_ahead import let_run_ahead
 from minorkey.models.options import HeadOptions
 from minorkey.models.pyramid import PyramidConfig
 
@@ -65,52 +72,48 @@ def d_fine_loss(
     transformers 5.23 pairs the boxes of every layer with the corner distributions of the next, and leaves the last
     layer without the localisation loss; the paper and this do neither.
     """
-    criterion, count = d_fine_criterion(config, device), objects_per_process(labels)
+    criterion, count, objects = d_fine_criterion(config), objects_per_process(labels), padded(labels)
     layers = corner_layers(outputs_class, outputs_coord, predicted_corners, initial_reference_points)
     queries, denoised = split_layers(layers, denoising_meta_values)
-    encoder = {"logits": enc_topk_logits, "pred_boxes": enc_topk_bboxes}
-    terms = criterion.matched(d_fine_layers(queries), labels, count)
-    terms["encoder"] = total(criterion.matched([encoder], labels, count))
+    encoder = {"logits": enc_topk_logits[None], "pred_boxes": enc_topk_bboxes[None]}
+    terms, of_encoder = criterion.matched([(d_fine_layers(queries), objects), (encoder, objects)], count)
+    terms["encoder"] = total(of_encoder)
     if denoising_meta_values is not None:
-        terms["denoising"] = denoising_loss(criterion, d_fine_layers(denoised), labels, denoising_meta_values, count)
+        noisy = d_fine_layers(denoised)
+        terms["denoising"] = denoising_loss(criterion, noisy, objects, denoising_meta_values, count)
     return total(terms), terms, None
 
 
-def d_fine_criterion(config: DFineConfig, device: torch.device) -> SetCriterion:
+def d_fine_criterion(config: DFineConfig) -> SetCriterion:
     """Varifocal loss 1, L1 5, GIoU 2, fine-grained localisation 0.15 and distillation 1.5, as in the paper."""
-    terms = DFineLoss(config).to(device)
-    return SetCriterion(terms, terms.weight_dict)
+    weights = {
+        "loss_vfl": config.weight_loss_vfl,
+        "loss_bbox": config.weight_loss_bbox,
+        "loss_giou": config.weight_loss_giou,
+        "loss_fgl": config.weight_loss_fgl,
+        "loss_ddf": config.weight_loss_ddf,
+    }
+    of_class = varifocal_loss(config.focal_loss_alpha, config.focal_loss_gamma)
+    edges = EdgeLosses(config.max_num_bins, config.up, config.reg_scale)
+    return SetCriterion("loss_vfl", of_class, weights, hybrid_costs(config), edges)
 
 
-def corner_layers(classes: Tensor, boxes: Tensor, corners: Tensor, references: Tensor) -> list[Prediction]:
-    """Predictions of the layers as they come: logits and boxes `(B, L, Q, ...)`, the first maybe without corners."""
-    without = classes.shape[1] - corners.shape[1]
-    plain = zip(classes[:, :without].unbind(1), boxes[:, :without].unbind(1), strict=True)
-    full = zip(
-        *(values.unbind(1) for values in (classes[:, without:], boxes[:, without:], corners, references)), strict=True
-    )
-    return [
-        *({"logits": logits, "pred_boxes": layer} for logits, layer in plain),
-        *(
-            {"logits": logits, "pred_boxes": layer, "pred_corners": distribution, "ref_points": start}
-            for logits, layer, distribution, start in full
-        ),
-    ]
+def corner_layers(classes: Tensor, boxes: Tensor, corners: Tensor, references: Tensor) -> Prediction:
+    """Predictions of the layers as they come, `(B, L, Q, ...)`, the first maybe without corners."""
+    given = {"logits": classes, "pred_boxes": boxes, "pred_corners": corners, "ref_points": references}
+    return {name: values.transpose(0, 1) for name, values in given.items()}
 
 
-def d_fine_layers(layers: list[Prediction]) -> list[Prediction]:
+def d_fine_layers(layers: Prediction) -> Prediction:
     """The layers with boxes inside of the image, and the last as the teacher of those before it.
 
     A box may be turned inside out by its distributions; without the limits, it has no GIoU.
     """
-    teacher = {"teacher_corners": layers[-1]["pred_corners"], "teacher_logits": layers[-1]["logits"]}
-    return [
-        {**layer, "pred_boxes": layer["pred_boxes"].clamp(0, 1), **(teacher if "pred_corners" in layer else {})}
-        for layer in layers
-    ]
+    teacher = {"teacher_corners": layers["pred_corners"][-1:], "teacher_logits": layers["logits"][-1:]}
+    return layers | teacher | {"pred_boxes": layers["pred_boxes"].clamp(0, 1)}
 
 
-def _decoded_layers(model: PreTrainedModel, decoded: ModelOutput, boxes: Tensor) -> list[Prediction]:
+def _decoded_layers(model: PreTrainedModel, decoded: ModelOutput, boxes: Tensor) -> Prediction:
     layers = corner_layers(
         decoded.intermediate_logits,
         decoded.intermediate_reference_points,

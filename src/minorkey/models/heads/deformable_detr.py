@@ -5,23 +5,22 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import DeformableDetrConfig, DeformableDetrForObjectDetection
-from transformers.loss.loss_deformable_detr import DeformableDetrHungarianMatcher, DeformableDetrImageLoss
 from transformers.utils import ModelOutput
 
 from minorkey.models.heads.collaborative import Decoding
-from minorkey.models.heads.detr import (
+from minorkey.models.heads.detr import check_width, objects_per_process, shared_settings
+from minorkey.models.heads.detr_start import start_head
+from minorkey.models.heads.run_ahead import let_run_ahead
+from minorkey.models.heads.set_criterion import (
+    MatchCosts,
     Prediction,
     SetCriterion,
     Targets,
-    Terms,
-    add_terms,
-    check_width,
-    objects_per_process,
-    shared_settings,
+    focal_loss,
+    padded,
+    stacked,
     total,
 )
-from minorkey.models.heads.detr_start import start_head
-from minorkey.models.heads.run_ahead import let_run_ahead
 from minorkey.models.options import HeadOptions
 from minorkey.models.pyramid import PyramidConfig
 
@@ -62,7 +61,7 @@ def build_deformable_detr(
     start_head(model, model.class_embed, model.bbox_embed)
     model.loss_function = deformable_detr_loss
     let_run_ahead(model)
-    model.register_forward_hook(_add_proposals, with_kwargs=True)
+    model.register_forward_hook(_add_losses, with_kwargs=True)
     return model
 
 
@@ -74,38 +73,37 @@ def deformable_detr_loss(
     config: DeformableDetrConfig,
     outputs_class: Tensor,
     outputs_coord: Tensor,
-) -> tuple[Tensor, Terms, None]:
-    """The loss of all layers, `(L, B, Q, ...)`, as the model asks for it."""
-    layers, count = deformable_detr_layers(outputs_class, outputs_coord), objects_per_process(labels)
-    terms = deformable_detr_criterion(config, device).matched(layers, labels, count)
-    return total(terms), terms, None
+) -> tuple[Tensor, Prediction, None]:
+    """What the layers say, `(L, B, Q, ...)`, kept for `_add_losses`, which is given that of the first stage too.
+
+    Both are matched together, so that the host waits once.
+    """
+    return logits.new_zeros(()), {"logits": outputs_class, "pred_boxes": outputs_coord}, None
 
 
-def deformable_detr_criterion(config: DeformableDetrConfig, device: torch.device) -> SetCriterion:
+def deformable_detr_criterion(config: DeformableDetrConfig) -> SetCriterion:
     """Focal loss, L1 and GIoU."""
-    matcher = DeformableDetrHungarianMatcher(config.class_cost, config.bbox_cost, config.giou_cost)
-    terms = DeformableDetrImageLoss(matcher, config.num_labels, config.focal_alpha, ["labels", "boxes"])
-    return SetCriterion(terms.to(device), WEIGHTS)
+    costs = MatchCosts(config.class_cost, config.bbox_cost, config.giou_cost)
+    return SetCriterion("loss_ce", focal_loss(config.focal_alpha), WEIGHTS, costs)
 
 
-def deformable_detr_layers(classes: Tensor, boxes: Tensor) -> list[Prediction]:
-    """Predictions of the layers, from logits `(L, B, Q, K)` and boxes `(L, B, Q, 4)`."""
-    return [{"logits": logits, "pred_boxes": layer} for logits, layer in zip(classes, boxes, strict=True)]
-
-
-def _add_proposals(
+def _add_losses(
     model: DeformableDetrForObjectDetection, arguments: tuple, named: dict[str, Any], output: ModelOutput
 ) -> None:
-    """Let the first stage learn as well, which transformers 5.23 leaves out: any object, at any place of the encoder.
+    """The losses of all layers, and of the first stage, which transformers 5.23 leaves out: any object, at any place.
 
     Its class is the first, by which the model ranks places (section 4.2 and appendix A.4 of the paper).
     """
     if output.loss is None:
         return
-    proposals = {"logits": output.enc_outputs_class, "pred_boxes": output.enc_outputs_coord_logits.sigmoid()}
-    targets = [{**target, "class_labels": torch.zeros_like(target["class_labels"])} for target in named["labels"]]
-    criterion = deformable_detr_criterion(model.config, model.device)
-    add_terms(output, {"encoder": total(criterion.matched([proposals], targets, objects_per_process(targets)))})
+    objects, count = padded(named["labels"]), objects_per_process(named["labels"])
+    anything = objects._replace(classes=objects.classes.clamp(max=0))
+    boxes = output.enc_outputs_coord_logits.sigmoid()
+    proposals = {"logits": output.enc_outputs_class[None], "pred_boxes": boxes[None]}
+    criterion = deformable_detr_criterion(model.config)
+    terms, of_proposals = criterion.matched([(output.loss_dict, objects), (proposals, anything)], count)
+    output.loss_dict = terms | {"encoder": total(of_proposals)}
+    output.loss = total(output.loss_dict)
 
 
 def _decoder_inputs(model: DeformableDetrForObjectDetection, features: Tensor, boxes: Tensor) -> dict[str, Any]:
@@ -120,16 +118,18 @@ def _decoder_inputs(model: DeformableDetrForObjectDetection, features: Tensor, b
     }
 
 
-def _decoded_layers(model: DeformableDetrForObjectDetection, decoded: ModelOutput, boxes: Tensor) -> list[Prediction]:
+def _decoded_layers(model: DeformableDetrForObjectDetection, decoded: ModelOutput, boxes: Tensor) -> Prediction:
     """What each layer makes of the boxes that it starts from, which the decoder gives without gradients."""
     starts = [boxes, *decoded.intermediate_reference_points.unbind(1)[:-1]]
     layers = zip(
         model.class_embed, model.bbox_embed, decoded.intermediate_hidden_states.unbind(1), starts, strict=False
     )
-    return [
-        {"logits": classify(hidden), "pred_boxes": (refine(hidden) + start.logit(EPSILON)).sigmoid()}
-        for classify, refine, hidden, start in layers
-    ]
+    return stacked(
+        [
+            {"logits": classify(hidden), "pred_boxes": (refine(hidden) + start.logit(EPSILON)).sigmoid()}
+            for classify, refine, hidden, start in layers
+        ]
+    )
 
 
 DECODING = Decoding(deformable_detr_criterion, _decoder_inputs, "attention_mask", _decoded_layers)

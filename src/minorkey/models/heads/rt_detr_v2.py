@@ -4,24 +4,26 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel, RTDetrV2Config, RTDetrV2ForObjectDetection
-from transformers.loss.loss_rt_detr import RTDetrLoss
+from transformers import PreTrainedConfig, PreTrainedModel, RTDetrV2Config, RTDetrV2ForObjectDetection
 
 from minorkey.errors import ModelError
 from minorkey.models.heads.collaborative import Decoding
-from minorkey.models.heads.detr import (
-    DECODER_LAYERS,
+from minorkey.models.heads.detr import DECODER_LAYERS, check_width, objects_per_process, shared_settings
+from minorkey.models.heads.detr_start import start_head
+from minorkey.models.heads.run_ahead import let_run_ahead
+from minorkey.models.heads.set_criterion import (
+    ABSENT,
+    Assigned,
+    MatchCosts,
+    Objects,
     Prediction,
     SetCriterion,
     Targets,
     Terms,
-    check_width,
-    objects_per_process,
-    shared_settings,
+    padded,
     total,
+    varifocal_loss,
 )
-from minorkey.models.heads.detr_start import start_head
-from minorkey.models.heads.run_ahead import let_run_ahead
 from minorkey.models.options import HeadOptions
 from minorkey.models.pyramid import PyramidConfig
 
@@ -83,46 +85,63 @@ def rt_detr_v2_loss(
     initial_reference_points: Tensor | None,
 ) -> tuple[Tensor, Terms, None]:
     """The loss as the model asks for it: all layers, the encoder's proposals, and the denoising queries."""
-    criterion, count = rt_detr_v2_criterion(config, device), objects_per_process(labels)
-    encoder = {"logits": enc_topk_logits, "pred_boxes": enc_topk_bboxes}
+    criterion, count, objects = rt_detr_v2_criterion(config), objects_per_process(labels), padded(labels)
     queries, denoised = split_layers(rt_detr_v2_layers(outputs_class, outputs_coord), denoising_meta_values)
-    terms = criterion.matched(queries, labels, count)
-    terms["encoder"] = total(criterion.matched([encoder], labels, count))
+    encoder = {"logits": enc_topk_logits[None], "pred_boxes": enc_topk_bboxes[None]}
+    terms, of_encoder = criterion.matched([(queries, objects), (encoder, objects)], count)
+    terms["encoder"] = total(of_encoder)
     if denoising_meta_values is not None:
-        terms["denoising"] = denoising_loss(criterion, denoised, labels, denoising_meta_values, count)
+        terms["denoising"] = denoising_loss(criterion, denoised, objects, denoising_meta_values, count)
     return total(terms), terms, None
 
 
-def rt_detr_v2_criterion(config: RTDetrV2Config, device: torch.device) -> SetCriterion:
+def rt_detr_v2_criterion(config: RTDetrV2Config) -> SetCriterion:
     """Varifocal loss 1, L1 5 and GIoU 2, the weights of the paper."""
-    terms = RTDetrLoss(config).to(device)
-    return SetCriterion(terms, terms.weight_dict)
+    weights = {
+        "loss_vfl": config.weight_loss_vfl,
+        "loss_bbox": config.weight_loss_bbox,
+        "loss_giou": config.weight_loss_giou,
+    }
+    return SetCriterion(
+        "loss_vfl", varifocal_loss(config.focal_loss_alpha, config.focal_loss_gamma), weights, hybrid_costs(config)
+    )
 
 
-def rt_detr_v2_layers(classes: Tensor, boxes: Tensor) -> list[Prediction]:
+def hybrid_costs(config: PreTrainedConfig) -> MatchCosts:
+    """Of class, L1 and GIoU in the matching of RT-DETRv2 and D-FINE."""
+    return MatchCosts(
+        config.matcher_class_cost,
+        config.matcher_bbox_cost,
+        config.matcher_giou_cost,
+        config.matcher_alpha,
+        config.matcher_gamma,
+    )
+
+
+def rt_detr_v2_layers(classes: Tensor, boxes: Tensor) -> Prediction:
     """Predictions of the layers, from logits `(B, L, Q, K)` and boxes `(B, L, Q, 4)`."""
-    return [
-        {"logits": logits, "pred_boxes": layer}
-        for logits, layer in zip(classes.unbind(1), boxes.unbind(1), strict=True)
-    ]
+    return {"logits": classes.transpose(0, 1), "pred_boxes": boxes.transpose(0, 1)}
 
 
-def split_layers(layers: list[Prediction], meta: dict[str, Any] | None) -> tuple[list[Prediction], list[Prediction]]:
+def split_layers(layers: Prediction, meta: dict[str, Any] | None) -> tuple[Prediction, Prediction]:
     """The queries of the layers, and those before them that are denoised in training."""
-    if meta is None:
-        return layers, []
-    noisy = meta["dn_num_split"][0]
-    ours = [{name: value[:, noisy:] for name, value in layer.items()} for layer in layers]
-    theirs = [{name: value[:, :noisy] for name, value in layer.items()} for layer in layers]
-    return ours, theirs
+    noisy = 0 if meta is None else meta["dn_num_split"][0]
+    ours = {name: value[:, :, noisy:] for name, value in layers.items()}
+    return ours, {name: value[:, :, :noisy] for name, value in layers.items()}
 
 
 def denoising_loss(
-    criterion: SetCriterion, layers: list[Prediction], targets: Targets, meta: dict[str, Any], count: float
+    criterion: SetCriterion, layers: Prediction, objects: Objects, meta: dict[str, Any], count: Tensor | float
 ) -> Tensor:
-    """The loss of queries that start at objects with noise, each group of which has one for every object."""
-    indices = criterion.terms.get_cdn_matched_indices(meta, targets)
-    return total(criterion.assigned(layers, targets, indices, count * meta["dn_num_group"]))
+    """The loss of queries that start at objects with noise.
+
+    Of each group the first half starts near the objects and is to find them, the second starts far off.
+    """
+    groups = 2 * meta["dn_num_group"]
+    far = torch.arange(groups, device=objects.classes.device).remainder(2).repeat_interleave(objects.classes.shape[1])
+    classes = objects.classes.repeat(1, groups).masked_fill(far.bool(), ABSENT)
+    given = Assigned(objects.boxes.repeat(1, groups, 1)[None], classes[None])
+    return total(criterion.assigned(layers, given, count * meta["dn_num_group"]))
 
 
 def hybrid_inputs(model: PreTrainedModel, features: Tensor, boxes: Tensor) -> dict[str, Any]:

@@ -80,8 +80,26 @@ def _nearest_cells(at: Tensor, size: int, count: int) -> Tensor:
 
 def in_pixels(boxes: Tensor, image_size: Shape) -> Tensor:
     """Corners `(..., 4)`, x0 y0 x1 y1 in pixels, of boxes as a DETR has them: centre, width and height, as shares."""
+    return scaled(center_to_corners_format(boxes), image_size)
+
+
+def scaled(corners: Tensor, image_size: Shape) -> Tensor:
+    """Corners `(..., 4)` in pixels, of such as shares of the image."""
     height, width = image_size
-    return center_to_corners_format(boxes) * boxes.new_tensor([width, height] * 2)
+    return torch.stack([corners[..., 0::2] * width, corners[..., 1::2] * height], -1).flatten(-2)
+
+
+def shares(corners: Tensor, image_size: Shape) -> Tensor:
+    """Corners `(..., 4)` as shares of the image, of such in pixels."""
+    height, width = image_size
+    return torch.stack([corners[..., 0::2] / width, corners[..., 1::2] / height], -1).flatten(-2)
+
+
+def clipped(corners: Tensor, image_size: Shape) -> Tensor:
+    """What of the boxes `(..., 4)`, in pixels, is in the image."""
+    height, width = image_size
+    within = corners[..., 0::2].clamp(0, width), corners[..., 1::2].clamp(0, height)
+    return torch.stack(within, -1).flatten(-2)
 
 
 def _cell(shape: Shape, image_size: Shape) -> tuple[float, float]:

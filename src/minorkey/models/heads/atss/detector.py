@@ -12,7 +12,7 @@ from transformers import AutoBackbone, AutoConfig, AutoModelForObjectDetection, 
 from transformers.image_transforms import corners_to_center_format
 from transformers.models.detr.modeling_detr import DetrObjectDetectionOutput
 
-from minorkey.models.heads.atss.anchors import Shape, decode, in_pixels, square_anchors
+from minorkey.models.heads.atss.anchors import Shape, clipped, decode, in_pixels, shares, square_anchors
 from minorkey.models.heads.atss.head import AtssHead, AtssOutput
 from minorkey.models.heads.atss.losses import atss_losses
 from minorkey.models.heads.atss.suppression import distinct
@@ -103,17 +103,11 @@ class AtssForObjectDetection(PreTrainedModel):
         scores = (output.logits.float().sigmoid() * output.centerness.float().sigmoid()[..., None]).sqrt()
         _, places = scores.amax(-1).topk(min(self.config.num_queries, scores.shape[1]))
         anchors = square_anchors(output.shapes, size, scores.device)[places]
-        corners = decode(output.deltas.float().take_along_dim(places[..., None], 1), anchors)
-        corners = corners.clamp(min=0).minimum(_scale(corners, size))
+        corners = clipped(decode(output.deltas.float().take_along_dim(places[..., None], 1), anchors), size)
         kept = scores.take_along_dim(places[..., None], 1)
         alone = torch.stack([distinct(*image, self.config.overlap) for image in zip(corners, kept, strict=True)])
         logits = torch.where(alone, kept.logit(EPSILON), SUPPRESSED)
-        return logits, corners_to_center_format(corners / _scale(corners, size))
-
-
-def _scale(boxes: Tensor, size: Shape) -> Tensor:
-    height, width = size
-    return boxes.new_tensor([width, height] * 2)
+        return logits, corners_to_center_format(shares(corners, size))
 
 
 AutoConfig.register(AtssConfig.model_type, AtssConfig)

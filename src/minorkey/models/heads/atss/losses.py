@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from minorkey.models.heads.atss.anchors import Shape, decode, square_anchors
 from minorkey.models.heads.atss.assign import NOBODY, atss_assign
@@ -37,28 +38,30 @@ def atss_losses(
         each layer of its decoder (arXiv 2211.12860).
     """
     with torch.autocast(output.logits.device.type, enabled=False):
-        images, places, rows = _assigned(boxes, output.shapes, image_size)
-        anchors, wanted = square_anchors(output.shapes, image_size, rows.device)[places], torch.cat([*boxes])[rows]
-        central = centerness(centres(anchors), wanted.float())
-        sums = sum_over_processes(torch.stack([central.new_tensor(len(rows)), central.sum()])) / process_count()
-        count, weight = sums.clamp(min=sums.new_tensor([1.0, 1e-6]))
-        targets = torch.zeros_like(output.logits, dtype=torch.float32)
-        targets[images, places, torch.cat([*classes])[rows]] = 1
-        missed = 1 - giou(decode(output.deltas[images, places].float(), anchors), wanted.float())
-        judged = output.centerness[images, places].float()
+        owners = torch.stack([atss_assign(image.float(), output.shapes, image_size) for image in boxes])
+        found, places = owners != NOBODY, owners.clamp(min=0)
+        everything = pad_sequence([_at_least_one(image.float(), 1.0) for image in boxes], batch_first=True)
+        names = pad_sequence([_at_least_one(image, 0) for image in classes], batch_first=True)
+        anchors = square_anchors(output.shapes, image_size, owners.device)
+        wanted = everything.take_along_dim(places[..., None], 1)
+        wanted = torch.where(found[..., None], wanted, anchors)  # which has an area
+        central = torch.where(found, centerness(centres(anchors), wanted), 0.0)
+        sums = sum_over_processes(torch.stack([found.sum().to(central), central.sum()])) / process_count()
+        count, weight = sums[0].clamp(min=1.0), sums[1].clamp(min=1e-6)
+        every = torch.arange(output.logits.shape[-1], device=owners.device)
+        targets = names.gather(1, places).where(found, NOBODY)[..., None] == every
+        missed = 1 - giou(decode(output.deltas.float(), anchors), wanted)
+        judged = F.binary_cross_entropy_with_logits(output.centerness.float(), central, reduction="none")
         return {
-            "atss_class": focal_loss(output.logits.float(), targets) / count,
+            "atss_class": focal_loss(output.logits.float(), targets.float()) / count,
             "atss_box": BOX_WEIGHT * (central * missed).sum() / weight,
-            "atss_centerness": F.binary_cross_entropy_with_logits(judged, central, reduction="sum") / count,
+            "atss_centerness": torch.where(found, judged, 0.0).sum() / count,
         }
 
 
-def _assigned(boxes: Sequence[Tensor], shapes: Sequence[Shape], image_size: Shape) -> tuple[Tensor, Tensor, Tensor]:
-    """Image, place and object of every assigned anchor, `(P,)` each; objects are counted over all images."""
-    owners = torch.stack([atss_assign(image.float(), shapes, image_size) for image in boxes])
-    images, places = (owners != NOBODY).nonzero(as_tuple=True)
-    counts = torch.tensor([len(image) for image in boxes], device=owners.device)
-    return images, places, owners[images, places] + (counts.cumsum(0) - counts)[images]
+def _at_least_one(values: Tensor, filling: float) -> Tensor:
+    """The values `(N, ...)`, or one row of `filling` where there are none."""
+    return values if len(values) else values.new_full((1, *values.shape[1:]), filling)
 
 
 def focal_loss(logits: Tensor, targets: Tensor) -> Tensor:
