@@ -7,7 +7,7 @@ import torch.distributed as dist
 from atss_reference import anchors as reference_anchors
 from atss_reference import assign, centerness, corners, decoded, giou, losses
 
-from minorkey.models.heads.atss import AtssHead, AtssOutput, atss_assign, atss_losses, positive_anchors
+from minorkey.models.heads.atss import AtssHead, AtssOutput, PositiveAnchors, atss_assign, atss_losses, positive_anchors
 from minorkey.models.heads.atss.anchors import decode, nearest_places, square_anchors
 
 IMAGE = (96, 128)
@@ -313,27 +313,38 @@ def test_learning_is_the_same_every_time():
 
 
 def test_positive_anchors_say_what_they_are_to_find():
-    boxes, classes = [_boxes(5), torch.zeros(0, 4)], [_classes(5), torch.zeros(0, dtype=torch.int64)]
-    positive, none = positive_anchors(boxes, classes, SHAPES, IMAGE)
+    boxes = [_boxes(5), torch.zeros(0, 4)]
+    anchors = positive_anchors(boxes, SHAPES, IMAGE)
+    positive, none = ([values[image][anchors.real[image]] for values in anchors] for image in (0, 1))
     expected = [(owner, place) for place, owner in enumerate(assign(boxes[0].tolist(), SHAPES, IMAGE)) if owner >= 0]
-    pairs = zip(positive.objects.tolist(), positive.places.tolist(), strict=True)
+    pairs = zip(positive[1].tolist(), positive[2].tolist(), strict=True)
     assert list(pairs) == sorted(expected)
-    assert positive.classes.equal(classes[0][positive.objects])
     flat = [anchor for level in reference_anchors(SHAPES, IMAGE) for anchor in level]
-    for box, place, owner in zip(positive.boxes.tolist(), positive.places, positive.objects, strict=True):
+    for box, owner, place in zip(positive[0].tolist(), *positive[1:3], strict=True):
         x0, y0, x1, y1 = corners(flat[place])
         assert box == pytest.approx([max(x0, 0), max(y0, 0), min(x1, IMAGE[1]), min(y1, IMAGE[0])])
         assert centerness(flat[place], boxes[0][owner].tolist()) > 0
-    assert none.boxes.shape == (0, 4)
-    assert none.classes.shape == none.objects.shape == none.places.shape == (0,)
-    assert none.classes.dtype == torch.int64
+    assert [len(values) for values in none] == [0, 0, 0, 0]
+    assert not anchors.objects[1].any()
 
 
 def test_of_too_many_positive_anchors_every_object_keeps_its_share():
     boxes = [torch.tensor([[2.0, 2.0, 60.0, 60.0], [66.0, 30.0, 126.0, 94.0]])]
-    every = positive_anchors(boxes, [torch.tensor([0, 1])], SHAPES, IMAGE)[0]
-    half = positive_anchors(boxes, [torch.tensor([0, 1])], SHAPES, IMAGE, most=len(every.places) // 2)[0]
+    every = _real(positive_anchors(boxes, SHAPES, IMAGE))
+    half = _real(positive_anchors(boxes, SHAPES, IMAGE, most=len(every.places) // 2))
     assert len(half.places) == len(every.places) // 2
     assert set(half.places.tolist()) < set(every.places.tolist())
     for number in (0, 1):
         assert abs((half.objects == number).sum() - (every.objects == number).sum() / 2) <= 1
+
+
+def _real(anchors: PositiveAnchors) -> PositiveAnchors:
+    """Those of the first image that it is not filled up with."""
+    return PositiveAnchors(*(values[0][anchors.real[0]] for values in anchors))
+
+
+def test_there_is_room_for_as_many_positive_anchors_as_there_may_be():
+    boxes = [_boxes(5), _boxes(1)]
+    for most, room in ((300, 5 * 3 * 9), (20, 20)):
+        assert positive_anchors(boxes, SHAPES, IMAGE, most=most).real.shape == (2, room)
+    assert positive_anchors([torch.zeros(0, 4)], SHAPES, IMAGE).real.shape == (1, 0)

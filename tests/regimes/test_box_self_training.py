@@ -62,14 +62,14 @@ def _losses(regime, pair) -> dict[str, torch.Tensor]:
     return found
 
 
-def _found(regime, images) -> list[FoundBoxes]:
+def _found(regime, images) -> FoundBoxes:
     with regime.teacher.installed() as network:
         return TASK.find(network, images)
 
 
-def _between(found: list[FoundBoxes]) -> float:
+def _between(found: FoundBoxes) -> float:
     """A threshold that some boxes reach and others do not."""
-    return float(torch.cat([each.scores for each in found]).median()) + 1e-6
+    return float(found.scores.median()) + 1e-6
 
 
 @pytest.mark.parametrize("teacher", ["ema", "self", "adapter_ema"])
@@ -78,8 +78,9 @@ def test_the_target_loss_is_that_of_the_boxes_which_the_teacher_is_sure_of(pair,
     threshold = _between(found)
     regime = _regime(teacher, threshold=threshold, weight=0.5)
     losses = _losses(regime, pair)
-    boxes = [each.boxes[[score >= threshold for score in each.scores.tolist()]] for each in found]
-    classes = [each.classes[[score >= threshold for score in each.scores.tolist()]] for each in found]
+    sure = [[score >= threshold for score in scores] for scores in found.scores.tolist()]
+    boxes = [image[chosen] for image, chosen in zip(found.boxes, sure, strict=True)]
+    classes = [image[chosen] for image, chosen in zip(found.classes, sure, strict=True)]
     assert 0 < sum(map(len, boxes)) < 2 * QUERIES
     torch.manual_seed(1)
     expected = TASK.loss(regime.model, replace(pair.target, boxes=boxes, box_classes=classes))
@@ -131,14 +132,15 @@ def test_a_warm_up_trains_on_the_source_alone(pair):
 
 def test_signals_by_hand(pair):
     found = _found(_regime(), pair.target.clean)
-    best = [float(each.scores.max()) for each in found]
+    best = [float(scores.max()) for scores in found.scores]
     threshold = sum(best) / 2  # one image reaches it
     regime = _regime(threshold=threshold)
     _losses(regime, pair)
     signals = regime.signals
     assert float(signals["confidence"]) == pytest.approx(sum(best) / 2)
     assert float(signals["kept"]) == 0.5
-    names = [int(c) for each in found for c, s in zip(each.classes, each.scores, strict=True) if s >= threshold]
+    pairs = zip(found.classes.flatten(), found.scores.flatten(), strict=True)
+    names = [int(c) for c, score in pairs if score >= threshold]
     assert signals["pseudo_classes"].tolist() == pytest.approx([names.count(k) / len(names) for k in range(CLASSES)])
     assert signals["source_classes"].tolist() == [0.5, 0.0, 0.5]
 

@@ -8,8 +8,8 @@ each class by a factor, and keep the running means that it comes from.
 import torch
 from torch import Tensor, nn
 
-from minorkey.data.sample import IGNORE_INDEX
 from minorkey.reduction import sum_over_processes
+from minorkey.regimes.health import class_counts
 
 MOMENTUM = 0.9
 """Share of the running means that a batch keeps."""
@@ -81,20 +81,17 @@ class PriorBalance(nn.Module):
         Returns:
             The share of each class in the source over its mean probability on the target, `(K,)`.
         """
-        labels = source_labels[source_labels != IGNORE_INDEX]
         sums = sum_over_processes(
             torch.stack(
                 [
                     (probabilities * filled[:, None]).sum(dim=(0, 2, 3)),
-                    torch.bincount(labels, minlength=len(self.source)).to(probabilities),
+                    class_counts(source_labels, len(self.source)).to(probabilities),
                 ]
             )
         )
         for running, seen in zip((self.target, self.source), sums, strict=True):
-            if running.any():
-                running.mul_(MOMENTUM).add_((1 - MOMENTUM) * shares(seen))
-            else:
-                running.copy_(shares(seen))
+            moved = MOMENTUM * running + (1 - MOMENTUM) * shares(seen)
+            running.copy_(torch.where(running.any(), moved, shares(seen)))  # the first time counts in full
         return (self.source + LEAST_SHARE) / (self.target + LEAST_SHARE)
 
 

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from minorkey.data.sample import Batch, Pair
+from minorkey.regimes.health import class_shares
 from minorkey.regimes.masking import patch_mask
 from minorkey.regimes.options import BoxSelfTrainingOptions
 from minorkey.regimes.regime import named, total
@@ -55,36 +55,26 @@ class BoxSelfTraining(Taught):
         assert target.clean is not None
         with self.teacher.installed() as network:
             found = self.task.find(network, target.clean)
-        sure = [each.above(self.options.threshold) for each in found]
-        self.signals = self._health(found, sure, source)
+        sure, classes = found.above(self.options.threshold)
+        self.signals = self._health(found, classes, source)
         yield named("source", self.task.loss(self.model, source), source.share)
         if self.done >= self.options.warmup:
-            yield {"target": self.options.weight * total(self.task.loss(self.model, self._strong(target, sure)))}
+            yield {"target": self.options.weight * total(self.task.loss(self.model, self._strong(target, sure, classes)))}
 
-    def _strong(self, target: Batch, sure: list[FoundBoxes]) -> Batch:
+    def _strong(self, target: Batch, boxes: list[Tensor], classes: list[Tensor]) -> Batch:
         """The distorted target images with what the teacher found as their truth."""
         images, masking = target.pixel_values, self.options.masking
         if masking is not None:
             images = images * patch_mask(images, masking.ratio, masking.patch)
-        return replace(
-            target,
-            pixel_values=images,
-            boxes=[each.boxes for each in sure],
-            box_classes=[each.classes for each in sure],
-        )
+        return replace(target, pixel_values=images, boxes=boxes, box_classes=classes)
 
-    def _health(self, found: list[FoundBoxes], sure: list[FoundBoxes], source: Batch) -> dict[str, Tensor]:
+    def _health(self, found: FoundBoxes, sure: list[Tensor], source: Batch) -> dict[str, Tensor]:
         """Label-free signs: how sure the best box of an image is, how many images have a sure one, and the classes."""
         assert source.box_classes is not None
-        best = torch.stack([F.pad(each.scores, (0, 1)).max() for each in found])  # 0 where nothing is found
+        best = found.scores.amax(dim=1)  # 0 where nothing is found
         return {
             "confidence": best.mean(),
             "kept": (best >= self.options.threshold).float().mean(),
-            "pseudo_classes": self._shares([each.classes for each in sure]),
-            "source_classes": self._shares(source.box_classes),
+            "pseudo_classes": class_shares(torch.cat(sure), self.classes),
+            "source_classes": class_shares(torch.cat(source.box_classes), self.classes),
         }
-
-    def _shares(self, classes: list[Tensor]) -> Tensor:
-        """The share of each class among boxes, `(K,)`; 0 where there is none."""
-        counts = torch.bincount(torch.cat(classes), minlength=self.classes).float()
-        return counts / counts.sum().clamp(min=1)

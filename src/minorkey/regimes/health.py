@@ -46,11 +46,16 @@ def class_shares(labels: Tensor, classes: int) -> Tensor:
     Returns:
         `(K,)` float32 that sums to 1; all 0 where no pixel counts.
     """
+    counts = class_counts(labels, classes)
+    return counts / counts.sum().clamp(min=1)
+
+
+def class_counts(labels: Tensor, classes: int) -> Tensor:
+    """How many pixels every class has, `(K,)` int64; arguments as of `class_shares`."""
     # One place more takes what is ignored: choosing the others by a mask would have the host wait for their number.
     places = labels.where(labels != IGNORE_INDEX, classes).flatten().long()
     counts = torch.zeros(classes + 1, dtype=torch.int64, device=labels.device)
-    counts = counts.index_add_(0, places, torch.ones_like(places))[:classes]
-    return counts / counts.sum().clamp(min=1)
+    return counts.index_add_(0, places, torch.ones_like(places))[:classes]
 
 
 def collapsed_class(pseudo_classes: Sequence[float], source_classes: Sequence[float]) -> int | None:

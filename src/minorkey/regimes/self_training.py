@@ -29,6 +29,7 @@ from minorkey.regimes.taught import Taught, named_group
 from minorkey.regimes.teachers import Teacher
 from minorkey.regimes.token_dropping import dropped_tokens
 from minorkey.tasks.segmentation import Segmentation
+from minorkey.transfer import send
 
 LAST = -1
 """Level of the features whose distance counts, as in DAFormer."""
@@ -156,8 +157,8 @@ class SelfTraining(Taught):
             return images
         # The loop seeds the global state by the step, so that a resumed run draws the same.
         rng = np.random.default_rng(int(torch.randint(2**62, ())))
-        drawn = torch.tensor([draw_distortion(self.photometric, rng) for _ in images])
-        distorted = distort(denormalise(images, *self.statistics).clamp(0, 1), drawn.to(images.device))
+        drawn = np.array([draw_distortion(self.photometric, rng) for _ in images], np.float32)
+        distorted = distort(denormalise(images, *self.statistics).clamp(0, 1), send(drawn, images.device))
         return normalise(distorted, *self.statistics) * filled[:, None]
 
     def _tap(self, part: Literal["source", "target"]) -> AbstractContextManager[FeatureTap | None]:

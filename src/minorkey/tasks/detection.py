@@ -6,12 +6,12 @@ import torch.nn.functional as F
 from accelerate.utils import extract_model_from_parallel
 from torch import Tensor, nn
 from transformers import PreTrainedConfig
-from transformers.image_transforms import center_to_corners_format
 
 from minorkey.data.sample import Batch
 from minorkey.errors import ConfigError, ModelError
 from minorkey.evaluation.protocol import DETECTIONS, Protocol
 from minorkey.labels import LabelSpace
+from minorkey.models.heads.atss.anchors import clipped, in_pixels, scaled
 from minorkey.models.heads.detr import box_targets
 from minorkey.tasks.box_prediction import DetectionPrediction
 from minorkey.tasks.detections import Detections, FoundBoxes
@@ -80,23 +80,19 @@ class Detection:
         _check_places(config, canvas)
         output = model(pixel_values=canvas)
         scores, boxes, classes = best(output.logits[0], output.pred_boxes[0], protocol.detections or DETECTIONS)
-        shares = boxes * _ratios(canvas, resized)  # of the image, where they were of the canvas
+        shares = _of_image(boxes, canvas, resized)
         corners, inside = _in_pixels(shares, pixel_values.shape[-2], pixel_values.shape[-1])
         found = inside & (scores > 0)
         return Detections(*(kept[found].cpu().numpy() for kept in (corners, scores, classes)))
 
-    def find(self, model: nn.Module, pixel_values: Tensor) -> list[FoundBoxes]:
+    def find(self, model: nn.Module, pixel_values: Tensor) -> FoundBoxes:
         """What is found in each of a batch of training crops `(B, 3, H, W)`: the likeliest class of every query."""
         height, width = pixel_values.shape[-2:]
         canvas = padded(pixel_values)
         output = model(pixel_values=canvas)
         scores, classes = output.logits.float().sigmoid().max(dim=-1)
-        shares = output.pred_boxes.float() * _ratios(canvas, pixel_values)
-        found = []
-        for image, score, name in zip(shares, scores, classes, strict=True):
-            corners, inside = _in_pixels(image, height, width)
-            found.append(FoundBoxes(corners[inside], score[inside], name[inside]))
-        return found
+        corners, inside = _in_pixels(_of_image(output.pred_boxes.float(), canvas, pixel_values), height, width)
+        return FoundBoxes(corners, scores.where(inside, 0.0), classes)
 
     def prediction(
         self, said: Detections, image: np.ndarray, space: LabelSpace, probabilities: bool = False
@@ -155,17 +151,16 @@ def _check_places(config: PreTrainedConfig, images: Tensor) -> None:
         )
 
 
-def _ratios(canvas: Tensor, image: Tensor) -> Tensor:
-    """How much larger a canvas is than the image in its corner: `(4,)`, for boxes of centre x y, width and height."""
+def _of_image(boxes: Tensor, canvas: Tensor, image: Tensor) -> Tensor:
+    """Boxes `(..., 4)`, centre x y, width and height, as shares of an image, of such of the canvas it is a corner of."""
     (height, width), (filled_height, filled_width) = canvas.shape[-2:], image.shape[-2:]
-    return image.new_tensor([width / filled_width, height / filled_height] * 2, dtype=torch.float32)
+    return scaled(boxes, (height / filled_height, width / filled_width))
 
 
 def _in_pixels(shares: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
-    """Corners `(N, 4)` in pixels, within the image, and which of them `(N,)` have an area."""
-    limits = shares.new_tensor([width, height] * 2)
-    corners = (center_to_corners_format(shares) * limits).clamp(min=0).minimum(limits)
-    return corners, (corners[:, 2:] > corners[:, :2]).all(dim=1)
+    """Corners `(..., 4)` in pixels, within the image, and which of them `(...)` have an area."""
+    corners = clipped(in_pixels(shares, (height, width)), (height, width))
+    return corners, (corners[..., 2:] > corners[..., :2]).all(dim=-1)
 
 
 def _to_long_side(images: Tensor, long_side: int | None) -> Tensor:

@@ -27,19 +27,25 @@ class Detections:
 
 @dataclass(frozen=True)
 class FoundBoxes:
-    """The same on its device, in no order: what pseudo-labels are made of.
+    """What every query found in a batch, on its device: what pseudo-labels are made of.
 
     Attributes:
-        boxes: `(N, 4)` float32, `x0 y0 x1 y1` in pixels.
-        scores: `(N,)` float32 in [0, 1].
-        classes: `(N,)` int64, train ids.
+        boxes: `(B, Q, 4)` float32, `x0 y0 x1 y1` in pixels.
+        scores: `(B, Q)` float32 in [0, 1]; 0 where nothing of the box is in the image.
+        classes: `(B, Q)` int64, train ids.
     """
 
     boxes: Tensor
     scores: Tensor
     classes: Tensor
 
-    def above(self, threshold: float) -> "FoundBoxes":
-        """Those whose score reaches a threshold."""
+    def above(self, threshold: float) -> tuple[list[Tensor], list[Tensor]]:
+        """Boxes `(N, 4)` and classes `(N,)` of each image whose score reaches a threshold, in the order of the queries.
+
+        The host waits once, for how many there are.
+        """
         sure = self.scores >= threshold
-        return FoundBoxes(self.boxes[sure], self.scores[sure], self.classes[sure])
+        order = (~sure).byte().argsort(dim=1, stable=True)
+        counts = sure.sum(dim=1).tolist()
+        boxes, classes = self.boxes.take_along_dim(order[..., None], 1), self.classes.gather(1, order)
+        return [b[:n] for b, n in zip(boxes, counts, strict=True)], [c[:n] for c, n in zip(classes, counts, strict=True)]

@@ -13,6 +13,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from minorkey.reduction import process_count, sum_over_processes
+from minorkey.transfer import send
 
 
 class Matches(NamedTuple):
@@ -50,12 +51,6 @@ def without_absent(costs: Tensor, present: Tensor) -> Tensor:
     """Costs `(L, B, Q, K)` as `match` takes them, of targets that are `present` `(B, K)` bool."""
     most = torch.finfo(costs.dtype).max
     return torch.nan_to_num(costs, nan=most, posinf=most, neginf=most).where(present[:, None], torch.inf)
-
-
-def send(values: np.ndarray, device: torch.device) -> Tensor:
-    """The values on a device; a GPU copies them while the host goes on."""
-    tensor = torch.from_numpy(values)
-    return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
 
 
 def average_count(count: Tensor) -> Tensor:

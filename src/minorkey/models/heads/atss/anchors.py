@@ -83,10 +83,11 @@ def in_pixels(boxes: Tensor, image_size: Shape) -> Tensor:
     return scaled(center_to_corners_format(boxes), image_size)
 
 
-def scaled(corners: Tensor, image_size: Shape) -> Tensor:
-    """Corners `(..., 4)` in pixels, of such as shares of the image."""
-    height, width = image_size
-    return torch.stack([corners[..., 0::2] * width, corners[..., 1::2] * height], -1).flatten(-2)
+def scaled(boxes: Tensor, factors: tuple[float, float]) -> Tensor:
+    """Boxes `(..., 4)`, of which first and third are along x, times factors of height and width."""
+    # By numbers: tensors made of them would have the host wait for the device.
+    height, width = factors
+    return torch.stack([boxes[..., 0::2] * width, boxes[..., 1::2] * height], -1).flatten(-2)
 
 
 def shares(corners: Tensor, image_size: Shape) -> Tensor:
