@@ -1,18 +1,19 @@
 """Counts, on a CPU, how often the host would wait for a GPU.
 
-Nothing tells a CPU tensor that a GPU would hold from one that stays with the host, so that is followed here. A tensor is
-the host's where Python makes it without naming a device (`torch.tensor(...)`, `torch.from_numpy`, `torch.zeros(3)`), takes
-it back (`.cpu()`), or computes it of such tensors alone. All others are the device's: parameters, what is made with a
-`device`, what `.to(device)` returns, and whatever is computed with one of these.
+Nothing tells a CPU tensor that a GPU would hold from one that stays with the host, so that is followed here. A tensor
+is the host's where Python makes it without naming a device (`torch.tensor(...)`, `torch.from_numpy`, `torch.zeros(3)`),
+takes it back (`.cpu()`), or computes it of such tensors alone. All others are the device's: parameters, what is made
+with a `device`, what `.to(device)` returns, and whatever is computed with one of these.
 
 The host waits for
 
 - a `read`: a number or a copy of a device tensor (`.item()`, `float(...)`, `if tensor`, `torch.equal`, `.cpu()`,
   `.tolist()`, `.numpy()`);
 - a `search`: a result whose size only the device knows (`nonzero`, an index of booleans, `unique`, `bincount`, ...);
-- a `send`: a copy from the host (`torch.tensor(..., device=...)`, `.to(device)`, an index that the host holds). Those
-  from page-locked memory do not wait in truth; only copies that are told not to block and start in the loader's
-  batch, which it pins, are let off, as `batch`.
+- a `send`: a copy from the host (`torch.tensor(..., device=...)`, `.to(device)`, an index that the host holds).
+
+The copies of the loader's batch, from page-locked memory, are counted apart as `batch`: they do not wait. Neither do
+others from such memory (`minorkey.transfer.send`), but they are counted as sends, so that the figures are upper bounds.
 
 An operation that would fail on a GPU, since it mixes tensors of both, raises an error. What only a GPU's own kernels
 do cannot be seen from here.
@@ -42,11 +43,8 @@ SEARCHES = {
     aten.unique_consecutive, aten.unique_dim_consecutive, aten.histc,
 }  # fmt: skip
 READS = {aten._local_scalar_dense, aten.equal}
-FACTORIES = {
-    getattr(torch, name)
-    for name in ("tensor", "as_tensor", "asarray", "zeros", "ones", "full", "empty", "arange", "linspace", "rand", "randn",
-                 "randint", "randperm", "eye", "scalar_tensor")
-}  # fmt: skip
+MAKERS = "tensor as_tensor asarray zeros ones full empty arange linspace rand randn randint randperm eye scalar_tensor"
+FACTORIES = {getattr(torch, name) for name in MAKERS.split()}
 FROM_DATA = {torch.tensor, torch.as_tensor, torch.asarray}
 TO_HOST = {Tensor.cpu, Tensor.tolist, Tensor.numpy, Tensor.__array__}
 
@@ -98,9 +96,9 @@ def counted(waits: Waits | None = None) -> Iterator[Waits]:
     """Count inside."""
     waits = waits or Waits()
     made = torch.from_numpy  # which asks no mode
-    with patch.object(torch, "from_numpy", lambda array: waits.keep_on_host(made(array))):
-        with _Kernels(waits), _Calls(waits):
-            yield waits
+    kept = patch.object(torch, "from_numpy", lambda array: waits.keep_on_host(made(array)))
+    with kept, _Kernels(waits), _Calls(waits):
+        yield waits
 
 
 class _Calls(TorchFunctionMode):
@@ -142,7 +140,9 @@ class _Calls(TorchFunctionMode):
     def _to(self, args: tuple, kwargs: Any) -> Tensor:
         tensor, result = args[0], Tensor.to(*args, **kwargs)
         targets = [value for value in (*args[1:], *kwargs.values()) if isinstance(value, str | torch.device | Tensor)]
-        if not targets or isinstance(targets[0], Tensor) and self.waits.on_host(targets[0]) == self.waits.on_host(tensor):
+        if not targets or (
+            isinstance(targets[0], Tensor) and self.waits.on_host(targets[0]) == self.waits.on_host(tensor)
+        ):
             return result
         if targets[0] == "cpu" or self.waits.on_host(targets[0]):
             return result if self.waits.on_host(tensor) else self._to_host(Tensor.cpu, (tensor,), {})

@@ -69,7 +69,9 @@ def test_deployed_model_has_no_trace_of_it(make, images, name):
     drop_auxiliary(with_it)
     assert with_it.state_dict().keys() == without.state_dict().keys()
     assert [type(module) for module in with_it.modules()] == [type(module) for module in without.modules()]
-    assert [len(m._forward_pre_hooks) for m in with_it.modules()] == [len(m._forward_pre_hooks) for m in without.modules()]
+    assert [len(m._forward_pre_hooks) for m in with_it.modules()] == [
+        len(m._forward_pre_hooks) for m in without.modules()
+    ]
     calls, outputs = [], []
     for model in (with_it, without):
         with torch.no_grad():

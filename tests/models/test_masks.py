@@ -45,9 +45,7 @@ def _targets(labels):
     """Masks and classes as transformers takes them: those that are there, image by image."""
     present = [image.unique() for image in labels]
     present = [classes[classes != 255] for classes in present]
-    return [
-        (image == classes[:, None, None]).float() for image, classes in zip(labels, present, strict=True)
-    ], present
+    return [(image == classes[:, None, None]).float() for image, classes in zip(labels, present, strict=True)], present
 
 
 def test_a_mask_for_each_class():
@@ -160,7 +158,8 @@ def test_settings_of_an_eomt_serve_as_well(logits, labels):
     config = EomtConfig(num_labels=CLASSES, train_num_points=200)
     ours = _losses(MaskCriterion(config, WEIGHTS), logits, mask_targets(labels, CLASSES))
     assert all(
-        torch.equal(value, _losses(_criterion(), logits, mask_targets(labels, CLASSES))[name]) for name, value in ours.items()
+        torch.equal(value, _losses(_criterion(), logits, mask_targets(labels, CLASSES))[name])
+        for name, value in ours.items()
     )
 
 

@@ -59,7 +59,9 @@ class BoxSelfTraining(Taught):
         self.signals = self._health(found, classes, source)
         yield named("source", self.task.loss(self.model, source), source.share)
         if self.done >= self.options.warmup:
-            yield {"target": self.options.weight * total(self.task.loss(self.model, self._strong(target, sure, classes)))}
+            yield {
+                "target": self.options.weight * total(self.task.loss(self.model, self._strong(target, sure, classes)))
+            }
 
     def _strong(self, target: Batch, boxes: list[Tensor], classes: list[Tensor]) -> Batch:
         """The distorted target images with what the teacher found as their truth."""

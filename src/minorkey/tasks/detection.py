@@ -152,7 +152,7 @@ def _check_places(config: PreTrainedConfig, images: Tensor) -> None:
 
 
 def _of_image(boxes: Tensor, canvas: Tensor, image: Tensor) -> Tensor:
-    """Boxes `(..., 4)`, centre x y, width and height, as shares of an image, of such of the canvas it is a corner of."""
+    """Boxes `(..., 4)`, centre x y, width and height, as shares of an image, from shares of the canvas around it."""
     (height, width), (filled_height, filled_width) = canvas.shape[-2:], image.shape[-2:]
     return scaled(boxes, (height / filled_height, width / filled_width))
 

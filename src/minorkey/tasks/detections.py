@@ -48,4 +48,6 @@ class FoundBoxes:
         order = (~sure).byte().argsort(dim=1, stable=True)
         counts = sure.sum(dim=1).tolist()
         boxes, classes = self.boxes.take_along_dim(order[..., None], 1), self.classes.gather(1, order)
-        return [b[:n] for b, n in zip(boxes, counts, strict=True)], [c[:n] for c, n in zip(classes, counts, strict=True)]
+        return [b[:n] for b, n in zip(boxes, counts, strict=True)], [
+            c[:n] for c, n in zip(classes, counts, strict=True)
+        ]

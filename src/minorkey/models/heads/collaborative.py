@@ -112,9 +112,7 @@ class CollaborativeHead(AtssHead):
         )
         criterion = self.decoding.criterion(model.config)
         return total(
-            criterion.assigned(
-                self.decoding.layers(model, decoded, starts), given, average_count(anchors.real.sum())
-            )
+            criterion.assigned(self.decoding.layers(model, decoded, starts), given, average_count(anchors.real.sum()))
         )
 
 

@@ -57,7 +57,7 @@ def objects_per_process(targets: Targets) -> Tensor | float:
 
 
 def process_average(count: int, device: torch.device) -> Tensor | float:
-    """A count, averaged over the processes, which call this at one time; at least 1. With several it is on the device."""
+    """A count, averaged over the processes, which call this at one time; at least 1. With several, on the device."""
     if process_count() == 1:
         return max(1.0, count)
     return average_count(torch.full((), float(count), device=device))

@@ -88,7 +88,7 @@ class EdgeLosses:
         return places.sign() * grown
 
     def distances(self, start: Tensor, boxes: Tensor) -> Tensor:
-        """How far the edges of boxes are from half a side around the middle of where they start, in sides over `scale`."""
+        """How far the edges of boxes are from those that they start at, in steps of a side over `scale`."""
         scale = abs(self.scale)
         middle, sides = start[..., :2], start[..., 2:] / scale + 1e-16
         corners = center_to_corners_format(boxes)

@@ -141,7 +141,7 @@ def set_progress(model: nn.Module, share: float) -> None:
 def _let_see_all(
     attn_mask: Tensor, prob: Tensor, num_query_tokens: int, encoder_start_tokens: int, device: torch.device
 ) -> Tensor:
-    """Queries drawn with 1 - `prob` see all of the image; in place of transformers' own, which asks how likely it is."""
+    """Queries drawn with 1 - `prob` see the whole image; transformers' own would have the host read `prob`."""
     freed = torch.rand(len(attn_mask), num_query_tokens, device=device) > prob
     attn_mask[:, :num_query_tokens, encoder_start_tokens:] |= freed[..., None]
     return attn_mask

@@ -42,9 +42,7 @@ def match(costs: Sequence[Tensor]) -> list[Matches]:
     found = [_of_layers(part.reshape(cost.shape)) for part, cost in zip(parts, costs, strict=True)]
     packed = send(np.concatenate([matches.ravel() for matches in found]), costs[0].device)
     sizes = [matches.size for matches in found]
-    return [
-        Matches(*part.view(matches.shape)) for part, matches in zip(packed.split(sizes), found, strict=True)
-    ]
+    return [Matches(*part.view(matches.shape)) for part, matches in zip(packed.split(sizes), found, strict=True)]
 
 
 def without_absent(costs: Tensor, present: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Points of masks, on which Mask2Former compares them (arXiv 2112.01527, section 3.3; PointRend, arXiv 1912.08193).
 
-Points are as `grid_sample` has them: x y in [-1, 1], from edge to edge of the mask. Between the middles of pixels values
-are bilinear, and outside of the mask 0.
+Points are as `grid_sample` has them: x y in [-1, 1], from edge to edge of the mask. Between the middles of pixels
+values are bilinear, and outside of the mask 0.
 """
 
 import torch

@@ -41,13 +41,14 @@ def let_run_ahead(model: nn.Module) -> None:
 
 
 def _drop_guard(layer: nn.Module) -> None:
-    """What is not finite is to end the training, as it does elsewhere.
+    """What is not finite is to end the training, as it does elsewhere; autocast computes the last norm in float32.
 
-    The guard is all that asks, after the last norm, whether the layer is in training. The hooks hold the layer in a way
+    The guard is all that asks, after that norm, whether the layer is in training. The hooks hold the layer in a way
     that is copied with it.
     """
     layer.register_forward_pre_hook(_remember_mode)
-    layer.final_layer_norm.register_forward_hook(partial(_leave_training, layer))
+    norm: Any = layer.final_layer_norm
+    norm.register_forward_hook(partial(_leave_training, layer))
     layer.register_forward_hook(_restore_mode, always_call=True)
 
 

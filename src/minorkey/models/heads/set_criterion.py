@@ -1,7 +1,7 @@
 """Losses of queries that find objects, of all layers of a decoder at once.
 
-Every query is judged, and those that are to find nothing are masked out: no number that only the device knows is needed.
-Layers come first: logits `(L, B, Q, K)`, boxes `(L, B, Q, 4)`.
+Every query is judged, and those that are to find nothing are masked out: no number that only the device knows is
+needed. Layers come first: logits `(L, B, Q, K)`, boxes `(L, B, Q, 4)`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -121,9 +121,7 @@ class SetCriterion:
         there = costs.alpha * (1 - p) ** costs.gamma * -(p + EPSILON).log()
         elsewhere = (1 - costs.alpha) * p**costs.gamma * -(1 - p + EPSILON).log()
         distance = torch.cdist(boxes, objects.boxes.expand(len(boxes), -1, -1, -1), p=1)
-        overlap = giou(
-            center_to_corners_format(boxes)[..., None, :], center_to_corners_format(objects.boxes)[:, None]
-        )
+        overlap = giou(center_to_corners_format(boxes)[..., None, :], center_to_corners_format(objects.boxes)[:, None])
         total = costs.bbox * distance + costs.of_class * (there - elsewhere) - costs.giou * overlap
         return without_absent(total, objects.classes != ABSENT)
 

@@ -49,4 +49,6 @@ def positive_anchors(
     order = owners.where(positive, owners.shape[1]).argsort(dim=1, stable=True)
     ranks = torch.arange(count, device=device).expand(len(owners), -1)
     places = order.gather(1, torch.where(found > count, ranks * found // max(count, 1), ranks))
-    return PositiveAnchors(clipped(anchors[places], image_size), owners.gather(1, places).clamp(min=0), places, ranks < found)
+    return PositiveAnchors(
+        clipped(anchors[places], image_size), owners.gather(1, places).clamp(min=0), places, ranks < found
+    )
