@@ -23,6 +23,7 @@ from minorkey.labels import LabelSpace, label_space
 from minorkey.models.build import load_head
 from minorkey.models.heads.collaborative import drop_auxiliary
 from minorkey.parts import Network, build_network, open_judged, open_source_validation, open_unseen
+from minorkey.precision import judging_precision, units_of
 from minorkey.predictor import Predictor
 from minorkey.processes import from_main, speaker, together
 from minorkey.run_folder import RunFolder
@@ -32,7 +33,7 @@ from minorkey.training.device import device_for
 
 
 def protocol_of(config: RunConfig) -> Protocol:
-    """The test protocol of a configuration."""
+    """The test protocol of a configuration, on the device of this process."""
     options, classes = config.evaluation, label_space(config.label_space).classes
     for name in options.classes or ():
         if name not in classes:
@@ -50,6 +51,7 @@ def protocol_of(config: RunConfig) -> Protocol:
         classes_scored=options.classes,
         metric=config.metric,
         detections=options.detections if config.task == "detection" else None,
+        precision=judging_precision(options.precision, units_of(device_for(config.training))),
     )
 
 
@@ -120,8 +122,8 @@ def load(run: str | Path, *, device: str = "auto") -> Predictor:
     folder = RunFolder(Path(run))
     folder.require_trained()
     config = load_config(folder.config)
-    options = config.training.model_copy(update={"device": device})
-    return _load(folder, config, device_for(options))
+    config = config.model_copy(update={"training": config.training.model_copy(update={"device": device})})
+    return _load(folder, config, device_for(config.training))
 
 
 def _load(folder: RunFolder, config: RunConfig, device: torch.device) -> Predictor:

@@ -17,6 +17,7 @@ from minorkey.errors import DataError
 from minorkey.evaluation.protocol import Protocol
 from minorkey.labels import LabelSpace
 from minorkey.models.options import Triple
+from minorkey.precision import Precision, computing
 from minorkey.tasks.prediction import Prediction
 from minorkey.tasks.segmentation import Segmentation
 from minorkey.tasks.task import Task
@@ -43,6 +44,11 @@ class Predictor:
     def device(self) -> torch.device:
         """Where the model runs."""
         return next(self.model.parameters()).device
+
+    @property
+    def precision(self) -> Precision:
+        """What the model computes in."""
+        return self.protocol.precision
 
     def in_domain(self, domain: str) -> "Predictor":
         """The same model under the protocol of one domain, where the image may have a size of its own."""
@@ -79,7 +85,8 @@ class Predictor:
     def said(self, image: np.ndarray) -> Any:
         """What the model says of an image, in the form of `task.predict`, on the model's device."""
         pixel_values = to_tensor(image, self.mean, self.std)[None].to(self.device)
-        return self.task.predict(self.model, pixel_values, self.protocol, self.window_batch)
+        with computing(self.model, self.precision):
+            return self.task.predict(self.model, pixel_values, self.protocol, self.window_batch)
 
     def probabilities(self, image: np.ndarray) -> Tensor:
         """Class probabilities `(K, H, W)` of segmentation, on the model's device; they sum to 1 at each pixel.

@@ -21,6 +21,7 @@ def test_id_is_stable_across_releases():
         {"classes_scored": ("road",)},
         {"metric": "coco"},
         {"detections": 300},
+        {"precision": "tf32"},
     ],
 )
 def test_every_field_changes_the_id(change):

@@ -5,6 +5,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 from minorkey.evaluation.protocol import DETECTIONS, Metric
+from minorkey.precision import Asked
 
 Size = tuple[PositiveInt, PositiveInt]
 
@@ -25,6 +26,7 @@ class EvaluationOptions(BaseModel):
     detections: PositiveInt = Field(DETECTIONS, description="the most per image that count (detection)")
     source: bool = Field(True, description="also judge the source domains, on their validation images")
     images: PositiveInt | None = Field(None, description="at most so many images per domain; default: all")
+    precision: Asked = Field("auto", description="of all judging and predicting; auto: tf32 on GPUs that have it, fp32")
     batch_size: PositiveInt = Field(8, description="windows per forward pass")
     pictures: int = Field(2, ge=0, description="images per domain whose prediction is kept for the report")
 

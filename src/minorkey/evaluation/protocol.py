@@ -6,6 +6,8 @@ from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, model_validator
 
+from minorkey.precision import NAMES, Precision
+
 Size = tuple[PositiveInt, PositiveInt]
 
 Weights = Literal["last", "ema", "teacher", "best_source", "oracle"]
@@ -58,7 +60,7 @@ METRICS: dict[Metric, _Score] = {
     ),
 }
 
-NEWER = ("resize_in", "metric", "detections")
+NEWER = ("resize_in", "metric", "detections", "precision")
 """Left out of the id while unused, so that older scores keep theirs."""
 
 DETECTIONS = 100
@@ -84,6 +86,7 @@ class Protocol(BaseModel):
     classes_scored: tuple[str, ...] | None = None  # other classes count as ignored; None: all
     metric: Metric = "miou"
     detections: PositiveInt | None = None  # the most per image that count, the best ones; None: 100
+    precision: Precision = "fp32"  # that the network computed in
 
     @property
     def most_detections(self) -> int:
@@ -135,6 +138,8 @@ class Protocol(BaseModel):
             parts.append("scales " + ", ".join(f"{scale:g}" for scale in self.scales))
         if self.flip:
             parts.append("averaged with the mirrored image")
+        if self.precision != "fp32":
+            parts.append(f"computed in {NAMES[self.precision]}")
         parts.append(WEIGHTS[self.weights])
         return "; ".join(parts)
 

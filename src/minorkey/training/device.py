@@ -3,7 +3,7 @@
 import torch
 from accelerate import Accelerator, PartialState
 
-from minorkey.errors import ConfigError
+from minorkey.precision import HALF, Precision, training_precision, units_of
 from minorkey.training.options import TrainingOptions
 
 
@@ -12,18 +12,20 @@ def device_for(options: TrainingOptions) -> torch.device:
     return PartialState(cpu=options.device == "cpu").device
 
 
-def accelerator_for(options: TrainingOptions) -> Accelerator:
-    """The accelerator for the options; precision follows the device where it is left open.
-
-    bf16 autocast on a CPU is many times slower than fp32, so a CPU computes in fp32.
+def precision_for(options: TrainingOptions) -> Precision:
+    """The precision of a training on the device of this process.
 
     Raises:
-        ConfigError: half precision was asked for on a CPU.
+        ConfigError: the device cannot train in what was asked for.
     """
-    cuda = torch.cuda.is_available() and options.device != "cpu"
-    if options.precision in ("bf16", "fp16") and not cuda:
-        raise ConfigError(
-            f"training.precision is {options.precision}, but there is no GPU to use it on; leave it at auto or fp32"
-        )
-    wanted = {"auto": "bf16" if cuda and torch.cuda.is_bf16_supported() else "no", "fp32": "no"}
-    return Accelerator(cpu=options.device == "cpu", mixed_precision=wanted.get(options.precision, options.precision))
+    return training_precision(options.precision, units_of(device_for(options)))
+
+
+def accelerator_for(options: TrainingOptions) -> Accelerator:
+    """The accelerator for the options: autocast in half precision, with a gradient scaler for fp16.
+
+    Raises:
+        ConfigError: the device cannot train in the precision asked for.
+    """
+    precision = precision_for(options)
+    return Accelerator(cpu=options.device == "cpu", mixed_precision=precision if precision in HALF else "no")

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from minorkey.errors import ConfigError, unknown
 from minorkey.evaluation.protocol import Weights
+from minorkey.precision import Asked
 
 
 class TrainingOptions(BaseModel):
@@ -59,7 +60,9 @@ class TrainingOptions(BaseModel):
     )
     skip_broken: bool = Field(False, description="leave out target images that cannot be read, and say so")
     snapshots: int = Field(6, ge=0, description="times at which pseudo-labels of a few target images are kept, at most")
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="auto: bf16 on GPUs, fp32 on CPU")
+    precision: Asked = Field(
+        "auto", description="auto: bf16 on GPUs that have it, else fp16 on CUDA, fp32 elsewhere; tf32 on NVIDIA's"
+    )
     device: Literal["auto", "cpu"] = "auto"
     workers: int = Field(0, ge=0, description="processes that load images; 0 loads in the main process")
     log_every: int = Field(10, gt=0)
