@@ -37,7 +37,7 @@ from minorkey.regimes.regime import Regime
 from minorkey.run_folder import RunFolder
 from minorkey.storage import write_json, write_tensors
 from minorkey.training.checkpoint import check_base, checkpoints, load_checkpoint
-from minorkey.training.device import accelerator_for
+from minorkey.training.device import accelerator_for, precision_for
 from minorkey.training.incidents import Incidents
 from minorkey.training.loop import Fit, trim_log
 from minorkey.training.optim import build_optimizer
@@ -231,6 +231,7 @@ def _prepare(
         base_sha256=network.base_sha256,
         seed=config.seed,
         deployed=config.deployed,
+        precision=precision_for(options),
     )
 
 

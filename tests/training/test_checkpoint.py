@@ -87,10 +87,10 @@ def test_checkpoint_of_other_weights_is_refused():
         check_base(_checkpoint(), "cd" * 32)
 
 
-def _stepped(steps: int, state=None) -> tuple[nn.Module, AdamW]:
+def _stepped(steps: int, state=None, fused=None) -> tuple[nn.Module, AdamW]:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(3, 3), nn.LayerNorm(3))
-    optimizer = AdamW(param_groups(model, lr=0.1, weight_decay=0.1))
+    optimizer = AdamW(param_groups(model, lr=0.1, weight_decay=0.1), fused=fused)
     if state is not None:
         load_optimizer_state(optimizer, state)
     for step in range(steps):
@@ -110,3 +110,13 @@ def test_optimizer_goes_on_as_if_never_stopped():
     assert all(torch.equal(state[name], again[name]) and state[name].dtype == again[name].dtype for name in state)
     again["0.weight|exp_avg"].zero_()
     assert reference.state[reference_model[0].weight]["exp_avg"].any(), "the restored state is a copy"
+
+
+def test_a_fused_optimizer_goes_on_from_a_plain_one_and_the_other_way_round():
+    plain, fused = (optimizer_state(_stepped(3, fused=each)[1]) for each in (None, True))
+    assert plain.keys() == fused.keys()
+    assert [value.dtype for value in plain.values()] == [value.dtype for value in fused.values()]
+    whole = _stepped(2, plain)[0].state_dict()
+    for state, switched in ((plain, True), (fused, None), (fused, True)):
+        again = _stepped(2, state, switched)[0].state_dict()
+        assert all(torch.allclose(whole[name], again[name], atol=1e-6) for name in whole)

@@ -12,7 +12,7 @@ from minorkey.run_folder import RunFolder
 
 SIGNALS = {"confidence": "confidence of the teacher", "kept": "pixels kept", "agreement": "student agrees with teacher"}
 """Shares that are logged beside the losses of a run with a target, and their titles."""
-NOT_LOSSES = {"step", "loss", "lr", "images_per_second", "memory_mb", "seconds", *SIGNALS}
+NOT_LOSSES = {"step", "loss", "lr", "images_per_second", "memory_mb", "seconds", "loss_scale", "retried", *SIGNALS}
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,7 @@ class Checkpoint:
     regime: dict[str, Tensor] = field(default_factory=dict)
     best_step: int = 0
     best_score: float | None = None
+    loss_scale: dict[str, Any] = field(default_factory=dict)  # of a run in fp16
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
@@ -58,6 +59,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
                 "base_sha256": checkpoint.base_sha256,
                 "best_step": checkpoint.best_step,
                 "best_score": checkpoint.best_score,
+                "loss_scale": checkpoint.loss_scale,
             },
         )
     for old in checkpoints(folder)[:-KEEP]:
@@ -115,12 +117,14 @@ def optimizer_state(optimizer: Optimizer) -> dict[str, Tensor]:
 
 
 def load_optimizer_state(optimizer: Optimizer, state: dict[str, Tensor]) -> None:
-    """Restore what `optimizer_state` gave, each tensor where its parameter is (step counts stay on CPU)."""
+    """Restore what `optimizer_state` gave, each tensor where its parameter is (step counts too if the step is fused)."""
     by_parameter: dict[str, dict[str, Tensor]] = {}
     for full_name, value in state.items():
         name, key = full_name.rsplit("|", 1)
         by_parameter.setdefault(name, {})[key] = value
     for group in optimizer.param_groups:
         for name, parameter in zip(group["names"], group["params"], strict=True):
+            counted = parameter.device if group.get("fused") else "cpu"
             for key, value in by_parameter.get(name, {}).items():
-                optimizer.state[parameter][key] = value.clone() if key == "step" else laid_out_as(value, parameter)
+                moved = value.to(counted, copy=True) if key == "step" else laid_out_as(value, parameter)
+                optimizer.state[parameter][key] = moved

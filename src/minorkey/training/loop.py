@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from minorkey.data.sample import Batch, Pair, RawBatch, RawPair
 from minorkey.errors import TrainingError
 from minorkey.evaluation.protocol import Weights
 from minorkey.models.build import backbone_of, head_state
+from minorkey.precision import Precision, tensor_cores
 from minorkey.processes import from_main, gathered, process_count, process_index, together
 from minorkey.regimes.regime import Regime, total
 from minorkey.run_folder import RunFolder
@@ -34,6 +35,7 @@ from minorkey.training.checkpoint import (
 from minorkey.training.choice import BestWeights
 from minorkey.training.incidents import Incidents
 from minorkey.training.interruption import stop_on_interrupt
+from minorkey.training.loss_scale import LossScale
 from minorkey.training.meter import Meter
 from minorkey.training.optim import schedule
 from minorkey.training.options import TrainingOptions
@@ -67,6 +69,7 @@ class Fit:
         base_sha256: fingerprint of the pretrained backbone.
         seed: of dropout.
         deployed: which weights the network has in the end.
+        precision: of its passes; what is half precision is up to `accelerator`.
         incidents: says what goes wrong with the target's images and labels.
         snapshots: keeps pictures of pseudo-labels; None where there are none.
         validate: mIoU of the network's weights of now, by domain; None: nothing is judged in between.
@@ -85,6 +88,7 @@ class Fit:
     base_sha256: str
     seed: int
     deployed: Weights = "last"
+    precision: Precision = "fp32"
     incidents: Incidents | None = None
     snapshots: Snapshots | None = None
     validate: Callable[[], dict[str, float]] | None = None
@@ -95,7 +99,7 @@ class Fit:
 
     def __post_init__(self) -> None:
         self.network = self.accelerator.unwrap_model(self.model)
-        self.stepper = self.accelerator.prepare_optimizer(self.optimizer)
+        self.scale = LossScale(self.accelerator.scaler)
         self.ema = WeightEma(self.options.weight_ema_momentum)
         self.best = BestWeights()
         self.meter = Meter(self.accelerator.device)
@@ -109,6 +113,7 @@ class Fit:
         self.ema.average = {name: laid_out_as(value, now[name]) for name, value in checkpoint.ema.items()}
         self.best = BestWeights(checkpoint.best_score, checkpoint.best_step, checkpoint.best)
         self.regime.load_state_dict(checkpoint.regime)
+        self.scale.load_state_dict(checkpoint.loss_scale)
 
     def run(self, reporter: Reporter) -> None:
         """Train to the end.
@@ -151,24 +156,34 @@ class Fit:
 
     def _train_step(self, batches: Any) -> None:
         schedule(self.optimizer, self.step, self.options, self.anneal)
-        torch.manual_seed((self.seed * 1_000_003 + self.step) * 64 + process_index())
-        self.stepper.zero_grad()
-        for part in range(self.options.accumulate):
-            with together():
-                batch = next(batches)
-            last = part == self.options.accumulate - 1
-            with nullcontext() if last else self.accelerator.no_sync(self.model):
-                self._backward(self._moved(batch))
-        average_gradients(self.regime.modules().values())
-        if self.options.clip_norm is not None:
-            trained = [p for p in self.network.parameters() if p.requires_grad]
-            self.accelerator.clip_grad_norm_(trained, self.options.clip_norm)
-        self.stepper.step()
+        with together():
+            parts = [next(batches) for _ in range(self.options.accumulate)]
+        while not self._take(parts):
+            self._check_scale()
         self.step += 1
         self.regime.after_step(self.step)
         ema_from = self.options.weight_ema_from
         if ema_from is not None and self.step >= ema_from:
             self.ema.update(trained_tensors(self.attached, self.network))
+
+    def _take(self, batches: Sequence[RawBatch | RawPair]) -> bool:
+        """A step on these batches; False, and nothing moves, where a gradient overflowed and a smaller scale is due."""
+        torch.manual_seed((self.seed * 1_000_003 + self.step) * 64 + process_index())
+        self.optimizer.zero_grad()
+        passes = []
+        with tensor_cores(self.precision):
+            for part, batch in enumerate(batches, start=1):
+                with nullcontext() if part == len(batches) else self.accelerator.no_sync(self.model):
+                    passes.append((self._backward(self._moved(batch)), self.regime.signals))
+        average_gradients(self.regime.modules().values())
+        if self.options.clip_norm is not None:
+            trained = [p for p in self.network.parameters() if p.requires_grad]
+            self.scale.clip(self.optimizer, trained, self.options.clip_norm)
+        taken = self.scale.step(self.optimizer)
+        if taken:
+            for batch, (losses, signals) in zip(batches, passes, strict=True):
+                self._note(batch, losses, signals)
+        return taken
 
     def _moved(self, batch: RawBatch | RawPair) -> Batch | Pair:
         """The batch on its device, with the share of its labelled part in the loss of all processes."""
@@ -178,13 +193,21 @@ class Fit:
         labelled.share = float(loss_shares(counts)[process_index()])
         return moved
 
-    def _backward(self, batch: Batch | Pair) -> None:
+    def _backward(self, batch: Batch | Pair) -> list[dict[str, Tensor]]:
+        """Add the gradients of a batch; what its losses were."""
+        groups = []
         for losses in self.regime.losses(batch):
             parts = {name: loss / self.options.accumulate for name, loss in losses.items()}
-            self.accelerator.backward(total(parts))
+            self.scale.backward(total(parts))
+            groups.append({name: part.detach() for name, part in parts.items()})
+        return groups
+
+    def _note(self, batch: RawBatch | RawPair, groups: list[dict[str, Tensor]], signals: dict[str, Tensor]) -> None:
+        """Meter what a step made of a batch."""
+        for parts in groups:
             self.meter.add(self.step, parts, total(parts))
-        self.meter.note(self.regime.signals)
-        labelled, target = (batch.source, batch.target) if isinstance(batch, Pair) else (batch, None)
+        self.meter.note(signals)
+        labelled, target = (batch.source, batch.target) if isinstance(batch, RawPair) else (batch, None)
         self.meter.images += len(labelled.keys) * process_count()
         if target is not None and self.incidents is not None:
             self.incidents.note(target.problems)
@@ -202,6 +225,7 @@ class Fit:
             "images_per_second": round(self.meter.rate(), 2),
             "memory_mb": round(memory, 1),
             "seconds": round(self.seconds, 2),
+            **self.scale.note(),
         }
         self.meter.restart()
         from_main(lambda: self._append(line))
@@ -279,13 +303,22 @@ class Fit:
             if not all(torch.isfinite(value).all() for value in tensors):
                 raise self._diverged("weights are not finite", self.step - 1)
 
-    def _diverged(self, what: str, step: int) -> TrainingError:
+    def _check_scale(self) -> None:
+        if not self.scale.exhausted:
+            return
+        advice = "Set training.precision to fp32, or to bf16 on a GPU that has it"
+        with together():
+            raise self._diverged("gradients overflow float16 at every scale", self.step, advice)
+
+    def _diverged(
+        self, what: str, step: int, advice: str = "Lower training.lr or set training.clip_norm"
+    ) -> TrainingError:
         """The error for a 0-based step, with its batch."""
         first = step * self.options.accumulate
         keys = [key for micro in range(first, first + self.options.accumulate) for key in self.loader.keys(micro)]
         return TrainingError(
             f"the {what} at step {step + 1}, on the batch {', '.join(keys)}; the last good checkpoint "
-            f"in '{self.folder.checkpoints}' is kept. Lower training.lr or set training.clip_norm"
+            f"in '{self.folder.checkpoints}' is kept. {advice}"
         )
 
     def _save(self) -> None:
@@ -307,6 +340,7 @@ class Fit:
             best_step=self.best.step,
             best_score=self.best.score,
             regime=self.regime.state_dict(),
+            loss_scale=self.scale.state_dict(),
         )
         from_main(lambda: save_checkpoint(self.folder.checkpoints, checkpoint))
 

@@ -98,7 +98,7 @@ def _undecayed_ids(model: nn.Module) -> set[int]:
 
 
 def build_optimizer(model: nn.Module, options: TrainingOptions, method: str) -> AdamW:
-    """AdamW over what trains in a model, with the method's own rate for its `backbone`."""
+    """AdamW over what trains in a model, with the method's own rate for its `backbone`; one kernel on a CUDA GPU."""
     backbone = backbone_of(model)
     trains = any(parameter.requires_grad for parameter in backbone.parameters())
     groups = param_groups(
@@ -109,7 +109,8 @@ def build_optimizer(model: nn.Module, options: TrainingOptions, method: str) -> 
         backbone_lr=options.backbone_rate(method) if trains else None,
         backbone_weight_decay=options.backbone_weight_decay if trains else None,
     )
-    return AdamW(groups, betas=options.betas)
+    fused = True if groups[0]["params"][0].is_cuda else None
+    return AdamW(groups, betas=options.betas, fused=fused)
 
 
 def lr_factor(step: int, options: TrainingOptions) -> float:
