@@ -117,7 +117,7 @@ def optimizer_state(optimizer: Optimizer) -> dict[str, Tensor]:
 
 
 def load_optimizer_state(optimizer: Optimizer, state: dict[str, Tensor]) -> None:
-    """Restore what `optimizer_state` gave, each tensor where its parameter is (step counts too if the step is fused)."""
+    """Restore what `optimizer_state` gave, each tensor where its parameter is (step counts if fused)."""
     by_parameter: dict[str, dict[str, Tensor]] = {}
     for full_name, value in state.items():
         name, key = full_name.rsplit("|", 1)
