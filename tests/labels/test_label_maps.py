@@ -43,3 +43,18 @@ def test_unnamed_colours_are_counted():
     rgb = np.array([[[1, 2, 3], [1, 2, 3], [255, 255, 255], [0, 0, 0]]], np.uint8)
     with pytest.raises(DataError, match=r"colour #010203 \(2 pixels\), colour #ffffff \(1 pixels\)"):
         ids_from_colours(rgb, np.zeros((1, 3), np.uint8), "a.png")
+
+
+def test_a_byte_is_mapped_as_wider_ids_are():
+    names = label_space("cityscapes19").classes
+    full = np.arange(256, dtype=np.int16)  # every id has a name, and every value is one
+    for lookup in (LOOKUP, full, np.where(full == 9, -1, full), label_space("cityscapes19").id_map({7: names[0]})):
+        named = np.flatnonzero(lookup >= 0).astype(np.uint8)
+        raw = np.random.default_rng(0).choice(named, (5, 8))
+        mapped = apply_id_map(raw, lookup, "a.png")
+        assert np.array_equal(mapped, apply_id_map(raw.astype(np.uint16), lookup, "a.png"))
+        mapped[0, 0] = 0  # it may be written to
+        for nameless in np.flatnonzero(lookup < 0).astype(np.uint8):
+            raw[2, 3] = nameless
+            with pytest.raises(DataError, match=rf"id {nameless} \(1 pixels\)"):
+                apply_id_map(raw, lookup, "a.png")

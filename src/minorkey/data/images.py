@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFile, ImageOps
 
+from minorkey.data.jpeg import read_plain_jpeg
 from minorkey.data.png import read_plain_png
 from minorkey.errors import DataError
 
@@ -48,6 +49,8 @@ def read_image(file: str | Path, content: bytes | None = None) -> np.ndarray:
         DataError: the file is missing, unreadable, truncated or has floating point pixels.
     """
     plain = read_plain_png(file, content)
+    if plain is None:
+        plain = read_plain_jpeg(file, content)
     if plain is not None:
         return plain if plain.ndim == 3 else np.repeat(plain[..., None], 3, axis=2)
     with _opened(file, content) as image:
