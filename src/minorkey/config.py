@@ -54,6 +54,9 @@ class RunConfig(BaseModel):
         default=[], description="data sets that are only judged on: domains never seen, or the target's labelled images"
     )
     data_root: Path | None = Field(None, description="folder that holds the named data sets")
+    data_cache: Path | None = Field(
+        None, description="folder that keeps the decoded pixels of what is trained on, which then need no decoding"
+    )
     label_space: str = Field("cityscapes19", description="name, or YAML file, of the classes to tell apart")
     world: WorldOptions = WorldOptions()
     transform: TransformConfig = TransformConfig()

@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 
 from minorkey.adapters import weights_sha256
 from minorkey.config import RunConfig
+from minorkey.data.raw_cache import RawCache
 from minorkey.data.readers import Reader, SourceOptions, choose, open_datasets, validation_of
 from minorkey.data.readers import Role as ReaderRole
 from minorkey.errors import ConfigError, DataError
@@ -48,6 +49,7 @@ class Sources:
 
     readers: list[Reader]
     weights: list[float] | None  # share of each in the batches; None: by their lengths
+    cache: RawCache | None = None  # keeps their pixels
 
 
 def open_sources(config: RunConfig, space: LabelSpace) -> Sources:
@@ -69,17 +71,18 @@ def open_targets(config: RunConfig, space: LabelSpace) -> Sources | None:
 def _open_all(role: ReaderRole, asked: Sequence[SourceOptions], config: RunConfig, space: LabelSpace) -> Sources:
     readers: list[Reader] = []
     weights: list[float] = []
+    cache = None if config.data_cache is None else RawCache(config.data_cache)
     for source in asked:
         opened = [
             choose(reader, fraction=source.fraction, files=source.files, seed=config.seed)
-            for reader in _open(source.data, role, config, space)
+            for reader in _open(source.data, role, config, space, cache)
         ]
         readers += opened
         if source.weight is not None:
             weights += [source.weight * len(reader) / sum(map(len, opened)) for reader in opened]
     if weights and len(weights) < len(readers):
         raise ConfigError(f"some {role}s have a weight and others have none; give each one, or none")
-    return Sources(readers, weights or None)
+    return Sources(readers, weights or None, cache)
 
 
 def open_judged(config: RunConfig, space: LabelSpace, console: Console) -> list[Judged]:
@@ -113,7 +116,15 @@ def _judged(role: Role, spec: str, config: RunConfig, space: LabelSpace) -> list
     return [Judged(role, reader, images) for reader in _open(spec, "unseen", config, space)]
 
 
-def _open(spec: str, role: ReaderRole, config: RunConfig, space: LabelSpace) -> list[Reader]:
+def _open(
+    spec: str, role: ReaderRole, config: RunConfig, space: LabelSpace, cache: RawCache | None = None
+) -> list[Reader]:
     return open_datasets(
-        spec, role=role, label_space=space, data_root=config.data_root, options=config.world, task=config.task
+        spec,
+        role=role,
+        label_space=space,
+        data_root=config.data_root,
+        options=config.world,
+        task=config.task,
+        cache=cache,
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from minorkey.config import RunConfig, load_config, save_config
+from minorkey.data.cache_size import in_bytes, reserve
 from minorkey.data.rare_classes import RareClasses
 from minorkey.data.records import Record
 from minorkey.data.statistics import count_images
@@ -64,6 +65,7 @@ def train(config: RunConfig, out: Path, *, resume: bool = False, console: Consol
         for note in _notes(config, material):
             console.print(note, highlight=False, soft_wrap=True)
         open_judged(config, space, console)  # a missing data set is better found before the training than after
+    from_main(lambda: _reserve(material, console))
     material = replace(material, rare=from_main(lambda: _rare_classes(config, folder, material, console)))
     if not from_main(folder.cost.is_file):
         (fit_in_rounds if config.regime == "transda" else fit)(config, folder, material, console)
@@ -94,10 +96,23 @@ def _claim(folder: RunFolder, config: RunConfig, resume: bool) -> None:
             f"'{folder.path}' holds a run already; go on with `minorkey train --resume {folder.path}`, "
             "or choose another --out"
         )
-    elif load_config(folder.config) != config:
+    elif load_config(folder.config).model_copy(update={"data_cache": config.data_cache}) != config:
         raise ConfigError(
             f"'{folder.path}' holds a run with another configuration (see its config.yaml); choose another --out"
         )
+
+
+def _reserve(material: Material, console: Console) -> None:
+    """Say how large the cache of pixels gets, if there is one, and refuse what the disk has no room for."""
+    kept = [
+        (part.cache, reader)
+        for part in (material.sources, material.targets)
+        if part is not None and part.cache is not None
+        for reader in part.readers
+    ]
+    if kept and (needed := reserve(kept)):
+        said = f"data_cache {kept[0][0].folder}: about {in_bytes(needed)} will be written, as images are first read"
+        console.print(said, highlight=False, soft_wrap=True)
 
 
 def _rare_classes(config: RunConfig, folder: RunFolder, material: Material, console: Console) -> RareClasses | None:

@@ -66,6 +66,50 @@ def check(
     raise typer.Exit(2 if checked.all_problems else 0)
 
 
+@data.command()
+def cache(
+    target: str = typer.Argument(help="A preset or YAML file, a run folder, or a data set such as `gta5:train`."),
+    overrides: list[str] | None = typer.Argument(
+        None, metavar="[KEY=VALUE]...", help="E.g. `data_root=/data`, `data_cache=/ssd/pixels`."
+    ),
+    workers: int = typer.Option(2, min=0, help="Processes that read."),
+) -> None:
+    """Decode what is trained on, once, and keep its pixels in the folder `data_cache`.
+
+    A training with this `data_cache` does so itself as it first reads an image; this does it ahead. Its batches are the
+    same with and without. How large the folder gets is said first, and refused if the disk has less. What is there
+    already is not decoded again, so that the command goes on where it was stopped, and several may run at once. Delete
+    the folder when it is not needed any more. The exit code is 2 where an image cannot be read, else 0.
+
+    Examples:
+
+    * `minorkey data cache gta_to_cbm data_root=/data data_cache=/ssd/pixels --workers 8`
+
+    * `minorkey data cache mydata:train data_cache=mydata-pixels`
+    """
+    from minorkey.config import parse_overrides
+    from minorkey.data.cache_size import in_bytes, reserve
+    from minorkey.data.check.targets import open_target
+    from minorkey.data.records import read_records
+    from minorkey.errors import DataError
+
+    found = open_target(target, parse_overrides(overrides or []), cached=True)
+    readers = [opened.reader for opened in found.opened if opened.use in ("data set", "trained on", "adapted to")]
+    if found.cache is None or found.problems or not readers:
+        raise DataError("; ".join(found.problems) or f"{target} trains on nothing")
+    needed = reserve([(found.cache, reader) for reader in readers])
+    typer.echo(f"{found.cache.folder}: about {in_bytes(needed)} to be written for {sum(map(len, readers))} images")
+    problems = 0
+    for reader in readers:
+        records = read_records(reader, found.space, task=found.task, workers=workers)
+        for record in _progress(records, reader.name, len(reader)):
+            if record.problem:
+                problems += 1
+                typer.echo(f"{reader.name}: {record.problem}")
+    typer.echo(f"{sum(map(len, readers)) - problems} images are kept")
+    raise typer.Exit(2 if problems else 0)
+
+
 def _progress(records: "Iterable[Record]", name: str, count: int) -> "Iterable[Record]":
     from rich.console import Console
     from rich.progress import track

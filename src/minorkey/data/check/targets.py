@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from minorkey.config import RunConfig, presets, resolve
+from minorkey.data.raw_cache import RawCache
 from minorkey.data.readers import Reader, SourceOptions, choose, open_datasets, validation_of
 from minorkey.data.readers.reader import Role
-from minorkey.errors import MinorkeyError
+from minorkey.errors import ConfigError, MinorkeyError
 from minorkey.labels import LabelSpace, label_space
 from minorkey.run_folder import RunFolder
 from minorkey.tasks.options import TaskName
@@ -35,6 +36,7 @@ class Target:
     opened: list[Opened] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)  # data sets that a training needs and that cannot be opened
     warnings: list[str] = field(default_factory=list)  # those that it does without
+    cache: RawCache | None = None  # keeps the pixels of what is read
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class _Asked:
     part: SourceOptions | None = None  # which of its images; None: all
 
 
-def open_target(target: str, overrides: Mapping[str, Any]) -> Target:
+def open_target(target: str, overrides: Mapping[str, Any], *, cached: bool = False) -> Target:
     """Open the data sets of a preset, a YAML file or a run, or the splits of one data set.
 
     A data set that names no split is looked at as a source and as an unseen domain, as far as it has both splits.
@@ -54,17 +56,18 @@ def open_target(target: str, overrides: Mapping[str, Any]) -> Target:
     Args:
         target: which.
         overrides: nested values of the configuration.
+        cached: by way of its `data_cache`; otherwise every file is decoded.
 
     Raises:
-        ConfigError: the configuration is not valid.
+        ConfigError: the configuration is not valid, or `cached` and it names no cache.
     """
     if (run := RunFolder(Path(target))).config.is_file():
         config = resolve(run.config, overrides)
     elif target in presets() or target.endswith((".yaml", ".yml")):
         config = resolve(target, overrides)
     else:
-        return _open_alone(target, overrides)
-    found = Target(label_space(config.label_space), config.task)
+        return _open_alone(target, overrides, cached)
+    found = _nothing_yet(config, cached)
     for asked in _asked_by(config):
         _open(asked, config, found)
     return found
@@ -79,10 +82,18 @@ def _asked_by(config: RunConfig) -> Iterator[_Asked]:
     yield from (_Asked("unseen", spec, "unseen") for spec in config.unseen)
 
 
-def _open_alone(spec: str, overrides: Mapping[str, Any]) -> Target:
+def _nothing_yet(config: RunConfig, cached: bool) -> Target:
+    """A target of which nothing is open."""
+    if cached and config.data_cache is None:
+        raise ConfigError("no data_cache is set; name the folder that is to keep the pixels, data_cache=PATH")
+    cache = RawCache(config.data_cache) if cached and config.data_cache else None
+    return Target(label_space(config.label_space), config.task, cache=cache)
+
+
+def _open_alone(spec: str, overrides: Mapping[str, Any], cached: bool) -> Target:
     """The splits of one data set; that one of them is missing is worth a line, that both are is a problem."""
     config = resolve(None, {**overrides, "source": [spec]})
-    found = Target(label_space(config.label_space), config.task)
+    found = _nothing_yet(config, cached)
     for role in ("source", "unseen"):
         _open(_Asked("data set", spec, role, needed=False), config, found)
     if not found.opened:
@@ -103,6 +114,7 @@ def _open(asked: _Asked, config: RunConfig, found: Target) -> None:
             data_root=config.data_root,
             options=config.world,
             task=found.task,
+            cache=found.cache,
         )
         if (part := asked.part) is not None:
             readers = [choose(each, fraction=part.fraction, files=part.files, seed=config.seed) for each in readers]

@@ -1,5 +1,6 @@
 """The content of a label file to the ids of its data set."""
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,9 +33,31 @@ class LabelDecoder:
         Raises:
             DataError: it is broken, or holds ids, colours or classes that no map names.
         """
-        return apply_id_map(self._ids(file, content), self.lookup, file)
+        return self.map(self.ids(file, content), file)
 
-    def _ids(self, file: str, content: bytes) -> np.ndarray:
+    def map(self, ids: np.ndarray, file: str) -> np.ndarray:
+        """Ids of the data set `(H, W)` as uint8 train ids; `file` is named in errors.
+
+        Raises:
+            DataError: some are ids that no map names.
+        """
+        return apply_id_map(ids, self.lookup, file)
+
+    @property
+    def kind(self) -> str:
+        """Names what `ids` makes of a file: the same for all data sets that are read alike, whatever their classes."""
+        if self.spec.encoding == "polygons":
+            return _named("polygons", repr(sorted(self.spec.classes.items())).encode())
+        if self.spec.encoding == "low_byte" or self.spec.palette is None:
+            return self.spec.encoding
+        return _named("colours", self.spec.palette.tobytes())
+
+    def ids(self, file: str, content: bytes) -> np.ndarray:
+        """The label file as (H, W) ids of its data set; `file` is named in errors.
+
+        Raises:
+            DataError: it is broken, or holds colours or classes that no map names.
+        """
         if self.spec.encoding == "polygons":
             return read_polygons(content, {name: number for number, name in self.spec.classes.items()}, file)
         if self.spec.encoding == "low_byte":
@@ -42,3 +65,7 @@ class LabelDecoder:
         if (palette := self.spec.palette) is not None:
             return ids_from_colours(read_image(file, content), palette, file)
         return read_ids(file, content)
+
+
+def _named(kind: str, table: bytes) -> str:
+    return f"{kind}-{hashlib.blake2b(table, digest_size=8).hexdigest()}"

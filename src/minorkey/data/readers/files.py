@@ -5,6 +5,9 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
+import numpy as np
+
+from minorkey.data.raw_cache import RawCache, file_stamp
 from minorkey.data.readers.archives import Member, list_members, read_member
 from minorkey.errors import DataError
 
@@ -21,13 +24,17 @@ class Files:
     sent to other processes and hold no open file.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, cache: RawCache | None = None) -> None:
         """List the archives in the folder `root`.
+
+        Args:
+            root: the folder.
+            cache: keeps what `decoded` gives.
 
         Raises:
             DataError: an archive is broken.
         """
-        self.root = root
+        self.root, self._cache = root, cache
         entries = sorted(entry for entry in root.iterdir() if entry.is_file() and not entry.name.startswith("."))
         self.packed = tuple(entry.name for entry in entries if entry.name.lower().endswith(PACKED))
         self._members: dict[str, Member] = {
@@ -80,6 +87,26 @@ class Files:
             return (self.root / address).read_bytes()
         except OSError as error:
             raise DataError(f"{self.root / address} cannot be read: {error.strerror}") from error
+
+    def decoded(self, address: str, kind: str, decode: Callable[[str, bytes], np.ndarray]) -> np.ndarray:
+        """What is made of a file: by `decode`, or as the cache has it, and then perhaps not to be written to.
+
+        Args:
+            address: of the file.
+            kind: names what `decode` makes of it, as `RawCache.pixels` takes it.
+            decode: takes the file as errors name it, and its content.
+
+        Raises:
+            DataError: the file is missing or cannot be read, and what `decode` raises.
+            StorageError: the cache cannot be written.
+        """
+        where = self.where(address)
+        if self._cache is None:
+            return decode(where, self.read(address))
+        member = self._members.get(address)
+        path = self.root / address if member is None else Path(member.archive)
+        stamp = file_stamp(path, "" if member is None else address)
+        return self._cache.pixels(kind, stamp, lambda: self.read(address), lambda content: decode(where, content))
 
     def where(self, address: str) -> str:
         """A file as errors name it: its path, or that of its archive with its name in it."""

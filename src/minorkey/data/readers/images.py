@@ -3,7 +3,10 @@
 import glob
 from pathlib import Path
 
+import numpy as np
+
 from minorkey.data.images import list_images, read_image
+from minorkey.data.raw_cache import RawCache, file_stamp
 from minorkey.data.sample import Sample
 from minorkey.errors import DataError
 
@@ -11,16 +14,17 @@ from minorkey.errors import DataError
 class ImageReader:
     """All images at a path as the unlabelled samples of one domain, sorted by name."""
 
-    def __init__(self, where: str) -> None:
+    def __init__(self, where: str, cache: RawCache | None = None) -> None:
         """List the images.
 
         Args:
             where: a folder, with all that is below it, a glob or a file; hidden files are passed over.
+            cache: keeps their pixels.
 
         Raises:
             DataError: there are no images, or two of them have one name but for the suffix.
         """
-        path = Path(where)
+        path, self._cache = Path(where), cache
         self._files = list_images(f"{glob.escape(where)}/**" if path.is_dir() else where)
         root = path if path.is_dir() else _fixed_part(path)
         self._keys = [file.relative_to(root).with_suffix("").as_posix() for file in self._files]
@@ -46,7 +50,20 @@ class ImageReader:
         Raises:
             DataError: it is unreadable or truncated.
         """
-        return Sample(read_image(self._files[index]), self.domain, self._keys[index])
+        return Sample(self._image(self._files[index]), self.domain, self._keys[index])
+
+    def _image(self, file: Path) -> np.ndarray:
+        stamp = None if self._cache is None else file_stamp(file)
+        if self._cache is None or stamp is None:
+            return read_image(file)
+        return self._cache.pixels("image", stamp, lambda: _content(file), lambda content: read_image(file, content))
+
+
+def _content(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise DataError(f"{file} cannot be read: {error.strerror}") from error
 
 
 def _fixed_part(path: Path) -> Path:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from minorkey.data.raw_cache import RawCache
 from minorkey.data.readers.boxes import BoxReader, BoxSpec
 from minorkey.data.readers.brightness import of_brightness
 from minorkey.data.readers.files import Files
@@ -31,6 +32,7 @@ def open_datasets(
     data_root: Path | None = None,
     options: WorldOptions | None = None,
     task: TaskName = "segmentation",
+    cache: RawCache | None = None,
 ) -> list[Reader]:
     """Open a data set: a reader for each of its domains.
 
@@ -46,6 +48,7 @@ def open_datasets(
         data_root: where known data sets lie, each in a folder of its name.
         options: seed, size and number of scenes of the built-in world.
         task: whether samples have label images or boxes. A name may stand for a data set of each kind.
+        cache: keeps the pixels of files, before corruptions; what is rendered or comes from `hf:` needs none.
 
     Raises:
         ConfigError: unknown name, domain or key, a split named twice, or a class that the label space has no place for.
@@ -55,7 +58,7 @@ def open_datasets(
     from minorkey.data.corruptions import CorruptedReader, split_corruption
 
     clean, corruption = split_corruption(spec)
-    readers = _open(clean, role, label_space, data_root, options or WorldOptions(), task)
+    readers = _open(clean, role, label_space, data_root, options or WorldOptions(), task, cache)
     return readers if corruption is None else [CorruptedReader(reader, corruption) for reader in readers]
 
 
@@ -69,7 +72,13 @@ def validation_of(spec: str) -> str:
 
 
 def _open(
-    spec: str, role: Role, space: LabelSpace, data_root: Path | None, world: WorldOptions, task: TaskName
+    spec: str,
+    role: Role,
+    space: LabelSpace,
+    data_root: Path | None,
+    world: WorldOptions,
+    task: TaskName,
+    cache: RawCache | None,
 ) -> list[Reader]:
     if spec.startswith(f"{HUB}:"):
         if task == "detection" and role != "target":
@@ -79,9 +88,9 @@ def _open(
     if name == WORLD:
         return [open_world(part or "clear", role, world, space, task)]
     if role == "target" and is_bare(spec, task):
-        return [ImageReader(spec)]
+        return [ImageReader(spec, cache)]
     root, forms, domains = locate(name, data_root, task)
-    files, splits = Files(root), _splits(spec, part)
+    files, splits = Files(root, cache), _splits(spec, part)
     opened: list[Reader] = []
     for title, domain in domains.items():
         called = (title if domain.place else name, title, domain.place)

@@ -87,17 +87,18 @@ class PairedReader:
             DataError: a file is unreadable or truncated, holds ids that no map names, or sizes differ.
         """
         pair = self._pairs[index]
-        image = read_image(*self.file(index))
+        image = self._files.decoded(pair.image, "image", read_image)
         return Sample(image=image, domain=self.domain, key=pair.key, labels=self._labels(pair, image))
 
     def _labels(self, pair: Pair, image: np.ndarray) -> np.ndarray | None:
         address = pair.labels
         if self._decoder is None or address is None:
             return None
-        labels = self._decoder.train_ids(self._files.where(address), self._files.read(address))
+        ids = self._files.decoded(address, self._decoder.kind, self._decoder.ids)
+        labels = self._decoder.map(ids, self._files.where(address))
         self._same_size(address, labels, image)
         if pair.invalid:
-            mask = read_ids(self._files.where(pair.invalid), self._files.read(pair.invalid))
+            mask = self._files.decoded(pair.invalid, "ids", read_ids)
             self._same_size(pair.invalid, mask, image)
             labels[mask != 0] = IGNORE_INDEX
         return labels

@@ -79,9 +79,8 @@ class BoxReader:
         Raises:
             DataError: a file is unreadable, a class unknown, or a box NaN, inverted, empty or outside.
         """
-        key, of, _ = self._images[index]
-        file, content = self.file(index)
-        image = read_image(file, content)
+        key, of, address = self._images[index]
+        image = self._files.decoded(address, "image", read_image)
         if self._annotations is None:
             return Sample(image, self.domain, key)
         height, width = image.shape[:2]
@@ -89,7 +88,7 @@ class BoxReader:
         if objects.size not in (None, (width, height)):
             said = "{}x{}".format(*objects.size)
             raise DataError(
-                f"{objects.file}: boxes in an image of {said} but {file} is {width}x{height} "
+                f"{objects.file}: boxes in an image of {said} but {self._files.where(address)} is {width}x{height} "
                 "(width x height); they must be equal"
             )
         boxes, classes, crowd, cut = self._places.placed(objects, width, height)
