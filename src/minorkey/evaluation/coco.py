@@ -40,6 +40,7 @@ def coco_scores(truth: Truth, found: Found, images: int, most: int) -> dict[str,
     evaluation.params = parameters
     evaluation.evaluate()
     evaluation.accumulate()
+    assert evaluation.eval is not None
     # Precision (10 thresholds, 101 recalls, K classes, all and 3 sizes), recall (10, K, 4); -1 where there is nothing.
     precision, recall = (evaluation.eval[name][..., -1] for name in ("precision", "recall"))
     parts = [precision[..., 0], precision[0, ..., 0], precision[5, ..., 0], *np.moveaxis(precision, -1, 0)[1:]]
