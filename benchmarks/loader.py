@@ -131,6 +131,22 @@ def before(pair: Files, seed: int) -> RawBatch:
     return minorkey(Sample(read_image(pair.image), "street", pair.image.stem, labels), seed)
 
 
+def by_pillow(file: Path) -> np.ndarray:
+    with Image.open(file) as image:
+        return np.array(image.convert("RGB"))
+
+
+def measure_decoders(files: list[Path], turns: int) -> list[float]:
+    """Median milliseconds to decode a JPEG, by Pillow and by what minorkey reads it with."""
+    rows = []
+    for turn in range(turns):
+        file = files[turn % len(files)]
+        (slow, expected), (fast, pixels) = timed(by_pillow, file), timed(read_image, file)
+        assert np.abs(expected.astype(int) - pixels).max() <= 2
+        rows.append((slow, fast))
+    return [1e3 * float(np.median(column)) for column in zip(*rows, strict=True)]
+
+
 def measure_formats(readers: dict[str, Reader], files: list[Files], turns: int) -> dict[str, np.ndarray]:
     """Seconds from file to crop, in every turn."""
     rows = []
@@ -301,7 +317,9 @@ def main() -> int:
         parts = split(files, options.turns // 2)
         rows = compare(files, options.draws)
         formats = measure_formats(open_formats(Path(folder), files), files, options.turns)
-        sizes = [file.stat().st_size for file in Path(folder).glob("jpg/images/*/*")]
+        photos = sorted(Path(folder).glob("jpg/images/*/*"))
+        decoders = measure_decoders(photos, options.turns)
+        sizes = [file.stat().st_size for file in photos]
     decode = seconds["image"] + seconds["labels"]
     worker, resized_first = decode + seconds["minorkey"], decode + seconds["reference"]
     print("\n| part | ms |\n|---|---:|")
@@ -322,6 +340,7 @@ def main() -> int:
     for name, values in formats.items():
         rate = 1 / np.median(values)
         print(f"| {name} | {1e3 / rate:.1f} | {rate:.1f} | {ratio(formats['PNG before'], values)} |")
+    print(f"\nDecoding a JPEG, ms: Pillow {decoders[0]:.1f}, minorkey {decoders[1]:.1f}")
     fastest = min(np.median(formats["JPEG"]), np.median(formats["cache"]))
     gain = np.median(formats["PNG before"]) / fastest
     print(f"\nJPEG or cache over PNG before: {gain:.2f} (wanted: {WANTED_OF_PNG})")
