@@ -8,6 +8,7 @@ import pytest
 from published import write_loose, write_tar, write_zip
 from published_boxes import PUBLISHED_BOXES, VOC_FILES, PublishedBoxes
 
+from minorkey.data.raw_cache import RawCache
 from minorkey.data.readers import Reader, open_datasets
 from minorkey.data.readers.boxes import named_box_datasets
 from minorkey.errors import ConfigError, DataError
@@ -72,6 +73,16 @@ def test_in_archives(name, case, tmp_path):
     (root / "all.tar").unlink()
     write_zip({f"release/{file}": content for file, content in case.files.items()}, root / "a.zip")
     check(case, open_boxes(f"{name}:{case.split}", tmp_path, case.space))
+
+
+@pytest.mark.parametrize(("name", "case"), CASES)
+def test_from_a_cache(name, case, tmp_path):
+    write_loose(case.files, tmp_path / root_of(name))
+    cache = RawCache(tmp_path / "pixels")
+    named = {"label_space": label_space(case.space), "data_root": tmp_path, "task": "detection", "cache": cache}
+    for _ in range(2):
+        check(case, open_datasets(f"{name}:{case.split}", role="unseen", **named))
+    assert len(list((tmp_path / "pixels" / "pixels").rglob("*.npy"))) >= 1
 
 
 @pytest.mark.parametrize(("name", "case"), CASES)

@@ -21,6 +21,7 @@ from published import (
 )
 from torch.utils.data import DataLoader, Dataset
 
+from minorkey.data.raw_cache import RawCache
 from minorkey.data.readers import Reader, open_datasets
 from minorkey.data.readers.spec import named_datasets
 from minorkey.errors import ConfigError, DataError
@@ -31,8 +32,11 @@ CASES = [
 ]
 
 
-def open_split(name: str, split: str, data_root: Path, space: str = "cityscapes19") -> list[Reader]:
-    return open_datasets(f"{name}:{split}", role="unseen", label_space=label_space(space), data_root=data_root)
+def open_split(
+    name: str, split: str, data_root: Path, space: str = "cityscapes19", cache: RawCache | None = None
+) -> list[Reader]:
+    named = {"label_space": label_space(space), "data_root": data_root, "cache": cache}
+    return open_datasets(f"{name}:{split}", role="unseen", **named)
 
 
 def check(case: Published, readers: list[Reader]) -> None:
@@ -85,6 +89,18 @@ def test_zipped_with_and_without_a_folder_around_it(name, case, tmp_path):
 def test_tarred(name, case, tmp_path):
     write_tar(case.files, tmp_path / root_of(name) / "all.tar")
     check(case, open_split(name, case.split, tmp_path, case.space))
+
+
+@pytest.mark.parametrize(("name", "case"), CASES)
+def test_from_a_cache(name, case, tmp_path):
+    """One for all forms of labels: the second time, what was decoded is there."""
+    write_loose(case.files, tmp_path / root_of(name))
+    cache = RawCache(tmp_path / "pixels")
+    check(case, open_split(name, case.split, tmp_path, case.space, cache))
+    kept = cache.written
+    assert kept > 0
+    check(case, open_split(name, case.split, tmp_path, case.space, cache))
+    assert cache.written == kept
 
 
 def test_image_pixels_are_those_of_the_file(tmp_path):

@@ -26,7 +26,7 @@ class RawCache:
 
     def __init__(self, folder: Path) -> None:
         """Use a folder, which is made when something is kept there."""
-        self.folder = folder
+        self.folder = folder.expanduser()
         self.written = 0  # bytes of pixels that this instance kept
 
     def pixels(
