@@ -1,14 +1,16 @@
 """What the device did in some steps, as torch's profiler saw it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.autograd import DeviceType
 
-WAITS = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize", "cudaMemcpy")
+WAITS = ("cudaStreamSynchronize", "cudaEventSynchronize", "cudaMemcpy")
 """Calls of CUDA's runtime in which the process stands until the device has got there. Torch's copies from and to memory
-that is not pinned are a `cudaMemcpyAsync` and one of these, and so are `.item()`, `nonzero` and an index by a mask."""
+that is not pinned are a `cudaMemcpyAsync` and the first of these, and so are `.item()`, `nonzero` and an index by a mask.
+Those for the whole device are not among them: a profiler makes some itself, and steps make none."""
 
 CPU_WAITS = ("aten::_local_scalar_dense", "aten::nonzero")
 """What would wait if the same program ran on a GPU, copies left out."""
@@ -28,22 +30,35 @@ class Work:
 
 
 def work_of(profiler: Any, device: torch.device) -> Work:
-    """What a `torch.profiler.profile` of the device saw, its last `synchronize` left out."""
-    events = profiler.events()
+    """What a `torch.profiler.profile` that has ended saw of the device."""
+    # Not `profiler.events()`, which takes seconds for the tens of thousands that a step has.
+    events = profiler.profiler.kineto_results.events()
     if device.type == "cuda":
-        done = [e for e in events if e.device_type == DeviceType.CUDA and not e.is_user_annotation]
-        waits = sum(event.name in WAITS for event in events) - 1
+        done = [event for event in events if event.device_type() == DeviceType.CUDA and not event.is_user_annotation()]
+        waits = sum(event.name() in WAITS for event in events)
     else:
-        done = [e for e in events if e.name.startswith("aten::") and not _within_operation(e)]
-        waits = sum(event.name in CPU_WAITS for event in events)
-    return Work(len(done), union([(e.time_range.start, e.time_range.end) for e in done]) / 1e6, max(0, waits))
+        done = _outermost(event for event in events if event.name().startswith("aten::"))
+        waits = sum(event.name() in CPU_WAITS for event in events)
+    spans = [(event.start_ns(), event.start_ns() + event.duration_ns()) for event in done]
+    return Work(len(done), union(spans) / 1e9, waits)
+
+
+def _outermost(operations: Iterable[Any]) -> list[Any]:
+    """Those that no other one of the same thread contains."""
+    found, reached = [], dict[int, int]()
+    for event in sorted(operations, key=lambda event: (event.start_ns(), -event.duration_ns())):
+        end, thread = event.start_ns() + event.duration_ns(), event.start_thread_id()
+        if end > reached.get(thread, -1):
+            found.append(event)
+            reached[thread] = end
+    return found
 
 
 def union(spans: list[tuple[float, float]]) -> float:
     """Length of what the spans cover together: what overlaps counts once.
 
     >>> union([(0, 2), (1, 3), (5, 6)])
-    4
+    4.0
     """
     covered, reached = 0.0, float("-inf")
     for start, end in sorted(spans):
@@ -56,8 +71,3 @@ def synchronize(device: torch.device) -> None:
     """Wait until the device has done what it was given; a CPU has."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-def _within_operation(event: Any) -> bool:
-    parent = event.cpu_parent
-    return parent is not None and (parent.name.startswith("aten::") or _within_operation(parent))

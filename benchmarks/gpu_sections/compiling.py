@@ -13,5 +13,6 @@ def cases(bench: Bench) -> Iterator[tuple]:
     def compiled(network: Network) -> None:
         network.backbone.compile(backend="inductor" if bench.on_gpu else "aot_eager")
 
-    rows = [Case(f"{method}, backbone compiled", method, change=compiled) for method in ("soma", "full")]
+    methods = ("soma",) if bench.small else ("soma", "full")
+    rows = [Case(f"{method}, backbone compiled", method, change=compiled) for method in methods]
     return measured_cases(bench, rows)

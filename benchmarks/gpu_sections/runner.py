@@ -1,6 +1,7 @@
 """The process that measures: section after section, case after case, each written down as it ends."""
 
 import faulthandler
+import gc
 import os
 import platform
 import sys
@@ -95,6 +96,8 @@ def _run_cases(section: Section, bench: Bench, report: Report, ends: float) -> N
     record = report.sections[section.name]
     module = f"gpu_sections.{section.name}"
     cases = import_module(module if find_spec(module) else section.name).cases(bench)
+    gc.collect()
+    gc.freeze()  # libraries: so that looking for what a case left behind takes no time
     for name, measure in cases:
         if name in record["cases"]:  # a process before this one ended with it
             continue
