@@ -8,9 +8,9 @@ import torch
 from torch.autograd import DeviceType
 
 WAITS = ("cudaStreamSynchronize", "cudaEventSynchronize", "cudaMemcpy")
-"""Calls of CUDA's runtime in which the process stands until the device has got there. Torch's copies from and to memory
-that is not pinned are a `cudaMemcpyAsync` and the first of these, and so are `.item()`, `nonzero` and an index by a mask.
-Those for the whole device are not among them: a profiler makes some itself, and steps make none."""
+"""Calls of CUDA's runtime in which the process stands until the device has got there. A copy of torch's from or to
+memory that is not pinned is a `cudaMemcpyAsync` and the first of these, and so are `.item()`, `nonzero` and an index by
+a mask. Those for the whole device are not among them: a profiler makes some itself, and steps make none."""
 
 CPU_WAITS = ("aten::_local_scalar_dense", "aten::nonzero")
 """What would wait if the same program ran on a GPU, copies left out."""

@@ -1,6 +1,7 @@
 """What cases share: the device, the time that is left, a clean start, and steps under a clock."""
 
 import gc
+import sys
 import time
 import warnings
 from collections import Counter
@@ -36,6 +37,7 @@ class Bench:
     device: torch.device = field(default_factory=lambda: torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     until: float = 0.0  # by time.time()
     held: float = 0.0  # MB on the device before the case
+    profiler: str = "not tried"  # or "works", or why it does not
 
     @property
     def on_gpu(self) -> bool:
@@ -68,6 +70,8 @@ class Bench:
 
     def _forget(self) -> None:
         AcceleratorState._reset_state(reset_partial_state=True)
+        if "torch._dynamo" in sys.modules:
+            torch._dynamo.reset()  # else what earlier cases compiled counts towards its limit
         gc.collect()
         if self.on_gpu:
             torch.cuda.empty_cache()
@@ -95,6 +99,7 @@ class Bench:
             seen: filled.
             images: of a step.
         """
+        self._try_profiler()
         yield from self._some(1 if self.small else WARM_UP)
         synchronize(self.device)
         began = time.perf_counter()
@@ -117,7 +122,10 @@ class Bench:
             "images/s": images / step,
             MEMORY: self.peak_mb(),
         }
-        yield from self._profiled(seen, step)
+        if self.profiler == "works":
+            yield from self._profiled(seen, step)
+        else:
+            seen["profiler"] = self.profiler
         if self.on_gpu:
             yield from self._told(seen)
 
@@ -126,9 +134,23 @@ class Bench:
             self.check()
             yield
 
+    def _try_profiler(self) -> None:
+        """Before the first step: launches may be slower once it was there, and are to be so in all cases or in none."""
+        if self.profiler != "not tried":
+            return
+        try:
+            with self._profiler():
+                torch.zeros(1, device=self.device).add_(1)
+            self.profiler = "works"
+        except RuntimeError as error:
+            self.profiler = f"failed: {error}"[:100]
+
+    def _profiler(self) -> profile:
+        return profile(activities=[ProfilerActivity.CUDA if self.on_gpu else ProfilerActivity.CPU])
+
     def _profiled(self, seen: Figures, step: float) -> Iterator[None]:
         steps = 1 if self.small else PROFILED
-        with profile(activities=[ProfilerActivity.CUDA if self.on_gpu else ProfilerActivity.CPU]) as profiler:
+        with self._profiler() as profiler:
             yield from self._some(steps)
             synchronize(self.device)
         work = work_of(profiler, self.device)
