@@ -19,6 +19,11 @@ def as_matrix(weight: Tensor) -> Tensor:
     return weight.flatten(1)
 
 
+def computed_on(weight: Tensor) -> torch.device:
+    """Where float64 is computed for a weight: on its own device if that is a GPU of NVIDIA or AMD, else on the CPU."""
+    return weight.device if weight.is_cuda else torch.device("cpu")
+
+
 def singular_triplets(weight: Tensor, rank: int, which: End = "minor") -> Triplets:
     """The `rank` smallest ("minor") or largest ("major") singular triplets of a matrix.
 
@@ -46,7 +51,7 @@ def singular_triplets(weight: Tensor, rank: int, which: End = "minor") -> Triple
         AdapterError: the rank is not within the weight's, or the weight holds NaN or infinity.
     """
     _check(weight, rank)
-    matrix = weight.detach().to(weight.device if weight.is_cuda else "cpu", torch.float64)
+    matrix = weight.detach().to(computed_on(weight), torch.float64)
     wide = matrix.shape[0] < matrix.shape[1]
     tall = (matrix.T if wide else matrix).contiguous()
     U, S, Vh = _through_gram(tall, rank, which) or _full(tall, rank, which)

@@ -6,7 +6,7 @@ import torch
 from peft import LoraConfig
 from torch import Tensor, nn
 
-from minorkey.adapters.decompose import as_matrix, singular_triplets
+from minorkey.adapters.decompose import as_matrix, computed_on, singular_triplets
 from minorkey.adapters.peft_layers import factors, inject, low_rank_layer
 from minorkey.adapters.specs import Start
 from minorkey.adapters.triplet_cache import cached_triplets
@@ -28,7 +28,7 @@ def start_factors(weight: Tensor, start: Start, rank: int, scaling: float) -> Fa
     if start == "minor":
         return low_rank_factors(*cached_triplets(matrix, rank), scaling)
     if start == "random_minor":
-        return low_rank_factors(*singular_triplets(_fresh_weight(matrix.shape), rank), scaling)
+        return low_rank_factors(*singular_triplets(_fresh_weight(matrix.shape).to(matrix.device), rank), scaling)
     return _peft_factors(matrix, start, rank, scaling)
 
 
@@ -51,7 +51,10 @@ def low_rank_factors(U: Tensor, S: Tensor, Vh: Tensor, scaling: float) -> Factor
 
 
 def residual_weight(weight: Tensor, A: Tensor, B: Tensor, scaling: float) -> Tensor:
-    """`W - s B A`, in float64 on the CPU and rounded once, so that every device gives the same.
+    """`W - s B A`, in float64 and rounded once.
+
+    Computed on the GPU that a weight is on; processes with GPUs of one kind get the same bits. A CPU adds the r
+    products in another order, which shows in the rounding of about one value in 10^8.
 
     Args:
         weight: a weight `(out, in)` or kernel `(out, in, k, k)`.
@@ -62,8 +65,8 @@ def residual_weight(weight: Tensor, A: Tensor, B: Tensor, scaling: float) -> Ten
     Returns:
         The residual, with the shape, type and device of `weight`.
     """
-    update = scaling * as_matrix(B.detach().cpu().double()) @ as_matrix(A.detach().cpu().double())
-    residual = as_matrix(weight.detach().cpu().double()) - update
+    W, A, B = (as_matrix(each.detach().to(computed_on(weight), torch.float64)) for each in (weight, A, B))
+    residual = W - scaling * B @ A
     return residual.reshape(weight.shape).to(weight)
 
 
