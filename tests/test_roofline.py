@@ -7,11 +7,9 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 def test_the_roofline_of_a_small_backbone_is_as_claimed(monkeypatch):
     monkeypatch.syspath_prepend(BENCHMARKS)
-    from roofline import FULL, LORA, PEFT, SOMA, claims, variants
+    from roofline import FULL, LORA, SOMA, claims, variants
 
     counted = variants(6)
-    full, soma, lora, theirs = (counted[name]() for name in (FULL, SOMA, LORA, f"{SOMA}, {PEFT}"))
+    full, soma, lora = (counted[name]() for name in (FULL, SOMA, LORA))
     assert all(claims({FULL: full, SOMA: soma, LORA: lora}).values())
     assert soma.kept < lora.kept < full.kept
-    assert soma.seconds < 0.7 * theirs.seconds
-    assert soma.kernels < theirs.kernels
