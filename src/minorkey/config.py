@@ -18,7 +18,7 @@ from minorkey.evaluation.options import EvaluationOptions
 from minorkey.evaluation.protocol import Metric, Weights
 from minorkey.labels.tables import read_yaml
 from minorkey.models.catalog import with_first_block
-from minorkey.models.options import BackboneOptions, DetectionHead, HeadOptions, SegmentationHead
+from minorkey.models.options import COMPILED_HEADS, BackboneOptions, DetectionHead, HeadOptions, SegmentationHead
 from minorkey.regimes.options import (
     BoxSelfTrainingOptions,
     RegimeName,
@@ -129,6 +129,19 @@ class RunConfig(BaseModel):
             raise ValueError("training.rare_classes counts labelled pixels, which detection has none of; leave it out")
         if self.regime == "transda":
             raise ValueError("regime transda is for segmentation; set regime to self_training")
+        return self
+
+    @model_validator(mode="after")
+    def _compiles(self) -> Self:
+        obstacles = {
+            f"method {self.method.name}": "use_dora" in self.method.spec.peft,
+            f"head {self.head.name}": self.head.name not in COMPILED_HEADS,
+            f"regime {self.regime}": self.regime != "supervised",
+            "training.shard": self.training.shard,
+            "training.gradient_checkpointing": self.training.gradient_checkpointing,
+        }
+        for what in (name for name, present in obstacles.items() if present and self.training.compile):
+            raise ValueError(f"training.compile does not go with {what}; leave one of them out")
         return self
 
     @property

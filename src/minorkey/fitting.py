@@ -211,7 +211,9 @@ def _prepare(
     done: int,
 ) -> Fit:
     options = config.training
-    model = prepare_network(accelerator, network.model, config.transform.crop, sharded=options.shard)
+    model = prepare_network(
+        accelerator, network.model, config.transform.crop, sharded=options.shard, compiled=options.compile
+    )
     regime.prepare(accelerator, model, done)
     optimizer = build_optimizer(network.model, options, config.method.name)
     for group in regime.param_groups():

@@ -83,12 +83,13 @@ def computing(network: nn.Module, precision: Precision) -> Iterator[None]:
     """Passes through a network in a precision, whatever it is trained in.
 
     What was put around the forward of this very network meanwhile, such as autocast by accelerate, is taken off for
-    the while.
+    the while, and nothing is compiled: images to be judged have many sizes.
     """
     device = next(network.parameters()).device.type
     wrapped = vars(network).pop("forward", None)
     try:
-        with tensor_cores(precision), torch.autocast(device, HALF.get(precision), enabled=precision in HALF):
+        autocast = torch.autocast(device, HALF.get(precision), enabled=precision in HALF)
+        with tensor_cores(precision), torch.compiler.set_stance("force_eager"), autocast:
             yield
     finally:
         if wrapped is not None:

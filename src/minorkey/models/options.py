@@ -31,6 +31,9 @@ DetectionHead = Literal["deformable_detr", "rt_detr_v2", "d_fine", "atss"]
 """Of the backbone's features these read the last three."""
 HeadName = Literal[SegmentationHead, DetectionHead]
 
+COMPILED_HEADS: tuple[HeadName, ...] = ("linear", "semfpn", "segformer", "mask2former")
+"""Whose passes are one graph. Others branch on values, or are read through hooks, which a graph forgets."""
+
 
 class HeadOptions(BaseModel):
     """The dense head on top of the backbone's features."""

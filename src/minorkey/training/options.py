@@ -55,6 +55,10 @@ class TrainingOptions(BaseModel):
     gradient_checkpointing: bool = Field(
         False, description="compute the backbone's blocks again in the backward pass: less memory, more time"
     )
+    compile: bool = Field(
+        False,
+        description="compile the network as one graph (torch.compile): minutes before the first step",
+    )
     rare_classes: float | None = Field(
         None, gt=0, description="temperature of rare-class sampling of the source, 0.01 in DAFormer; default: off"
     )

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from minorkey.data.sample import Batch
+from minorkey.models.compiling import compile_network
 from minorkey.models.heads.detr import DETECTORS
 from minorkey.processes import process_count
 from minorkey.tasks.task import make_task
@@ -14,7 +15,7 @@ from minorkey.training.sharding import shard
 
 
 def prepare_network(
-    accelerator: Accelerator, network: PreTrainedModel, crop: tuple[int, int], *, sharded: bool
+    accelerator: Accelerator, network: PreTrainedModel, crop: tuple[int, int], *, sharded: bool, compiled: bool = False
 ) -> nn.Module:
     """The network on its device and in its precision; with several processes, wrapped to average their gradients.
 
@@ -23,8 +24,11 @@ def prepare_network(
         network: what trains in it requires gradients already.
         crop: height and width of the training images, in pixels.
         sharded: spread it over the processes.
+        compiled: compile its passes; not where it is sharded.
     """
     if process_count() == 1:
+        if compiled:
+            compile_network(network)
         return accelerator.prepare_model(network)
     globalise(network)
     network.to(accelerator.device)
@@ -35,6 +39,8 @@ def prepare_network(
     # A search for what gets no gradient in every step is slow, and pointless where there is nothing to find.
     idle = parameters_without_gradient(network, trial_loss(network, crop, accelerator.device))
     accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=bool(idle))
+    if compiled:
+        compile_network(network)  # after the trial, which is of another size
     return accelerator.prepare_model(network)
 
 
