@@ -12,6 +12,7 @@ from minorkey.errors import ConfigError, ModelError
 from minorkey.models.backbone import load_backbone
 from minorkey.models.build import build_segmenter
 from minorkey.models.compiling import compile_network
+from minorkey.models.heads.masks import MASK_MODELS
 from minorkey.precision import computing
 from minorkey.training.device import accelerator_for
 from minorkey.training.parallel import prepare_network
@@ -30,8 +31,14 @@ def adapted(config: RunConfig) -> nn.Module:
 def step(network: nn.Module, images: torch.Tensor) -> dict[str, torch.Tensor]:
     """The output and the gradients of a step."""
     network.zero_grad()
-    logits = network(pixel_values=images).logits
-    logits.square().mean().backward()
+    torch.manual_seed(0)  # of the points at which masks are compared
+    masks = torch.zeros(1, *images.shape[-2:])
+    masks[..., 8:] = 1
+    targets = {"mask_labels": [masks] * len(images), "class_labels": [torch.tensor([3])] * len(images)}
+    by_masks = isinstance(network, MASK_MODELS)
+    output = network(pixel_values=images, **targets if by_masks else {})
+    logits = output.masks_queries_logits if by_masks else output.logits
+    (output.loss if by_masks else logits.square().mean()).backward()
     gradients = {name: p.grad.clone() for name, p in network.named_parameters() if p.grad is not None}
     return {"logits": logits.detach(), **gradients}
 
@@ -41,8 +48,10 @@ def largest_difference(actual: dict[str, torch.Tensor], expected: dict[str, torc
     return max(float((actual[name] - expected[name]).abs().max()) for name in expected)
 
 
-def test_a_compiled_step_is_the_plain_one(make_config):
-    network, graphs = adapted(make_config()).train(), []
+@pytest.mark.parametrize("head", [{"name": "semfpn"}, {"name": "mask2former", "channels": 32, "queries": 5}])
+def test_a_compiled_step_is_the_plain_one(make_config, head):
+    layers = {"encoder_layers": 1, "decoder_layers": 1} if head["name"] == "mask2former" else {}
+    network, graphs = adapted(make_config(head=head | layers)).train(), []
     images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     expected, names = step(network, images), [*network.state_dict()]
 
