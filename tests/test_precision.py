@@ -12,7 +12,7 @@ from minorkey.errors import ConfigError
 from minorkey.evaluation.protocol import Protocol
 from minorkey.evaluation.scores import ScoreTable
 from minorkey.judging import evaluate
-from minorkey.precision import Units, computing, judging_precision, tensor_cores, training_precision, units_of
+from minorkey.precision import Units, computing, judging_precision, kernels, training_precision, units_of
 
 CPU, H100 = Units("cpu"), Units("cuda", bf16=True, tf32=True)
 T4, MI250 = Units("cuda"), Units("cuda", bf16=True)
@@ -78,9 +78,11 @@ def test_products_are_rounded_to_tf32_only_where_it_is_asked_for():
 
     before = allowed()
     for precision, expected in {"fp32": False, "tf32": True, "bf16": False}.items():
-        with tensor_cores(precision):
+        with kernels(precision, autotune=expected):
             assert allowed() == (expected, expected)
+            assert torch.backends.cudnn.benchmark == expected
     assert allowed() == before
+    assert not torch.backends.cudnn.benchmark
 
 
 def test_scores_carry_the_precision_they_were_computed_in(finished_run, tmp_path, console):

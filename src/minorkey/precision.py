@@ -89,7 +89,7 @@ def computing(network: nn.Module, precision: Precision) -> Iterator[None]:
     wrapped = vars(network).pop("forward", None)
     try:
         autocast = torch.autocast(device, HALF.get(precision), enabled=precision in HALF)
-        with tensor_cores(precision), torch.compiler.set_stance("force_eager"), autocast:
+        with kernels(precision), torch.compiler.set_stance("force_eager"), autocast:
             yield
     finally:
         if wrapped is not None:
@@ -97,12 +97,18 @@ def computing(network: nn.Module, precision: Precision) -> Iterator[None]:
 
 
 @contextmanager
-def tensor_cores(precision: Precision) -> Iterator[None]:
-    """Let products of float32 on a GPU round to TF32 in precision `tf32` alone; torch does so in convolutions else."""
+def kernels(precision: Precision, *, autotune: bool = False) -> Iterator[None]:
+    """Which kernels of a GPU compute what is float32; torch itself would round the factors of convolutions to TF32.
+
+    Args:
+        precision: TF32 in `tf32` alone.
+        autotune: cuDNN times its algorithms for each size of its input and takes the fastest.
+    """
     products, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = products.allow_tf32, convolutions.allow_tf32
+    before = products.allow_tf32, convolutions.allow_tf32, convolutions.benchmark
     products.allow_tf32 = convolutions.allow_tf32 = precision == "tf32"
+    convolutions.benchmark = autotune
     try:
         yield
     finally:
-        products.allow_tf32, convolutions.allow_tf32 = before
+        products.allow_tf32, convolutions.allow_tf32, convolutions.benchmark = before

@@ -20,7 +20,7 @@ from minorkey.data.sample import Batch, Pair, RawBatch, RawPair
 from minorkey.errors import TrainingError
 from minorkey.evaluation.protocol import Weights
 from minorkey.models.build import backbone_of, head_state
-from minorkey.precision import Precision, tensor_cores
+from minorkey.precision import Precision, kernels
 from minorkey.processes import from_main, gathered, process_count, process_index, together
 from minorkey.regimes.regime import Regime, total
 from minorkey.run_folder import RunFolder
@@ -171,7 +171,7 @@ class Fit:
         torch.manual_seed((self.seed * 1_000_003 + self.step) * 64 + process_index())
         self.optimizer.zero_grad()
         passes = []
-        with tensor_cores(self.precision):
+        with kernels(self.precision, autotune=self.options.autotune):
             for part, batch in enumerate(batches, start=1):
                 with nullcontext() if part == len(batches) else self.accelerator.no_sync(self.model):
                     passes.append((self._backward(self._moved(batch)), self.regime.signals))

@@ -59,6 +59,9 @@ class TrainingOptions(BaseModel):
         False,
         description="compile the network as one graph (torch.compile): minutes before the first step",
     )
+    autotune: bool = Field(
+        False, description="let cuDNN time its convolutions and take the fastest; two runs then differ by rounding"
+    )
     rare_classes: float | None = Field(
         None, gt=0, description="temperature of rare-class sampling of the source, 0.01 in DAFormer; default: off"
     )
