@@ -1,14 +1,16 @@
 PYTHON ?= python3
 BIN = .venv/bin
 TIMM = .venv-timm
+OLDEST = .venv-oldest
 INSTALLED = .venv/.installed
 
-.PHONY: help demo test test-timm lint types format clean
+.PHONY: help demo test test-timm test-oldest lint types format clean
 
 help:
 	@echo "make demo    install, then train and compare the methods on the built-in world: runs/demo/report.html"
 	@echo "make test    install, then run the tests"
 	@echo "make test-timm  install timm in an environment of its own, then run the tests of its networks"
+	@echo "make test-oldest  install the oldest transformers that is taken, with the torch of GPU machines, then run what a GPU would"
 	@echo "make lint    check formatting and style (ruff)"
 	@echo "make types   check types (mypy)"
 	@echo "make format  format the code and mend what ruff can mend"
@@ -25,6 +27,9 @@ test-timm: $(TIMM)/.installed
 	PYTHONPATH=tests/contract $(TIMM)/bin/python -m pytest -p torchvision_schemas tests/contract -k timm
 	PYTHONPATH=tests/contract $(TIMM)/bin/python -m pytest -p torchvision_schemas \
 		tests/models/test_timm_backbone.py tests/models/test_catalog.py tests/export/test_export_timm.py
+
+test-oldest: $(OLDEST)/.installed
+	$(OLDEST)/bin/python -m pytest tests/test_on_gpu.py tests/adapters tests/contract tests/training
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
@@ -52,6 +57,15 @@ $(TIMM)/.installed: pyproject.toml constraints.txt
 	$(TIMM)/bin/python -m pip install --disable-pip-version-check --no-deps timm==1.0.31 torchvision==0.28.0
 	touch $@
 
+# Several GB: the package index has this torch for CUDA alone.
+$(OLDEST)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(OLDEST)
+	grep -v -E '^(torch|transformers|tokenizers|huggingface_hub|hf-xet|httpcore2|httpx2|setuptools|sympy)==' constraints.txt \
+		>$(OLDEST)/constraints.txt
+	$(OLDEST)/bin/python -m pip install --disable-pip-version-check -c $(OLDEST)/constraints.txt \
+		'torch==2.11.*' 'transformers==5.17.*' -e '.[dev]'
+	touch $@
+
 clean:
-	rm -rf .venv .venv-timm .mypy_cache .pytest_cache .ruff_cache build dist src/*.egg-info
+	rm -rf .venv .venv-timm .venv-oldest .mypy_cache .pytest_cache .ruff_cache build dist src/*.egg-info
 	find src tests scripts benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
