@@ -1,7 +1,7 @@
 """One training: network, adapter, regime and batches set up, run, and what it gave saved."""
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
@@ -28,7 +28,7 @@ from minorkey.errors import DataError
 from minorkey.evaluation.scores import TrainingCost
 from minorkey.judging import predictor_for, validation, watching
 from minorkey.labels import LabelSpace
-from minorkey.models.build import head_state, load_head
+from minorkey.models.build import backbone_of, head_state, load_head
 from minorkey.models.checkpointing import checkpoint_blocks
 from minorkey.parts import Network, Sources, build_network
 from minorkey.processes import from_main, process_count, process_index, together
@@ -115,7 +115,7 @@ def fit(
     label = f"training {config.method.name}"
     with (
         Reporter(console, label, config.training.steps, done=work.step) as reporter,
-        _held(config, network, accelerator),
+        _held(config, network, regime, accelerator),
     ):
         work.run(reporter)
     work.deploy()
@@ -237,10 +237,14 @@ def _prepare(
     )
 
 
-def _held(config: RunConfig, network: Network, accelerator: Accelerator) -> AbstractContextManager[None]:
+@contextmanager
+def _held(config: RunConfig, network: Network, regime: Regime, accelerator: Accelerator) -> Iterator[None]:
     """The frozen weights of the backbone in the precision of autocast, unless they are spread over processes."""
     low = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(accelerator.mixed_precision)
-    return held_in(network.backbone, None if config.training.shard else low)
+    low = None if config.training.shard else low
+    second = network.model if regime.teacher is None else regime.teacher.network  # of the teacher `ema` alone
+    with held_in(network.backbone, low), held_in(backbone_of(second), None if second is network.model else low):
+        yield
 
 
 def _cost(

@@ -79,7 +79,7 @@ class _Held:
         with torch.no_grad():
             matrix = packed_weight(parts, spare, dtype)
         self._products.append((tuple(layers), HeldWeight(matrix, self.end)))
-        rows = matrix[:, : matrix.shape[1] - spare].split([len(part.weight) for part in parts])
+        rows = matrix[:, : matrix.shape[1] - spare].split([part.B.shape[0] for part in parts])
         self._low |= {layer.get_base_layer().weight: own for layer, own in zip(layers, rows, strict=True)}
 
     def put_low(self) -> None:

@@ -55,12 +55,10 @@ def pack(x: Tensor, factors: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
 
 def packed_weight(parts: Sequence[Part], spare: int, dtype: torch.dtype) -> Tensor:
     """`[W, s B]` of some layers above each other, `(out ..., in + spare)`, made anew."""
-    rows, columns = sum(len(part.weight) for part in parts), parts[0].weight.shape[1]
-    matrix = parts[0].weight.new_empty(rows, columns + spare, dtype=dtype)
-    top = 0
-    for part in parts:
-        matrix[top : top + len(part.weight), :columns].copy_(part.weight)
-        top += len(part.weight)
+    columns = parts[0].weight.shape[1]
+    matrix = parts[0].weight.new_empty(sum(part.B.shape[0] for part in parts), columns + spare, dtype=dtype)
+    for part, (rows, _) in zip(parts, _places(parts), strict=True):
+        matrix[rows, :columns].copy_(part.weight)
     if len(parts) > 1 or parts[0].B.shape[1] < spare:
         matrix[:, columns:].zero_()
     write_updates(matrix, [part.B for part in parts], parts)
@@ -77,9 +75,10 @@ def _places(parts: Sequence[Part]) -> list[tuple[slice, slice]]:
     """Rows and columns of `s B` of every part."""
     places, top = [], 0
     for part in parts:
+        out, rank = part.B.shape
         left = part.weight.shape[1] + part.first
-        places.append((slice(top, top + len(part.weight)), slice(left, left + part.B.shape[1])))
-        top += len(part.weight)
+        places.append((slice(top, top + out), slice(left, left + rank)))
+        top += out
     return places
 
 
@@ -125,7 +124,7 @@ def product(packed: Tensor, parts: Sequence[Part], held: HeldWeight | None = Non
 class _Pack(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, dtype: torch.dtype, *factors: Tensor) -> Tensor:
-        ctx.ranks, ctx.precisions = [len(A) for A in factors], [x.dtype, *(A.dtype for A in factors)]
+        ctx.ranks, ctx.precisions = [A.shape[0] for A in factors], [x.dtype, *(A.dtype for A in factors)]
         columns, spare = x.shape[-1], spare_columns(ctx.ranks)
         A = _stacked(factors, spare, dtype)
         packed = x.new_empty(*x.shape[:-1], columns + spare, dtype=dtype)
@@ -148,7 +147,8 @@ class _Pack(torch.autograd.Function):
             dx = gradient[..., :columns].to(ctx.precisions[0])
         dA: list[Tensor | None] = [None] * len(ctx.ranks)
         if any(of_factors):
-            dA = list((dh.t() @ packed.flatten(0, -2)[:, :columns])[: sum(ctx.ranks)].split(ctx.ranks))
+            together = dh.t() @ packed.view(-1, packed.shape[-1])[:, :columns]
+            dA = list(together[: sum(ctx.ranks)].split(ctx.ranks)) if len(ctx.ranks) > 1 else [together[: ctx.ranks[0]]]
         wanted = zip(dA, of_factors, ctx.precisions[1:], strict=True)
         return dx, None, *(each.to(kind) if needed and each is not None else None for each, needed, kind in wanted)
 
@@ -156,7 +156,7 @@ class _Pack(torch.autograd.Function):
 def _stacked(factors: Sequence[Tensor], spare: int, dtype: torch.dtype) -> Tensor:
     """The A of some layers above each other, with rows of zeros up to `spare`."""
     A = (torch.cat(list(factors)) if len(factors) > 1 else factors[0]).to(dtype)
-    return A if len(A) == spare else F.pad(A, (0, 0, 0, spare - len(A)))
+    return A if A.shape[0] == spare else F.pad(A, (0, 0, 0, spare - A.shape[0]))
 
 
 class _Product(torch.autograd.Function):
@@ -210,5 +210,5 @@ def _gradients_of_updates(dy: Tensor, packed: Tensor, parts: Sequence[Part]) -> 
 
 
 def _gradients_of_biases(dy: Tensor, parts: Sequence[Part]) -> list[Tensor | None]:
-    sums = dy.sum(0).split([len(part.weight) for part in parts])
+    sums = dy.sum(0).split([part.B.shape[0] for part in parts])
     return [None if part.bias is None else own.to(part.bias.dtype) for own, part in zip(sums, parts, strict=True)]
