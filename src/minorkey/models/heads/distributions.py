@@ -31,14 +31,15 @@ class EdgeLosses:
     up: float
     scale: float
 
-    def __call__(self, prediction: Prediction, given: Assigned, overlap: Tensor) -> Terms:
-        """`loss_fgl`, a sum over the objects found, and `loss_ddf`, a mean.
+    def __call__(self, prediction: Prediction, given: Assigned, overlap: Tensor, count: Tensor | float) -> Terms:
+        """`loss_fgl`, over the number of objects, and `loss_ddf`, a mean over queries; sums over the layers.
 
         Args:
             prediction: of the last L' of the L layers, `pred_corners`, the `ref_points` `(L', B, Q, 4)` that these
                 move, and of the teacher, the last layer, `teacher_corners` and `teacher_logits` with L' 1.
             given: what is to be found.
             overlap: IoU `(L, B, Q)` with it.
+            count: of the objects.
         """
         layers = len(prediction["pred_corners"])
         found = given.found().expand(overlap.shape)[-layers:]
@@ -48,7 +49,7 @@ class EdgeLosses:
         logits = prediction["pred_corners"].unflatten(-1, (4, self.bins + 1))
         located = self._located(logits, prediction["ref_points"].detach(), boxes)
         return {
-            "loss_fgl": torch.where(found, located.sum(-1) * overlap, 0.0).sum(),
+            "loss_fgl": torch.where(found, located.sum(-1) * overlap, 0.0).sum() / count,
             "loss_ddf": self._distilled(logits, prediction, overlap, found, counted & ~found),
         }
 

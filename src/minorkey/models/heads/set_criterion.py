@@ -59,8 +59,8 @@ class Assigned(NamedTuple):
 ClassLoss = Callable[[Tensor, Assigned, Tensor], Tensor]
 """Logits, what is assigned and the IoU of it `(L, B, Q)` -> losses `(L, B, Q, K)`."""
 
-LocalLosses = Callable[[Prediction, Assigned, Tensor], Terms]
-"""Prediction, what is assigned and the IoU of it -> sums over all, and what is a mean already; see `DIVIDED`."""
+LocalLosses = Callable[[Prediction, Assigned, Tensor, Tensor | float], Terms]
+"""Prediction, what is assigned, the IoU of it, and the number of objects -> further terms."""
 
 
 @dataclass(frozen=True)
@@ -141,13 +141,8 @@ class SetCriterion:
             "loss_giou": torch.where(found, missed, 0.0).sum() / count,
         }
         if self.local is not None and "pred_corners" in prediction:
-            local = self.local(prediction, given, overlap)
-            terms |= {name: value / count if name in DIVIDED else value for name, value in local.items()}
+            terms |= self.local(prediction, given, overlap, count)
         return {name: self.weights[name] * term for name, term in terms.items() if name in self.weights}
-
-
-DIVIDED = {"loss_fgl"}
-"""Local losses that are sums over objects, and divided by their number."""
 
 
 def padded(targets: Targets) -> Objects:
