@@ -2,6 +2,7 @@ import copy
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch.overrides import TorchFunctionMode
 
 from minorkey.models.backbone import load_backbone
@@ -134,6 +135,25 @@ def test_images_without_objects_have_no_positive_anchors(make, images, name):
     terms = make(name)(pixel_values=images[:1], labels=targets_of(1)).loss_dict
     assert "positives" not in terms
     assert terms.keys() > ATSS
+
+
+@NAMES
+@torch.no_grad()
+def test_processes_without_objects_wait_for_no_other(make, images, name, monkeypatch):
+    """Sums over the processes are as many, whatever a process has: each would wait for the others."""
+    model, sums = make(name), []
+
+    def exchange(values):
+        sums[-1].append(values.shape)
+
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(dist, "get_world_size", lambda: 2)
+    monkeypatch.setattr(dist, "all_reduce", exchange)
+    for chosen in ((0, 1, 2), (1, 1, 1)):
+        sums.append([])
+        assert torch.isfinite(model(pixel_values=images, labels=targets_of(*chosen)).loss)
+    assert sums[0] == sums[1]
+    assert len(sums[0]) == 3  # objects, places and centerness of the dense head, its anchors as queries
 
 
 @NAMES

@@ -88,8 +88,9 @@ class CollaborativeHead(AtssHead):
         dense = atss_losses(self(feature_maps(seen["encoder_hidden_states"], shapes)), boxes, classes, size)
         add_terms(output, {name: self.weight * term for name, term in dense.items()})
         anchors = positive_anchors(boxes, shapes, size)
+        count = average_count(anchors.real.sum())  # of all processes, those without an object too
         if anchors.real.shape[1]:
-            add_terms(output, {"positives": self._further_queries(model, seen, anchors, targets, size)})
+            add_terms(output, {"positives": self._further_queries(model, seen, anchors, targets, size, count)})
 
     def _further_queries(
         self,
@@ -98,6 +99,7 @@ class CollaborativeHead(AtssHead):
         anchors: PositiveAnchors,
         targets: Targets,
         size: tuple[int, int],
+        count: Tensor,
     ) -> Tensor:
         """The loss of the assigned anchors as queries; images are filled up with others, to no effect."""
         objects = padded(targets)
@@ -111,9 +113,7 @@ class CollaborativeHead(AtssHead):
             anchors.real[None],
         )
         criterion = self.decoding.criterion(model.config)
-        return total(
-            criterion.assigned(self.decoding.layers(model, decoded, starts), given, average_count(anchors.real.sum()))
-        )
+        return total(criterion.assigned(self.decoding.layers(model, decoded, starts), given, count))
 
 
 def drop_auxiliary(model: nn.Module) -> None:
