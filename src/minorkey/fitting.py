@@ -24,6 +24,7 @@ from minorkey.data.readers import PseudoLabelled, Reader, label_folders
 from minorkey.data.records import evenly_spread
 from minorkey.data.sample import Sample
 from minorkey.data.transforms import TransformConfig, train_transform
+from minorkey.data.workers import worker_count
 from minorkey.errors import DataError
 from minorkey.evaluation.scores import TrainingCost
 from minorkey.judging import predictor_for, validation, watching
@@ -82,7 +83,9 @@ def fit(
     saved = from_main(lambda: checkpoints(folder.checkpoints))
     space = material.space
     with together():
+        accelerator = accelerator_for(config.training)
         network = build_network(config, space)
+        network.model.to(accelerator.device)  # before anything is decomposed, which a GPU is faster at
         checkpoint = load_checkpoint(saved[-1]) if saved else None
         begun = checkpoint or start_weights(config)
         if begun is None and (other := head_start(config)) is not None:
@@ -100,9 +103,8 @@ def fit(
         regime = build_regime(config, network, attached, len(space), pretrained=pretrained, labelled=labelled)
         if config.training.gradient_checkpointing:
             checkpoint_blocks(network.model)
-        accelerator = accelerator_for(config.training)
         step = checkpoint.step if checkpoint else 0
-        loader = _loader(config, network, material, step)
+        loader = _loader(config, network, material, step, accelerator.device)
         snapshots = _snapshots(config, folder, network, material)
     work = _prepare(config, folder, network, attached, regime, accelerator, loader, step)
     work.validate, work.watch, work.snapshots = validate, watch, snapshots
@@ -130,22 +132,26 @@ def fit(
     from_main(save)
 
 
-def _loader(config: RunConfig, network: Network, material: Material, step: int) -> TrainingLoader | PairLoader:
+def _loader(
+    config: RunConfig, network: Network, material: Material, step: int, device: torch.device
+) -> TrainingLoader | PairLoader:
     """This process's part of the batches after a step."""
     options = config.training
+    first, last = step * options.accumulate, options.steps * options.accumulate
+    workers = worker_count(options.workers, device, last - first, loaders=1 if material.targets is None else 2)
 
     def part(data: Sources, transform: TransformConfig, seed: int, **settings: Any) -> TrainingLoader:
         return training_loader(
             data.readers,
             transform,
             batch_size=options.batch_size,
-            steps_from=step * options.accumulate,
-            steps_to=options.steps * options.accumulate,
+            steps_from=first,
+            steps_to=last,
             seed=seed,
             mean=network.loaded.mean,
             std=network.loaded.std,
             weights=data.weights,
-            workers=options.workers,
+            workers=workers,
             transform=box_transform if config.task == "detection" else train_transform,
             process_index=process_index(),
             process_count=process_count(),

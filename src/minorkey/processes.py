@@ -98,7 +98,29 @@ def together() -> Iterator[None]:
         yield
     except Exception as raised:
         error = raised
-    codes = gathered([_exit_code(error)])[:, 0]
+    _end_if_one_failed(gathered([_exit_code(error)])[:, 0], error)
+
+
+def gathered_together(make: Callable[[], Sequence[float]], count: int) -> np.ndarray:
+    """What `make` returns in every process, `count` numbers each: float64 `(processes, count)`, by one exchange.
+
+    An error there ends all processes, as in `together`.
+    """
+    if process_count() == 1:
+        return gathered(make())
+    values: Sequence[float] = [0.0] * count
+    error = None
+    try:
+        values = make()
+    except Exception as raised:
+        error = raised
+    rows = gathered([_exit_code(error), *values])
+    _end_if_one_failed(rows[:, 0], error)
+    return rows[:, 1:]
+
+
+def _end_if_one_failed(codes: np.ndarray, error: Exception | None) -> None:
+    """Go on where the exit codes of all processes are 0; `error` is that of this one."""
     failed = np.flatnonzero(codes)
     if failed.size and error is not None and process_index() == failed[0]:
         raise error

@@ -12,6 +12,7 @@ from minorkey.data.cache_size import in_bytes, reserve
 from minorkey.data.rare_classes import RareClasses
 from minorkey.data.records import Record
 from minorkey.data.statistics import count_images
+from minorkey.data.workers import worker_count
 from minorkey.errors import ConfigError, DataError
 from minorkey.evaluation.scores import ScoreTable
 from minorkey.fitting import Material, fit
@@ -129,7 +130,7 @@ def _rare_classes(config: RunConfig, folder: RunFolder, material: Material, cons
                 reporter.update(next(counter))
 
         cache = cache_folder() or folder.path / "statistics"
-        workers = config.training.workers
+        workers = worker_count(config.training.workers, device_for(config.training), sum(map(len, readers)))
         counts = count_images(readers, material.space, workers=workers, cache=cache, progress=shown)
     return RareClasses(counts, temperature)
 

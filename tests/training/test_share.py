@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from minorkey.data.sample import IGNORE_INDEX, RawBatch
-from minorkey.training.share import elements, loss_shares, weighted
+from minorkey.training.share import divided_shares, elements, loss_shares, weighted
 
 
 def _raw_batch(labels: torch.Tensor) -> RawBatch:
@@ -22,7 +22,7 @@ def test_shares_make_the_average_gradient_that_of_all_pixels():
     whole = logits.clone().requires_grad_()
     F.cross_entropy(whole, labels, ignore_index=IGNORE_INDEX).backward()
     network = torch.nn.Identity()
-    counts = [elements(network, _raw_batch(part.byte())) for part in labels.split(2)]
+    counts = [elements(network, _raw_batch(part.byte())).count for part in labels.split(2)]
     assert counts == [40, 0, 10]
     gradients = []
     for share, part, truth in zip(loss_shares(np.array(counts)), logits.split(2), labels.split(2), strict=True):
@@ -41,3 +41,13 @@ def test_a_batch_without_any_labelled_pixel_has_no_loss():
     shares = loss_shares(np.array([0.0, 0.0]))
     assert np.isnan(shares).all()
     assert weighted(torch.tensor(float("nan")), float(shares[0])).isnan()
+
+
+def test_objects_of_all_batches_stand_in_for_those_of_one():
+    """A criterion has divided its sums by the objects of a batch, per process and at least 1."""
+    counts, sums = np.array([[0.0, 4.0, 0.0], [1.0, 3.0, 0.0]]), np.array([[1.0, 8.0, 2.0], [4.0, 5.0, 3.0]])
+    losses = sums / counts.mean(axis=0).clip(min=1)
+    expected = sums.sum() / 2 / (counts.sum() / 2)
+    assert (divided_shares(counts) * losses).mean() == pytest.approx(expected)
+    assert (divided_shares(np.zeros((2, 3))) * sums).mean() == pytest.approx(sums.sum() / 2)
+    assert (divided_shares(counts[:, :1]) == 1).all()

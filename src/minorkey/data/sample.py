@@ -38,7 +38,8 @@ class Batch:
     box_classes: list[torch.Tensor] | None = None  # B of (N,) int64 train ids; None, as `boxes`: unlabelled
     clean: torch.Tensor | None = None  # (B, 3, H, W) float32, `pixel_values` with the colours as they were taken
     filled: torch.Tensor | None = None  # (B, H, W) bool, false where a crop is larger than its image; with `clean`
-    share: float = 1.0  # of this batch in the step's losses, over all processes
+    share: float = 1.0  # of this batch in the step's losses, over all its batches and processes
+    shares: dict[str, float] = field(default_factory=dict)  # of single terms of the loss that count otherwise
     problems: list[str] = field(default_factory=list)  # what could not be read and was replaced, a line each
 
 

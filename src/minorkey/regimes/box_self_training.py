@@ -49,6 +49,11 @@ class BoxSelfTraining(Taught):
         super().__init__(task, model, teacher, classes, steps)
         self.options = options
 
+    @property
+    def passes(self) -> int:
+        """Over the source and, after the warm-up, the target."""
+        return 1 + (self.done >= self.options.warmup)
+
     def losses(self, batch: Pair) -> Iterator[dict[str, Tensor]]:
         """Yield the terms of `source` and, after the warm-up, `target`."""
         source, target = batch.source, batch.target
@@ -57,7 +62,7 @@ class BoxSelfTraining(Taught):
             found = self.task.find(network, target.clean)
         sure, classes = found.above(self.options.threshold)
         self.signals = self._health(found, classes, source)
-        yield named("source", self.task.loss(self.model, source), source.share)
+        yield named("source", self.task.loss(self.model, source), source)
         if self.done >= self.options.warmup:
             yield {
                 "target": self.options.weight * total(self.task.loss(self.model, self._strong(target, sure, classes)))

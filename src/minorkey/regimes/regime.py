@@ -7,8 +7,9 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from minorkey.data.sample import Batch
 from minorkey.regimes.teachers import Teacher
-from minorkey.training.share import weighted
+from minorkey.training.share import shared
 
 
 class Regime(Protocol):
@@ -29,6 +30,10 @@ class Regime(Protocol):
     def param_groups(self) -> list[dict[str, Any]]:
         """Parameter groups of `modules()`; a group without `initial_lr` keeps its rate."""
 
+    @property
+    def passes(self) -> int:
+        """Passes of the network that the next batch trains it by: as many groups of `losses`, the first ones."""
+
     def losses(self, batch: Any) -> Iterator[dict[str, Tensor]]:
         """Yield the named losses of a batch; the loop backpropagates each group before asking for the next."""
 
@@ -47,11 +52,10 @@ def total(terms: dict[str, Tensor]) -> Tensor:
     return torch.stack(list(terms.values())).sum()
 
 
-def named(name: str, terms: dict[str, Tensor], share: float) -> dict[str, Tensor]:
-    """The terms of the task's loss as parts of `name`, each counted `share` times; the main one as `name` itself.
+def named(name: str, terms: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+    """The terms of the task's loss on a labelled batch as parts of `name`, each counted by its share.
 
-    >>> list(named("source", {"segmentation": torch.ones(()), "auxiliary": torch.ones(())}, 1.0))
-    ['source', 'source_auxiliary']
+    The main one is `name` itself, beside it are such as `source_auxiliary`.
     """
     names = {key: name if key == "segmentation" else f"{name}_{key}" for key in terms}
-    return {names[key]: weighted(term, share) for key, term in terms.items()}
+    return {names[key]: term for key, term in shared(terms, batch).items()}

@@ -72,13 +72,18 @@ class SelfTraining(Taught):
         self.balance = BALANCES[options.balance](classes) if options.balance else None
         self.feature_head = FeatureHead(FeatureTap(model, LAST).channels) if anchor else None
 
+    @property
+    def passes(self) -> int:
+        """Over the source alone in the warm-up; then over mixed images and, where asked for, masked ones."""
+        return 1 if self.done < self.options.warmup else 2 + (self.options.masking is not None)
+
     def losses(self, batch: Pair) -> Iterator[dict[str, Tensor]]:
         """Yield `source` and, after the warm-up, `mixed` and `masked`, each with the feature distance of its pass."""
         source, target = batch.source, batch.target
         taught = self._teach(source, target)
         with self._tap("source") as tap:
             terms = self.task.loss(self.model, source)
-        yield named("source", terms, source.share) | self._distance("source", tap, source)
+        yield named("source", terms, source) | self._distance("source", tap, source)
         if self.done < self.options.warmup:
             self.signals = health_signals(taught, None, source.labels, self.classes)
             return

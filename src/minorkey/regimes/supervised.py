@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from minorkey.data.sample import Batch
 from minorkey.regimes.teachers import Teacher
 from minorkey.tasks.task import Task
-from minorkey.training.share import weighted
+from minorkey.training.share import shared
 
 
 class Supervised:
@@ -44,10 +44,11 @@ class Supervised:
         """None."""
         return []
 
+    passes = 1
+
     def losses(self, batch: Batch) -> Iterator[dict[str, Tensor]]:
         """Yield the named losses of a batch."""
-        terms = self.task.loss(self.model, batch)
-        yield {name: weighted(term, batch.share) for name, term in terms.items()}
+        yield shared(self.task.loss(self.model, batch), batch)
 
     def after_step(self, step: int) -> None:
         """Tell the model how far it is; there is no teacher to update."""

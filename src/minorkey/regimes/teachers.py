@@ -19,7 +19,7 @@ The average is theta_bar <- m theta_bar + (1 - m) theta after every step.
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from copy import deepcopy
 
 import torch
@@ -62,11 +62,13 @@ class Teacher:
     def __init__(self, network: nn.Module, attached: Attached, options: TeacherOptions) -> None:
         self.network, self.attached, self.options = network, attached, options
         self._norms = _trained_norms(network, attached) if options.buffers == "target" else {}
-        self._own = {name: value.detach().clone() for name, value in self._slots().items()}
+        self._collect()
+        self._own = {name: value.detach().clone() for name, value in self._slots.items()}
 
     def prepare(self, accelerator: Accelerator) -> None:
         """Follow the student to its device; its precision and processes are those of the student already."""
         self._own = {name: value.to(accelerator.device) for name, value in self._own.items()}
+        self._collect()  # a module that moves gets other buffers
 
     @contextmanager
     def installed(self) -> Iterator[nn.Module]:
@@ -75,13 +77,12 @@ class Teacher:
         In evaluation mode, but for the batch norms with statistics of the teacher's own: they normalise by the batch
         and note what they see.
         """
-        slots = self._slots()
-        with torch.no_grad(), evaluating(self.network, self._norms.values()):
-            _exchange(slots, self._own)
+        with torch.no_grad(), self._evaluating():
+            _exchange(self._slots, self._own)
             try:
                 yield self.network
             finally:
-                _exchange(slots, self._own)
+                _exchange(self._slots, self._own)
 
     @property
     def is_student(self) -> bool:
@@ -91,12 +92,11 @@ class Teacher:
     @contextmanager
     def noting(self) -> Iterator[None]:
         """For a training pass of the student over target images that is the teacher's as well: its statistics move."""
-        statistics = _statistics(self._norms)
-        _exchange(statistics, self._own)
+        _exchange(self._statistics, self._own)
         try:
             yield
         finally:
-            _exchange(statistics, self._own)
+            _exchange(self._statistics, self._own)
 
     def update(self, step: int) -> None:
         """Take in the student after optimizer step `step`, 1 for the first."""
@@ -117,9 +117,18 @@ class Teacher:
         for name, value in state.items():
             self._own[name].copy_(value)
 
-    def _slots(self) -> Tensors:
+    def _collect(self) -> None:
+        """Look up what every pass needs of the network, once: a walk through it takes as long as a small step."""
+        self._modules = list(self.network.modules())
+        self._statistics = _statistics(self._norms)
+        self._slots = self._find_slots()
+
+    def _find_slots(self) -> Tensors:
         """The tensors of the network that the teacher has its own values for."""
         return _statistics(self._norms)
+
+    def _evaluating(self) -> AbstractContextManager[None]:
+        return evaluating(self.network, self._norms.values(), self._modules)
 
 
 class AdapterEma(Teacher):
@@ -127,19 +136,20 @@ class AdapterEma(Teacher):
 
     def update(self, step: int) -> None:
         """Move the averages towards the student."""
-        _average(self._own, _trained(self.network), momentum_at(step, self.options))
+        _average(self._own, self._averaged, momentum_at(step, self.options))
 
-    def _slots(self) -> Tensors:
-        return _trained(self.network) | super()._slots()
+    def _find_slots(self) -> Tensors:
+        self._averaged = _trained(self.network)
+        return self._averaged | super()._find_slots()
 
 
 class Base(Teacher):
     """The backbone as it is when this is made, which is to be as pretrained, under the student's head."""
 
-    def _slots(self) -> Tensors:
+    def _find_slots(self) -> Tensors:
         inside = {id(parameter) for parameter in backbone_of(self.network).parameters()}
         backbone = {name: value for name, value in _trained(self.network).items() if id(value) in inside}
-        return backbone | super()._slots()
+        return backbone | super()._find_slots()
 
 
 class Anchor(Base):
@@ -148,8 +158,8 @@ class Anchor(Base):
     def __init__(self, network: nn.Module, attached: Attached) -> None:
         super().__init__(network, attached, TeacherOptions(name="base", buffers="student"))
 
-    def _slots(self) -> Tensors:
-        return super()._slots() | _statistics(_trained_norms(self.network, self.attached))
+    def _find_slots(self) -> Tensors:
+        return super()._find_slots() | _statistics(_trained_norms(self.network, self.attached))
 
 
 class Ema(Teacher):
@@ -159,25 +169,25 @@ class Ema(Teacher):
         self.student = network
         copied, attached = deepcopy((network, attached))
         super().__init__(copied, attached, options)
-        self._averaged = _trained(copied)
-        self._own = self._averaged | self._slots()
+        self._own = self._averaged | self._slots
 
     def prepare(self, accelerator: Accelerator) -> None:
         """Put the copy where the student is, in its precision."""
         if accelerator.num_processes > 1:
             globalise(self.network)
         self.network = accelerator.prepare_model(self.network, evaluation_mode=True)
-        self._own = self._averaged | self._slots()  # a module that moves gets other buffers
+        self._collect()  # a module that moves gets other buffers
+        self._own = self._averaged | self._slots
 
     @contextmanager
     def installed(self) -> Iterator[nn.Module]:
         """The copy."""
-        with torch.no_grad(), evaluating(self.network, self._norms.values()):
+        with torch.no_grad(), self._evaluating():
             yield self.network
 
     def update(self, step: int) -> None:
         """Move the copy towards the student."""
-        _average(self._averaged, _trained(self.student), momentum_at(step, self.options))
+        _average(self._averaged, self._followed, momentum_at(step, self.options))
         self._copy_buffers()
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
@@ -187,10 +197,15 @@ class Ema(Teacher):
 
     def _copy_buffers(self) -> None:
         """Those that are no statistics of its own are the student's."""
+        if self._copied:
+            torch._foreach_copy_(list(self._copied), list(self._copied.values()))
+
+    def _collect(self) -> None:
+        super()._collect()
+        self._averaged, self._followed = _trained(self.network), _trained(self.student)
         student = dict(self.student.named_buffers())
-        for name, buffer in self.network.named_buffers():
-            if name not in self._own:
-                buffer.copy_(student[name])
+        named = self.network.named_buffers()
+        self._copied = {buffer: student[name] for name, buffer in named if name not in self._slots}
 
 
 TEACHERS: dict[TeacherName, type[Teacher]] = {

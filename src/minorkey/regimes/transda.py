@@ -81,6 +81,11 @@ class Transda(Taught):
         self.discriminator = Discriminator(channels, 2 * classes if options.class_wise else 1)
         self.weighting = Discriminator(channels)
 
+    @property
+    def passes(self) -> int:
+        """Over the target, where it has pseudo-labels, and over the source; the discriminators see features alone."""
+        return 1 + self.labelled
+
     def losses(self, batch: Pair) -> Iterator[dict[str, Tensor]]:
         """Yield `target` (with pseudo-labels), then `source` with `adversarial`, then those of the discriminators."""
         if self.labelled and self.teacher.is_student:
@@ -100,7 +105,7 @@ class Transda(Taught):
         with FeatureTap(self.model) as tap:
             terms, read = self.task.loss_and_reading(self.model, batch.source)
         learnt = Seen.of(tap.features, read(), batch.source)
-        yield from self._pushed(learnt, taught, named("source", terms, batch.source.share))
+        yield from self._pushed(learnt, taught, named("source", terms, batch.source))
 
     def _pushed(self, source: Seen, target: Seen, terms: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
         """The source's terms with the adversarial one, then the losses of both discriminators."""

@@ -101,9 +101,14 @@ def check_base(checkpoint: Checkpoint, base_sha256: str) -> None:
 
 
 def trained_tensors(attached: Attached, model: nn.Module) -> dict[str, Tensor]:
-    """What training changes, by its name in the checkpoint: the adapter's trained tensors and the head."""
-    adapter = {f"adapter.{name}": value for name, value in attached.state_dict().items() if name.startswith("trained.")}
-    return adapter | {f"head.{name}": value for name, value in head_state(model).items()}
+    """What training changes, by its name in the checkpoint: the adapter's trained tensors and the head.
+
+    The parameters and buffers themselves, so that what is collected once is of now whenever it is read, also after
+    their memory was exchanged.
+    """
+    inside, whole = attached.backbone.state_dict(keep_vars=True), model.state_dict(keep_vars=True)
+    adapter = {f"adapter.trained.{name}": inside[name] for name in attached.trained_tensors()}
+    return adapter | {f"head.{name}": whole[name] for name in head_state(model)}
 
 
 def optimizer_state(optimizer: Optimizer) -> dict[str, Tensor]:

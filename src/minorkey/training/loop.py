@@ -2,12 +2,14 @@
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
@@ -21,7 +23,7 @@ from minorkey.errors import TrainingError
 from minorkey.evaluation.protocol import Weights
 from minorkey.models.build import backbone_of, head_state
 from minorkey.precision import Precision, kernels
-from minorkey.processes import from_main, gathered, process_count, process_index, together
+from minorkey.processes import from_main, gathered_together, process_count, process_index, together
 from minorkey.regimes.regime import Regime, total
 from minorkey.run_folder import RunFolder
 from minorkey.storage import storage_errors, write_text
@@ -34,14 +36,14 @@ from minorkey.training.checkpoint import (
 )
 from minorkey.training.choice import BestWeights
 from minorkey.training.incidents import Incidents
-from minorkey.training.interruption import stop_on_interrupt
+from minorkey.training.interruption import StopFlag, stop_on_interrupt
 from minorkey.training.loss_scale import LossScale
 from minorkey.training.meter import Meter
 from minorkey.training.optim import schedule
 from minorkey.training.options import TrainingOptions
 from minorkey.training.progress import Reporter, memory_mb
 from minorkey.training.sharding import laid_out_as, overwrite, put_together, whole
-from minorkey.training.share import average_gradients, elements, loss_shares
+from minorkey.training.share import average_gradients, elements, set_shares
 from minorkey.training.snapshots import Snapshots, evaluating
 from minorkey.training.weight_ema import WeightEma
 
@@ -50,6 +52,14 @@ class Interrupted(TrainingError):
     """The user stopped the run; a checkpoint was saved."""
 
     exit_code = 130
+
+
+class Drawn(NamedTuple):
+    """What the processes know of a step before they take it."""
+
+    batches: list[RawBatch | RawPair]  # those of this process
+    counts: np.ndarray  # (P, A, 2), `Elements` of the A batches of each of the P processes
+    stopped: bool  # whether any of them was asked to stop
 
 
 @dataclass
@@ -103,14 +113,17 @@ class Fit:
         self.ema = WeightEma(self.options.weight_ema_momentum)
         self.best = BestWeights()
         self.meter = Meter(self.accelerator.device)
+        # Once: to look these up takes longer than what is done with them in a step.
+        self.trained = trained_tensors(self.attached, self.network)
+        self.clipped = [p for p in self.network.parameters() if p.requires_grad]
+        self.saved = 0
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint; the adapter's tensors were restored when it was attached."""
-        self.step, self.seconds = checkpoint.step, checkpoint.seconds
+        self.step, self.seconds, self.saved = checkpoint.step, checkpoint.seconds, checkpoint.step
         overwrite(head_state(self.network), checkpoint.head)
         load_optimizer_state(self.optimizer, checkpoint.optimizer)
-        now = trained_tensors(self.attached, self.network)
-        self.ema.average = {name: laid_out_as(value, now[name]) for name, value in checkpoint.ema.items()}
+        self.ema.average = {name: laid_out_as(value, self.trained[name]) for name, value in checkpoint.ema.items()}
         self.best = BestWeights(checkpoint.best_score, checkpoint.best_step, checkpoint.best)
         self.regime.load_state_dict(checkpoint.regime)
         self.scale.load_state_dict(checkpoint.loss_scale)
@@ -128,7 +141,10 @@ class Fit:
         batches = iter(self.loader)
         with stop_on_interrupt() as stop:
             while self.step < self.options.steps:
-                self._train_step(batches)
+                drawn = self._draw(batches, stop)
+                if drawn.stopped:
+                    self._stop()
+                self._train_step(drawn)
                 last = self.step == self.options.steps
                 if last or self.step % self.options.log_every == 0:
                     self._log(reporter)
@@ -138,15 +154,12 @@ class Fit:
                     self._judge(self.validate)
                 if self.watch is not None and (last or self.step % self.options.judge_every == 0):
                     self._watch(self.watch)
-                stopped = gathered([stop.requested]).any()  # a signal may reach the processes in different steps
-                if last or stopped or self.step % self.options.checkpoint_every == 0:
+                if last or self.step % self.options.checkpoint_every == 0:
                     self._save()
-                if stopped and not last:
-                    from_main(self._interrupt)
 
     def deploy(self) -> None:
         """Give the network the weights that `deployed` names, once it has run."""
-        overwrite(trained_tensors(self.attached, self.network), self._chosen())
+        overwrite(self.trained, self._chosen())
 
     def _chosen(self) -> dict[str, Tensor]:
         """What is deployed in place of the last values, by name in a checkpoint."""
@@ -154,49 +167,68 @@ class Fit:
             return self.regime.teacher.trained_tensors()
         return {"ema": whole(self.ema.average), "last": {}}.get(self.deployed, self.best.tensors)
 
-    def _train_step(self, batches: Any) -> None:
+    def _draw(self, batches: Iterator[RawBatch | RawPair], stop: StopFlag) -> Drawn:
+        """Fetch the batches of a step, and learn of the other processes' ones: all that is exchanged before it.
+
+        A signal may reach the processes in different steps, and a broken image is met by one of them.
+        """
+        drawn: list[RawBatch | RawPair] = []
+
+        def read() -> list[float]:
+            drawn.extend(islice(batches, self.options.accumulate))
+            return [stop.requested, *(number for batch in drawn for number in elements(self.network, batch))]
+
+        rows = gathered_together(read, 1 + 2 * self.options.accumulate)
+        return Drawn(drawn, rows[:, 1:].reshape(len(rows), -1, 2), bool(rows[:, 0].any()))
+
+    def _train_step(self, drawn: Drawn) -> None:
         schedule(self.optimizer, self.step, self.options, self.anneal)
-        with together():
-            parts = [next(batches) for _ in range(self.options.accumulate)]
-        while not self._take(parts):
+        while not self._take(drawn):
             self._check_scale()
         self.step += 1
         self.regime.after_step(self.step)
         ema_from = self.options.weight_ema_from
         if ema_from is not None and self.step >= ema_from:
-            self.ema.update(trained_tensors(self.attached, self.network))
+            self.ema.update(self.trained)
 
-    def _take(self, batches: Sequence[RawBatch | RawPair]) -> bool:
+    def _take(self, drawn: Drawn) -> bool:
         """A step on these batches; False, and nothing moves, where a gradient overflowed and a smaller scale is due."""
         torch.manual_seed((self.seed * 1_000_003 + self.step) * 64 + process_index())
         self.optimizer.zero_grad()
         passes = []
         with kernels(self.precision, autotune=self.options.autotune):
-            for part, batch in enumerate(batches, start=1):
-                with nullcontext() if part == len(batches) else self.accelerator.no_sync(self.model):
-                    passes.append((self._backward(self._moved(batch)), self.regime.signals))
+            for place in range(len(drawn.batches)):
+                losses = self._backward(self._moved(drawn, place), last=place == len(drawn.batches) - 1)
+                passes.append((losses, self.regime.signals))
         average_gradients(self.regime.modules().values())
         if self.options.clip_norm is not None:
-            trained = [p for p in self.network.parameters() if p.requires_grad]
-            self.scale.clip(self.optimizer, trained, self.options.clip_norm)
+            self.scale.clip(self.optimizer, self.clipped, self.options.clip_norm)
         taken = self.scale.step(self.optimizer)
         if taken:
-            for batch, (losses, signals) in zip(batches, passes, strict=True):
+            for batch, (losses, signals) in zip(drawn.batches, passes, strict=True):
                 self._note(batch, losses, signals)
         return taken
 
-    def _moved(self, batch: RawBatch | RawPair) -> Batch | Pair:
-        """The batch on its device, with the share of its labelled part in the loss of all processes."""
-        counts = gathered([elements(self.network, batch)])[:, 0]
-        moved = batch.to(self.accelerator.device)
+    def _moved(self, drawn: Drawn, place: int) -> Batch | Pair:
+        """One of the batches on its device, with the share of its labelled part in the loss of the step."""
+        moved = drawn.batches[place].to(self.accelerator.device)
         labelled = moved.source if isinstance(moved, Pair) else moved
-        labelled.share = float(loss_shares(counts)[process_index()])
+        set_shares(self.network, labelled, drawn.counts, process_index(), place)
         return moved
 
-    def _backward(self, batch: Batch | Pair) -> list[dict[str, Tensor]]:
+    def _losses(self, batch: Batch | Pair, *, last: bool) -> Iterator[dict[str, Tensor]]:
+        """The regime's losses; the last pass of the last batch of a step is the one after which processes average."""
+        groups = self.regime.losses(batch)
+        for left in reversed(range(self.regime.passes)):
+            # Left open while the loop goes backward: what is averaged is decided in both passes.
+            with nullcontext() if last and not left else self.accelerator.no_sync(self.model):
+                yield next(groups)
+        yield from groups
+
+    def _backward(self, batch: Batch | Pair, *, last: bool) -> list[dict[str, Tensor]]:
         """Add the gradients of a batch; what its losses were."""
         groups = []
-        for losses in self.regime.losses(batch):
+        for losses in self._losses(batch, last=last):
             parts = {name: loss / self.options.accumulate for name, loss in losses.items()}
             self.scale.backward(total(parts))
             groups.append({name: part.detach() for name, part in parts.items()})
@@ -239,6 +271,12 @@ class Fit:
             for incident in self.incidents.report(self.step, signals, self.folder.checkpoints):
                 from_main(lambda incident=incident: self._append(incident))  # type: ignore[misc]
 
+    def _stop(self) -> None:
+        """Save what is not saved yet, and end."""
+        if self.saved < self.step:
+            self._save()
+        from_main(self._interrupt)
+
     def _interrupt(self) -> NoReturn:
         raise Interrupted(
             f"stopped after step {self.step} of {self.options.steps} and saved; "
@@ -257,7 +295,7 @@ class Fit:
         with put_together(self.network):
             scores = validate()
         score = sum(scores.values()) / len(scores)
-        best = self.best.offer(self.step, score, whole(trained_tensors(self.attached, self.network)))
+        best = self.best.offer(self.step, score, whole(self.trained))
         from_main(lambda: self._append({"step": self.step, "scores": scores, "best": best}))
         self._set_training_mode()
         self.meter.leave_out(time.monotonic() - began)
@@ -298,7 +336,7 @@ class Fit:
 
     def _check_weights_finite(self) -> None:
         """A finite loss may still have given weights that are not, and they must not be saved."""
-        tensors = whole(trained_tensors(self.attached, self.network)).values()
+        tensors = whole(self.trained).values()
         with together():
             if not all(torch.isfinite(value).all() for value in tensors):
                 raise self._diverged("weights are not finite", self.step - 1)
@@ -343,6 +381,7 @@ class Fit:
             loss_scale=self.scale.state_dict(),
         )
         from_main(lambda: save_checkpoint(self.folder.checkpoints, checkpoint))
+        self.saved = self.step
 
 
 def trim_log(log: Path, step: int) -> None:

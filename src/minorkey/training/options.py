@@ -1,7 +1,7 @@
 """What a user can say about the optimisation. Defaults are those of SoMA's recipes (arXiv 2412.04077)."""
 
 from math import ceil
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -71,7 +71,11 @@ class TrainingOptions(BaseModel):
         "auto", description="auto: bf16 on GPUs that have it, else fp16 on CUDA, fp32 elsewhere; tf32 on NVIDIA's"
     )
     device: Literal["auto", "cpu"] = "auto"
-    workers: int = Field(0, ge=0, description="processes that load images; 0 loads in the main process")
+    workers: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
+        "auto",
+        description="processes that load images, for each process that trains; 0 loads in that one; auto: as many as "
+        "there are cores to spare beside a GPU, and 0 on a CPU; batches do not depend on it",
+    )
     log_every: int = Field(10, gt=0)
     checkpoint_every: int = Field(500, gt=0)
 

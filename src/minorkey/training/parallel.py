@@ -34,7 +34,7 @@ def prepare_network(
     network.to(accelerator.device)
     if sharded:
         accelerator.prepare_model(network, evaluation_mode=True)  # in its precision, and in no wrapper
-        shard(network, accelerator.device)
+        shard(network, accelerator.device, param_dtype=torch.bfloat16 if accelerator.mixed_precision == "bf16" else None)
         return network
     # A search for what gets no gradient in every step is slow, and pointless where there is nothing to find.
     idle = parameters_without_gradient(network, trial_loss(network, crop, accelerator.device))
@@ -58,7 +58,10 @@ def parameters_without_gradient(network: nn.Module, loss: Tensor) -> list[str]:
 
 
 def trial_loss(network: PreTrainedModel, crop: tuple[int, int], device: torch.device | str) -> Tensor:
-    """The loss on two black images, in evaluation mode, so that no running statistics change.
+    """The loss on two black images, in evaluation mode, so that no running statistics change; for its graph alone.
+
+    It is the real loss, for which matchers need real values, but what a backward pass would need is let go of: it takes
+    the memory of a prediction, not of a training step.
 
     Two, because a group norm refuses a single value per group, which the coarsest level of a small image may be.
     """
@@ -70,5 +73,10 @@ def trial_loss(network: PreTrainedModel, crop: tuple[int, int], device: torch.de
         batch.box_classes = [torch.zeros(1, dtype=torch.int64, device=device)] * 2
     network.eval()
     task = make_task("detection" if isinstance(network, DETECTORS) else "segmentation")
-    losses = task.loss(network, batch)
-    return torch.stack(list(losses.values())).sum()
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: None, _not_kept):
+        losses = task.loss(network, batch)
+        return torch.stack(list(losses.values())).sum()
+
+
+def _not_kept(nothing: None) -> Tensor:
+    raise AssertionError("nothing is kept of a trial, so there is no way back")

@@ -6,22 +6,29 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 from torch.distributed import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from minorkey.models.build import backbone_of
 from minorkey.processes import process_count
 
 
-def shard(network: nn.Module, device: torch.device) -> None:
+def shard(network: nn.Module, device: torch.device, param_dtype: torch.dtype | None = None) -> None:
     """Spread a network over the processes, in place; each block of its backbone is put together when it computes.
 
     Parameters become `DTensor`s, so an optimizer is built after this.
+
+    Args:
+        network: on its device.
+        device: the same.
+        param_dtype: what parameters are sent and computed in, under autocast; the pieces that train, and the sums of
+            gradients, are float32. None: all is. What blocks hand on is autocast's to say, and is not cast.
     """
-    mesh = init_device_mesh(device.type, (process_count(),))
+    policy = MixedPrecisionPolicy(param_dtype=param_dtype, reduce_dtype=torch.float32, cast_forward_inputs=False)
+    settings = {"mesh": init_device_mesh(device.type, (process_count(),)), "mp_policy": policy}
     for block in _blocks(backbone_of(network)):
-        fully_shard(block, mesh=mesh)
-    fully_shard(network, mesh=mesh)
+        fully_shard(block, **settings)
+    fully_shard(network, **settings)
 
 
 def _blocks(module: nn.Module) -> Iterator[nn.Module]:
@@ -34,8 +41,14 @@ def _blocks(module: nn.Module) -> Iterator[nn.Module]:
 
 
 def whole(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors put together from all processes, which call this at one time; others as they are."""
-    return {name: value.full_tensor() if isinstance(value, DTensor) else value for name, value in tensors.items()}
+    """The tensors put together from all processes, which call this at one time; others as they are; without a graph."""
+    detached = {name: value.detach() for name, value in tensors.items()}
+    return {name: value.full_tensor() if isinstance(value, DTensor) else value for name, value in detached.items()}
+
+
+def local(tensor: Tensor) -> Tensor:
+    """This process's piece of a tensor that is spread out, in the same memory; others as they are."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def laid_out_as(value: Tensor, tensor: Tensor) -> Tensor:

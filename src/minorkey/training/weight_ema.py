@@ -5,6 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from minorkey.training.sharding import local
+
 
 class WeightEma:
     """Average of named tensors.
@@ -20,8 +22,9 @@ class WeightEma:
     @torch.no_grad()
     def update(self, tensors: Mapping[str, Tensor]) -> None:
         """Take in the current values."""
-        for name, value in tensors.items():
-            if name not in self.average or not value.is_floating_point():
-                self.average[name] = value.detach().clone()
-            else:
-                self.average[name].lerp_(value.detach(), self.momentum)
+        moved = [name for name, value in tensors.items() if name in self.average and value.is_floating_point()]
+        copied = [name for name in tensors if name not in self.average or not tensors[name].is_floating_point()]
+        self.average |= {name: tensors[name].detach().clone() for name in copied}
+        if moved:
+            averages, values = ([local(each[name]) for name in moved] for each in (self.average, tensors))
+            torch._foreach_lerp_(averages, values, self.momentum)
