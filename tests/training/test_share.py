@@ -22,7 +22,7 @@ def test_shares_make_the_average_gradient_that_of_all_pixels():
     whole = logits.clone().requires_grad_()
     F.cross_entropy(whole, labels, ignore_index=IGNORE_INDEX).backward()
     network = torch.nn.Identity()
-    counts = [elements(network, _raw_batch(part.byte())).count for part in labels.split(2)]
+    counts = [elements(network, _raw_batch(part.byte())).elements for part in labels.split(2)]
     assert counts == [40, 0, 10]
     gradients = []
     for share, part, truth in zip(loss_shares(np.array(counts)), logits.split(2), labels.split(2), strict=True):

@@ -58,7 +58,7 @@ class Drawn(NamedTuple):
     """What the processes know of a step before they take it."""
 
     batches: list[RawBatch | RawPair]  # those of this process
-    counts: np.ndarray  # (P, A, 2), `Elements` of the A batches of each of the P processes
+    counts: np.ndarray  # (P, A, 2), `Counts` of the A batches of each of the P processes
     stopped: bool  # whether any of them was asked to stop
 
 
@@ -138,7 +138,7 @@ class Fit:
         """
         self._set_training_mode()
         self.meter.restart()
-        batches = iter(self.loader)
+        batches: Iterator[RawBatch | RawPair] = iter(self.loader)
         with stop_on_interrupt() as stop:
             while self.step < self.options.steps:
                 drawn = self._draw(batches, stop)

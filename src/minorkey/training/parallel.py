@@ -34,7 +34,9 @@ def prepare_network(
     network.to(accelerator.device)
     if sharded:
         accelerator.prepare_model(network, evaluation_mode=True)  # in its precision, and in no wrapper
-        shard(network, accelerator.device, param_dtype=torch.bfloat16 if accelerator.mixed_precision == "bf16" else None)
+        shard(
+            network, accelerator.device, param_dtype=torch.bfloat16 if accelerator.mixed_precision == "bf16" else None
+        )
         return network
     # A search for what gets no gradient in every step is slow, and pointless where there is nothing to find.
     idle = parameters_without_gradient(network, trial_loss(network, crop, accelerator.device))

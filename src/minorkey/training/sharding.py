@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +26,7 @@ def shard(network: nn.Module, device: torch.device, param_dtype: torch.dtype | N
             gradients, are float32. None: all is. What blocks hand on is autocast's to say, and is not cast.
     """
     policy = MixedPrecisionPolicy(param_dtype=param_dtype, reduce_dtype=torch.float32, cast_forward_inputs=False)
-    settings = {"mesh": init_device_mesh(device.type, (process_count(),)), "mp_policy": policy}
+    settings: dict[str, Any] = {"mesh": init_device_mesh(device.type, (process_count(),)), "mp_policy": policy}
     for block in _blocks(backbone_of(network)):
         fully_shard(block, **settings)
     fully_shard(network, **settings)

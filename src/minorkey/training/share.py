@@ -29,24 +29,24 @@ CLASS_TERM = "loss_cross_entropy"
 """The term of a mask head that is a mean over its queries, weighted by what they are to say."""
 
 
-class Elements(NamedTuple):
+class Counts(NamedTuple):
     """What the source loss of a batch is taken over."""
 
-    count: float  # labelled pixels, masks or boxes
+    elements: float  # labelled pixels, masks or boxes
     queries: float = 0.0  # of a mask head, those without an object weighted as its class loss has it
 
 
-def elements(network: nn.Module, batch: RawBatch | RawPair) -> Elements:
+def elements(network: nn.Module, batch: RawBatch | RawPair) -> Counts:
     """What the source loss of a network on a batch is taken over; no tensor of a device is read."""
     batch = batch.source if isinstance(batch, RawPair) else batch
     if isinstance(network, DETECTORS):
-        return Elements(len(batch.boxes.boxes) if batch.boxes is not None else 0)
+        return Counts(len(batch.boxes.boxes) if batch.boxes is not None else 0)
     if not isinstance(network, MASK_MODELS):
-        return Elements(int((batch.labels != IGNORE_INDEX).sum()))
+        return Counts(int((batch.labels != IGNORE_INDEX).sum()))
     masks = [_classes_present(image) for image in batch.labels]
     queries, idle = network.config.num_queries, network.config.no_object_weight
     matched = sum(min(count, queries) for count in masks)
-    return Elements(sum(masks), matched + idle * (len(masks) * queries - matched))
+    return Counts(sum(masks), matched + idle * (len(masks) * queries - matched))
 
 
 def _classes_present(labels: Tensor) -> int:
@@ -59,7 +59,7 @@ def set_shares(network: nn.Module, batch: Batch, counts: np.ndarray, process: in
     Args:
         network: what learns of it.
         batch: the one of `process` at `place`.
-        counts: `Elements` of all batches of the step, `(P, A, 2)`.
+        counts: `Counts` of all batches of the step, `(P, A, 2)`.
         process: 0 ... P - 1.
         place: 0 ... A - 1.
     """
