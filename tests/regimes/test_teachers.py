@@ -277,3 +277,18 @@ def test_a_pass_between_forward_and_backward_does_not_disturb_the_gradients(name
         return {key: parameter.grad for key, parameter in student.trained.items() if parameter.grad is not None}
 
     assert_same(gradients(interrupted=True), gradients(interrupted=False))
+
+
+@pytest.mark.parametrize("buffers", ["target", "student"])
+@pytest.mark.parametrize("name", TEACHERS)
+def test_a_step_does_not_walk_through_the_network(name, buffers, monkeypatch):
+    teacher = make_student("lora", "resnet").teacher(name, buffers=buffers)
+
+    def walked(*_, **__):
+        raise AssertionError("what a step needs of the network is looked up once")
+
+    for walk in ("named_modules", "named_parameters", "named_buffers", "state_dict"):
+        monkeypatch.setattr(nn.Module, walk, walked)
+    with teacher.installed(), teacher.noting():
+        pass
+    teacher.update(1)

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from minorkey.config import save_config
 from minorkey.run_folder import RunFolder
 
-TRAINING = {"batch_size": 4}
+TRAINING = {"batch_size": 4, "accumulate": 2, "log_every": 100, "checkpoint_every": 100}
 CASES = {
     "self-training": adapting("self_training", "adapter_ema", training=TRAINING),
     "transda": adapting("transda", "ema", training=TRAINING),
@@ -45,10 +45,20 @@ def test_all_that_trains_and_teaches_is_the_same(launched, name):
 
 
 @pytest.mark.parametrize("name", CASES)
+def test_a_step_exchanges_one_word_and_one_gradient(launched, name):
+    """However many batches and passes it has; the first word is beside those of the start."""
+    root, _ = launched
+    for process in (0, 1):
+        steps = json.loads((root / f"{name}-{process}.json").read_text())[-3:]
+        assert [step["reductions"] for step in steps] == [1, 1, 1]
+        assert [step["words"] for step in steps[1:]] == [1, 1]
+
+
+@pytest.mark.parametrize("name", CASES)
 def test_the_run_ends_with_scores_and_one_log(launched, name):
     root, launch = launched
     folder = RunFolder(root / name)
-    assert [record["step"] for record in read_log(folder) if "loss" in record] == [1, 2, 3]
+    assert [record["step"] for record in read_log(folder) if "loss" in record] == [3]
     assert folder.metrics.is_file()
     assert len(list(folder.pseudo_labels.rglob("*.png"))) == (6 if name == "transda" else 0)
     assert launch.stderr[1] == ""

@@ -2,13 +2,18 @@
 
 import json
 import sys
+from collections import Counter
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import torch
+import torch.distributed as dist
 from accelerate import PartialState
 from torch import nn
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 
-from minorkey import workflow
+from minorkey import processes, workflow
 from minorkey.config import load_config
 from minorkey.prediction import predict_folder
 from minorkey.processes import process_count, process_index
@@ -43,17 +48,34 @@ def batch_norm(batch: list, out: str) -> None:
 
 
 def adapt(config: str, out: str) -> None:
-    """Train, and keep what this process has in the end of student, teacher and discriminators."""
-    deploy = Fit.deploy
+    """Train, and keep what this process has in the end, and what the processes exchanged in every step."""
+    deploy, step, taken = Fit.deploy, Fit._train_step, []
 
     def keep_and_deploy(fit: Fit) -> None:
         state = {f"student.{name}": value.clone() for name, value in fit.network.state_dict().items()}
         write_tensors(Path(f"{out}-{process_index()}.safetensors"), state | fit.regime.state_dict())
+        write_json(Path(f"{out}-{process_index()}.json"), [dict(counts) for counts in taken])
         deploy(fit)
 
-    Fit.deploy = keep_and_deploy
-    workflow.train(load_config(Path(config)), Path(out))
-    Fit.deploy = deploy
+    def counted_step(fit: Fit, drawn: Any) -> None:
+        if fit.step == 0:
+            fit.model.register_comm_hook(None, reduce)
+        taken.append(Counter(words=counter["words"]))
+        step(fit, drawn)
+        counter["words"] = 0
+
+    def counted_words(values: Any) -> Any:
+        counter["words"] += 1
+        return gathered(values)
+
+    def reduce(state: None, bucket: dist.GradBucket) -> torch.futures.Future[torch.Tensor]:
+        taken[-1]["reductions"] += bucket.is_last()
+        return allreduce_hook(None, bucket)
+
+    gathered, counter = processes.gathered, Counter()
+    changed = {"deploy": keep_and_deploy, "_train_step": counted_step}
+    with patch.multiple(Fit, **changed), patch.object(processes, "gathered", counted_words):
+        workflow.train(load_config(Path(config)), Path(out))
 
 
 JOBS = {job.__name__: job for job in (train, evaluate, predict, batch_norm, adapt)}
