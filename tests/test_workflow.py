@@ -12,6 +12,7 @@ from minorkey.adapters.specs import METHODS
 from minorkey.data.readers import open_datasets
 from minorkey.errors import DataError
 from minorkey.evaluation.confusion import mean_iou
+from minorkey.evaluation.evidence_files import read_evidence
 from minorkey.evaluation.scores import ScoreTable
 from minorkey.labels import label_space
 from minorkey.models.backbone import load_backbone
@@ -58,14 +59,15 @@ def test_methods_see_the_same_batches_and_start_from_the_same_head(make_config, 
 
 def test_scores_are_those_of_the_saved_confusions(finished_run):
     scores = ScoreTable.read(finished_run.metrics)
-    for name, matrices in load_file(finished_run.confusions).items():
+    for name, evidence in read_evidence(finished_run, scores.protocol, 19).items():
         (domain,) = (score for score in scores.domains if score.domain == name)
-        assert matrices.shape == (4, 19, 19)
-        assert domain.score == pytest.approx(mean_iou(matrices.sum(0).numpy()))
+        assert evidence.shape == (4, 19)
+        assert domain.score == pytest.approx(mean_iou(evidence.matrices.sum(0)))
 
 
 def test_scores_are_those_of_the_loaded_model(finished_run, predictor, night):
-    confusions = load_file(finished_run.confusions)["night"].numpy()
+    protocol = ScoreTable.read(finished_run.metrics).protocol
+    confusions = read_evidence(finished_run, protocol, 19)["night"].matrices
     for index, image in enumerate(_images(night, 4)):
         prediction = predictor.predict(image).labels
         counted = night[index].labels != 255

@@ -1,7 +1,10 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy import stats
 
+from minorkey.evaluation import bootstrap
 from minorkey.evaluation.bootstrap import (
     mean_interval,
     paired_difference,
@@ -23,7 +26,18 @@ def fake_evidence(images, quality, seed, classes=4):
             share = np.full(classes, (1 - right[i]) / (classes - 1))
             share[k] = right[i]
             matrices[i, k] = np.round(pixels[i, k] * share)
-    return PixelEvidence(matrices)
+    return PixelEvidence.of_matrices(matrices)
+
+
+def many_images(images: int, classes: int) -> PixelEvidence:
+    """Images that show 12 classes each, every one taken for up to 12 others."""
+    rng = np.random.default_rng(0)
+    notes = []
+    for _ in range(images):
+        truth, predicted = (rng.choice(classes, 12, replace=False) for _ in range(2))
+        cells = np.unique(np.concatenate([truth * classes + truth, (truth[:, None] * classes + predicted).ravel()]))
+        notes.append((cells.astype(np.int32), rng.integers(1, 2000, len(cells), dtype=np.int32)))
+    return PixelEvidence.of(notes, classes)
 
 
 def slow_interval(matrices, resamples, seed):
@@ -50,9 +64,9 @@ def test_interval_is_seeded_and_narrows_with_images():
 
 
 def test_absent_class_does_not_break_a_resample():
-    evidence = fake_evidence(6, 0.6, 1)
-    evidence.matrices[1:, 3] = 0  # class 3 occurs in one image only
-    interval = score_interval(evidence)
+    matrices = fake_evidence(6, 0.6, 1).matrices
+    matrices[1:, 3] = 0  # class 3 occurs in one image only
+    interval = score_interval(PixelEvidence.of_matrices(matrices))
     assert 0 < interval.low < interval.high < 1
 
 
@@ -104,3 +118,22 @@ def test_error_texts():
         paired_t_interval([0.1])
     with pytest.raises(ValueError, match="equally many images"):
         mean_interval([a, fewer], shared_scenes=True)
+
+
+def test_parts_give_the_draws_of_the_whole(monkeypatch):
+    evidence = fake_evidence(12, 0.6, 1)
+    whole = score_interval(evidence)
+    monkeypatch.setattr(bootstrap, "AT_ONCE", 12 * 7)  # 1000 resamples are 142 parts of 7, and one of 6
+    assert score_interval(evidence) == whole
+
+
+def test_evidence_of_many_images_and_classes_is_small():
+    """100 000 images of 150 classes, counted on 2000: what is kept, and what a resample is scored with."""
+    evidence = many_images(2000, 150)
+    kept = sum(column.nbytes for column in evidence.stored("ade").values())
+    assert 50 * kept < 0.5e9
+    tracemalloc.start()
+    score_interval(evidence, resamples=20)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert 50 * (kept + peak) < 2e9

@@ -55,7 +55,7 @@ def test_by_hand_with_an_absent_class():
 
 def test_unscored_classes_are_ignored():
     matrix = np.array([[2, 1, 0], [0, 2, 1], [1, 0, 3]])
-    evidence = PixelEvidence(matrix[None])
+    evidence = PixelEvidence.of_matrices(matrix[None])
     kept = only_scored(evidence, ["a", "b", "c"], ["a", "b"])
     assert kept.matrices.tolist() == [[[2, 1, 0], [0, 2, 1], [0, 0, 0]]]
     assert only_scored(evidence, ["a", "b", "c"], None) is evidence
@@ -71,3 +71,13 @@ def test_error_texts():
         confusion_matrix(np.zeros((2, 3), int), np.zeros((3, 2), int), 2)
     with pytest.raises(DataError, match="class id 7 in a label space of 2 classes"):
         confusion_matrix(np.zeros((2, 2), int), np.full((2, 2), 7), 2)
+
+
+def test_evidence_is_read_as_written_and_as_it_was_before():
+    matrices = np.random.default_rng(0).integers(0, 3, (4, 3, 3))
+    evidence = PixelEvidence.of_matrices(matrices)
+    assert np.array_equal(evidence.matrices, matrices)
+    restored = PixelEvidence.restored(evidence.stored("day") | {"old": matrices})
+    assert {name: kept.shape for name, kept in restored.items()} == {"old": (4, 3), "day": (4, 3)}
+    assert np.array_equal(restored["day"].matrices, matrices)
+    assert np.array_equal(restored["old"].matrices, matrices)

@@ -19,9 +19,9 @@ def matrices(seed, scale=1):
 
 def table(**changes):
     evidence = {
-        "clear": ("source", PixelEvidence(matrices(0, 5))),
-        "fog": ("unseen", PixelEvidence(matrices(1))),
-        "night": ("unseen", PixelEvidence(matrices(2, 0))),
+        "clear": ("source", PixelEvidence.of_matrices(matrices(0, 5))),
+        "fog": ("unseen", PixelEvidence.of_matrices(matrices(1))),
+        "night": ("unseen", PixelEvidence.of_matrices(matrices(2, 0))),
     }
     settings = {
         "run": "soma-0",
@@ -44,7 +44,7 @@ def test_mean_and_worst_are_over_unseen_domains_only():
 
 def test_source_alone_has_no_unseen_mean():
     settings = {"run": "r", "method": "soma", "classes": CLASSES, "training": TrainingCost()}
-    clear = PixelEvidence(matrices(0))
+    clear = PixelEvidence.of_matrices(matrices(0))
     scores = build_scores({"clear": ("source", clear)}, protocol=Protocol(label_space="tiny"), **settings)
     assert scores.unseen_mean is None
     assert scores.worst is None
@@ -53,7 +53,7 @@ def test_source_alone_has_no_unseen_mean():
 def test_missing_class_is_null_in_json_and_named():
     without_car = matrices(3)
     without_car[:, 2] = 0
-    scores = table(domains={"snow": ("unseen", PixelEvidence(without_car))})
+    scores = table(domains={"snow": ("unseen", PixelEvidence.of_matrices(without_car))})
     values = json.loads(json.dumps(scores.to_json(), allow_nan=False))
     snow = values["domains"][-1]
     assert snow["by_class"]["car"] is None
@@ -83,7 +83,7 @@ def test_json_has_the_documented_keys():
 
 def test_error_texts(tmp_path):
     with pytest.raises(DataError, match="domain 'blank' has no labelled pixel"):
-        table(domains={"blank": ("unseen", PixelEvidence(np.zeros((2, 3, 3), dtype=np.int64)))})
+        table(domains={"blank": ("unseen", PixelEvidence.of_matrices(np.zeros((2, 3, 3), dtype=np.int64)))})
     with pytest.raises(DataError, match=r"no metrics\.json in .*run `minorkey evaluate`"):
         ScoreTable.read(tmp_path / "metrics.json")
     (tmp_path / "metrics.json").write_text("{ not json")

@@ -54,7 +54,10 @@ def write_run(
 def _write_tables(folder, method, confusions, protocol, seed):
     trained = {"frozen": 40_000, "full": 5_700_000}.get(method, 320_000)
     scores = build_scores(
-        {domain: ("source" if domain == "clear" else "unseen", PixelEvidence(m)) for domain, m in confusions.items()},
+        {
+            domain: ("source" if domain == "clear" else "unseen", PixelEvidence.of_matrices(matrices))
+            for domain, matrices in confusions.items()
+        },
         run=f"{method}-{seed}",
         method=method,
         classes=SPACE.classes,

@@ -17,7 +17,7 @@ CLASSES = ["road", "car"]
 def table(domains: dict[str, int], run: str = "soma-0", method: str = "soma", **protocol: object) -> ScoreTable:
     """A run with `right` of 100 pixels of either class right in each domain, all others of the other class."""
     evidence = {
-        name: ("unseen", PixelEvidence(np.array([[[right, 100 - right], [100 - right, right]]])))
+        name: ("unseen", PixelEvidence.of_matrices(np.array([[[right, 100 - right], [100 - right, right]]])))
         for name, right in domains.items()
     }
     return build_scores(

@@ -17,6 +17,9 @@ from minorkey.evaluation.evidence import Evidence, Floats
 RESAMPLES = 1000
 LEVEL = 0.95
 
+AT_ONCE = 8_000_000
+"""Images times resamples that are drawn in one go, 64 MB; more only takes more memory."""
+
 
 class Interval(NamedTuple):
     """A confidence interval."""
@@ -122,8 +125,11 @@ def _mean_over_domains(domains: Sequence[Evidence], resamples: int, seed: int, s
 
 def _resampled(evidence: Evidence, resamples: int, seed: list[int]) -> Floats:
     images = evidence.shape[0]
-    draws = np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), size=resamples)
-    return evidence.scores(draws)
+    rng, even = np.random.default_rng(seed), np.full(images, 1 / images)
+    most = max(1, AT_ONCE // images)
+    sizes = [min(most, resamples - start) for start in range(0, resamples, most)]
+    # One row is drawn after the other, so that parts give the same draws as the whole.
+    return np.concatenate([evidence.scores(rng.multinomial(images, even, size=size)) for size in sizes])
 
 
 def _percentiles(samples: Floats) -> Interval:

@@ -12,9 +12,9 @@ from minorkey.data.sample import Sample
 from minorkey.errors import DataError
 from minorkey.evaluation.box_rows import Found, Truth
 from minorkey.evaluation.boxes import BoxEvidence
-from minorkey.evaluation.confusion import Matrix, confusion_matrix
+from minorkey.evaluation.confusion import confusion_matrix
 from minorkey.evaluation.evidence import Evidence
-from minorkey.evaluation.pixels import PixelEvidence
+from minorkey.evaluation.pixels import Cells, PixelEvidence, cells_of
 from minorkey.evaluation.protocol import Protocol as TestProtocol
 from minorkey.labels import LabelSpace
 from minorkey.storage import write_json
@@ -58,19 +58,19 @@ def examiner_of(protocol: TestProtocol, space: LabelSpace) -> Examiner:
 
 @dataclass(frozen=True)
 class PixelExaminer:
-    """Judges segmentation: notes a confusion matrix, keeps the image and both label maps."""
+    """Judges segmentation: notes the cells of a confusion matrix, keeps the image and both label maps."""
 
     space: LabelSpace
 
-    def note(self, sample: Sample, prediction: SegmentationPrediction) -> Matrix:
-        """The confusion matrix `(K, K)`."""
+    def note(self, sample: Sample, prediction: SegmentationPrediction) -> Cells:
+        """The cells of the confusion matrix."""
         if sample.labels is None:
             raise _unlabelled(sample, "labels")
-        return confusion_matrix(prediction.labels, sample.labels, len(self.space))
+        return cells_of(confusion_matrix(prediction.labels, sample.labels, len(self.space)))
 
-    def evidence(self, notes: Sequence[Matrix]) -> PixelEvidence:
-        """All matrices of a domain."""
-        return PixelEvidence(np.stack(notes))
+    def evidence(self, notes: Sequence[Cells]) -> PixelEvidence:
+        """Those of all images of a domain."""
+        return PixelEvidence.of(notes, len(self.space))
 
     def keep(self, sample: Sample, prediction: SegmentationPrediction, folder: Path) -> None:
         """Write `image.png`, `truth.png` and `prediction.png`, the last two as train ids."""
