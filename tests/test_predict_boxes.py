@@ -50,8 +50,8 @@ ALL = ["day/1", "day/3", "night/0", "night/2", "night/4"]
 def test_a_picture_and_boxes_for_each_and_coco_results_of_all(run, images, console, tmp_path) -> None:
     out = tmp_path / "out"
     assert predict_folder(run, str(images), out, console=console).written == 5
-    assert names(out / "boxes", ".json") == names(out / "overlays", ".png") == ALL
-    with Image.open(out / "overlays" / "day" / "1.png") as picture:
+    assert names(out / "boxes", ".json") == names(out / "overlays", ".jpg") == ALL
+    with Image.open(out / "overlays" / "day" / "1.jpg") as picture:
         assert picture.size == (70, 40)
     results = json.loads((out / "predictions.json").read_text())
     predictor = minorkey.load(run, device="cpu")

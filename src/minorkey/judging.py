@@ -109,6 +109,7 @@ def predictor_for(config: RunConfig, network: Network, space: LabelSpace) -> Pre
         network.loaded.std,
         config.evaluation.batch_size,
         make_task(config.task),
+        config.transform.crop,
     )
 
 

@@ -3,17 +3,19 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
-from torch import OutOfMemoryError
 
+from minorkey.ahead import ahead
 from minorkey.data.images import list_images, read_image
 from minorkey.errors import ConfigError, DataError
-from minorkey.predictor import Predictor
+from minorkey.predictor import Started, telling
 from minorkey.processes import from_main, gathered_objects, process_count, process_index, speaker, together
 from minorkey.storage import write_json
-from minorkey.tasks.prediction import Prediction, save_png
+from minorkey.tasks.prediction import Prediction, save_jpeg
 from minorkey.training.device import device_for
 from minorkey.training.options import TrainingOptions
 from minorkey.training.progress import Reporter
@@ -38,14 +40,17 @@ def predict_folder(
     out: Path,
     *,
     overwrite: bool = False,
+    overlays: bool = True,
     shard: Shard = (1, 1),
     console: Console | None = None,
 ) -> Done:
-    """Write `overlays/<name>.png` and what was predicted for every image, and `classes.json`.
+    """Write `overlays/<name>.jpg` and what was predicted for every image, and `classes.json`.
 
     Segmentation writes `ids/<name>.png`. Detection writes `boxes/<name>.json`, and once all images are done
     `predictions.json`, a COCO results file in which an image's id is its file's name; each of n jobs writes one of its
     own, `predictions-<i>-of-<n>.json`, and a job without a shard that comes after them the whole.
+
+    The next images are read and the last ones written, in threads, while the device works on one.
 
     Names keep the folders below the one given. Processes that were started together (torchrun) share the images
     out, each image being one's alone; jobs that know nothing of each other take one `shard` each.
@@ -55,6 +60,7 @@ def predict_folder(
         images: an image, a folder or a glob.
         out: folder to write.
         overwrite: predict again what is there already.
+        overlays: False leaves the overlays out, which are to look at only.
         shard: do only every n-th image, from the i-th on.
         console: where progress is shown; None: standard error.
 
@@ -74,9 +80,18 @@ def predict_folder(
         from_main(lambda: write_json(out / "classes.json", {str(i): c for i, c in enumerate(predictor.space.classes)}))
     mine = range(process_index(), len(files), process_count())
     done = Done()
-    with Reporter(speaker(console), "predicting", len(mine), unit="image") as reporter:
-        for count, place in enumerate(mine, start=1):
-            _predict(predictor, files[place], out, names[place], overwrite, done)
+    writer = _Writer(predictor.prediction_type, out, overlays)
+    todo = [place for place in mine if overwrite or not writer.is_there(names[place])]
+    done.skipped = len(mine) - len(todo)
+    console = speaker(console)
+    with Reporter(console, "predicting", len(mine), done=done.skipped, unit="image") as reporter:
+        started = predictor.started(telling(predictor, console, ahead(partial(_read, files), todo)))
+        written = ahead(lambda pair: (pair[0], writer.write(names[pair[0]], pair[1])), started)
+        for count, (place, problem) in enumerate(written, start=done.skipped + 1):
+            if problem is None:
+                done.written += 1
+            else:
+                done.problems.append(_naming(files[place], problem))
             reporter.update(count, names[place])
     whole = _sum(gathered_objects(done))
     from_main(lambda: _summarise(predictor.prediction_type, dict(zip(names, files, strict=True)), out, shard))
@@ -103,22 +118,42 @@ def _listed(images: str, shard: Shard) -> tuple[list[Path], list[str]]:
     return files[index - 1 :: count], names[index - 1 :: count]
 
 
-def _predict(predictor: Predictor, file: Path, out: Path, name: str, overwrite: bool, done: Done) -> None:
-    saved, overlay = _saved(predictor.prediction_type, out, name), out / "overlays" / f"{name}.png"
-    if saved.is_file() and overlay.is_file() and not overwrite:
-        done.skipped += 1
-        return
+def _read(files: Sequence[Path], place: int) -> tuple[int, np.ndarray | DataError]:
     try:
-        prediction = predictor.predict_one(read_image(file))
+        return place, read_image(files[place])
     except DataError as error:
-        done.problems.append(str(error))
-        return
-    except OutOfMemoryError:
-        done.problems.append(f"{file} does not fit the GPU's memory; lower evaluation.batch_size or set a window")
-        return
-    save_png(prediction.draw(), overlay)
-    prediction.save(saved)
-    done.written += 1
+        return place, error
+
+
+@dataclass(frozen=True)
+class _Writer:
+    """Where predictions are written; is called from threads."""
+
+    kind: type[Prediction]
+    out: Path
+    overlays: bool
+
+    def is_there(self, name: str) -> bool:
+        """Whether an image was done before, its overlay as JPEG or, by earlier versions, as PNG."""
+        drawn = not self.overlays or any(self._overlay(name, suffix).is_file() for suffix in (".jpg", ".png"))
+        return drawn and _saved(self.kind, self.out, name).is_file()
+
+    def write(self, name: str, started: Started | DataError) -> DataError | None:
+        """Write what was predicted of an image, the overlay first; an error in its place is handed back."""
+        if isinstance(started, DataError):
+            return started
+        prediction = started()
+        if self.overlays:
+            save_jpeg(prediction.draw(), self._overlay(name, ".jpg"))
+        prediction.save(_saved(self.kind, self.out, name))
+        return None
+
+    def _overlay(self, name: str, suffix: str) -> Path:
+        return self.out / "overlays" / f"{name}{suffix}"
+
+
+def _naming(file: Path, problem: DataError) -> str:
+    return str(problem) if str(file) in str(problem) else f"{file}: {problem}"
 
 
 def _saved(kind: type[Prediction], out: Path, name: str) -> Path:

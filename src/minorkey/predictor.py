@@ -1,18 +1,20 @@
 """A finished run as something to use: the folded network with its preprocessing and label space."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
 from PIL import Image
+from rich.console import Console
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from minorkey.ahead import ahead, grouped
 from minorkey.data.images import read_image
-from minorkey.data.transforms import to_tensor
+from minorkey.data.sample import normalise
 from minorkey.errors import DataError
 from minorkey.evaluation.protocol import Protocol
 from minorkey.labels import LabelSpace
@@ -23,6 +25,26 @@ from minorkey.tasks.segmentation import Segmentation
 from minorkey.tasks.task import Task
 
 ImageLike = str | Path | Image.Image | np.ndarray
+Size = tuple[int, int]
+Key = TypeVar("Key")
+
+LARGE = 16
+"""Training crops in the area of an image above which it is looked at by windows. Attention's memory can grow with the
+square of the area, and a network has never seen so much at once; with crops of 512 x 512 an image of 2048 x 1024 is
+below, one of 4K above."""
+
+
+@dataclass(frozen=True)
+class Started:
+    """A prediction that the device is at work on; calling it waits, and may be done in another thread."""
+
+    seen: Any  # in the form of `task.start`, on the device
+    image: np.ndarray  # (H, W, 3) uint8
+    made: Callable[[Any, np.ndarray], Any]
+
+    def __call__(self) -> Any:
+        """The prediction."""
+        return self.made(self.seen, self.image)
 
 
 @dataclass
@@ -39,6 +61,7 @@ class Predictor:
     std: Triple
     window_batch: int = 8
     task: Task = field(default_factory=Segmentation)
+    crop: Size | None = None  # height, width of the training crops; None: images of any size are looked at as a whole
 
     @property
     def device(self) -> torch.device:
@@ -79,14 +102,108 @@ class Predictor:
 
     def predict_one(self, image: np.ndarray, probabilities: bool = False) -> Any:
         """Predict one `(H, W, 3)` uint8 RGB image."""
-        return self.task.prediction(self.said(image), image, self.space, probabilities)
+        if probabilities:
+            return self.task.prediction(self.said(image), image, self.space, probabilities)
+        return self.start([image])[0]()
+
+    def map(
+        self, images: Iterable[ImageLike], on_error: Literal["raise", "return"] = "raise"
+    ) -> Iterator[tuple[ImageLike, Any]]:
+        """Predict many images one after the other, in order, while the next ones are read.
+
+        Args:
+            images: paths, PIL images or arrays, of any sizes; taken a few at a time.
+            on_error: what a broken image does: `raise` its error, or `return` it in place of the prediction.
+
+        Returns:
+            Each image as it was given, with its prediction.
+
+        Raises:
+            DataError: an image is missing, broken or no image, and errors are raised.
+        """
+
+        def finish(pair: tuple[ImageLike, Started | DataError]) -> tuple[ImageLike, Any]:
+            image, started = pair
+            if isinstance(started, DataError) and on_error == "raise":
+                raise started
+            return image, started if isinstance(started, DataError) else started()
+
+        yield from ahead(finish, self.started(ahead(_read, images)), threads=1)
+
+    def started(
+        self, images: Iterable[tuple[Key, np.ndarray | DataError]]
+    ) -> Iterator[tuple[Key, Started | DataError]]:
+        """Predictions that have begun, each with what came with its image; neighbours of one size in one pass.
+
+        An error in place of an image stays one, and what does not fit the device's memory becomes one.
+        """
+        for group in grouped(images, lambda pair: _size(pair[1]), lambda pair: self.at_once(_size(pair[1]))):
+            started = iter(self._tried([image for _, image in group if isinstance(image, np.ndarray)]))
+            for key, image in group:
+                yield key, image if isinstance(image, DataError) else next(started)
+
+    def _tried(self, images: list[np.ndarray]) -> Sequence[Started | DataError]:
+        try:
+            return self.start(images) if images else []
+        except torch.OutOfMemoryError:
+            if len(images) > 1:
+                return [one for image in images for one in self._tried([image])]
+            height, width = images[0].shape[:2]
+            advice = "lower evaluation.batch_size or set a window"
+            return [DataError(f"an image of {width}x{height} does not fit the GPU's memory; {advice}")]
+
+    @torch.inference_mode()
+    def start(self, images: Sequence[np.ndarray]) -> list[Started]:
+        """Begin to predict images of one size, in one pass, without waiting for the device.
+
+        Args:
+            images: `(H, W, 3)` uint8 RGB.
+
+        Returns:
+            What waits for the prediction, of each image.
+        """
+        tile = self.tile(images[0].shape[:2])
+        with computing(self.model, self.precision):
+            started = self.task.start(self.model, self._pixels(images), self.protocol, self.window_batch, tile)
+        return [Started(seen, image, self._finish) for seen, image in zip(started, images, strict=True)]
+
+    @torch.inference_mode()
+    def _finish(self, started: Any, image: np.ndarray) -> Any:
+        return self.task.finish(started, image, self.space)
+
+    def tile(self, size: Size) -> Size | None:
+        """Height and width of the windows for an image (height, width) that is too large to be looked at as a whole.
+
+        None where it is not, or where the protocol says how large images are looked at.
+        """
+        if self.crop is None or self.protocol.window or self.protocol.resize is not None:
+            return None
+        return self.crop if size[0] * size[1] > LARGE * self.crop[0] * self.crop[1] else None
+
+    def at_once(self, size: Size | None) -> int:
+        """How many images (height, width) go through the network together: as many as have `window_batch` windows.
+
+        On a CPU one, where more gain nothing.
+        """
+        unit = self.protocol.window or self.crop
+        if size is None or unit is None or self.device.type == "cpu":
+            return 1
+        scale = 1.0 if self.protocol.resize is None else self.protocol.resize / max(size)
+        return max(1, int(self.window_batch * unit[0] * unit[1] / (size[0] * size[1] * scale**2)))
 
     @torch.inference_mode()
     def said(self, image: np.ndarray) -> Any:
         """What the model says of an image, in the form of `task.predict`, on the model's device."""
-        pixel_values = to_tensor(image, self.mean, self.std)[None].to(self.device)
         with computing(self.model, self.precision):
-            return self.task.predict(self.model, pixel_values, self.protocol, self.window_batch)
+            return self.task.predict(self.model, self._pixels([image]), self.protocol, self.window_batch)
+
+    def _pixels(self, images: Sequence[np.ndarray]) -> Tensor:
+        """Images of one size as the network takes them, `(B, 3, H, W)`: as bytes to the device, normalised there."""
+        bytes_ = torch.from_numpy(np.stack(images) if len(images) > 1 else images[0][None])
+        if self.device.type == "cuda":
+            bytes_ = bytes_.pin_memory().to(self.device, non_blocking=True)
+        channels = bytes_.to(self.device).permute(0, 3, 1, 2).float().contiguous().div_(255)
+        return normalise(channels, self.mean, self.std)
 
     def probabilities(self, image: np.ndarray) -> Tensor:
         """Class probabilities `(K, H, W)` of segmentation, on the model's device; they sum to 1 at each pixel.
@@ -94,6 +211,36 @@ class Predictor:
         Those of a mask model are its class scores, divided by their sum.
         """
         return self.said(image)[0]
+
+
+def telling(
+    predictor: Predictor, console: Console, images: Iterable[tuple[Key, np.ndarray | DataError]]
+) -> Iterator[tuple[Key, np.ndarray | DataError]]:
+    """The images, and a line on the console for the first that is looked at by windows that nobody asked for."""
+    told = False
+    for key, image in images:
+        size = _size(image)
+        tile = None if told or size is None else predictor.tile(size)
+        if size is not None and tile is not None:
+            told = True
+            console.print(
+                f"images like one of {size[1]}x{size[0]} are more than {LARGE} training crops large: they are looked "
+                f"at by windows of {tile[1]}x{tile[0]}; set evaluation.window or evaluation.resize to choose",
+                highlight=False,
+                soft_wrap=True,
+            )
+        yield key, image
+
+
+def _size(image: np.ndarray | DataError) -> Size | None:
+    return image.shape[:2] if isinstance(image, np.ndarray) else None
+
+
+def _read(image: ImageLike) -> tuple[ImageLike, np.ndarray | DataError]:
+    try:
+        return image, as_rgb(image)
+    except DataError as error:
+        return image, error
 
 
 def as_rgb(image: ImageLike) -> np.ndarray:

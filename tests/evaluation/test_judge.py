@@ -1,9 +1,12 @@
 import json
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torch import nn
 
 from minorkey.data.sample import Sample
 from minorkey.errors import ConfigError, DataError
@@ -11,8 +14,10 @@ from minorkey.evaluation.confusion import confusion_matrix
 from minorkey.evaluation.protocol import Protocol
 from minorkey.evaluation.run import Judged, judge, share_scenes
 from minorkey.labels import label_space
-from minorkey.tasks.box_prediction import DetectionPrediction
-from minorkey.tasks.prediction import SegmentationPrediction
+from minorkey.predictor import Predictor
+from minorkey.tasks.detection import Candidates, Detection
+from minorkey.tasks.segmentation import Segmentation
+from minorkey.tasks.task import Task
 
 SPACE = label_space("street7")
 
@@ -41,17 +46,11 @@ class Reader:
         return Sample(image, self.domain, self.key(index), labels if self.labelled else None)
 
 
-class RedIsTheClass:
+class RedIsTheClass(Segmentation):
     """Predicts the red channel modulo the number of classes."""
 
-    space = SPACE
-    protocol = Protocol(label_space="street7")
-
-    def in_domain(self, domain: str) -> "RedIsTheClass":
-        return self
-
-    def predict_one(self, image: np.ndarray) -> SegmentationPrediction:
-        return SegmentationPrediction(image[..., 0] % 7, image, SPACE)
+    def start(self, model, pixel_values, *_, **__) -> list[torch.Tensor]:
+        return [(image[0] * 255).round().to(torch.uint8) % 7 for image in pixel_values]
 
 
 class BoxReader(Reader):
@@ -64,23 +63,26 @@ class BoxReader(Reader):
         return Sample(image, self.domain, self.key(index), None, None, *given)
 
 
-class OneBox:
+class OneBox(Detection):
     """Finds one box in the images of odd numbers."""
 
-    space = SPACE
-    protocol = Protocol(label_space="street7", metric="coco", detections=50)
+    def start(self, model, pixel_values, *_, **__) -> list[Candidates]:
+        box, score, name = torch.tensor([[0.0, 0.0, 10.0, 9.0]]), torch.tensor([0.5]), torch.tensor([1])
+        return [Candidates(box, score, name, (image[0, 0, :1] * 255).round() % 2 == 1) for image in pixel_values]
 
-    def in_domain(self, domain: str) -> "OneBox":
-        return self
 
-    def predict_one(self, image: np.ndarray) -> DetectionPrediction:
-        count = int(image[0, 0, 0]) % 2
-        boxes = np.array([[0, 0, 10, 9]], dtype=np.float32)[:count]
-        return DetectionPrediction(boxes, np.float32([0.5])[:count], np.array([1])[:count], image, SPACE)
+def predictor_of(task: Task, **protocol: Any) -> Predictor:
+    """Images as they are, in [0, 1], given to a task that looks at no network."""
+    return Predictor(
+        nn.Linear(1, 1), SPACE, Protocol(label_space="street7", **protocol), (0, 0, 0), (1, 1, 1), task=task
+    )
+
+
+BOXES = predictor_of(OneBox(), metric="coco", detections=50)
 
 
 def _judge(domains, tmp_path, console, pictures=0):
-    return judge(RedIsTheClass(), domains, pictures, tmp_path, console)
+    return judge(predictor_of(RedIsTheClass()), domains, pictures, tmp_path, console)
 
 
 def test_one_confusion_matrix_per_image_in_order(tmp_path, console):
@@ -118,7 +120,13 @@ def test_images_without_labels_cannot_be_judged_on(tmp_path, console):
 
 def test_objects_and_detections_of_every_image_are_kept(tmp_path, console):
     day, night = BoxReader("day"), BoxReader("night", count=2)
-    found = judge(OneBox(), [Judged("source", day, 99), Judged("unseen", night, 99)], 2, tmp_path, console)
+    found = judge(
+        BOXES,
+        [Judged("source", day, 99), Judged("unseen", night, 99)],
+        2,
+        tmp_path,
+        console,
+    )
     role, evidence = found["day"]
     assert (role, evidence.shape, evidence.metric, evidence.most) == ("source", (7, 7), "coco", 50)
     assert evidence.truth.images.tolist() == [1, 2, 2, 4, 5, 5]
@@ -132,7 +140,13 @@ def test_objects_and_detections_of_every_image_are_kept(tmp_path, console):
 
 
 def test_boxes_are_kept_beside_the_image(tmp_path, console):
-    judge(OneBox(), [Judged("unseen", BoxReader("day"), 99)], 2, tmp_path, console)
+    judge(
+        BOXES,
+        [Judged("unseen", BoxReader("day"), 99)],
+        2,
+        tmp_path,
+        console,
+    )
     assert sorted(path.name for path in (tmp_path / "day" / "005").iterdir()) == ["boxes.json", "image.png"]
     names = SPACE.classes
     assert json.loads((tmp_path / "day" / "005" / "boxes.json").read_text()) == {
@@ -146,7 +160,13 @@ def test_boxes_are_kept_beside_the_image(tmp_path, console):
 
 def test_images_without_boxes_cannot_be_judged_on(tmp_path, console):
     with pytest.raises(DataError, match="day/000 has no boxes; only labelled images"):
-        judge(OneBox(), [Judged("unseen", BoxReader("day", labelled=False), 9)], 0, tmp_path, console)
+        judge(
+            BOXES,
+            [Judged("unseen", BoxReader("day", labelled=False), 9)],
+            0,
+            tmp_path,
+            console,
+        )
 
 
 def test_two_domains_of_one_name_are_refused(tmp_path, console):

@@ -14,9 +14,10 @@ def predict(
     images: str = typer.Argument(help="An image, a folder of images, or a quoted glob."),
     out: Path = typer.Option(Path("predictions"), help="Folder for overlays and what was predicted."),
     overwrite: bool = typer.Option(False, help="Predict again what is there already."),
+    overlays: bool = typer.Option(True, help="Also draw what was predicted on the image, as JPEG."),
     shard: str = typer.Option("1/1", metavar="I/N", help="Only the I-th of N parts, for job arrays."),
 ) -> None:
-    """Predict images: an overlay to look at and an id map (8-bit PNG of class numbers) for each.
+    """Predict images: an overlay to look at (JPEG) and an id map (8-bit PNG of class numbers) for each.
 
     A detector writes boxes in place of the id map, and predictions.json, a COCO results file in which an image's
     id is its file's name. classes.json in the output folder says which number is which class. Images done before
@@ -31,7 +32,7 @@ def predict(
     from minorkey.prediction import parse_shard, predict_folder
     from minorkey.processes import from_main
 
-    done = predict_folder(run, images, out, overwrite=overwrite, shard=parse_shard(shard))
+    done = predict_folder(run, images, out, overwrite=overwrite, overlays=overlays, shard=parse_shard(shard))
     from_main(lambda: _tell(done, out))
     if done.problems:
         raise typer.Exit(2)

@@ -5,7 +5,9 @@ Predicting such a class still costs: the pixel is missed by the class it belongs
 """
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from minorkey.data.sample import IGNORE_INDEX
 from minorkey.errors import DataError
@@ -13,12 +15,15 @@ from minorkey.evaluation.evidence import Floats
 
 Matrix = NDArray[np.int64]
 
+IDS = 256
+"""Ids of labels and predictions are bytes."""
 
-def confusion_matrix(prediction: NDArray, truth: NDArray, num_classes: int) -> Matrix:
-    """Count the pixels of one image by true and predicted class.
+
+def confusion_matrix(prediction: NDArray | Tensor, truth: NDArray, num_classes: int) -> Matrix:
+    """Count the pixels of one image by true and predicted class, where the prediction lies.
 
     Args:
-        prediction: Class ids, `(H, W)` integers in `[0, K)`.
+        prediction: Class ids, `(H, W)` integers in `[0, K)`, on any device.
         truth: Class ids, `(H, W)` integers in `[0, K)`, or 255 where the pixel does not count.
         num_classes: K.
 
@@ -28,15 +33,16 @@ def confusion_matrix(prediction: NDArray, truth: NDArray, num_classes: int) -> M
     Raises:
         DataError: The sizes differ, or an id is outside the label space.
     """
-    if prediction.shape != truth.shape:
-        raise DataError(f"prediction of size {prediction.shape} for labels of size {truth.shape}; resize one")
-    counted = truth != IGNORE_INDEX
-    rows, columns = truth[counted].astype(np.int64), prediction[counted].astype(np.int64)
-    highest = max(rows.max(initial=0), columns.max(initial=0))
+    if tuple(prediction.shape) != truth.shape:
+        raise DataError(f"prediction of size {tuple(prediction.shape)} for labels of size {truth.shape}; resize one")
+    found = torch.as_tensor(prediction)
+    pairs = torch.as_tensor(truth).to(found.device).int() * IDS + found
+    counts = torch.bincount(pairs.flatten(), minlength=IDS**2).cpu().numpy().reshape(-1, IDS)
+    counts[IGNORE_INDEX] = 0
+    highest = max((int(ids.max(initial=0)) for ids in counts.nonzero()), default=0)
     if highest >= num_classes:
         raise DataError(f"class id {highest} in a label space of {num_classes} classes; map it or ignore it")
-    flat = np.bincount(rows * num_classes + columns, minlength=num_classes**2)
-    return flat.reshape(num_classes, num_classes)
+    return counts[:num_classes, :num_classes].copy()
 
 
 def iou(confusion: Matrix) -> Floats:

@@ -17,6 +17,7 @@ from minorkey.evaluation.evidence import Evidence
 from minorkey.evaluation.pixels import Cells, PixelEvidence, cells_of
 from minorkey.evaluation.protocol import Protocol as TestProtocol
 from minorkey.labels import LabelSpace
+from minorkey.predictor import Started
 from minorkey.storage import write_json
 from minorkey.tasks.box_prediction import DetectionPrediction
 from minorkey.tasks.prediction import SegmentationPrediction, save_png
@@ -34,8 +35,8 @@ class BoxNote(NamedTuple):
 class Examiner(Protocol):
     """Judges the images of one task, one at a time."""
 
-    def note(self, sample: Sample, prediction: Any) -> Any:
-        """What is kept of one image.
+    def note(self, sample: Sample, started: Started) -> Any:
+        """What is kept of one image; waits for the device.
 
         Raises:
             DataError: the sample has no labels.
@@ -62,11 +63,11 @@ class PixelExaminer:
 
     space: LabelSpace
 
-    def note(self, sample: Sample, prediction: SegmentationPrediction) -> Cells:
-        """The cells of the confusion matrix."""
+    def note(self, sample: Sample, started: Started) -> Cells:
+        """The cells of the confusion matrix, counted on the device."""
         if sample.labels is None:
             raise _unlabelled(sample, "labels")
-        return cells_of(confusion_matrix(prediction.labels, sample.labels, len(self.space)))
+        return cells_of(confusion_matrix(started.seen, sample.labels, len(self.space)))
 
     def evidence(self, notes: Sequence[Cells]) -> PixelEvidence:
         """Those of all images of a domain."""
@@ -86,9 +87,9 @@ class BoxExaminer:
     space: LabelSpace
     protocol: TestProtocol
 
-    def note(self, sample: Sample, prediction: DetectionPrediction) -> BoxNote:
+    def note(self, sample: Sample, started: Started) -> BoxNote:
         """The objects and the detections."""
-        return BoxNote(_objects(sample), _detections(prediction))
+        return BoxNote(_objects(sample), _detections(started()))
 
     def evidence(self, notes: Sequence[BoxNote]) -> BoxEvidence:
         """Those of all images of a domain."""

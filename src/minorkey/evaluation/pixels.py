@@ -86,12 +86,13 @@ class PixelEvidence:
         truth, predicted = np.divmod(self.cells, classes)
         rows = self.images.astype(np.int64) * classes
         hit = truth == predicted
-        columns = (
+        places = (
             (rows[hit] + truth[hit], self.pixels[hit]),
             (rows + truth, self.pixels),
             (rows + predicted, self.pixels),
         )
-        return [np.bincount(*column, images * classes).astype(np.float64).reshape(self.size) for column in columns]
+        counts = [np.bincount(at, weights, images * classes) for at, weights in places]
+        return [each.astype(np.float64).reshape(self.size) for each in counts]
 
     def by_class(self) -> Floats:
         """IoU of each class, `(K,)`."""

@@ -1,20 +1,23 @@
 """Judge a model on its domains: readers in, evidence and kept pictures out."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
 
+from minorkey.ahead import ahead
 from minorkey.data.readers import Reader
-from minorkey.errors import ConfigError
+from minorkey.data.sample import Sample
+from minorkey.errors import ConfigError, DataError
 from minorkey.evaluation.evidence import Evidence
 from minorkey.evaluation.examiner import examiner_of
 from minorkey.evaluation.scores import Role
 from minorkey.evaluation.shards import deal, in_order
-from minorkey.predictor import Predictor
+from minorkey.predictor import Predictor, Started, telling
 from minorkey.processes import gathered_objects, process_count, process_index
 from minorkey.training.progress import Reporter
 
@@ -57,21 +60,40 @@ def judge(
     shares = deal(len(images), process_count(), first=kept)
     mine = shares[process_index()]
     examiner = examiner_of(predictor.protocol, predictor.space)
+
+    def read(place: int) -> tuple[tuple[int, Sample], np.ndarray]:
+        domain, index = images[place]
+        sample = domain.reader[index]
+        return (place, sample), sample.image
+
+    def note(given: tuple[tuple[int, Sample], Started | DataError]) -> tuple[int, Any]:
+        (place, sample), started = given
+        if isinstance(started, DataError):
+            raise DataError(f"{sample.domain}/{sample.key}: {started}")
+        noted = examiner.note(sample, started)
+        if place in kept:
+            examiner.keep(sample, started(), folder / sample.domain / sample.key)
+        return place, noted
+
     notes = []
     with Reporter(console, "judging", len(mine), unit="image") as reporter:
-        for done, place in enumerate(mine, start=1):
-            domain, index = images[place]
-            sample = domain.reader[index]
-            prediction = predictor.in_domain(domain.reader.domain).predict_one(sample.image)
-            notes.append(examiner.note(sample, prediction))
-            if place in kept:
-                examiner.keep(sample, prediction, folder / sample.domain / sample.key)
-            reporter.update(done, domain.reader.domain)
-    noted = iter(in_order(shares, gathered_objects(notes)))
+        for done, (place, noted) in enumerate(ahead(note, _started(predictor, console, ahead(read, mine))), start=1):
+            notes.append(noted)
+            reporter.update(done, images[place][0].reader.domain)
+    in_place = iter(in_order(shares, gathered_objects(notes)))
     return {
-        domain.reader.domain: (domain.role, examiner.evidence(list(islice(noted, len(domain.indices())))))
+        domain.reader.domain: (domain.role, examiner.evidence(list(islice(in_place, len(domain.indices())))))
         for domain in domains
     }
+
+
+def _started(
+    predictor: Predictor, console: Console, read: Iterable[tuple[tuple[int, Sample], np.ndarray]]
+) -> Iterator[tuple[tuple[int, Sample], Started | DataError]]:
+    """Predictions that have begun, of each domain under its own protocol."""
+    for domain, images in groupby(read, key=lambda given: given[0][1].domain):
+        own = predictor.in_domain(domain)
+        yield from own.started(telling(own, console, images))
 
 
 def _kept(domains: Sequence[Judged], pictures: int) -> set[int]:

@@ -1,6 +1,6 @@
 """Sliding-window inference: a network trained on crops, run over images of any size."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from math import ceil
 
 import torch
@@ -60,13 +60,37 @@ def sliding_logits(
     Returns:
         Logits `(B, K, H, W)`.
     """
+    bands = [logits for _, logits in sliding_bands(predict, pixel_values, window, stride, batch_size)]
+    return bands[0] if len(bands) == 1 else torch.cat(bands, dim=2)
+
+
+@torch.no_grad()
+def sliding_bands(
+    predict: Callable[[Tensor], Tensor],
+    pixel_values: Tensor,
+    window: Size | None,
+    stride: Size | None = None,
+    batch_size: int = 8,
+) -> Iterator[tuple[int, Tensor]]:
+    """As `sliding_logits`, from the top to the bottom: rows as soon as no further window reaches them.
+
+    No more than the rows of the windows at work is held, about two rows of windows, whatever the height of the image.
+
+    Returns:
+        The first row of each band, and its logits `(B, K, rows, W)`.
+    """
     if window is None:
-        return torch.cat([predict(images) for images in pixel_values.split(batch_size)])
+        yield 0, torch.cat([predict(images) for images in pixel_values.split(batch_size)])
+        return
     height, width = pixel_values.shape[-2:]
     below, right = max(0, window[0] - height), max(0, window[1] - width)
-    padded = pad(pixel_values, (0, right, 0, below))
+    padded = pad(pixel_values, (0, right, 0, below)) if below or right else pixel_values
     boxes = window_boxes(height + below, width + right, window, stride or default_stride(window))
-    return _averaged_logits(predict, padded, boxes, batch_size)[..., :height, :width]
+    coverage = _coverage(boxes, padded.shape[-2:]).to(pixel_values.device)
+    for top, total in _summed_bands(predict, padded, boxes, batch_size):
+        rows = min(total.shape[2], height - top)
+        if rows > 0:
+            yield top, total.div_(coverage[top : top + total.shape[2]])[:, :, :rows, :width]
 
 
 def default_stride(window: Size) -> Size:
@@ -74,19 +98,27 @@ def default_stride(window: Size) -> Size:
     return round(window[0] * 2 / 3), round(window[1] * 2 / 3)
 
 
-def _averaged_logits(predict: Callable[[Tensor], Tensor], images: Tensor, boxes: list[Box], batch_size: int) -> Tensor:
-    places = [(index, box) for index in range(len(images)) for box in boxes]
-    total = None
+def _summed_bands(
+    predict: Callable[[Tensor], Tensor], images: Tensor, boxes: list[Box], batch_size: int
+) -> Iterator[tuple[int, Tensor]]:
+    """The first row of each band and the sums of its windows' logits, `(B, K, rows, W)`."""
+    places = [(index, box) for box in boxes for index in range(len(images))]
+    top, total = 0, None
     for start in range(0, len(places), batch_size):
         chunk = places[start : start + batch_size]
-        crops = torch.stack([images[i, :, y0:y1, x0:x1] for i, (y0, x0, y1, x1) in chunk])
-        logits = predict(crops)
+        logits = predict(torch.stack([images[i, :, y0:y1, x0:x1] for i, (y0, x0, y1, x1) in chunk]))
         if total is None:
-            total = logits.new_zeros(len(images), logits.shape[1], *images.shape[-2:])
+            total = logits.new_zeros(len(images), logits.shape[1], 0, images.shape[-1])
+        lowest = chunk[-1][1][2]
+        if (missing := lowest - top - total.shape[2]) > 0:
+            total = pad(total, (0, 0, 0, missing))
         for (i, (y0, x0, y1, x1)), crop_logits in zip(chunk, logits, strict=True):
-            total[i, :, y0:y1, x0:x1] += crop_logits
-    assert total is not None
-    return total.div_(_coverage(boxes, images.shape[-2:]).to(total))
+            total[i, :, y0 - top : y1 - top, x0:x1] += crop_logits
+        following = places[start + batch_size : start + batch_size + 1]
+        done = following[0][1][0] if following else lowest
+        if done > top:
+            yield top, total[:, :, : done - top]
+            top, total = done, total[:, :, done - top :]
 
 
 def _coverage(boxes: list[Box], size: Size | torch.Size) -> Tensor:

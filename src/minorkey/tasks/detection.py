@@ -1,5 +1,7 @@
 """Object detection: its loss, and the boxes found in whole images."""
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -9,15 +11,32 @@ from transformers import PreTrainedConfig
 
 from minorkey.data.sample import Batch
 from minorkey.errors import ConfigError, ModelError
-from minorkey.evaluation.protocol import DETECTIONS, Protocol
+from minorkey.evaluation.protocol import Protocol
+from minorkey.evaluation.sliding import default_stride, window_boxes
 from minorkey.labels import LabelSpace
 from minorkey.models.heads.atss.anchors import clipped, in_pixels, scaled
+from minorkey.models.heads.atss.overlap import iou
 from minorkey.models.heads.detr import box_targets
 from minorkey.tasks.box_prediction import DetectionPrediction
 from minorkey.tasks.detections import Detections, FoundBoxes
 
 UNIT = 32
 """Pixels in a cell of the pyramid's coarsest level; the encoders want the others to have exactly 2 x 2 and 4 x 4."""
+
+
+SAME = 0.6
+"""IoU above which boxes of one class that neighbouring tiles found are one object; ATSS's own value."""
+FROM_TILES = 20
+"""Boxes from tiles that are compared with one another, per box that may be kept: the comparison is quadratic."""
+
+
+class Candidates(NamedTuple):
+    """N boxes of one image on the device, and which of them are found: to leave out the others would mean to wait."""
+
+    corners: Tensor  # (N, 4) in pixels
+    scores: Tensor  # (N,)
+    classes: Tensor  # (N,)
+    kept: Tensor  # (N,) bool
 
 
 class Detection:
@@ -74,16 +93,63 @@ class Detection:
             ModelError: the image is too small for the queries.
         """
         check_protocol(protocol)
+        return _found(self._look(model, pixel_values, protocol)[0])
+
+    @torch.no_grad()
+    def start(
+        self,
+        model: nn.Module,
+        pixel_values: Tensor,
+        protocol: Protocol,
+        window_batch: int = 8,
+        tile: tuple[int, int] | None = None,
+    ) -> list[Candidates]:
+        """What is found in each of B images, as tensors on the model's device.
+
+        With `tile`, (height, width), the network looks at tiles that overlap by a third, in native size. What the
+        tiles find is put together: of boxes of one class that overlap by more than `SAME` the surest is kept.
+        """
+        check_protocol(protocol)
+        if tile is None:
+            return self._look(model, pixel_values, protocol)
+        return [self._look_by_tiles(model, image, protocol, window_batch, tile) for image in pixel_values]
+
+    def finish(self, started: Candidates, image: np.ndarray, space: LabelSpace) -> DetectionPrediction:
+        """What `start` gave of one image, once the device has it."""
+        return self.prediction(_found(started), image, space)
+
+    def _look(self, model: nn.Module, images: Tensor, protocol: Protocol) -> list[Candidates]:
         config: PreTrainedConfig = extract_model_from_parallel(model).config
-        resized = _to_long_side(pixel_values, protocol.resize)
+        resized = _to_long_side(images, protocol.resize)
         canvas = padded(resized)
         _check_places(config, canvas)
         output = model(pixel_values=canvas)
-        scores, boxes, classes = best(output.logits[0], output.pred_boxes[0], protocol.detections or DETECTIONS)
-        shares = _of_image(boxes, canvas, resized)
-        corners, inside = _in_pixels(shares, pixel_values.shape[-2], pixel_values.shape[-1])
-        found = inside & (scores > 0)
-        return Detections(*(kept[found].cpu().numpy() for kept in (corners, scores, classes)))
+        seen = []
+        for logits, places in zip(output.logits, output.pred_boxes, strict=True):
+            scores, boxes, classes = best(logits, places, protocol.most_detections)
+            shares = _of_image(boxes, canvas, resized)
+            corners, inside = _in_pixels(shares, images.shape[-2], images.shape[-1])
+            seen.append(Candidates(corners, scores, classes, inside & (scores > 0)))
+        return seen
+
+    def _look_by_tiles(
+        self, model: nn.Module, image: Tensor, protocol: Protocol, window_batch: int, tile: tuple[int, int]
+    ) -> Candidates:
+        height, width = image.shape[-2:]
+        below, right = max(0, tile[0] - height), max(0, tile[1] - width)
+        image = F.pad(image, (0, right, 0, below))
+        places = window_boxes(height + below, width + right, tile, default_stride(tile))
+        limits = image.new_tensor([width, height] * 2)
+        seen: list[Candidates] = []
+        for start in range(0, len(places), window_batch):
+            chunk = places[start : start + window_batch]
+            crops = torch.stack([image[:, y0:y1, x0:x1] for y0, x0, y1, x1 in chunk])
+            for (y0, x0, _, _), found in zip(chunk, self._look(model, crops, protocol), strict=True):
+                corners = (found.corners + found.corners.new_tensor([x0, y0] * 2)).minimum(limits)
+                inside = (corners[:, 2:] > corners[:, :2]).all(dim=1)
+                seen.append(found._replace(corners=corners, kept=found.kept & inside))
+        merged = Candidates(*(torch.cat(column) for column in zip(*seen, strict=True)))
+        return _surest(merged, protocol.most_detections)
 
     def find(self, model: nn.Module, pixel_values: Tensor) -> FoundBoxes:
         """What is found in each of a batch of training crops `(B, 3, H, W)`: the likeliest class of every query."""
@@ -105,6 +171,23 @@ class Detection:
         if probabilities:
             raise ConfigError("detection has scores of boxes and no probabilities of pixels; leave probabilities out")
         return DetectionPrediction(said.boxes, said.scores, said.classes, image, space)
+
+
+def _found(seen: Candidates) -> Detections:
+    corners, scores, classes, kept = (column.cpu().numpy() for column in seen)
+    return Detections(corners[kept], scores[kept], classes[kept])
+
+
+def _surest(seen: Candidates, most: int) -> Candidates:
+    """The `most` surest boxes that no surer one of their class overlaps, the surest first."""
+    ranks = torch.where(seen.kept, seen.scores, -1)
+    places = ranks.topk(min(len(ranks), FROM_TILES * most)).indices
+    boxes, scores, classes, kept = (column[places] for column in seen)
+    near = iou(boxes[:, None], boxes[None]).nan_to_num() > SAME
+    surer = torch.ones_like(near).tril(-1)  # they are sorted
+    alone = kept & ~(near & surer & (classes[:, None] == classes[None])).any(dim=1)
+    first = torch.where(alone, scores, -1).topk(min(len(scores), most)).indices
+    return Candidates(boxes[first], scores[first], classes[first], alone[first])
 
 
 def padded(images: Tensor) -> Tensor:

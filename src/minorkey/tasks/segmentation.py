@@ -16,7 +16,7 @@ from transformers.utils import ModelOutput
 
 from minorkey.data.sample import IGNORE_INDEX, Batch
 from minorkey.evaluation.protocol import Protocol
-from minorkey.evaluation.sliding import sliding_logits
+from minorkey.evaluation.sliding import default_stride, sliding_bands, sliding_logits
 from minorkey.labels import LabelSpace
 from minorkey.models.heads.eomt import set_progress
 from minorkey.models.heads.masks import MASK_MODELS, mask_targets, semantic_scores
@@ -24,6 +24,10 @@ from minorkey.tasks.prediction import SegmentationPrediction
 
 Scored = tuple[dict[str, Tensor], Callable[[], Tensor]]
 """Terms of a loss, and what gives class probabilities, for those who want them."""
+
+
+AT_ONCE = 2**28
+"""Scores of pixels and classes that are held at a time where the network saw a smaller image, 1 GB."""
 
 
 class Segmentation:
@@ -85,6 +89,43 @@ class Segmentation:
             total = total.to(scores) + (scores if by_masks else scores.softmax(dim=1))
         return _normalised(total)
 
+    @torch.no_grad()
+    def start(
+        self,
+        model: nn.Module,
+        pixel_values: Tensor,
+        protocol: Protocol,
+        window_batch: int = 8,
+        tile: tuple[int, int] | None = None,
+    ) -> list[Tensor]:
+        """The likeliest class of every pixel of each of B images, `(H, W)` uint8, on the model's device.
+
+        As `predict`, but the scores of all classes are held for a band of rows at a time where the protocol has one
+        scale. Of a single view the logits are compared, which have the order of the probabilities.
+        """
+        if tile is not None:
+            protocol = protocol.model_copy(update={"window": tile, "stride": default_stride(tile)})
+        if len(protocol.scales) > 1:
+            return list(self.predict(model, pixel_values, protocol, window_batch).argmax(dim=1).to(torch.uint8))
+        read = _mask_scores if isinstance(model, MASK_MODELS) else _pixel_logits
+        images = _resized(pixel_values, protocol.resize, protocol.scales[0])
+        views = [images, images.flip(-1)] if protocol.flip else [images]
+        bands = [
+            sliding_bands(lambda crops: read(model, crops), view, protocol.window, protocol.stride, window_batch)
+            for view in views
+        ]
+        alike = read is _mask_scores or len(views) == 1  # else it is the probabilities that are averaged
+        size = pixel_values.shape[-2:]
+        if images.shape[-2:] == size:
+            parts = [_likeliest([scores for _, scores in band], alike) for band in zip(*bands, strict=True)]
+            return list(torch.cat(parts, dim=1))
+        small = [torch.cat([scores for _, scores in view], dim=2) for view in bands]
+        return list(torch.cat([_likeliest(part, alike) for part in _resized_bands(small, size)], dim=1))
+
+    def finish(self, started: Tensor, image: np.ndarray, space: LabelSpace) -> SegmentationPrediction:
+        """What `start` gave of one image, once the device has it."""
+        return SegmentationPrediction(started.cpu().numpy(), image, space)
+
     def prediction(
         self, said: Tensor, image: np.ndarray, space: LabelSpace, probabilities: bool = False
     ) -> SegmentationPrediction:
@@ -143,6 +184,38 @@ def _recorded(modules: Sequence[nn.Module]) -> Iterator[list[Any]]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _likeliest(views: Sequence[Tensor], as_they_are: bool) -> Tensor:
+    """The likeliest class `(B, rows, W)` uint8 by scores `(B, K, rows, W)` of an image and perhaps its mirror image."""
+    seen = [view.flip(-1) if mirrored else view for mirrored, view in enumerate(views)]
+    total = seen[0] if len(seen) == 1 else torch.stack([v if as_they_are else v.softmax(dim=1) for v in seen]).sum(0)
+    return total.argmax(dim=1).to(torch.uint8)
+
+
+def _resized_bands(views: Sequence[Tensor], size: torch.Size) -> Iterator[list[Tensor]]:
+    """Scores `(B, K, h, w)` of each view in the image's size, in one piece or, above `AT_ONCE`, by bands of rows."""
+    batch, classes = views[0].shape[:2]
+    rows = max(1, AT_ONCE // (batch * classes * size[1]))
+    if rows >= size[0]:
+        yield [_resize_to(view, size) for view in views]
+        return
+    for top in range(0, size[0], rows):
+        yield [_resized_rows(view, size, top, min(top + rows, size[0])) for view in views]
+
+
+def _resized_rows(maps: Tensor, size: torch.Size, top: int, end: int) -> Tensor:
+    """Rows `top` to `end` (exclusive) of `_resize_to(maps, size)`: along the rows by torch, between two rows here."""
+    height = maps.shape[-2]
+    centres = (torch.arange(top, end, device=maps.device, dtype=torch.float64) + 0.5) * height / size[0] - 0.5
+    centres = centres.clamp(min=0)
+    above = centres.floor().long().clamp(max=height - 1)
+    below = (above + 1).clamp(max=height - 1)
+    first, last = int(top * height // size[0]), int(-(-end * height // size[0]))
+    first, last = max(0, first - 1), min(height, last + 1)
+    wide = _resize_to(maps[..., first:last, :], torch.Size((last - first, size[1])))
+    share = (centres - above).to(maps.dtype)[:, None]
+    return wide[..., above - first, :] * (1 - share) + wide[..., below - first, :] * share
 
 
 def _normalised(scores: Tensor) -> Tensor:

@@ -28,6 +28,30 @@ class Task(Protocol):
     def predict(self, model: nn.Module, pixel_values: Tensor, protocol: TestProtocol, window_batch: int = 8) -> Any:
         """What a model says of a normalised image `(1, 3, H, W)` under a test protocol, in the task's own form."""
 
+    def start(
+        self,
+        model: nn.Module,
+        pixel_values: Tensor,
+        protocol: TestProtocol,
+        window_batch: int = 8,
+        tile: tuple[int, int] | None = None,
+    ) -> list[Any]:
+        """Begin to predict normalised images `(B, 3, H, W)`, without waiting for the device.
+
+        Args:
+            model: in evaluation mode.
+            pixel_values: images of one size.
+            protocol: how they are looked at.
+            window_batch: the most windows in a pass.
+            tile: height and width of windows for images that are too large to be looked at as a whole.
+
+        Returns:
+            What `finish` makes a prediction of, for each image.
+        """
+
+    def finish(self, started: Any, image: np.ndarray, space: LabelSpace) -> Prediction:
+        """The prediction of one image `(H, W, 3)` uint8; waits for the device, and may do so in another thread."""
+
     def prediction(self, said: Any, image: np.ndarray, space: LabelSpace, probabilities: bool = False) -> Prediction:
         """What `predict` gave of an image `(H, W, 3)` uint8, as something to look at and to keep.
 
