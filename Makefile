@@ -2,15 +2,17 @@ PYTHON ?= python3
 BIN = .venv/bin
 TIMM = .venv-timm
 OLDEST = .venv-oldest
+RAY = .venv-ray
 INSTALLED = .venv/.installed
 
-.PHONY: help demo test test-timm test-oldest lint types format clean
+.PHONY: help demo test test-timm test-ray test-oldest lint types format clean
 
 help:
 	@echo "make demo    install, then train and compare the methods on the built-in world: runs/demo/report.html"
 	@echo "make test    install, then run the tests"
 	@echo "make test-timm  install timm in an environment of its own, then run the tests of its networks"
 	@echo "make test-oldest  install the oldest transformers that is taken, with the torch of GPU machines, then run what a GPU would"
+	@echo "make test-ray   install Ray in an environment of its own, then run the tests that it drives"
 	@echo "make lint    check formatting and style (ruff)"
 	@echo "make types   check types (mypy)"
 	@echo "make format  format the code and mend what ruff can mend"
@@ -29,7 +31,10 @@ test-timm: $(TIMM)/.installed
 		tests/models/test_timm_backbone.py tests/models/test_catalog.py tests/export/test_export_timm.py
 
 test-oldest: $(OLDEST)/.installed
-	$(OLDEST)/bin/python -m pytest tests/test_on_gpu.py tests/adapters tests/contract tests/training
+	$(OLDEST)/bin/python -m pytest tests/test_on_gpu.py tests/adapters/test_packed.py tests/adapters/test_held.py tests/models tests/training
+
+test-ray: $(RAY)/.installed
+	$(RAY)/bin/python -m pytest tests/ray
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
@@ -66,6 +71,11 @@ $(OLDEST)/.installed: pyproject.toml constraints.txt
 		'torch==2.11.*' 'transformers==5.17.*' -e '.[dev]'
 	touch $@
 
+$(RAY)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(RAY)
+	$(RAY)/bin/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev,ray]'
+	touch $@
+
 clean:
-	rm -rf .venv .venv-timm .venv-oldest .mypy_cache .pytest_cache .ruff_cache build dist src/*.egg-info
+	rm -rf .venv .venv-timm .venv-ray .venv-oldest .mypy_cache .pytest_cache .ruff_cache build dist src/*.egg-info
 	find src tests scripts benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

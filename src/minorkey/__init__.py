@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from minorkey.adapters import MethodOptions, SoMA, attach, fold
     from minorkey.api import demo, evaluate, report, train
+    from minorkey.batches import BatchPredictor
     from minorkey.config import RunConfig, presets, resolve
     from minorkey.errors import MinorkeyError
     from minorkey.evaluation.scores import ScoreTable
@@ -33,6 +34,7 @@ _HOMES = {
     "evaluate": "minorkey.api",
     "report": "minorkey.api",
     "train": "minorkey.api",
+    "BatchPredictor": "minorkey.batches",
     "RunConfig": "minorkey.config",
     "presets": "minorkey.config",
     "resolve": "minorkey.config",
@@ -51,6 +53,7 @@ _HOMES = {
 __all__ = [
     "AnnealingCallback",
     "AnnealingWeightDecay",
+    "BatchPredictor",
     "MethodOptions",
     "MinorkeyError",
     "Predictor",

@@ -1,0 +1,121 @@
+"""Many images, large images, and batches of columns."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from minorkey import workflow
+from minorkey.batches import BatchPredictor
+from minorkey.data.transforms import to_tensor
+from minorkey.errors import DataError, StorageError
+from minorkey.prediction import predict_folder
+from minorkey.predictor import LARGE, Predictor
+
+
+@pytest.fixture
+def predictor(finished_run) -> Predictor:
+    return workflow.load(finished_run.path, device="cpu")
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Images of two sizes."""
+    paths = [tmp_path / "photos" / f"{index}.png" for index in range(5)]
+    paths[0].parent.mkdir()
+    for index, path in enumerate(paths):
+        size = (64, 96, 3) if index == 2 else (32, 48, 3)
+        Image.fromarray(np.random.default_rng(index).integers(0, 256, size, dtype=np.uint8)).save(path)
+    return paths
+
+
+def test_many_images_one_after_the_other(predictor, files):
+    found = list(predictor.map(iter(files)))
+    assert [path for path, _ in found] == files
+    for path, prediction in found:
+        assert np.array_equal(prediction.labels, predictor.predict(path).labels)
+
+
+def test_images_of_one_size_share_a_pass(predictor, files, monkeypatch):
+    expected = [prediction.labels for _, prediction in predictor.map(files)]
+    passes = []
+    monkeypatch.setattr(Predictor, "at_once", lambda self, size: 2)
+    predictor.model.register_forward_pre_hook(
+        lambda model, args, kwargs: passes.append(len(kwargs["pixel_values"])), with_kwargs=True
+    )
+    found = [prediction.labels for _, prediction in predictor.map(files)]
+    assert passes == [2, 1, 2]
+    assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))
+
+
+def test_a_broken_image_is_raised_or_handed_out(predictor, files):
+    files[1].write_text("no image")
+    with pytest.raises(DataError, match=r"1\.png: broken image"):
+        list(predictor.map(files))
+    results = [result for _, result in predictor.map(files, on_error="return")]
+    assert [isinstance(result, DataError) for result in results] == [False, True, False, False, False]
+
+
+def test_bytes_are_normalised_to_the_bit_as_in_the_loader(predictor, files):
+    image = np.asarray(Image.open(files[2]))
+    expected = to_tensor(image, predictor.mean, predictor.std)
+    assert torch.equal(predictor._pixels([image, image])[1], expected)
+
+
+def test_an_image_of_many_crops_is_looked_at_by_windows(predictor):
+    predictor.crop = (32, 48)
+    small, large = (32 * LARGE, 48), (32 * LARGE + 1, 48)
+    assert (predictor.tile(small), predictor.tile(large)) == (None, (32, 48))
+    image = np.random.default_rng(0).integers(0, 256, (*large, 3), dtype=np.uint8)
+    labels = predictor.predict(image).labels
+    windows = predictor.protocol.model_copy(update={"window": (32, 48), "stride": (21, 32)})
+    predictor.protocol = windows
+    assert np.array_equal(labels, predictor.predict(image, probabilities=True).labels)
+    predictor.protocol = windows.model_copy(update={"window": None, "stride": None, "resize": 96})
+    assert predictor.tile(large) is None
+
+
+def test_windows_that_nobody_asked_for_are_said_once(finished_run, files, tmp_path, monkeypatch, console):
+    monkeypatch.setattr("minorkey.predictor.LARGE", 0.01)
+    predict_folder(finished_run.path, str(tmp_path / "photos"), tmp_path / "out", console=console)
+    assert console.file.getvalue().count("looked at by windows") == 1
+
+
+def test_overlays_are_jpeg_or_none_and_those_of_before_count(finished_run, files, tmp_path, console):
+    def predict(name, **options):
+        done = predict_folder(finished_run.path, str(tmp_path / "photos"), tmp_path / name, console=console, **options)
+        return done.written, done.skipped
+
+    assert predict("plain", overlays=False) == (5, 0)
+    assert not (tmp_path / "plain" / "overlays").exists()
+    assert predict("plain", overlays=False) == (0, 5)
+    overlays = tmp_path / "plain" / "overlays"
+    overlays.mkdir()
+    (overlays / "0.png").write_bytes(b"")
+    assert predict("plain") == (4, 1)
+    assert {path.name for path in overlays.iterdir()} == {"0.png", *(f"{index}.jpg" for index in range(1, 5))}
+    assert Image.open(overlays / "2.jpg").size == (96, 64)
+
+
+def test_where_nothing_can_be_written(finished_run, files, tmp_path, console):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "overlays").write_text("a file")
+    with pytest.raises(StorageError, match=r"cannot write '.*overlays"):
+        predict_folder(finished_run.path, str(tmp_path / "photos"), tmp_path / "out", console=console)
+
+
+def test_a_batch_of_columns(finished_run, predictor, files):
+    function = BatchPredictor(finished_run.path, device="cpu")
+    again = pickle.loads(pickle.dumps(function))
+    images = np.stack([np.asarray(Image.open(path)) for path in files[:2]])
+    batch = again({"image": images, "name": np.array(["a", "b"])})
+    assert batch["name"].tolist() == ["a", "b"]
+    assert batch["labels"].shape == (2, 32, 48)
+    assert np.array_equal(batch["labels"][1], predictor.predict(files[1]).labels)
+    model = again.predictor.model
+    mixed = again({"image": [str(path) for path in files]})["labels"]
+    assert again.predictor.model is model
+    assert len(pickle.dumps(again)) < 1000  # loaded or not, the model stays here
+    assert [labels.shape for labels in mixed] == [(64, 96) if index == 2 else (32, 48) for index in range(5)]
