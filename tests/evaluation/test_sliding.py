@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from minorkey.evaluation.sliding import default_stride, sliding_logits, window_boxes
+from minorkey.evaluation.sliding import default_stride, sliding_bands, sliding_logits, window_boxes
 
 
 def naive_logits(predict, image, window, stride):
@@ -81,3 +81,20 @@ def test_without_window_the_whole_image_is_fed(network):
 
 def test_default_stride_is_that_of_the_benchmarks():
     assert default_stride((512, 1024)) == (341, 683)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 8, 99])
+@pytest.mark.parametrize("size", [(20, 9), (7, 30), (33, 21)])
+def test_bands_are_the_whole_from_top_to_bottom(network, size, batch_size):
+    images = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    bands = list(sliding_bands(network, images, (8, 12), (5, 7), batch_size))
+    tops, heights = [top for top, _ in bands], [band.shape[2] for _, band in bands]
+    assert tops == [sum(heights[:place]) for place in range(len(heights))]
+    torch.testing.assert_close(
+        torch.cat([band for _, band in bands], dim=2), sliding_logits(network, images, (8, 12), (5, 7), 99)
+    )
+    assert batch_size > 1 or size[0] < 8 or max(heights) < size[0]
+    for image, whole in zip(images, sliding_logits(network, images, (8, 12), (5, 7), batch_size), strict=True):
+        if min(size) >= 12:
+            with torch.no_grad():
+                torch.testing.assert_close(whole, naive_logits(network, image, (8, 12), (5, 7)))

@@ -50,6 +50,25 @@ def test_mirrored_images_are_averaged_as_probabilities(images):
     torch.testing.assert_close(_predict(images, flip=True), (straight + mirrored) / 2)
 
 
+@pytest.mark.parametrize(
+    "protocol",
+    [
+        {},
+        {"window": (8, 8), "stride": (5, 5)},
+        {"window": (8, 8), "stride": (5, 5), "flip": True},
+        {"window": (16, 8), "stride": (10, 5)},
+        {"resize": 9, "flip": True},
+        {"scales": (0.5, 1.0)},
+    ],
+)
+@pytest.mark.parametrize("at_once", [2**28, 1])
+def test_labels_are_the_likeliest_classes(images, protocol, at_once, monkeypatch):
+    monkeypatch.setattr("minorkey.tasks.segmentation.AT_ONCE", at_once)  # by bands of one row
+    labels = torch.stack(Segmentation().start(Pointwise(), images, Protocol(label_space="x", **protocol), 3))
+    assert labels.dtype == torch.uint8
+    assert torch.equal(labels, _predict(images, **protocol).argmax(1).to(torch.uint8))
+
+
 def test_scales_are_averaged_at_the_size_of_the_image(images):
     views = []
     for height, width in ((6, 10), (12, 20), (24, 40)):
