@@ -38,6 +38,7 @@ import torch
 from loader import write_files
 from profiled import synchronize, work_of
 from rich.console import Console
+from torch.optim import Optimizer
 from torch.profiler import ProfilerActivity, profile
 from transformers import Dinov2Backbone, Dinov2Config
 
@@ -167,6 +168,7 @@ def train(
     network: Network,
     feed: Callable[[TrainingLoader, torch.device], Any],
     change: Callable[[Network], None] = lambda network: None,
+    optimizer: Callable[..., Optimizer] = build_optimizer,
 ) -> None:
     """Train as a run does, until the feed raises `Finished`.
 
@@ -175,6 +177,7 @@ def train(
         network: what it is trained on, not yet adapted; on the device afterwards.
         feed: from the loader of the configuration, whose images are open by then, to an iterable of batches.
         change: what is done to the network once its adapter is attached.
+        optimizer: from the model, the options of the training and the name of the method.
     """
     options, method, space = config.training, config.method, label_space(config.label_space)
     accelerator = accelerator_for(options)
@@ -192,7 +195,7 @@ def train(
     with TemporaryDirectory() as folder, suppress(Finished):
         Fit(
             model=model, attached=attached, regime=Supervised(Segmentation(), model, options.steps),
-            optimizer=build_optimizer(network.model, options, method.name), options=options,
+            optimizer=optimizer(network.model, options, method.name), options=options,
             anneal=method.spec.anneals_weight_decay, accelerator=accelerator,
             loader=feed(loader, accelerator.device), folder=RunFolder(Path(folder)),
             base_sha256=network.base_sha256, seed=config.seed,

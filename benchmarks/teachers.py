@@ -122,9 +122,11 @@ def write_backbone(folder: Path, experiment: str, args: argparse.Namespace) -> P
         row = "dinov2-large" if args.large else "dinov2-small"
         toy = {"hidden_size": 48, "num_hidden_layers": 4, "num_attention_heads": 2}
     settings = dict(catalog()[row].config)
+    if experiment == "modern":
+        settings |= {"patch_size": 16, "image_size": args.size}  # so that loading has nothing to resize
     config = AutoConfig.for_model(settings.pop("model_type"), **{**settings, **(toy if args.small else {})})
     torch.manual_seed(0)
-    with quiet_libraries():
+    with quiet_libraries(), torch.device(args.device):  # random numbers take a GPU no time
         AutoBackbone.from_config(config).save_pretrained(folder / experiment)
     return folder / experiment
 

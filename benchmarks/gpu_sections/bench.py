@@ -3,6 +3,7 @@
 import gc
 import sys
 import time
+import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from typing import Any
 import torch
 from accelerate.state import AcceleratorState
 from profiled import synchronize, work_of
+from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
 from gpu_sections.report import BUSY, KERNELS, MEMORY, STEP, WAITS, Figures
@@ -168,6 +170,16 @@ class Bench:
                 torch.cuda.set_sync_debug_mode("default")
         places = Counter(f"{Path(w.filename).name}:{w.lineno}" for w in said if "synchroniz" in str(w.message))
         seen["waits at"] = ", ".join(f"{place} x{count}" for place, count in places.most_common(8))
+
+
+def drawn_on(device: torch.device, build: Callable[[], nn.Module]) -> nn.Module:
+    """A network that is built on the device, where its random numbers take no time, in the memory of the processor."""
+    try:
+        with torch.device(device):
+            return build().cpu()
+    except (RuntimeError, TypeError):  # not every network can be: slower, then
+        traceback.print_exc()
+        return build()
 
 
 def take(bench: Bench, step: Callable[[], Any], images: int) -> Figures:

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from copy import deepcopy
 from functools import cache, partial
 
+import torch
 from detection import BATCH, HEADS, LARGE, SMALL, Case, build, trainer
 from torch import nn
 
-from gpu_sections.bench import Bench, take
+from gpu_sections.bench import Bench, drawn_on, take
 from gpu_sections.report import Figures
 
 METHODS = ("full", "soma", "lora", "frozen")
@@ -26,11 +27,12 @@ def cases(bench: Bench) -> Iterator[tuple]:
 def measure(bench: Bench, head: str, method: str, auxiliary: str | None) -> Figures:
     """A step; the networks of a head are copies of one."""
     case = Case(SMALL if bench.small else LARGE, head, method, auxiliary, steps=0, threads=0)
-    training = trainer(case, deepcopy(network(head, auxiliary, bench.small)))
+    training = trainer(case, deepcopy(network(head, auxiliary, bench.small, bench.device)))
     return {"trained, million": training.trained, **take(bench, training.step, BATCH)}
 
 
 @cache
-def network(head: str, auxiliary: str | None, small: bool) -> nn.Module:
+def network(head: str, auxiliary: str | None, small: bool, device: torch.device) -> nn.Module:
     """A detector with random weights, in the memory of the processor."""
-    return build(Case(SMALL if small else LARGE, head, "frozen", auxiliary, steps=0, threads=0), auxiliary)
+    case = Case(SMALL if small else LARGE, head, "frozen", auxiliary, steps=0, threads=0)
+    return drawn_on(device, lambda: build(case, auxiliary))

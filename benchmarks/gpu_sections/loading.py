@@ -1,7 +1,7 @@
 """Whether the loader keeps up with the recipe's step: that of SoMA, fed by PNG files of 2048x1024."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from functools import partial
 from itertools import islice
@@ -23,12 +23,15 @@ def cases(bench: Bench) -> Iterator[tuple]:
     """A case for each number of workers."""
     for workers in (1, 0) if bench.small else WORKERS:
         yield f"{workers} workers", partial(measure, bench, workers)
+    workers = 1 if bench.small else WORKERS[0]
+    cached = {"data_cache": str(bench.folder / "pixels")}
+    yield f"{workers} workers, decoded pixels kept on disk", partial(measure, bench, workers, cached)
 
 
-def measure(bench: Bench, workers: int) -> Figures:
+def measure(bench: Bench, workers: int, settings: Mapping[str, str] | None = None) -> Figures:
     """Images per second with a kept batch, with the loader, and of the loader alone."""
     steps = 1 if bench.small else 12
-    config = configuration(bench, "soma", {"training": {"workers": workers}})
+    config = configuration(bench, "soma", {**(settings or {}), "training": {"workers": workers}})
     seen, alone = Measured("soma", str(bench.device)), []
 
     def feed(loader: TrainingLoader, device: torch.device) -> Feed:

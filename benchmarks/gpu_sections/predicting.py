@@ -1,13 +1,11 @@
 """Judging and predicting images of 2048x1024 with the recipe's network, in windows of 512, in each precision."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 from rich.console import Console
 
 from gpu_sections.bench import Bench, repeated
@@ -20,24 +18,24 @@ from minorkey.labels import label_space
 from minorkey.parts import open_sources
 from minorkey.predictor import Predictor
 
-PRECISIONS = ("fp32", "TF32", "bf16", "fp16")
+PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 
 
 def cases(bench: Bench) -> Iterator[tuple]:
     """A case for each precision, then a data set."""
     for precision in PRECISIONS:
         yield f"one image, {precision}", partial(one_image, bench, precision)
-    yield "judging a data set, bf16", partial(judging, bench)
+    yield "judging a data set", partial(judging, bench)
 
 
 def one_image(bench: Bench, precision: str) -> Figures:
     """Of an image in memory: all of it, the network alone, and how many pixels get the label that fp32 gives."""
-    predictor, image = predictor_of(bench), first_image(bench)
-    reference = labels_in_fp32(bench, predictor, image)
-    with computing(bench, precision):
-        labels = predictor.predict_one(image).labels
-        network = repeated(bench, lambda: predictor.said(image))
-        whole = repeated(bench, lambda: predictor.predict_one(image))
+    image = first_image(bench)
+    reference = labels_in_fp32(bench, image)
+    predictor = predictor_of(bench, precision)
+    labels = predictor.predict_one(image).labels
+    network = repeated(bench, lambda: predictor.said(image))
+    whole = repeated(bench, lambda: predictor.predict_one(image))
     return {
         "image, ms": 1e3 * whole,
         "network, ms": 1e3 * network,
@@ -48,31 +46,23 @@ def one_image(bench: Bench, precision: str) -> Figures:
 
 def judging(bench: Bench) -> Figures:
     """Images per second from PNG files to confusion matrices."""
-    predictor, config = predictor_of(bench), configuration(bench, "frozen", {})
+    predictor, config = predictor_of(bench, "auto"), configuration(bench, "frozen", {})
     (reader,) = open_sources(config, predictor.space).readers
     domain = Judged("unseen", reader, len(reader))
 
     def once() -> None:
         judge(predictor, [domain], pictures=0, folder=bench.folder, console=Console(quiet=True))
 
-    with computing(bench, "bf16"):
-        return {"images/s": len(reader) / repeated(bench, once)}
+    return {"images/s": len(reader) / repeated(bench, once)}
 
 
-def computing(bench: Bench, precision: str) -> AbstractContextManager:
-    """Set what float32 products are made of, and compute in half precision where that is asked for."""
-    torch.set_float32_matmul_precision("high" if precision == "TF32" else "highest")
-    torch.backends.cudnn.allow_tf32 = precision == "TF32"
-    half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
-    return nullcontext() if half is None else torch.autocast(bench.device.type, half)
-
-
-def predictor_of(bench: Bench) -> Predictor:
+def predictor_of(bench: Bench, precision: str) -> Predictor:
     """A copy of the recipe's network under its protocol, on the device."""
     network = deepcopy(pretrained(bench.small, bench.device))
     network.model.requires_grad_(False).eval().to(bench.device)
-    toy = {"evaluation": {"window": [64, 64], "stride": [64, 64], "resize": 256}} if bench.small else {}
-    return predictor_for(configuration(bench, "frozen", toy), network, label_space("cityscapes19"))
+    toy = {"window": [64, 64], "stride": [64, 64], "resize": 256} if bench.small else {}
+    config = configuration(bench, "frozen", {"evaluation": {**toy, "precision": precision}})
+    return predictor_for(config, network, label_space("cityscapes19"))
 
 
 def first_image(bench: Bench) -> np.ndarray:
@@ -81,10 +71,9 @@ def first_image(bench: Bench) -> np.ndarray:
     return image[:128, :256].copy() if bench.small else image
 
 
-def labels_in_fp32(bench: Bench, predictor: Predictor, image: np.ndarray) -> np.ndarray:
+def labels_in_fp32(bench: Bench, image: np.ndarray) -> np.ndarray:
     """Computed once."""
     file = bench.folder / "labels.npy"
     if not file.is_file():
-        with computing(bench, "fp32"):
-            np.save(file, predictor.predict_one(image).labels)
+        np.save(file, predictor_of(bench, "fp32").predict_one(image).labels)
     return np.load(file)

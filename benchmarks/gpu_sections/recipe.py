@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from peft.tuners.lora import Linear
 from performance import SMALL, SMALL_BACKBONE, Finished, on_device, train, write_data
+from torch.optim import Optimizer
 from transformers import Dinov2Backbone, Dinov2Config
 
-from gpu_sections.bench import Bench
+from gpu_sections.bench import Bench, drawn_on
 from gpu_sections.report import Figures
 from minorkey.adapters.merged_linear import MergedLinear
 from minorkey.config import RunConfig, resolve
@@ -28,6 +29,7 @@ from minorkey.models.build import backbone_of, build_segmenter
 from minorkey.models.catalog import IMAGENET_MEAN, IMAGENET_STD, catalog
 from minorkey.models.options import HeadOptions
 from minorkey.parts import Network
+from minorkey.training.optim import build_optimizer
 
 STAGES = ["stage8", "stage12", "stage16", "stage24"]
 SMALL_STAGES = ["stage1", "stage2", "stage3", "stage4"]
@@ -41,6 +43,7 @@ class Case:
     method: str
     settings: dict[str, Any] = field(default_factory=dict)
     change: Callable[[Network], None] = lambda network: None
+    optimizer: Callable[..., Optimizer] = build_optimizer
 
 
 def pefts_own_layers(network: Network) -> None:
@@ -48,6 +51,19 @@ def pefts_own_layers(network: Network) -> None:
     for module in network.backbone.modules():
         if isinstance(module, MergedLinear):
             module.__class__ = Linear
+
+
+def optimizer_of_several_kernels(*settings: Any) -> Optimizer:
+    """AdamW as torch has it by default on a GPU: lists of tensors, an operation at a time."""
+    optimizer = build_optimizer(*settings)
+    for group in optimizer.param_groups:
+        group["fused"] = None
+    return optimizer
+
+
+def in_precision(precision: str) -> dict[str, Any]:
+    """Settings of a training that computes in it."""
+    return {"training": {"precision": precision}}
 
 
 CASES = (
@@ -59,13 +75,17 @@ CASES = (
     Case("lora, PEFT's own layers", "lora", change=pefts_own_layers),
     Case("soma, average of the weights", "soma", {"training": {"weight_ema_from": 0}}),
     Case("soma, norm of the gradient clipped", "soma", {"training": {"clip_norm": 1.0}}),
-    Case("soma, fp32", "soma", {"training": {"precision": "fp32"}}),
+    Case("soma, AdamW of several kernels", "soma", optimizer=optimizer_of_several_kernels),
+    Case("full, AdamW of several kernels", "full", optimizer=optimizer_of_several_kernels),
+    Case("soma, fp32", "soma", in_precision("fp32")),
 )
+ON_GPU = tuple(Case(f"soma, {precision}", "soma", in_precision(precision)) for precision in ("tf32", "fp16"))
+"""What a CPU refuses."""
 
 
 def cases(bench: Bench) -> Iterator[tuple]:
     """A case for each row."""
-    return measured_cases(bench, CASES)
+    return measured_cases(bench, (*CASES, *ON_GPU) if bench.on_gpu else CASES)
 
 
 def measured_cases(bench: Bench, rows: Sequence[Case]) -> Iterator[tuple]:
@@ -84,7 +104,7 @@ def measure(bench: Bench, case: Case) -> Figures:
         seen["ready, s"] = time.perf_counter() - began
         return KeptFeed(loader, batch, bench, seen)
 
-    train(config, network, feed, case.change)
+    train(config, network, feed, case.change, case.optimizer)
     return seen
 
 
@@ -126,18 +146,17 @@ def street(bench: Bench) -> str:
 def pretrained(small: bool, device: torch.device) -> Network:
     """The network before adaptation, in the memory of the processor: to be copied, not changed."""
     head = HeadOptions.model_validate({"name": "mask2former", "channels": 256, **(SMALL["head"] if small else {})})
-    backbone = random_backbone(small, device)
-    model = build_segmenter(backbone, head, len(label_space("cityscapes19")), seed=0).cpu()
+    classes = len(label_space("cityscapes19"))
+    model: Any = drawn_on(device, lambda: build_segmenter(random_backbone(small), head, classes, seed=0))
+    backbone = backbone_of(model)
     loaded = Backbone(backbone, IMAGENET_MEAN, IMAGENET_STD)
-    return Network(model, backbone_of(model), loaded, "random", sum(p.numel() for p in model.parameters()))
+    return Network(model, backbone, loaded, "random", sum(p.numel() for p in model.parameters()))
 
 
-def random_backbone(small: bool, device: torch.device) -> Dinov2Backbone:
-    """A DINOv2 with random numbers drawn on the device, where that takes no time, on the processor."""
+def random_backbone(small: bool) -> Dinov2Backbone:
+    """A DINOv2-L, or a toy."""
     row = {**catalog()["dinov2-large"].config, **(SMALL_BACKBONE if small else {})}
     row |= {"patch_size": 16, "image_size": 64 if small else 512}
     stages = SMALL_STAGES if small else STAGES
     torch.manual_seed(0)
-    with torch.device(device):
-        backbone = Dinov2Backbone(Dinov2Config(**row, out_features=stages, apply_layernorm=False))
-    return backbone.cpu().eval()
+    return Dinov2Backbone(Dinov2Config(**row, out_features=stages, apply_layernorm=False)).eval()
