@@ -23,6 +23,7 @@ import platform
 import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing import get_context
 from time import perf_counter
@@ -32,6 +33,7 @@ import numpy as np
 import torch
 from inference import operations
 from profiled import synchronize
+from timed_training import hold
 from torch import nn
 from transformers import Dinov2Backbone, Dinov2Config
 
@@ -134,6 +136,7 @@ class Trainer:
     step: Callable[[], None]
     device: torch.device
     trained: float  # million parameters
+    holding: ExitStack  # of frozen weights in the precision of autocast
 
 
 def trainer(case: Case, network: nn.Module) -> Trainer:
@@ -141,7 +144,8 @@ def trainer(case: Case, network: nn.Module) -> Trainer:
     options, method = TrainingOptions(), MethodOptions.model_validate({"name": case.method})
     accelerator = accelerator_for(options)
     device = accelerator.device
-    attach(backbone_of(network.to(device)), method, seed=0)  # a GPU decomposes many times faster
+    backbone = backbone_of(network.to(device))
+    attach(backbone, method, seed=0)  # a GPU decomposes many times faster
     weights = [weight for weight in network.parameters() if weight.requires_grad]
     optimizer = build_optimizer(network, options, method.name)
     model, batch = accelerator.prepare(network.train()), random_batch(case.size.image, device)
@@ -152,7 +156,8 @@ def trainer(case: Case, network: nn.Module) -> Trainer:
         nn.utils.clip_grad_norm_(weights, CLIP)
         optimizer.step()
 
-    return Trainer(step, device, sum(weight.numel() for weight in weights) / 1e6)
+    trained = sum(weight.numel() for weight in weights) / 1e6
+    return Trainer(step, device, trained, hold(backbone, accelerator))
 
 
 def measure_training(case: Case) -> Training:

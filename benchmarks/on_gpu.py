@@ -14,8 +14,8 @@ process or the device, ends it alone: this process, which holds no library, star
 
 Step: see `Bench.steps` of gpu_sections/bench.py. `kernels`, `busy` and `waits` are per step, by torch's profiler: the
 kernels and copies of the GPU, the union of their times as a share of the step without profiler, and calls of CUDA's
-runtime that stand until the device gets there (`profiled.WAITS`); on a CPU operations and what would wait. `waits at`
-are the lines of Python, by torch's own check. Peak memory is torch's, of the case alone.
+runtime that stand until the device gets there (`profiled.WAITS`); on a CPU operations and what reads numbers from
+tensors. `waits at` are the lines of Python, by torch's own check. Peak memory is torch's, of the case alone.
 
 Wanted: SoMA takes at most 0.70 of the time of full fine-tuning and 0.60 of its memory, LoRA without a momentum network
 0.70 of the time of full fine-tuning with one, and the GPU works 0.90 of the step; errors as the correctness section has

@@ -24,7 +24,7 @@ import os
 import platform
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice, repeat
 from multiprocessing import get_context
@@ -38,6 +38,7 @@ import torch
 from loader import write_files
 from profiled import synchronize, work_of
 from rich.console import Console
+from timed_training import hold
 from torch.optim import Optimizer
 from torch.profiler import ProfilerActivity, profile
 from transformers import Dinov2Backbone, Dinov2Config
@@ -54,7 +55,7 @@ from minorkey.parts import Network, build_network, open_sources
 from minorkey.regimes.supervised import Supervised
 from minorkey.run_folder import RunFolder
 from minorkey.tasks.segmentation import Segmentation
-from minorkey.training.device import accelerator_for
+from minorkey.training.device import accelerator_for, precision_for
 from minorkey.training.loop import Fit
 from minorkey.training.optim import build_optimizer
 from minorkey.training.parallel import prepare_network
@@ -169,6 +170,7 @@ def train(
     feed: Callable[[TrainingLoader, torch.device], Any],
     change: Callable[[Network], None] = lambda network: None,
     optimizer: Callable[..., Optimizer] = build_optimizer,
+    hold: Callable[..., AbstractContextManager] = hold,
 ) -> None:
     """Train as a run does, until the feed raises `Finished`.
 
@@ -178,6 +180,7 @@ def train(
         feed: from the loader of the configuration, whose images are open by then, to an iterable of batches.
         change: what is done to the network once its adapter is attached.
         optimizer: from the model, the options of the training and the name of the method.
+        hold: from the backbone and the accelerator, how frozen weights are kept meanwhile.
     """
     options, method, space = config.training, config.method, label_space(config.label_space)
     accelerator = accelerator_for(options)
@@ -186,19 +189,19 @@ def train(
     if options.gradient_checkpointing:
         checkpoint_blocks(network.model)
     change(network)
-    model = prepare_network(accelerator, network.model, config.transform.crop, sharded=False)
+    model = prepare_network(accelerator, network.model, config.transform.crop, sharded=False, compiled=options.compile)
     loader = training_loader(
         open_sources(config, space).readers, config.transform, batch_size=options.batch_size, steps_from=0,
         steps_to=options.steps, seed=config.seed, mean=network.loaded.mean, std=network.loaded.std,
         workers=options.workers,
     )  # fmt: skip
-    with TemporaryDirectory() as folder, suppress(Finished):
+    with TemporaryDirectory() as folder, hold(network.backbone, accelerator), suppress(Finished):
         Fit(
             model=model, attached=attached, regime=Supervised(Segmentation(), model, options.steps),
             optimizer=optimizer(network.model, options, method.name), options=options,
             anneal=method.spec.anneals_weight_decay, accelerator=accelerator,
             loader=feed(loader, accelerator.device), folder=RunFolder(Path(folder)),
-            base_sha256=network.base_sha256, seed=config.seed,
+            base_sha256=network.base_sha256, seed=config.seed, precision=precision_for(options),
         ).run(Reporter(Console(quiet=True), method.name, options.steps))  # fmt: skip
 
 

@@ -12,8 +12,8 @@ WAITS = ("cudaStreamSynchronize", "cudaEventSynchronize", "cudaMemcpy")
 memory that is not pinned is a `cudaMemcpyAsync` and the first of these, and so are `.item()`, `nonzero` and an index by
 a mask. Those for the whole device are not among them: a profiler makes some itself, and steps make none."""
 
-CPU_WAITS = ("aten::_local_scalar_dense", "aten::nonzero")
-"""What would wait if the same program ran on a GPU, copies left out."""
+READS = ("aten::_local_scalar_dense", "aten::nonzero")
+"""What reads a number from a tensor: it would wait where a GPU has it. waits.py tells which those are."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Work:
     """Of the profiled steps together.
 
     On a GPU: kernels and copies, the union of their times, and calls of its runtime that wait (`WAITS`). On a CPU, so
-    that a program can be tried there: operations that torch dispatches, outermost ones, and those of `CPU_WAITS`.
+    that a program can be tried there: operations that torch dispatches, outermost ones, and those of `READS`.
     """
 
     count: int
@@ -38,7 +38,7 @@ def work_of(profiler: Any, device: torch.device) -> Work:
         waits = sum(event.name() in WAITS for event in events)
     else:
         done = _outermost(event for event in events if event.name().startswith("aten::"))
-        waits = sum(event.name() in CPU_WAITS for event in events)
+        waits = sum(event.name() in READS for event in events)
     spans = [(event.start_ns(), event.start_ns() + event.duration_ns()) for event in done]
     return Work(len(done), union(spans) / 1e9, waits)
 

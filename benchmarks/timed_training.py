@@ -2,18 +2,21 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from time import perf_counter, process_time
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 from torch import Tensor, nn
 
 from minorkey.adapters import attach
+from minorkey.adapters.held import held_in
 from minorkey.config import RunConfig
 from minorkey.data.sample import Batch, Pair
 from minorkey.labels import label_space
 from minorkey.parts import build_network
+from minorkey.precision import HALF
 from minorkey.regimes.build import build_regime, pretrained_parts
 from minorkey.regimes.regime import total
 from minorkey.training.device import accelerator_for
@@ -79,6 +82,7 @@ class Training:
             self.optimizer.add_param_group(group)
         model = prepare_network(self.accelerator, network.model, config.transform.crop, sharded=False)
         self.regime.prepare(self.accelerator, model)
+        self.holding = hold(network.backbone, self.accelerator)
         self.teachers = self.regime.teachers()
         for name, teacher in self.teachers.items():
             teacher.installed = self._clocked(f"{name}, forward", teacher.installed)  # type: ignore[method-assign]
@@ -123,6 +127,13 @@ class Training:
                 yield network
 
         return timed
+
+
+def hold(backbone: nn.Module, accelerator: Accelerator) -> ExitStack:
+    """Keep frozen weights in the precision of autocast, as a run does; exact again once the result is closed."""
+    holding = ExitStack()
+    holding.enter_context(held_in(backbone, HALF.get(accelerator.mixed_precision)))
+    return holding
 
 
 def new_bytes(tensor: Tensor, seen: set[int]) -> int:

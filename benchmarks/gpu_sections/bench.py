@@ -156,7 +156,7 @@ class Bench:
             yield from self._some(steps)
             synchronize(self.device)
         work = work_of(profiler, self.device)
-        names = (KERNELS, BUSY, WAITS) if self.on_gpu else ("operations", "in operations", "would wait")
+        names = (KERNELS, BUSY, WAITS) if self.on_gpu else ("operations", "in operations", "numbers read")
         seen |= dict(zip(names, (work.count / steps, work.seconds / steps / step, work.waits / steps), strict=True))
 
     def _told(self, seen: Figures) -> Iterator[None]:

@@ -6,14 +6,18 @@ switch is a row of `CASES`: settings of the configuration, or something that is 
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 from peft.tuners.lora import Linear
 from performance import SMALL, SMALL_BACKBONE, Finished, on_device, train, write_data
+from timed_training import hold
+from torch import nn
 from torch.optim import Optimizer
 from transformers import Dinov2Backbone, Dinov2Config
 
@@ -44,6 +48,7 @@ class Case:
     settings: dict[str, Any] = field(default_factory=dict)
     change: Callable[[Network], None] = lambda network: None
     optimizer: Callable[..., Optimizer] = build_optimizer
+    hold: Callable[..., AbstractContextManager] = hold
 
 
 def pefts_own_layers(network: Network) -> None:
@@ -51,6 +56,11 @@ def pefts_own_layers(network: Network) -> None:
     for module in network.backbone.modules():
         if isinstance(module, MergedLinear):
             module.__class__ = Linear
+
+
+def exact(backbone: nn.Module, accelerator: Accelerator) -> AbstractContextManager:
+    """Keep frozen weights as they are, for autocast to round in every pass."""
+    return nullcontext()
 
 
 def optimizer_of_several_kernels(*settings: Any) -> Optimizer:
@@ -71,12 +81,15 @@ CASES = (
     Case("soma", "soma"),
     Case("lora", "lora"),
     Case("frozen", "frozen"),
-    Case("soma, PEFT's own layers", "soma", change=pefts_own_layers),
-    Case("lora, PEFT's own layers", "lora", change=pefts_own_layers),
+    Case("soma, PEFT's own layers", "soma", change=pefts_own_layers, hold=exact),
+    Case("lora, PEFT's own layers", "lora", change=pefts_own_layers, hold=exact),
+    Case("soma, frozen weights in float32", "soma", hold=exact),
     Case("soma, average of the weights", "soma", {"training": {"weight_ema_from": 0}}),
     Case("soma, norm of the gradient clipped", "soma", {"training": {"clip_norm": 1.0}}),
     Case("soma, AdamW of several kernels", "soma", optimizer=optimizer_of_several_kernels),
     Case("full, AdamW of several kernels", "full", optimizer=optimizer_of_several_kernels),
+    Case("soma, cuDNN autotuned", "soma", {"training": {"autotune": True}}),
+    Case("full, cuDNN autotuned", "full", {"training": {"autotune": True}}),
     Case("soma, fp32", "soma", in_precision("fp32")),
 )
 ON_GPU = tuple(Case(f"soma, {precision}", "soma", in_precision(precision)) for precision in ("tf32", "fp16"))
@@ -104,7 +117,7 @@ def measure(bench: Bench, case: Case) -> Figures:
         seen["ready, s"] = time.perf_counter() - began
         return KeptFeed(loader, batch, bench, seen)
 
-    train(config, network, feed, case.change, case.optimizer)
+    train(config, network, feed, case.change, case.optimizer, case.hold)
     return seen
 
 
