@@ -5,6 +5,7 @@ from contextlib import nullcontext
 import pytest
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from adapting import adapting, assert_same_training
 
 from minorkey import fitting, workflow
@@ -13,8 +14,11 @@ from minorkey.run_folder import RunFolder
 
 @pytest.fixture
 def bf16_on_a_cpu(monkeypatch):
-    """What only a GPU is trained in otherwise."""
+    """What only a GPU is trained in otherwise; accelerate keeps one precision for a process."""
+    AcceleratorState._reset_state()
     monkeypatch.setattr(fitting, "accelerator_for", lambda options: Accelerator(cpu=True, mixed_precision="bf16"))
+    yield
+    AcceleratorState._reset_state()
 
 
 def _low(network):
