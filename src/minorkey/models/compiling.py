@@ -23,10 +23,14 @@ def compile_network(network: nn.Module, backend: str | Callable[..., Any] = "ind
     Raises (from the passes):
         ModelError: the passes are no single graph.
     """
-    part: Any = network.model if isinstance(network, Mask2FormerForUniversalSegmentation) else network
+    by_masks = isinstance(network, Mask2FormerForUniversalSegmentation)
+    part: Any = network.model if by_masks else network
+    decoders = [part.transformer_module.decoder] if by_masks else []
     compiled = torch.compile(part.forward, fullgraph=True, dynamic=False, backend=backend)
 
     def forward(*args: Any, **kwargs: Any) -> Any:
+        for decoder in decoders:  # in training it drops layers by a random value (transformers 5.17), here none
+            decoder.training = decoder.layerdrop > 0 and decoder.training
         try:
             return compiled(*args, **kwargs)
         except TorchDynamoException as error:

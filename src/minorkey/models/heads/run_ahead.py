@@ -105,6 +105,9 @@ class DeformableAttention(Mask2FormerPixelDecoderEncoderMultiscaleDeformableAtte
 
     def _sides(self, shapes: tuple[tuple[int, int], ...], device: torch.device) -> Tensor:
         """Width and height of each map `(L, 2)`, kept for the next call."""
+        if torch.compiler.is_compiling():  # fills, which fuse into what reads them: a graph can keep no table
+            sides = [torch.full((), side, device=device) for height, width in shapes for side in (width, height)]
+            return torch.stack(sides).unflatten(0, (-1, 2))
         kept: dict[Any, Tensor] = self.__dict__.setdefault("sides", {})
         if (shapes, device) not in kept:
             made = torch.tensor([[width, height] for height, width in shapes], device=device)
