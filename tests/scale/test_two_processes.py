@@ -95,6 +95,7 @@ def runs(configs, tmp_path_factory) -> Runs:
     images = _write_images(root / "images")
     jobs.append({"do": "predict", "run": soma, "images": str(images), "out": str(root / "predicted")})
     jobs.append({"do": "batch_norm", "batch": BATCH.tolist(), "out": str(root)})
+    jobs.append({"do": "mixed_shards", "config": str(root / "soma.yaml"), "out": str(root)})
     (root / "jobs.json").write_text(json.dumps(jobs))
     launched = torchrun(root, Path(__file__).with_name("worker.py"), root / "jobs.json")
     assert launched.code == 0, launched.stderr
@@ -223,3 +224,9 @@ def test_batch_norm_is_that_of_the_whole_batch(runs):
     for part in parts:
         for name, value in norm.named_buffers():
             torch.testing.assert_close(part[name], value)
+
+
+def test_shards_are_sent_in_bf16_and_trained_in_float32(runs):
+    for process in (0, 1):
+        kinds = json.loads((runs.root / f"types-{process}.json").read_text())
+        assert kinds == {"sent": ["torch.bfloat16"], "trained": ["torch.float32"], "gradients": ["torch.float32"]}

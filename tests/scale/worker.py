@@ -15,11 +15,14 @@ from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_
 
 from minorkey import processes, workflow
 from minorkey.config import load_config
+from minorkey.labels import label_space
+from minorkey.parts import build_network
 from minorkey.prediction import predict_folder
 from minorkey.processes import process_count, process_index
 from minorkey.storage import write_json, write_tensors
 from minorkey.training.batch_norm import globalise
 from minorkey.training.loop import Fit
+from minorkey.training.sharding import shard
 
 
 def train(config: str, out: str, resume: bool = False) -> None:
@@ -45,6 +48,24 @@ def batch_norm(batch: list, out: str) -> None:
     output.square().mul(values.detach()).sum().backward()
     results = {"output": output, "gradient": values.grad, "weight.grad": norm.weight.grad, **dict(norm.named_buffers())}
     write_tensors(Path(out) / f"norm-{process_index()}.safetensors", results)
+
+
+def mixed_shards(config: str, out: str) -> None:
+    """Types of what a sharded network sends, computes and trains in, as in a training in bf16."""
+    PartialState(cpu=True)
+    options = load_config(Path(config))
+    network = build_network(options, label_space(options.label_space))
+    model, sent = network.model, set()
+    shard(model, torch.device("cpu"), param_dtype=torch.bfloat16)
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            module.register_forward_pre_hook(lambda layer, _: sent.add(layer.weight.dtype))
+    with torch.autocast("cpu", torch.bfloat16):
+        output = model(pixel_values=torch.randn(2, 3, 64, 64))
+    output.logits.square().mean().backward()
+    gradients = {p.grad.dtype for p in model.parameters() if p.grad is not None}
+    kinds = {"sent": sent, "trained": {p.dtype for p in model.parameters()}, "gradients": gradients}
+    write_json(Path(out) / f"types-{process_index()}.json", {k: sorted(map(str, v)) for k, v in kinds.items()})
 
 
 def adapt(config: str, out: str) -> None:
@@ -78,7 +99,7 @@ def adapt(config: str, out: str) -> None:
         workflow.train(load_config(Path(config)), Path(out))
 
 
-JOBS = {job.__name__: job for job in (train, evaluate, predict, batch_norm, adapt)}
+JOBS = {job.__name__: job for job in (train, evaluate, predict, batch_norm, mixed_shards, adapt)}
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
