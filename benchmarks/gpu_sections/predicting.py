@@ -22,10 +22,11 @@ PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 
 
 def cases(bench: Bench) -> Iterator[tuple]:
-    """A case for each precision, then a data set."""
+    """A case for each precision, then files."""
     for precision in PRECISIONS:
         yield f"one image, {precision}", partial(one_image, bench, precision)
-    yield "judging a data set", partial(judging, bench)
+    yield "judging files", partial(judging, bench)
+    yield "predicting files", partial(mapping, bench)
 
 
 def one_image(bench: Bench, precision: str) -> Figures:
@@ -54,6 +55,18 @@ def judging(bench: Bench) -> Figures:
         judge(predictor, [domain], pictures=0, folder=bench.folder, console=Console(quiet=True))
 
     return {"images/s": len(reader) / repeated(bench, once)}
+
+
+def mapping(bench: Bench) -> Figures:
+    """Images per second from PNG files to labels in memory, many after each other."""
+    predictor = predictor_of(bench, "auto")
+    files = sorted(Path(street(bench)).glob("images/train/*.png")) * (1 if bench.small else 4)
+
+    def once() -> None:
+        for _ in predictor.map(files):
+            bench.check()
+
+    return {"images/s": len(files) / repeated(bench, once)}
 
 
 def predictor_of(bench: Bench, precision: str) -> Predictor:
