@@ -1,7 +1,6 @@
 """Steps of the recipe whose backbone is compiled, and all that `training.compile` compiles.
 
-The decoder of transformers 5.17 is no single graph, which is said then. On a CPU the backbone is traced alone, which
-needs no compiler.
+On a CPU the backbone is traced alone, which needs no compiler.
 """
 
 from collections.abc import Iterator
