@@ -13,6 +13,7 @@ from minorkey.evaluation.examiner import BoxExaminer
 from minorkey.evaluation.protocol import Protocol
 from minorkey.evaluation.scores import TrainingCost, build_scores
 from minorkey.labels import label_space
+from minorkey.predictor import Started
 from minorkey.tasks.box_prediction import DetectionPrediction
 
 SPACE = label_space("cityscapes19")
@@ -39,7 +40,7 @@ def write_box_run(
         for index in range(images):
             sample = street(np.random.default_rng([index, 7]), domain, f"{index:04d}", light, size)
             prediction = find(noise, sample, quality * (0.4 + 0.6 * light))
-            notes.append(examiner.note(sample, prediction))
+            notes.append(examiner.note(sample, Started(prediction, sample.image, lambda found, image: found)))
             if index < 2:
                 examiner.keep(sample, prediction, folder / "figures" / "samples" / domain / sample.key)
         evidence[domain] = examiner.evidence(notes)
