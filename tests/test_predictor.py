@@ -11,8 +11,9 @@ from minorkey import workflow
 from minorkey.batches import BatchPredictor
 from minorkey.data.transforms import to_tensor
 from minorkey.errors import DataError, StorageError
+from minorkey.evaluation.protocol import LARGE
 from minorkey.prediction import predict_folder
-from minorkey.predictor import LARGE, Predictor
+from minorkey.predictor import Predictor
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from minorkey.ahead import ahead, grouped
 from minorkey.data.images import read_image
 from minorkey.errors import DataError
-from minorkey.evaluation.protocol import Protocol
+from minorkey.evaluation.protocol import LARGE, Protocol
 from minorkey.labels import LabelSpace
 from minorkey.models.options import Triple
 from minorkey.precision import Precision, computing
@@ -26,11 +26,6 @@ from minorkey.tasks.task import Task
 ImageLike = str | Path | Image.Image | np.ndarray
 Size = tuple[int, int]
 Key = TypeVar("Key")
-
-LARGE = 16
-"""Training crops in the area of an image above which it is looked at by windows. Attention's memory can grow with the
-square of the area, and a network has never seen so much at once; with crops of 512 x 512 an image of 2048 x 1024 is
-below, one of 4K above."""
 
 
 @dataclass(frozen=True)

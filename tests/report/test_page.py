@@ -79,7 +79,7 @@ def test_ids_of_the_two_figures_do_not_clash(page):
 def test_page_shows_scores_protocol_and_config(page):
     text = page.read_text(encoding="utf-8")
     assert "SoMA has the best mean over 4 unseen domains" in text
-    assert "cityscapes19, all classes; native size; whole image; last weights" in text
+    assert "native size; whole image, or training crops where it is over 16 of them; last weights" in text
     assert "Configuration of soma-0" in text
     assert "320 k" in text
     assert "nan" not in re.sub(r"data:image/[^\"]*", "", text).lower().replace("nano", "")

@@ -15,7 +15,9 @@ class EvaluationOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    window: Size | None = Field(None, description="height, width of the sliding window; default: the whole image")
+    window: Size | None = Field(
+        None, description="height, width of the sliding window; default: the whole image, unless it is very large"
+    )
     stride: Size | None = Field(None, description="height, width of its step; default: two thirds of the window")
     resize: PositiveInt | None = Field(None, description="long side of the image in pixels; default: native")
     resize_in: dict[str, PositiveInt | None] = Field({}, description="long side in single domains, by their name")

@@ -63,6 +63,11 @@ METRICS: dict[Metric, _Score] = {
 NEWER = ("resize_in", "metric", "detections", "precision")
 """Left out of the id while unused, so that older scores keep theirs."""
 
+LARGE = 16
+"""Training crops in the area of an image above which it is looked at by windows, where neither a window nor a size is
+given. Attention's memory can grow with the square of the area, and a network has never seen so much at once; with crops
+of 512 x 512 an image of 2048 x 1024 is below, one of 4K above."""
+
 DETECTIONS = 100
 """The most detections per image that count, unless a protocol says otherwise."""
 
@@ -155,5 +160,5 @@ class Protocol(BaseModel):
 
     def _describe_window(self) -> str:
         if self.window is None or self.stride is None:
-            return "whole image"
+            return "whole image" if self.resize else f"whole image, or training crops where it is over {LARGE} of them"
         return f"window {self.window[0]}x{self.window[1]}, stride {self.stride[0]}x{self.stride[1]}"
