@@ -1,6 +1,6 @@
 """Everything that is said about a GPU, measured by one command in at most 8 minutes: docs/gpu.md.
 
-    python benchmarks/on_gpu.py [--out runs/on_gpu.json] [--sections recipe detectors] [--deadline 480]
+    python benchmarks/on_gpu.py [--out runs/on_gpu.json] [--sections recipe detectors] [--deadline 460]
     python benchmarks/on_gpu.py --small
     python benchmarks/on_gpu.py --table runs/on_gpu.json
 
@@ -41,7 +41,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/on_gpu.json"))
     parser.add_argument("--sections", nargs="+", default=[section.name for section in SECTIONS])
-    parser.add_argument("--deadline", type=float, default=480.0, help="seconds for all of it")
+    parser.add_argument("--deadline", type=float, default=460.0, help="seconds for all of it")
     parser.add_argument("--small", action="store_true", help="toys, to try the script")
     parser.add_argument("--table", type=Path, help="print the tables of an earlier run's file, and measure nothing")
     parser.add_argument("--measure-until", type=float, help=argparse.SUPPRESS)

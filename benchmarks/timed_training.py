@@ -15,6 +15,7 @@ from minorkey.adapters.held import held_in
 from minorkey.config import RunConfig
 from minorkey.data.sample import Batch, Pair
 from minorkey.labels import label_space
+from minorkey.models.build import backbone_of
 from minorkey.parts import build_network
 from minorkey.precision import HALF
 from minorkey.regimes.build import build_regime, pretrained_parts
@@ -83,6 +84,8 @@ class Training:
         model = prepare_network(self.accelerator, network.model, config.transform.crop, sharded=False)
         self.regime.prepare(self.accelerator, model)
         self.holding = hold(network.backbone, self.accelerator)
+        if self.regime.teacher.network is not network.model:  # that of the teacher `ema`
+            self.holding.push(hold(backbone_of(self.regime.teacher.network), self.accelerator))
         self.teachers = self.regime.teachers()
         for name, teacher in self.teachers.items():
             teacher.installed = self._clocked(f"{name}, forward", teacher.installed)  # type: ignore[method-assign]

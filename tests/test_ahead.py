@@ -2,9 +2,10 @@
 
 import threading
 
+import numpy as np
 import pytest
 
-from minorkey.ahead import ahead, grouped
+from minorkey.ahead import IN_MEMORY, Room, ahead, grouped
 
 
 def test_results_come_in_order_and_only_so_far_ahead():
@@ -54,3 +55,17 @@ def test_neighbours_that_are_alike():
     groups = grouped("aaabba", alike=str, most=lambda letter: {"a": 2, "b": 9}[letter])
     assert list(groups) == [["a", "a"], ["a"], ["b", "b"], ["a"]]
     assert list(grouped([], alike=str, most=len)) == []
+
+
+def test_fewer_are_in_memory_the_larger_they_are():
+    room = Room()
+    assert room() == 2  # nobody knows yet
+    room.note(np.empty(IN_MEMORY // 3, dtype=np.uint8))
+    assert 1 <= room() <= 3
+    room.note(np.empty(2, dtype=np.uint8))  # the largest counts
+    assert room() <= 3
+    taken: list[int] = []
+    results = ahead(str, (taken.append(item) or item for item in range(9)), threads=2, room=lambda: 1)
+    assert [next(results), next(results)] == ["0", "1"]
+    assert taken == [0, 1]
+    assert list(results) == [str(item) for item in range(2, 9)]

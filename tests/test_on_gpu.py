@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-ABSENT = ("faster_coco_eval", "matplotlib", "typer")
+ABSENT = ("hotcoco", "matplotlib", "typer")
 """Dependencies of minorkey that a machine which only measures need not have."""
 
 TROUBLE = """

@@ -1,6 +1,7 @@
 """Many images, large images, and batches of columns."""
 
 import pickle
+from weakref import ref
 
 import numpy as np
 import pytest
@@ -65,12 +66,39 @@ def test_bytes_are_normalised_to_the_bit_as_in_the_loader(predictor, files):
     assert torch.equal(predictor._pixels([image, image])[1], expected)
 
 
+def test_views_that_torch_cannot_read_are_copied(predictor, files):
+    image = np.asarray(Image.open(files[2]))
+    image.flags.writeable = False
+    expected = predictor.predict(np.ascontiguousarray(image[..., ::-1])).labels
+    assert np.array_equal(predictor.predict(image[..., ::-1]).labels, expected)
+    predictor.predict(image)
+
+
+def test_what_does_not_fit_together_is_tried_one_by_one_without_what_failed(predictor, files, monkeypatch):
+    image, start, alive = np.asarray(Image.open(files[2])), Predictor.start, []
+
+    class Held:
+        """What a pass has on the device."""
+
+    def small(self, images):
+        held = Held()
+        alive.append(ref(held))
+        assert sum(each() is not None for each in alive) == 1
+        if len(images) > 1:
+            raise torch.OutOfMemoryError("too much")
+        return start(self, images)
+
+    monkeypatch.setattr(Predictor, "start", small)
+    assert [one().labels.shape for one in predictor._tried([image, image])] == [image.shape[:2]] * 2
+
+
 def test_an_image_of_many_crops_is_looked_at_by_windows(predictor):
     predictor.crop = (32, 48)
     small, large = (32 * LARGE, 48), (32 * LARGE + 1, 48)
     assert (predictor.tile(small), predictor.tile(large)) == (None, (32, 48))
     image = np.random.default_rng(0).integers(0, 256, (*large, 3), dtype=np.uint8)
     labels = predictor.predict(image).labels
+    assert np.array_equal(labels, predictor.predict(image, probabilities=True).labels)
     windows = predictor.protocol.model_copy(update={"window": (32, 48), "stride": (21, 32)})
     predictor.protocol = windows
     assert np.array_equal(labels, predictor.predict(image, probabilities=True).labels)

@@ -141,9 +141,10 @@ class Bench:
         if self.profiler != "not tried":
             return
         try:
-            with self._profiler():
+            with self._profiler() as profiler:
                 torch.zeros(1, device=self.device).add_(1)
-            self.profiler = "works"
+                synchronize(self.device)
+            self.profiler = "works" if work_of(profiler, self.device).count else "failed: it sees no kernels"
         except RuntimeError as error:
             self.profiler = f"failed: {error}"[:100]
 

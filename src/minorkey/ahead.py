@@ -14,6 +14,8 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+import numpy as np
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -21,11 +23,41 @@ THREADS = min(4, os.cpu_count() or 1)
 """Of one step. What they do leaves Python's lock, mostly; more of them only hold more images in memory."""
 
 
-def ahead(function: Callable[[Item], Result], items: Iterable[Item], threads: int = THREADS) -> Iterator[Result]:
-    """The results of a function for each item, in order, while threads work on up to twice as many items as they are.
+IN_MEMORY = 2**30
+"""Bytes of images that one step may hold, unless it holds a single one."""
+
+
+class Room:
+    """How many images one step may have in memory: fewer as they are larger."""
+
+    def __init__(self) -> None:
+        self.largest = 0
+
+    def note(self, image: np.ndarray) -> None:
+        """Take in the size of one."""
+        self.largest = max(self.largest, image.nbytes)
+
+    def __call__(self) -> int:
+        """At least one, and two before the size of any is known."""
+        return max(1, min(2 * THREADS, IN_MEMORY // self.largest)) if self.largest else 2
+
+
+def ahead(
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    threads: int = THREADS,
+    room: Callable[[], int] | None = None,
+) -> Iterator[Result]:
+    """The results of a function for each item, in order, while threads work on the next ones.
 
     An item is taken in the caller's thread. Once an error is raised, here or by the caller, what has begun is
     finished, the rest is not begun.
+
+    Args:
+        function: called in the threads.
+        items: taken as there is room.
+        threads: how many.
+        room: how many items may have begun, and not been asked for; None: twice as many as threads.
 
     Raises:
         Exception: what the function raised, in the place of its result.
@@ -35,7 +67,7 @@ def ahead(function: Callable[[Item], Result], items: Iterable[Item], threads: in
     try:
         for item in items:
             waiting.append(pool.submit(function, item))
-            if len(waiting) >= 2 * threads:
+            while len(waiting) >= (2 * threads if room is None else room()):
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

@@ -218,7 +218,12 @@ def _prepare(
 ) -> Fit:
     options = config.training
     model = prepare_network(
-        accelerator, network.model, config.transform.crop, sharded=options.shard, compiled=options.compile
+        accelerator,
+        network.model,
+        config.transform.crop,
+        sharded=options.shard,
+        compiled=options.compile,
+        judged=bool(options.watch) or config.deployed in ("best_source", "oracle"),
     )
     regime.prepare(accelerator, model, done)
     optimizer = build_optimizer(network.model, options, config.method.name)

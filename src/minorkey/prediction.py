@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from minorkey.ahead import ahead
+from minorkey.ahead import Room, ahead
 from minorkey.data.images import list_images, read_image
 from minorkey.errors import ConfigError, DataError
 from minorkey.predictor import Started, telling
@@ -85,8 +85,10 @@ def predict_folder(
     done.skipped = len(mine) - len(todo)
     console = speaker(console)
     with Reporter(console, "predicting", len(mine), done=done.skipped, unit="image") as reporter:
-        started = predictor.started(telling(predictor, console, ahead(partial(_read, files), todo)))
-        written = ahead(lambda pair: (pair[0], writer.write(names[pair[0]], pair[1])), started)
+        room = Room()
+        read = ahead(partial(_read, files, room), todo, room=room)
+        started = predictor.started(telling(predictor, console, read))
+        written = ahead(lambda pair: (pair[0], writer.write(names[pair[0]], pair[1])), started, room=room)
         for count, (place, problem) in enumerate(written, start=done.skipped + 1):
             if problem is None:
                 done.written += 1
@@ -118,11 +120,13 @@ def _listed(images: str, shard: Shard) -> tuple[list[Path], list[str]]:
     return files[index - 1 :: count], names[index - 1 :: count]
 
 
-def _read(files: Sequence[Path], place: int) -> tuple[int, np.ndarray | DataError]:
+def _read(files: Sequence[Path], room: Room, place: int) -> tuple[int, np.ndarray | DataError]:
     try:
-        return place, read_image(files[place])
+        image = read_image(files[place])
     except DataError as error:
         return place, error
+    room.note(image)
+    return place, image
 
 
 @dataclass(frozen=True)

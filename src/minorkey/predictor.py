@@ -1,7 +1,9 @@
 """A finished run as something to use: the folded network with its preprocessing and label space."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -12,7 +14,7 @@ from rich.console import Console
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from minorkey.ahead import ahead, grouped
+from minorkey.ahead import Room, ahead, grouped
 from minorkey.data.images import read_image
 from minorkey.errors import DataError
 from minorkey.evaluation.protocol import LARGE, Protocol
@@ -122,7 +124,10 @@ class Predictor:
                 raise started
             return image, started if isinstance(started, DataError) else started()
 
-        yield from ahead(finish, self.started(ahead(_read, images)), threads=1)
+        room = Room()
+        yield from ahead(
+            finish, self.started(ahead(partial(_read, room), images, room=room)), 1, lambda: min(2, room())
+        )
 
     def started(
         self, images: Iterable[tuple[Key, np.ndarray | DataError]]
@@ -137,14 +142,14 @@ class Predictor:
                 yield key, image if isinstance(image, DataError) else next(started)
 
     def _tried(self, images: list[np.ndarray]) -> Sequence[Started | DataError]:
-        try:
+        with suppress(torch.OutOfMemoryError):
             return self.start(images) if images else []
-        except torch.OutOfMemoryError:
-            if len(images) > 1:
-                return [one for image in images for one in self._tried([image])]
-            height, width = images[0].shape[:2]
-            advice = "lower evaluation.batch_size or set a window"
-            return [DataError(f"an image of {width}x{height} does not fit the GPU's memory; {advice}")]
+        # Out of the block, and of the error, whose traceback would keep what the pass had on the device.
+        if len(images) > 1:
+            return [one for image in images for one in self._tried([image])]
+        height, width = images[0].shape[:2]
+        advice = "lower evaluation.batch_size or set a window"
+        return [DataError(f"an image of {width}x{height} does not fit the GPU's memory; {advice}")]
 
     @torch.inference_mode()
     def start(self, images: Sequence[np.ndarray]) -> list[Started]:
@@ -188,17 +193,19 @@ class Predictor:
     @torch.inference_mode()
     def said(self, image: np.ndarray) -> Any:
         """What the model says of an image, in the form of `task.predict`, on the model's device."""
+        tile = self.tile(image.shape[:2])
         with computing(self.model, self.precision):
-            return self.task.predict(self.model, self._pixels([image]), self.protocol, self.window_batch)
+            return self.task.predict(self.model, self._pixels([image]), self.protocol, self.window_batch, tile)
 
     def _pixels(self, images: Sequence[np.ndarray]) -> Tensor:
         """Images of one size as the network takes them, `(B, 3, H, W)`: as bytes to the device, normalised there."""
-        given = torch.from_numpy(np.stack(images) if len(images) > 1 else images[0][None])
+        # One that is flipped, as BGR made RGB is, or that may not be written to is copied.
+        given = torch.from_numpy(np.stack(images) if len(images) > 1 else np.require(images[0][None], None, ["C", "W"]))
         if self.device.type == "cuda":
             given = given.pin_memory()
         given = given.to(self.device, non_blocking=True)
         pixels = torch.empty(len(images), 3, *given.shape[1:3], device=self.device)
-        # The arithmetic of `to_tensor`, to the bit, a channel at a time and in place.
+        # The arithmetic of `to_tensor`, on a CPU to the bit, a channel at a time and in place.
         for channel, (shift, scale) in enumerate(zip(self.mean, self.std, strict=True)):
             pixels[:, channel].copy_(given[..., channel]).div_(255).sub_(shift).div_(scale)
         return pixels
@@ -223,7 +230,8 @@ def telling(
             told = True
             console.print(
                 f"images like one of {size[1]}x{size[0]} are more than {LARGE} training crops large: they are looked "
-                f"at by windows of {tile[1]}x{tile[0]}; set evaluation.window or evaluation.resize to choose",
+                f"at by windows of {tile[1]}x{tile[0]}; set evaluation.resize (of segmentation also evaluation.window) "
+                "to choose",
                 highlight=False,
                 soft_wrap=True,
             )
@@ -234,11 +242,13 @@ def _size(image: np.ndarray | DataError) -> Size | None:
     return image.shape[:2] if isinstance(image, np.ndarray) else None
 
 
-def _read(image: ImageLike) -> tuple[ImageLike, np.ndarray | DataError]:
+def _read(room: Room, image: ImageLike) -> tuple[ImageLike, np.ndarray | DataError]:
     try:
-        return image, as_rgb(image)
+        pixels = as_rgb(image)
     except DataError as error:
         return image, error
+    room.note(pixels)
+    return image, pixels
 
 
 def as_rgb(image: ImageLike) -> np.ndarray:

@@ -178,7 +178,9 @@ def test_boxes_end_at_the_image_and_those_in_the_padding_are_left_out():
     ],
 )
 def test_views_are_refused(changes, names):
-    with pytest.raises(ConfigError, match=f"detection looks at an image once and as a whole; leave out {names}"):
+    with pytest.raises(
+        ConfigError, match=f"detection looks at an image once, and chooses windows itself; leave out {names}"
+    ):
         check_protocol(protocol(**changes))
 
 

@@ -2,16 +2,21 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
+import torch
 from adapting import adapting, assert_same_files, read_log
+from torch import nn
 from torch.amp import GradScaler
 
 from minorkey import fitting
 from minorkey.errors import TrainingError
+from minorkey.regimes.balance import ConfidenceBalance
 from minorkey.run_folder import RunFolder
 from minorkey.training.checkpoint import checkpoints, load_checkpoint
 from minorkey.training.device import accelerator_for
+from minorkey.training.loop import Fit
 from minorkey.workflow import train
 
 LARGE = 2.0**127
@@ -22,7 +27,7 @@ SELF_TRAINING = adapting(
     "ema",
     training={"steps": 4, "warmup": 2, "weight_ema_from": 1, "clip_norm": 1.0},
     head={"name": "semfpn", "channels": 8},
-    self_training={"threshold": 0.06, "masking": None},
+    self_training={"threshold": 0.06, "masking": None, "balance": "confidence"},
 )
 
 
@@ -90,3 +95,21 @@ def test_what_overflows_at_every_scale_ends_the_run(make_config, console, tmp_pa
 
 def test_a_run_without_a_scale_notes_none(finished_run):
     assert not [line for line in finished_run.log.read_text().splitlines() if "loss_scale" in json.loads(line)]
+
+
+def test_statistics_that_a_step_moved_which_was_not_taken_are_put_back():
+    balance = ConfidenceBalance(2)
+    fit = SimpleNamespace(network=nn.Sequential(nn.BatchNorm2d(3)), regime=balance)
+    before = Fit._statistics(fit)
+    fit.network(torch.rand(2, 3, 4, 4))
+    balance.factors(torch.full((1, 2, 2, 2), 0.5), torch.ones(1, 2, 2, dtype=torch.bool), torch.zeros(1, 2, 2))
+    moved = Fit._statistics(fit)
+    assert [name for a, b in zip(before, moved, strict=True) for name in a if not a[name].equal(b[name])] == [
+        "0.running_mean",
+        "0.running_var",
+        "0.num_batches_tracked",
+        "confidence",
+    ]
+    Fit._put_back(fit, before)
+    after = Fit._statistics(fit)
+    assert all(a[name].equal(b[name]) for a, b in zip(before, after, strict=True) for name in a)

@@ -85,7 +85,8 @@ def as_it_was_on_error(network: nn.Module, keep_weights: bool) -> Iterator[None]
         keep_weights: also restore the values of its parameters, which costs their memory meanwhile.
     """
     flags = {name: p.requires_grad for name, p in network.named_parameters()}
-    weights = {name: p.detach().clone() for name, p in network.named_parameters()} if keep_weights else {}
+    named = network.named_parameters() if keep_weights else ()
+    weights = {name: p.detach().to("cpu", copy=True) for name, p in named}  # not on a GPU that they may fill
     try:
         yield
     except Exception:

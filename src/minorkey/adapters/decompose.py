@@ -51,7 +51,7 @@ def singular_triplets(weight: Tensor, rank: int, which: End = "minor") -> Triple
         AdapterError: the rank is not within the weight's, or the weight holds NaN or infinity.
     """
     _check(weight, rank)
-    matrix = weight.detach().to(computed_on(weight), torch.float64)
+    matrix = weight.detach().to(computed_on(weight)).double()  # in this order: MPS has no float64
     wide = matrix.shape[0] < matrix.shape[1]
     tall = (matrix.T if wide else matrix).contiguous()
     U, S, Vh = _through_gram(tall, rank, which) or _full(tall, rank, which)

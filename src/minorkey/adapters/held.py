@@ -113,11 +113,15 @@ def _products(network: nn.Module) -> Iterator[tuple[MergedLinear, ...]]:
 
 
 def _frozen_weights(network: nn.Module) -> Iterator[Tensor]:
-    """Weights of layers that no adapter is on, and that are computed by their own forward pass."""
+    """Weights of layers that no adapter is on, and that are computed by their own forward pass.
+
+    Not those of patch embeddings: DINOv3 takes the precision of its rotary tables from theirs.
+    """
     apart = (*READS_WEIGHTS, BaseTunerLayer)
     within = {part for module in network.modules() if isinstance(module, apart) for part in module.modules()}
-    for module in network.modules():
-        if isinstance(module, nn.Linear | nn.Conv2d) and module not in within and _frozen(module):
+    for name, module in network.named_modules():
+        kept = module in within or "embed" in name
+        if isinstance(module, nn.Linear | nn.Conv2d) and not kept and _frozen(module):
             yield module.weight
 
 

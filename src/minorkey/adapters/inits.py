@@ -65,9 +65,9 @@ def residual_weight(weight: Tensor, A: Tensor, B: Tensor, scaling: float) -> Ten
     Returns:
         The residual, with the shape, type and device of `weight`.
     """
-    W, A, B = (as_matrix(each.detach().to(computed_on(weight), torch.float64)) for each in (weight, A, B))
+    W, A, B = (as_matrix(each.detach().to(computed_on(weight)).double()) for each in (weight, A, B))
     residual = W - scaling * B @ A
-    return residual.reshape(weight.shape).to(weight)
+    return residual.reshape(weight.shape).to(weight.dtype).to(weight.device)
 
 
 def _fresh_weight(shape: torch.Size) -> Tensor:

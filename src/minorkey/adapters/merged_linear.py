@@ -80,6 +80,7 @@ def packs(layers: Sequence[MergedLinear], x: Tensor) -> bool:
     low, (name, *others) = torch.get_autocast_dtype(x.device.type), {layer.active_adapters[0] for layer in layers}
     return (
         low in LOW
+        and x.dim() > 1
         and x.dtype in (torch.float32, low)
         and not others
         and all(name in layer.lora_A for layer in shared_input(layers[0]).layers)

@@ -98,6 +98,8 @@ def cache(
     if found.cache is None or found.problems or not readers:
         raise DataError("; ".join(found.problems) or f"{target} trains on nothing")
     needed = reserve([(found.cache, reader) for reader in readers])
+    if not any(found.cache.folder.iterdir()):
+        raise DataError(f"{target} is not read from image files, and has nothing to keep; train without data_cache")
     typer.echo(f"{found.cache.folder}: about {in_bytes(needed)} to be written for {sum(map(len, readers))} images")
     problems = 0
     for reader in readers:

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -31,8 +32,15 @@ def worker_count(asked: int | Literal["auto"], device: torch.device, batches: in
 
 
 def cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    """Those that this process may use; in a container, what its quota comes to."""
+    if sys.platform != "linux":
+        return os.cpu_count() or 1
+    mine = len(os.sched_getaffinity(0))
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+        return max(1, min(mine, int(quota) // int(period)))
+    except (OSError, ValueError):  # no such file, or "max": no quota
+        return mine
 
 
 def start_worker(worker_id: int) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from minorkey.ahead import ahead
+from minorkey.ahead import Room, ahead
 from minorkey.data.readers import Reader
 from minorkey.data.sample import Sample
 from minorkey.errors import ConfigError, DataError
@@ -61,9 +61,12 @@ def judge(
     mine = shares[process_index()]
     examiner = examiner_of(predictor.protocol, predictor.space)
 
+    room = Room()
+
     def read(place: int) -> tuple[tuple[int, Sample], np.ndarray]:
         domain, index = images[place]
         sample = domain.reader[index]
+        room.note(sample.image)
         return (place, sample), sample.image
 
     def note(given: tuple[tuple[int, Sample], Started | DataError]) -> tuple[int, Any]:
@@ -77,7 +80,8 @@ def judge(
 
     notes = []
     with Reporter(console, "judging", len(mine), unit="image") as reporter:
-        for done, (place, noted) in enumerate(ahead(note, _started(predictor, console, ahead(read, mine))), start=1):
+        started = _started(predictor, console, ahead(read, mine, room=room))
+        for done, (place, noted) in enumerate(ahead(note, started, room=room), start=1):
             notes.append(noted)
             reporter.update(done, images[place][0].reader.domain)
     in_place = iter(in_order(shares, gathered_objects(notes)))

@@ -75,7 +75,14 @@ class Detection:
         """These models learn in the same way from the first step to the last."""
 
     @torch.no_grad()
-    def predict(self, model: nn.Module, pixel_values: Tensor, protocol: Protocol, window_batch: int = 8) -> Detections:
+    def predict(
+        self,
+        model: nn.Module,
+        pixel_values: Tensor,
+        protocol: Protocol,
+        window_batch: int = 8,
+        tile: tuple[int, int] | None = None,
+    ) -> Detections:
         """What is found in a normalised image `(1, 3, H, W)` under a test protocol.
 
         Every box may be of every class: of all pairs the best are taken, `protocol.detections` of them. None is
@@ -86,14 +93,14 @@ class Detection:
             model: in evaluation mode.
             pixel_values: one image.
             protocol: its long side is resized to `resize`, and padded to a multiple of 32 at the right and bottom.
-            window_batch: of no use here, where an image is looked at as a whole.
+            window_batch: the most tiles in a pass.
+            tile: see `start`.
 
         Raises:
             ConfigError: the protocol asks for windows, mirrored images or several scales.
             ModelError: the image is too small for the queries.
         """
-        check_protocol(protocol)
-        return _found(self._look(model, pixel_values, protocol)[0])
+        return _found(self.start(model, pixel_values, protocol, window_batch, tile)[0])
 
     @torch.no_grad()
     def start(
@@ -220,7 +227,7 @@ def check_protocol(protocol: Protocol) -> None:
     asked = {"window": protocol.window is not None, "flip": protocol.flip, "scales": protocol.scales != (1.0,)}
     if any(asked.values()):
         names = " and ".join(f"evaluation.{name}" for name, wanted in asked.items() if wanted)
-        raise ConfigError(f"detection looks at an image once and as a whole; leave out {names}")
+        raise ConfigError(f"detection looks at an image once, and chooses windows itself; leave out {names}")
 
 
 def _check_places(config: PreTrainedConfig, images: Tensor) -> None:

@@ -66,12 +66,20 @@ class Segmentation:
         """Tell the model how much of its training is done, 0 to 1; an EoMT's masked attention follows it."""
         set_progress(extract_model_from_parallel(model), share)
 
-    def predict(self, model: nn.Module, pixel_values: Tensor, protocol: Protocol, window_batch: int = 8) -> Tensor:
+    def predict(
+        self,
+        model: nn.Module,
+        pixel_values: Tensor,
+        protocol: Protocol,
+        window_batch: int = 8,
+        tile: tuple[int, int] | None = None,
+    ) -> Tensor:
         """Class probabilities `(B, K, H, W)` of normalised images `(B, 3, H, W)` under a test protocol.
 
         Windows are averaged as logits; scales and mirrored images as probabilities. Of a mask model, windows,
         scales and mirrored images are all averaged as scores, and the sum of a pixel's scores is made 1 at the end.
         """
+        protocol = _by_tiles(protocol, tile)
         by_masks = isinstance(model, MASK_MODELS)
         read = _mask_scores if by_masks else _pixel_logits
         views = [(scale, mirrored) for scale in protocol.scales for mirrored in (False, True)[: 1 + protocol.flip]]
@@ -103,8 +111,7 @@ class Segmentation:
         As `predict`, but the scores of all classes are held for a band of rows at a time where the protocol has one
         scale. Of a single view the logits are compared, which have the order of the probabilities.
         """
-        if tile is not None:
-            protocol = protocol.model_copy(update={"window": tile, "stride": default_stride(tile)})
+        protocol = _by_tiles(protocol, tile)
         if len(protocol.scales) > 1:
             return list(self.predict(model, pixel_values, protocol, window_batch).argmax(dim=1).to(torch.uint8))
         read = _mask_scores if isinstance(model, MASK_MODELS) else _pixel_logits
@@ -133,6 +140,13 @@ class Segmentation:
         labels = said[0].argmax(0).to(torch.uint8).cpu().numpy()
         kept = said[0].float().cpu().numpy() if probabilities else None
         return SegmentationPrediction(labels, image, space, kept)
+
+
+def _by_tiles(protocol: Protocol, tile: tuple[int, int] | None) -> Protocol:
+    """The protocol with the windows that were chosen for a large image."""
+    if tile is None:
+        return protocol
+    return protocol.model_copy(update={"window": tile, "stride": default_stride(tile)})
 
 
 def _pixel_loss(model: nn.Module, batch: Batch, weights: Tensor | None) -> Scored:
@@ -207,14 +221,13 @@ def _resized_bands(views: Sequence[Tensor], size: torch.Size) -> Iterator[list[T
 def _resized_rows(maps: Tensor, size: torch.Size, top: int, end: int) -> Tensor:
     """Rows `top` to `end` (exclusive) of `_resize_to(maps, size)`: along the rows by torch, between two rows here."""
     height = maps.shape[-2]
-    centres = (torch.arange(top, end, device=maps.device, dtype=torch.float64) + 0.5) * height / size[0] - 0.5
-    centres = centres.clamp(min=0)
-    above = centres.floor().long().clamp(max=height - 1)
-    below = (above + 1).clamp(max=height - 1)
+    centres = ((torch.arange(top, end, dtype=torch.float64) + 0.5) * height / size[0] - 0.5).clamp(min=0)
+    upper = centres.floor().long().clamp(max=height - 1)
+    share = (centres - upper).to(maps.dtype).to(maps.device)[:, None]  # not every device has float64
+    above, below = upper.to(maps.device), (upper + 1).clamp(max=height - 1).to(maps.device)
     first, last = int(top * height // size[0]), int(-(-end * height // size[0]))
     first, last = max(0, first - 1), min(height, last + 1)
     wide = _resize_to(maps[..., first:last, :], torch.Size((last - first, size[1])))
-    share = (centres - above).to(maps.dtype)[:, None]
     return wide[..., above - first, :] * (1 - share) + wide[..., below - first, :] * share
 
 

@@ -25,8 +25,18 @@ class Task(Protocol):
     def set_progress(self, model: nn.Module, share: float) -> None:
         """Tell the model how much of its training is done, 0 to 1."""
 
-    def predict(self, model: nn.Module, pixel_values: Tensor, protocol: TestProtocol, window_batch: int = 8) -> Any:
-        """What a model says of a normalised image `(1, 3, H, W)` under a test protocol, in the task's own form."""
+    def predict(
+        self,
+        model: nn.Module,
+        pixel_values: Tensor,
+        protocol: TestProtocol,
+        window_batch: int = 8,
+        tile: tuple[int, int] | None = None,
+    ) -> Any:
+        """What a model says of a normalised image `(1, 3, H, W)` under a test protocol, in the task's own form.
+
+        The arguments are those of `start`.
+        """
 
     def start(
         self,

@@ -173,9 +173,17 @@ class Fit:
         A signal may reach the processes in different steps, and a broken image is met by one of them.
         """
         drawn: list[RawBatch | RawPair] = []
+        stopping = [1.0] + [0.0] * (2 * self.options.accumulate)
 
         def read() -> list[float]:
-            drawn.extend(islice(batches, self.options.accumulate))
+            if stop.requested:
+                return stopping
+            try:
+                drawn.extend(islice(batches, self.options.accumulate))
+            except Exception:
+                if stop.requested:  # the signal may have ended the processes that read, too
+                    return stopping
+                raise
             return [stop.requested, *(number for batch in drawn for number in elements(self.network, batch))]
 
         rows = gathered_together(read, 1 + 2 * self.options.accumulate)
@@ -183,16 +191,29 @@ class Fit:
 
     def _train_step(self, drawn: Drawn) -> None:
         schedule(self.optimizer, self.step, self.options, self.anneal)
+        before = self._statistics() if self.scale.enabled else []
         while not self._take(drawn):
             self._check_scale()
+            self._put_back(before)
         self.step += 1
         self.regime.after_step(self.step)
         ema_from = self.options.weight_ema_from
         if ema_from is not None and self.step >= ema_from:
             self.ema.update(self.trained)
 
+    def _statistics(self) -> list[dict[str, Tensor]]:
+        """Copies of what forward passes move: of batch norms, the teacher's too, and of the balance of classes."""
+        states = dict(self.network.named_buffers()), self.regime.state_dict()
+        return [{name: value.clone() for name, value in state.items()} for state in states]
+
+    def _put_back(self, statistics: list[dict[str, Tensor]]) -> None:
+        buffers, state = statistics
+        for name, buffer in self.network.named_buffers():
+            buffer.copy_(buffers[name])
+        self.regime.load_state_dict(state)
+
     def _take(self, drawn: Drawn) -> bool:
-        """A step on these batches; False, and nothing moves, where a gradient overflowed and a smaller scale is due."""
+        """A step on these batches; False, and no weight moves, where a gradient overflowed: a smaller scale is due."""
         torch.manual_seed((self.seed * 1_000_003 + self.step) * 64 + process_index())
         self.optimizer.zero_grad()
         passes = []
@@ -278,10 +299,8 @@ class Fit:
         from_main(self._interrupt)
 
     def _interrupt(self) -> NoReturn:
-        raise Interrupted(
-            f"stopped after step {self.step} of {self.options.steps} and saved; "
-            f"go on with `minorkey train --resume {self.folder.run or self.folder.path}`"
-        )
+        done = f"after step {self.step} of {self.options.steps} and saved" if self.step else "before the first step"
+        raise Interrupted(f"stopped {done}; go on with `minorkey train --resume {self.folder.run or self.folder.path}`")
 
     def _append(self, line: dict[str, Any]) -> None:
         log = self.folder.log

@@ -25,6 +25,11 @@ class LossScale:
         self.scaler = scaler or GradScaler(enabled=False)
         self.retried = 0  # steps not taken since `note` was asked for
 
+    @property
+    def enabled(self) -> bool:
+        """Whether losses are scaled, and steps may not be taken."""
+        return self.scaler.is_enabled()
+
     def backward(self, loss: Tensor) -> None:
         """Add the scaled gradients of a loss."""
         self.scaler.scale(loss).backward()

@@ -15,7 +15,13 @@ from minorkey.training.sharding import shard
 
 
 def prepare_network(
-    accelerator: Accelerator, network: PreTrainedModel, crop: tuple[int, int], *, sharded: bool, compiled: bool = False
+    accelerator: Accelerator,
+    network: PreTrainedModel,
+    crop: tuple[int, int],
+    *,
+    sharded: bool,
+    compiled: bool = False,
+    judged: bool = False,
 ) -> nn.Module:
     """The network on its device and in its precision; with several processes, wrapped to average their gradients.
 
@@ -25,6 +31,7 @@ def prepare_network(
         crop: height and width of the training images, in pixels.
         sharded: spread it over the processes.
         compiled: compile its passes; not where it is sharded.
+        judged: between steps too, in a precision of its own: a sharded network then keeps float32.
     """
     if process_count() == 1:
         if compiled:
@@ -34,9 +41,8 @@ def prepare_network(
     network.to(accelerator.device)
     if sharded:
         accelerator.prepare_model(network, evaluation_mode=True)  # in its precision, and in no wrapper
-        shard(
-            network, accelerator.device, param_dtype=torch.bfloat16 if accelerator.mixed_precision == "bf16" else None
-        )
+        low = accelerator.mixed_precision == "bf16" and not judged
+        shard(network, accelerator.device, param_dtype=torch.bfloat16 if low else None)
         return network
     # A search for what gets no gradient in every step is slow, and pointless where there is nothing to find.
     idle = parameters_without_gradient(network, trial_loss(network, crop, accelerator.device))

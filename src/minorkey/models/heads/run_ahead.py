@@ -111,7 +111,7 @@ class DeformableAttention(Mask2FormerPixelDecoderEncoderMultiscaleDeformableAtte
         kept: dict[Any, Tensor] = self.__dict__.setdefault("sides", {})
         if (shapes, device) not in kept:
             made = torch.tensor([[width, height] for height, width in shapes], device=device)
-            if type(made) is not Tensor:  # of a rehearsal without values
+            if type(made) is not Tensor or made.is_inference():  # of a rehearsal without values; of no use to training
                 return made
             kept[shapes, device] = made
         return kept[shapes, device]
