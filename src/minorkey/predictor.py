@@ -161,9 +161,9 @@ class Predictor:
         Returns:
             What waits for the prediction, of each image.
         """
-        tile = self.tile(images[0].shape[:2])
+        protocol = self._protocol(images[0].shape[:2])
         with computing(self.model, self.precision):
-            started = self.task.start(self.model, self._pixels(images), self.protocol, self.window_batch, tile)
+            started = self.task.start(self.model, self._pixels(images), protocol, self.window_batch)
         return [Started(seen, image, self._finish) for seen, image in zip(started, images, strict=True)]
 
     @torch.inference_mode()
@@ -179,6 +179,11 @@ class Predictor:
             return None
         return self.crop if size[0] * size[1] > LARGE * self.crop[0] * self.crop[1] else None
 
+    def _protocol(self, size: Size) -> Protocol:
+        """How an image (height, width) is looked at."""
+        tile = self.tile(size)
+        return self.protocol if tile is None else self.protocol.model_copy(update={"tile": tile})
+
     def at_once(self, size: Size | None) -> int:
         """How many images (height, width) go through the network together: as many as have `window_batch` windows.
 
@@ -193,9 +198,9 @@ class Predictor:
     @torch.inference_mode()
     def said(self, image: np.ndarray) -> Any:
         """What the model says of an image, in the form of `task.predict`, on the model's device."""
-        tile = self.tile(image.shape[:2])
+        protocol = self._protocol(image.shape[:2])
         with computing(self.model, self.precision):
-            return self.task.predict(self.model, self._pixels([image]), self.protocol, self.window_batch, tile)
+            return self.task.predict(self.model, self._pixels([image]), protocol, self.window_batch)
 
     def _pixels(self, images: Sequence[np.ndarray]) -> Tensor:
         """Images of one size as the network takes them, `(B, 3, H, W)`: as bytes to the device, normalised there."""

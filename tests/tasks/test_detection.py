@@ -145,13 +145,13 @@ def test_boxes_are_in_pixels_of_the_image_that_was_given(size, resize, canvas):
 def test_tiles_find_in_an_image_what_is_in_each_and_one_object_once():
     """Tiles of 64 at a step of 43 along a side of 107; every tile finds a box in its middle and one at its right."""
     model = Says([[0.5, 0.5, 0.25, 0.25], [0.8359375, 0.5, 0.25, 0.25]], [[3.0], [2.0]])
-    (started,) = TASK.start(model, torch.zeros(1, 3, 64, 107), protocol(), window_batch=1, tile=(64, 64))
+    (started,) = TASK.start(model, torch.zeros(1, 3, 64, 107), protocol(tile=(64, 64)), window_batch=1)
     found = TASK.finish(started, np.zeros((64, 107, 3), np.uint8), label_space("weather7"))
     expected = [[24, 24, 40, 40], [67, 24, 83, 40], [45.5, 24, 61.5, 40], [88.5, 24, 104.5, 40]]
     np.testing.assert_allclose(sorted(found.boxes.tolist()), sorted(expected), atol=1e-4)
     assert (np.diff(found.scores) <= 0).all()
     model = Says([[0.5, 0.5, 0.25, 0.25], [0.51, 0.5, 0.25, 0.25]], [[3.0, -3], [2.0, 2]])  # nearly the same box
-    (started,) = TASK.start(model, torch.zeros(1, 3, 64, 64), protocol(detections=3), tile=(64, 64))
+    (started,) = TASK.start(model, torch.zeros(1, 3, 64, 64), protocol(detections=3, tile=(64, 64)))
     assert started.kept.tolist() == [True, True, False]
     assert started.classes[:2].tolist() == [0, 1]
 

@@ -60,7 +60,7 @@ METRICS: dict[Metric, _Score] = {
     ),
 }
 
-NEWER = ("resize_in", "metric", "detections", "precision")
+NEWER = ("tile", "resize_in", "metric", "detections", "precision")
 """Left out of the id while unused, so that older scores keep theirs."""
 
 LARGE = 16
@@ -83,6 +83,7 @@ class Protocol(BaseModel):
     label_space: str
     window: Size | None = None  # height, width in pixels; None: the whole image at once
     stride: Size | None = None  # given exactly when there is a window
+    tile: Size | None = None  # window that was chosen, as nobody gave one and the image is `LARGE`
     resize: PositiveInt | None = None  # long side in pixels before the network; None: native size
     resize_in: dict[str, PositiveInt | None] = {}  # the same for single domains, by their name
     flip: bool = False  # average with the mirrored image

@@ -75,14 +75,7 @@ class Detection:
         """These models learn in the same way from the first step to the last."""
 
     @torch.no_grad()
-    def predict(
-        self,
-        model: nn.Module,
-        pixel_values: Tensor,
-        protocol: Protocol,
-        window_batch: int = 8,
-        tile: tuple[int, int] | None = None,
-    ) -> Detections:
+    def predict(self, model: nn.Module, pixel_values: Tensor, protocol: Protocol, window_batch: int = 8) -> Detections:
         """What is found in a normalised image `(1, 3, H, W)` under a test protocol.
 
         Every box may be of every class: of all pairs the best are taken, `protocol.detections` of them. None is
@@ -94,32 +87,26 @@ class Detection:
             pixel_values: one image.
             protocol: its long side is resized to `resize`, and padded to a multiple of 32 at the right and bottom.
             window_batch: the most tiles in a pass.
-            tile: see `start`.
 
         Raises:
             ConfigError: the protocol asks for windows, mirrored images or several scales.
             ModelError: the image is too small for the queries.
         """
-        return _found(self.start(model, pixel_values, protocol, window_batch, tile)[0])
+        return _found(self.start(model, pixel_values, protocol, window_batch)[0])
 
     @torch.no_grad()
     def start(
-        self,
-        model: nn.Module,
-        pixel_values: Tensor,
-        protocol: Protocol,
-        window_batch: int = 8,
-        tile: tuple[int, int] | None = None,
+        self, model: nn.Module, pixel_values: Tensor, protocol: Protocol, window_batch: int = 8
     ) -> list[Candidates]:
         """What is found in each of B images, as tensors on the model's device.
 
-        With `tile`, (height, width), the network looks at tiles that overlap by a third, in native size. What the
+        With `protocol.tile`, the network looks at tiles that overlap by a third, in native size. What the
         tiles find is put together: of boxes of one class that overlap by more than `SAME` the surest is kept.
         """
         check_protocol(protocol)
-        if tile is None:
+        if protocol.tile is None:
             return self._look(model, pixel_values, protocol)
-        return [self._look_by_tiles(model, image, protocol, window_batch, tile) for image in pixel_values]
+        return [self._look_by_tiles(model, image, protocol, protocol.tile, window_batch) for image in pixel_values]
 
     def finish(self, started: Candidates, image: np.ndarray, space: LabelSpace) -> DetectionPrediction:
         """What `start` gave of one image, once the device has it."""
@@ -140,7 +127,7 @@ class Detection:
         return seen
 
     def _look_by_tiles(
-        self, model: nn.Module, image: Tensor, protocol: Protocol, window_batch: int, tile: tuple[int, int]
+        self, model: nn.Module, image: Tensor, protocol: Protocol, tile: tuple[int, int], window_batch: int
     ) -> Candidates:
         height, width = image.shape[-2:]
         below, right = max(0, tile[0] - height), max(0, tile[1] - width)

@@ -16,7 +16,7 @@ from transformers.utils import ModelOutput
 
 from minorkey.data.sample import IGNORE_INDEX, Batch
 from minorkey.evaluation.protocol import Protocol
-from minorkey.evaluation.sliding import default_stride, sliding_bands, sliding_logits
+from minorkey.evaluation.sliding import sliding_bands, sliding_logits
 from minorkey.labels import LabelSpace
 from minorkey.models.heads.eomt import set_progress
 from minorkey.models.heads.masks import MASK_MODELS, mask_targets, semantic_scores
@@ -66,20 +66,12 @@ class Segmentation:
         """Tell the model how much of its training is done, 0 to 1; an EoMT's masked attention follows it."""
         set_progress(extract_model_from_parallel(model), share)
 
-    def predict(
-        self,
-        model: nn.Module,
-        pixel_values: Tensor,
-        protocol: Protocol,
-        window_batch: int = 8,
-        tile: tuple[int, int] | None = None,
-    ) -> Tensor:
+    def predict(self, model: nn.Module, pixel_values: Tensor, protocol: Protocol, window_batch: int = 8) -> Tensor:
         """Class probabilities `(B, K, H, W)` of normalised images `(B, 3, H, W)` under a test protocol.
 
         Windows are averaged as logits; scales and mirrored images as probabilities. Of a mask model, windows,
         scales and mirrored images are all averaged as scores, and the sum of a pixel's scores is made 1 at the end.
         """
-        protocol = _by_tiles(protocol, tile)
         by_masks = isinstance(model, MASK_MODELS)
         read = _mask_scores if by_masks else _pixel_logits
         views = [(scale, mirrored) for scale in protocol.scales for mirrored in (False, True)[: 1 + protocol.flip]]
@@ -89,7 +81,7 @@ class Segmentation:
             scores = sliding_logits(
                 lambda crops: read(model, crops),
                 images.flip(-1) if mirrored else images,
-                protocol.window,
+                protocol.window or protocol.tile,
                 protocol.stride,
                 window_batch,
             )
@@ -98,27 +90,20 @@ class Segmentation:
         return _normalised(total)
 
     @torch.no_grad()
-    def start(
-        self,
-        model: nn.Module,
-        pixel_values: Tensor,
-        protocol: Protocol,
-        window_batch: int = 8,
-        tile: tuple[int, int] | None = None,
-    ) -> list[Tensor]:
+    def start(self, model: nn.Module, pixel_values: Tensor, protocol: Protocol, window_batch: int = 8) -> list[Tensor]:
         """The likeliest class of every pixel of each of B images, `(H, W)` uint8, on the model's device.
 
         As `predict`, but the scores of all classes are held for a band of rows at a time where the protocol has one
         scale. Of a single view the logits are compared, which have the order of the probabilities.
         """
-        protocol = _by_tiles(protocol, tile)
         if len(protocol.scales) > 1:
             return list(self.predict(model, pixel_values, protocol, window_batch).argmax(dim=1).to(torch.uint8))
         read = _mask_scores if isinstance(model, MASK_MODELS) else _pixel_logits
+        window = protocol.window or protocol.tile
         images = _resized(pixel_values, protocol.resize, protocol.scales[0])
         views = [images, images.flip(-1)] if protocol.flip else [images]
         bands = [
-            sliding_bands(lambda crops: read(model, crops), view, protocol.window, protocol.stride, window_batch)
+            sliding_bands(lambda crops: read(model, crops), view, window, protocol.stride, window_batch)
             for view in views
         ]
         alike = read is _mask_scores or len(views) == 1  # else it is the probabilities that are averaged
@@ -140,13 +125,6 @@ class Segmentation:
         labels = said[0].argmax(0).to(torch.uint8).cpu().numpy()
         kept = said[0].float().cpu().numpy() if probabilities else None
         return SegmentationPrediction(labels, image, space, kept)
-
-
-def _by_tiles(protocol: Protocol, tile: tuple[int, int] | None) -> Protocol:
-    """The protocol with the windows that were chosen for a large image."""
-    if tile is None:
-        return protocol
-    return protocol.model_copy(update={"window": tile, "stride": default_stride(tile)})
 
 
 def _pixel_loss(model: nn.Module, batch: Batch, weights: Tensor | None) -> Scored:

@@ -25,27 +25,13 @@ class Task(Protocol):
     def set_progress(self, model: nn.Module, share: float) -> None:
         """Tell the model how much of its training is done, 0 to 1."""
 
-    def predict(
-        self,
-        model: nn.Module,
-        pixel_values: Tensor,
-        protocol: TestProtocol,
-        window_batch: int = 8,
-        tile: tuple[int, int] | None = None,
-    ) -> Any:
+    def predict(self, model: nn.Module, pixel_values: Tensor, protocol: TestProtocol, window_batch: int = 8) -> Any:
         """What a model says of a normalised image `(1, 3, H, W)` under a test protocol, in the task's own form.
 
         The arguments are those of `start`.
         """
 
-    def start(
-        self,
-        model: nn.Module,
-        pixel_values: Tensor,
-        protocol: TestProtocol,
-        window_batch: int = 8,
-        tile: tuple[int, int] | None = None,
-    ) -> list[Any]:
+    def start(self, model: nn.Module, pixel_values: Tensor, protocol: TestProtocol, window_batch: int = 8) -> list[Any]:
         """Begin to predict normalised images `(B, 3, H, W)`, without waiting for the device.
 
         Args:
@@ -53,7 +39,6 @@ class Task(Protocol):
             pixel_values: images of one size.
             protocol: how they are looked at.
             window_batch: the most windows in a pass.
-            tile: height and width of windows for images that are too large to be looked at as a whole.
 
         Returns:
             What `finish` makes a prediction of, for each image.
