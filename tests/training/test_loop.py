@@ -1,7 +1,6 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -20,6 +19,7 @@ from minorkey.run_folder import RunFolder
 from minorkey.tasks.segmentation import Segmentation
 from minorkey.training.checkpoint import checkpoints, trained_tensors
 from minorkey.training.device import accelerator_for
+from minorkey.training.drawn import draw
 from minorkey.training.interruption import StopFlag
 from minorkey.training.loop import Fit, trim_log
 from minorkey.training.optim import param_groups
@@ -145,8 +145,6 @@ def test_weight_average_is_what_is_saved(make_config, console, tmp_path):
 
 
 def test_a_stop_is_heard_before_more_is_read_and_where_reading_fails_with_it():
-    fit = SimpleNamespace(options=SimpleNamespace(accumulate=2), network=None)
-
     def broken(flag):
         flag.requested = flag.requested or flag.ends
         raise RuntimeError("DataLoader worker exited unexpectedly")
@@ -155,9 +153,9 @@ def test_a_stop_is_heard_before_more_is_read_and_where_reading_fails_with_it():
     for requested, ends in ((True, False), (False, True)):
         flag = StopFlag()
         flag.requested, flag.ends = requested, ends
-        drawn = Fit._draw(fit, broken(flag), flag)
+        drawn = draw(broken(flag), 2, torch.nn.Identity(), flag)
         assert (drawn.stopped, drawn.batches, drawn.counts.shape) == (True, [], (1, 2, 2))
     flag = StopFlag()
     flag.ends = False
     with pytest.raises(RuntimeError, match="worker exited"):
-        Fit._draw(fit, broken(flag), flag)
+        draw(broken(flag), 2, torch.nn.Identity(), flag)

@@ -5,11 +5,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
@@ -23,7 +21,7 @@ from minorkey.errors import TrainingError
 from minorkey.evaluation.protocol import Weights
 from minorkey.models.build import backbone_of, head_state
 from minorkey.precision import Precision, kernels
-from minorkey.processes import from_main, gathered_together, process_count, process_index, together
+from minorkey.processes import from_main, process_count, process_index, together
 from minorkey.regimes.regime import Regime, total
 from minorkey.run_folder import RunFolder
 from minorkey.storage import storage_errors, write_text
@@ -35,15 +33,16 @@ from minorkey.training.checkpoint import (
     trained_tensors,
 )
 from minorkey.training.choice import BestWeights
+from minorkey.training.drawn import Drawn, draw
 from minorkey.training.incidents import Incidents
-from minorkey.training.interruption import StopFlag, stop_on_interrupt
+from minorkey.training.interruption import stop_on_interrupt
 from minorkey.training.loss_scale import LossScale
 from minorkey.training.meter import Meter
 from minorkey.training.optim import schedule
 from minorkey.training.options import TrainingOptions
 from minorkey.training.progress import Reporter, memory_mb
 from minorkey.training.sharding import laid_out_as, overwrite, put_together, whole
-from minorkey.training.share import average_gradients, elements, set_shares
+from minorkey.training.share import average_gradients, set_shares
 from minorkey.training.snapshots import Snapshots, evaluating
 from minorkey.training.weight_ema import WeightEma
 
@@ -52,14 +51,6 @@ class Interrupted(TrainingError):
     """The user stopped the run; a checkpoint was saved."""
 
     exit_code = 130
-
-
-class Drawn(NamedTuple):
-    """What the processes know of a step before they take it."""
-
-    batches: list[RawBatch | RawPair]  # those of this process
-    counts: np.ndarray  # (P, A, 2), `Counts` of the A batches of each of the P processes
-    stopped: bool  # whether any of them was asked to stop
 
 
 @dataclass
@@ -141,7 +132,7 @@ class Fit:
         batches: Iterator[RawBatch | RawPair] = iter(self.loader)
         with stop_on_interrupt() as stop:
             while self.step < self.options.steps:
-                drawn = self._draw(batches, stop)
+                drawn = draw(batches, self.options.accumulate, self.network, stop)
                 if drawn.stopped:
                     self._stop()
                 self._train_step(drawn)
@@ -166,28 +157,6 @@ class Fit:
         if self.deployed == "teacher" and self.regime.teacher is not None:
             return self.regime.teacher.trained_tensors()
         return {"ema": whole(self.ema.average), "last": {}}.get(self.deployed, self.best.tensors)
-
-    def _draw(self, batches: Iterator[RawBatch | RawPair], stop: StopFlag) -> Drawn:
-        """Fetch the batches of a step, and learn of the other processes' ones: all that is exchanged before it.
-
-        A signal may reach the processes in different steps, and a broken image is met by one of them.
-        """
-        drawn: list[RawBatch | RawPair] = []
-        stopping = [1.0] + [0.0] * (2 * self.options.accumulate)
-
-        def read() -> list[float]:
-            if stop.requested:
-                return stopping
-            try:
-                drawn.extend(islice(batches, self.options.accumulate))
-            except Exception:
-                if stop.requested:  # the signal may have ended the processes that read, too
-                    return stopping
-                raise
-            return [stop.requested, *(number for batch in drawn for number in elements(self.network, batch))]
-
-        rows = gathered_together(read, 1 + 2 * self.options.accumulate)
-        return Drawn(drawn, rows[:, 1:].reshape(len(rows), -1, 2), bool(rows[:, 0].any()))
 
     def _train_step(self, drawn: Drawn) -> None:
         schedule(self.optimizer, self.step, self.options, self.anneal)
