@@ -32,6 +32,7 @@ from minorkey.labels import LabelSpace
 from minorkey.models.build import backbone_of, head_state, load_head
 from minorkey.models.checkpointing import checkpoint_blocks
 from minorkey.parts import Network, Sources, build_network
+from minorkey.precision import HALF
 from minorkey.processes import from_main, process_count, process_index, together
 from minorkey.regimes.build import build_regime, pretrained_parts
 from minorkey.regimes.regime import Regime
@@ -251,8 +252,7 @@ def _prepare(
 @contextmanager
 def _held(config: RunConfig, network: Network, regime: Regime, accelerator: Accelerator) -> Iterator[None]:
     """The frozen weights of the backbone in the precision of autocast, unless they are spread over processes."""
-    low = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(accelerator.mixed_precision)
-    low = None if config.training.shard else low
+    low = None if config.training.shard else HALF.get(accelerator.mixed_precision)
     second = network.model if regime.teacher is None else regime.teacher.network  # of the teacher `ema` alone
     with held_in(network.backbone, low), held_in(backbone_of(second), None if second is network.model else low):
         yield

@@ -10,8 +10,9 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from minorkey.adapters.shared_input import SharedInput, share_inputs
+from minorkey.precision import HALF
 
-LOW = (torch.bfloat16, torch.float16)
+LOW = tuple(HALF.values())
 
 
 class MergedLinear(Linear):
