@@ -17,7 +17,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import numpy as np
 
 from minorkey.data.corruptions import CORRUPTIONS, Corruption
-from minorkey.data.world import render
+from minorkey.world import render
 
 SIZE = (1024, 512)
 WANTED = 0.5  # seconds per image

@@ -41,13 +41,13 @@ from minorkey.adapters import MethodOptions, attach
 from minorkey.data.sample import IGNORE_INDEX, Batch
 from minorkey.models.build import backbone_of
 from minorkey.models.catalog import catalog
-from minorkey.models.detect import build_detector
+from minorkey.models.detectors import build_detector
 from minorkey.models.options import HeadOptions
-from minorkey.tasks.detection import Detection
+from minorkey.system.progress import memory_mb
+from minorkey.tasks.detection.task import Detection
 from minorkey.training.device import accelerator_for
 from minorkey.training.optim import build_optimizer
 from minorkey.training.options import TrainingOptions
-from minorkey.training.progress import memory_mb
 
 HEADS = ("rt_detr_v2", "deformable_detr")
 METHODS = ("soma", "lora", "full", "frozen")

@@ -13,7 +13,8 @@ The host waits for
 - a `send`: a copy from the host (`torch.tensor(..., device=...)`, `.to(device)`, an index that the host holds).
 
 The copies of the loader's batch, from page-locked memory, are counted apart as `batch`: they do not wait. Neither do
-others from such memory (`minorkey.transfer.send`), but they are counted as sends, so that the figures are upper bounds.
+others from such memory (`minorkey.system.transfer.send`), but they are counted as sends, so that the figures are upper
+bounds.
 
 An operation that would fail on a GPU, since it mixes tensors of both, raises an error. What only a GPU's own kernels
 do cannot be seen from here.

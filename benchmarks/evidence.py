@@ -12,7 +12,7 @@ import time
 import numpy as np
 
 from minorkey.evaluation.bootstrap import RESAMPLES, score_interval
-from minorkey.evaluation.pixels import Cells, PixelEvidence
+from minorkey.tasks.segmentation.evidence import Cells, PixelEvidence
 
 WANTED = 2.0
 """GB, the most that the process holds at any time."""

@@ -18,8 +18,8 @@ from transformers import Dinov2Backbone
 
 from minorkey.adapters import MethodOptions, attach
 from minorkey.data.images import read_image
-from minorkey.data.world import render
 from minorkey.models.backbone import builtin_backbone
+from minorkey.world import render
 
 SIZE = 224  # pixels, at most; the top left corner of the image
 

@@ -21,7 +21,7 @@ PREDICT = """
 import json, resource, sys, time
 from pathlib import Path
 from rich.console import Console
-from minorkey.prediction import predict_folder
+from minorkey.runs.predict import predict_folder
 started = time.monotonic()
 done = predict_folder(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), console=Console(stderr=True))
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9

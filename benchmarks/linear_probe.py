@@ -19,12 +19,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from minorkey.data.sample import IGNORE_INDEX, Sample
-from minorkey.data.world import DOMAINS, render_paired
 from minorkey.evaluation.bootstrap import mean_interval, paired_difference
-from minorkey.evaluation.confusion import confusion_matrix
-from minorkey.evaluation.pixels import PixelEvidence
 from minorkey.models.backbone import load_backbone
 from minorkey.models.options import BackboneOptions
+from minorkey.tasks.segmentation.confusion import confusion_matrix
+from minorkey.tasks.segmentation.evidence import PixelEvidence
+from minorkey.world import DOMAINS, render_paired
 
 CLASSES = 19
 PATCH = 8

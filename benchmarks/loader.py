@@ -49,8 +49,8 @@ from minorkey.data.raw_cache import RawCache
 from minorkey.data.readers import Reader, open_datasets
 from minorkey.data.sample import IGNORE_INDEX, RawBatch, Sample
 from minorkey.data.transforms import CROP_TRIES, TransformConfig, choose_window, resize_window, train_transform
-from minorkey.data.world import render
 from minorkey.labels import apply_id_map, label_space
+from minorkey.world import render
 
 WANTED = 1.5
 WANTED_OF_PNG = 3.0

@@ -51,15 +51,15 @@ from minorkey.labels import label_space
 from minorkey.models.catalog import catalog
 from minorkey.models.checkpointing import checkpoint_blocks
 from minorkey.models.quiet import quiet_libraries
-from minorkey.parts import Network, build_network, open_sources
 from minorkey.regimes.supervised import Supervised
-from minorkey.run_folder import RunFolder
-from minorkey.tasks.segmentation import Segmentation
+from minorkey.runs.assemble import Network, build_network, open_sources
+from minorkey.system.progress import Reporter, memory_mb
+from minorkey.system.run_folder import RunFolder
+from minorkey.tasks.segmentation.task import Segmentation
 from minorkey.training.device import accelerator_for, precision_for
 from minorkey.training.loop import Fit
 from minorkey.training.optim import build_optimizer
 from minorkey.training.parallel import prepare_network
-from minorkey.training.progress import Reporter, memory_mb
 
 METHODS = ("soma", "lora", "full", "frozen")
 SMALL_BACKBONE = {"hidden_size": 64, "num_hidden_layers": 4, "num_attention_heads": 2}

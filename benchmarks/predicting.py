@@ -23,14 +23,14 @@ from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import SemanticSegmenterOutput
 
-from minorkey import prediction
 from minorkey.data.images import read_image
 from minorkey.data.transforms import to_tensor
-from minorkey.data.world import render
-from minorkey.evaluation.protocol import Protocol
 from minorkey.labels import colourise, label_space
-from minorkey.prediction import predict_folder
-from minorkey.predictor import Predictor
+from minorkey.runs import predict as prediction
+from minorkey.runs.predict import predict_folder
+from minorkey.tasks.predictor import Predictor
+from minorkey.tasks.protocol import Protocol
+from minorkey.world import render
 
 WANTED = {"with overlays": 2.5, "without overlays": 6.0}
 NOISE = 0.7  # grey levels

@@ -16,10 +16,10 @@ from minorkey.config import RunConfig
 from minorkey.data.sample import Batch, Pair
 from minorkey.labels import label_space
 from minorkey.models.build import backbone_of
-from minorkey.parts import build_network
-from minorkey.precision import HALF
-from minorkey.regimes.build import build_regime, pretrained_parts
-from minorkey.regimes.regime import total
+from minorkey.regimes.base import total
+from minorkey.runs.assemble import build_network
+from minorkey.runs.regime import build_regime, pretrained_parts
+from minorkey.system.precision import HALF
 from minorkey.training.device import accelerator_for
 from minorkey.training.optim import build_optimizer
 from minorkey.training.parallel import prepare_network

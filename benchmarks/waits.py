@@ -31,10 +31,10 @@ from rich.console import Console
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from transformers import Dinov2Backbone, Dinov2Config, Mask2FormerConfig
 
-from minorkey import workflow
 from minorkey.config import resolve
-from minorkey.models.heads.masks import MaskCriterion, mask_targets
+from minorkey.models.heads.segmentation.masks import MaskCriterion, mask_targets
 from minorkey.models.quiet import quiet_libraries
+from minorkey.runs import train as workflow
 from minorkey.training.loop import Fit
 
 CRITERION_OPERATIONS = 250

@@ -13,7 +13,7 @@ from time import process_time
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
-from minorkey.data.world import DOMAINS, render
+from minorkey.world import DOMAINS, render
 
 WANTED = 100.0
 

@@ -29,8 +29,8 @@ from minorkey.config import RunConfig, parse_overrides, resolve
 from minorkey.evaluation.bootstrap import paired_t_interval
 from minorkey.evaluation.scores import ScoreTable
 from minorkey.models.backbone import load_backbone
-from minorkey.storage import write_json
-from minorkey.workflow import train
+from minorkey.runs.train import train
+from minorkey.system.storage import write_json
 
 REFERENCE = "SoMA"
 RATES = [3e-4, 1e-3, 3e-3]

@@ -35,10 +35,10 @@ from rich.console import Console
 from minorkey.config import parse_overrides, resolve
 from minorkey.evaluation.bootstrap import paired_t_interval
 from minorkey.evaluation.scores import ScoreTable
+from minorkey.plotting.canvas import DOMAIN_COLOURS, REFERENCE, canvas
 from minorkey.reporting.figures import legend, save_figure
-from minorkey.run_folder import RunFolder
-from minorkey.spectrum.canvas import DOMAIN_COLOURS, REFERENCE, canvas
-from minorkey.workflow import train
+from minorkey.runs.train import train
+from minorkey.system.run_folder import RunFolder
 
 REGIMES = ("self_training", "transda")
 TEACHERS = ("ema", "self", "adapter_ema", "base")

@@ -20,7 +20,7 @@ from rich.console import Console
 from minorkey.adapters.specs import METHODS as SPECS
 from minorkey.config import parse_overrides, resolve
 from minorkey.evaluation.scores import ScoreTable
-from minorkey.workflow import train
+from minorkey.runs.train import train
 
 UNUSED = 1e-4  # a frozen backbone has no rate
 METHODS = ("soma", "lora", "full")

@@ -22,7 +22,7 @@ from minorkey.config import parse_overrides, resolve
 from minorkey.evaluation.bootstrap import paired_t_interval
 from minorkey.evaluation.scores import ScoreTable
 from minorkey.reporting.tables import method_name
-from minorkey.workflow import train
+from minorkey.runs.train import train
 
 METHODS = ("soma", "lora", "full", "frozen")
 

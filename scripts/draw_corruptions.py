@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from minorkey.data.corruptions import CORRUPTIONS, Corruption
-from minorkey.data.world import render
+from minorkey.world import render
 
 COLUMNS = 4
 

@@ -25,8 +25,8 @@ from minorkey.config import parse_overrides, resolve
 from minorkey.evaluation.bootstrap import paired_t_interval
 from minorkey.evaluation.scores import ScoreTable
 from minorkey.reporting.tables import method_name
-from minorkey.storage import write_json
-from minorkey.workflow import train
+from minorkey.runs.train import train
+from minorkey.system.storage import write_json
 
 PRESET = "airsim_to_camvid"
 HEADS: dict[str, dict[str, Any]] = {

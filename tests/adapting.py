@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from minorkey.run_folder import RunFolder
+from minorkey.system.run_folder import RunFolder
 from minorkey.training.checkpoint import checkpoints
 
 MEASURED = ("seconds", "images_per_second", "peak_memory_mb", "memory_mb")

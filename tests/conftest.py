@@ -18,9 +18,9 @@ from PIL import Image
 from rich.console import Console
 from transformers import Dinov2Backbone, Dinov2Config
 
-from minorkey import workflow
 from minorkey.config import RunConfig, resolve, save_config
-from minorkey.run_folder import RunFolder
+from minorkey.runs import train as workflow
+from minorkey.system.run_folder import RunFolder
 
 MakeConfig = Callable[..., RunConfig]
 

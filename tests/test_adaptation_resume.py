@@ -15,10 +15,10 @@ import pytest
 from adapting import EVERYTHING, adapting, assert_same_scores, assert_same_training, read_log
 from rich.console import Console
 
-from minorkey import workflow
 from minorkey.config import save_config
 from minorkey.evaluation.scores import TrainingCost
-from minorkey.run_folder import RunFolder
+from minorkey.runs import train as workflow
+from minorkey.system.run_folder import RunFolder
 from minorkey.training.checkpoint import checkpoints
 from minorkey.training.loop import Interrupted
 

@@ -12,14 +12,14 @@ from adapting import adapting, assert_same_training, read_log
 from PIL import Image
 from rich.console import Console
 
-from minorkey import workflow
 from minorkey.config import RunConfig, save_config
 from minorkey.errors import DataError
-from minorkey.fitting import Material
 from minorkey.labels import label_space
-from minorkey.parts import Sources, open_targets
-from minorkey.rounds import write_pseudo_labels
-from minorkey.run_folder import RunFolder
+from minorkey.runs import train as workflow
+from minorkey.runs.assemble import Sources, open_targets
+from minorkey.runs.fit import Material
+from minorkey.runs.rounds import write_pseudo_labels
+from minorkey.system.run_folder import RunFolder
 from minorkey.training.checkpoint import checkpoints
 
 REGIMES = ["self_training", "transda"]

@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from minorkey.ahead import IN_MEMORY, Room, ahead, grouped
+from minorkey.system.ahead import IN_MEMORY, Room, ahead, grouped
 
 
 def test_results_come_in_order_and_only_so_far_ahead():

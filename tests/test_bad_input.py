@@ -14,10 +14,10 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from minorkey import workflow
 from minorkey.config import save_config
 from minorkey.errors import AdapterError, StorageError, TrainingError
-from minorkey.run_folder import RunFolder
+from minorkey.runs import train as workflow
+from minorkey.system.run_folder import RunFolder
 from minorkey.training.checkpoint import checkpoints, load_checkpoint
 
 
@@ -200,7 +200,7 @@ def test_loss_that_is_no_number(make_config, console, tmp_path, refused):
 def test_last_good_checkpoint_is_kept_when_the_loss_is_no_number(
     make_config, console, finished_run, tmp_path, monkeypatch
 ):
-    from minorkey.tasks.segmentation import Segmentation
+    from minorkey.tasks.segmentation.task import Segmentation
 
     losses, calls = Segmentation.loss, []
 
@@ -222,7 +222,7 @@ def test_last_good_checkpoint_is_kept_when_the_loss_is_no_number(
 
 def test_weights_that_are_no_numbers_are_not_saved(make_config, console, tmp_path, monkeypatch):
     """The loss is finite but its gradient is not, and the step is the last one before a checkpoint."""
-    from minorkey.tasks.segmentation import Segmentation
+    from minorkey.tasks.segmentation.task import Segmentation
 
     losses, calls = Segmentation.loss, []
 

@@ -6,7 +6,7 @@ from minorkey.config import RunConfig, load_config, parse_overrides, presets, re
 from minorkey.errors import ConfigError
 from minorkey.labels import label_space
 from minorkey.models.build import HEADS
-from minorkey.workflow import protocol_of
+from minorkey.runs.train import protocol_of
 
 MINIMAL = {"source": "world:clear"}
 

@@ -9,7 +9,7 @@ import minorkey
 from minorkey.errors import ConfigError
 from minorkey.evaluation.scores import ScoreTable
 from minorkey.models.backbone import builtin_detector
-from minorkey.storage import read_tensors
+from minorkey.system.storage import read_tensors
 
 pytestmark = pytest.mark.skipif(
     not (minorkey.builtin_backbone() / "model.safetensors").is_file(), reason="no built-in backbone"
@@ -28,7 +28,7 @@ def page(tmp_path_factory):
 
 
 def test_demo_judges_four_methods_on_every_other_domain(page):
-    from minorkey.data.world import DOMAINS
+    from minorkey.world import DOMAINS
 
     for method in ("soma", "lora", "full", "frozen"):
         table = ScoreTable.read(page.parent / method / "metrics.json")
@@ -51,7 +51,7 @@ def test_page_is_one_file_that_says_whether_soma_is_best(page):
 
 def test_methods_of_one_seed_start_from_one_head(page):
     from minorkey.models.build import head_state
-    from minorkey.workflow import build_network, config_of, label_space
+    from minorkey.runs.train import build_network, config_of, label_space
 
     heads = []
     for method in ("soma", "full"):

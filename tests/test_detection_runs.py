@@ -11,10 +11,10 @@ from adapting import assert_same_files, assert_same_training, read_log
 from PIL import Image
 from rich.console import Console
 
-from minorkey import workflow
 from minorkey.errors import ConfigError
 from minorkey.reporting.page import build_report
-from minorkey.run_folder import RunFolder
+from minorkey.runs import train as workflow
+from minorkey.system.run_folder import RunFolder
 from minorkey.training.checkpoint import checkpoints
 
 DETECTION: dict[str, Any] = {

@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from minorkey import workflow
 from minorkey.config import load_config
 from minorkey.errors import ConfigError
-from minorkey.evaluation.protocol import Protocol
 from minorkey.evaluation.scores import ScoreTable
-from minorkey.judging import evaluate
-from minorkey.precision import Units, computing, judging_precision, kernels, training_precision, units_of
+from minorkey.runs import train as workflow
+from minorkey.runs.evaluate import evaluate
+from minorkey.system.precision import Units, computing, judging_precision, kernels, training_precision, units_of
+from minorkey.tasks.protocol import Protocol
 
 CPU, H100 = Units("cpu"), Units("cuda", bf16=True, tf32=True)
 T4, MI250 = Units("cuda"), Units("cuda", bf16=True)

@@ -10,9 +10,9 @@ from PIL import Image
 from rich.console import Console
 
 import minorkey
-from minorkey import workflow
 from minorkey.errors import StorageError
-from minorkey.prediction import predict_folder
+from minorkey.runs import train as workflow
+from minorkey.runs.predict import predict_folder
 
 
 @pytest.fixture(scope="module")

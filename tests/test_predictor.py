@@ -8,13 +8,13 @@ import pytest
 import torch
 from PIL import Image
 
-from minorkey import workflow
-from minorkey.batches import BatchPredictor
 from minorkey.data.transforms import to_tensor
 from minorkey.errors import DataError, StorageError
-from minorkey.evaluation.protocol import LARGE
-from minorkey.prediction import predict_folder
-from minorkey.predictor import Predictor
+from minorkey.runs import train as workflow
+from minorkey.runs.batches import BatchPredictor
+from minorkey.runs.predict import predict_folder
+from minorkey.tasks.predictor import Predictor
+from minorkey.tasks.protocol import LARGE
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def test_an_image_of_many_crops_is_looked_at_by_windows(predictor):
 
 
 def test_windows_that_nobody_asked_for_are_said_once(finished_run, files, tmp_path, monkeypatch, console):
-    monkeypatch.setattr("minorkey.predictor.LARGE", 0.01)
+    monkeypatch.setattr("minorkey.tasks.predictor.LARGE", 0.01)
     predict_folder(finished_run.path, str(tmp_path / "photos"), tmp_path / "out", console=console)
     assert console.file.getvalue().count("looked at by windows") == 1
 

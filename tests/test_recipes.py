@@ -9,10 +9,10 @@ import torch
 from published import FINE, FRANKFURT, GOPRO, PUBLISHED, WEATHER, grey, picture, write_loose
 from transformers import SwinBackbone, SwinConfig
 
-from minorkey import api
 from minorkey.config import RunConfig, presets, resolve
 from minorkey.errors import ConfigError
-from minorkey.models.heads import mask2former
+from minorkey.models.heads.segmentation import mask2former
+from minorkey.runs import api
 
 PAGE = Path(__file__).parents[1] / "docs" / "recipes.md"
 FOLDERS = ("gta5", "synthia", "urbansyn", "cityscapes", "bdd100k", "mapillary", "acdc")

@@ -14,10 +14,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from minorkey import workflow
 from minorkey.config import save_config
 from minorkey.errors import ConfigError
-from minorkey.run_folder import RunFolder
+from minorkey.runs import train as workflow
+from minorkey.system.run_folder import RunFolder
 from minorkey.training.checkpoint import checkpoints
 
 STEPS = 30

@@ -2,11 +2,11 @@ import csv
 
 import pytest
 
-from minorkey import api
 from minorkey.cli import main
 from minorkey.data.corruptions import CORRUPTIONS
 from minorkey.errors import ConfigError
 from minorkey.evaluation.scores import ScoreTable
+from minorkey.runs import api
 
 
 @pytest.fixture(scope="module")

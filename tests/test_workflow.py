@@ -7,16 +7,16 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from minorkey import workflow
 from minorkey.adapters.specs import METHODS
 from minorkey.data.readers import open_datasets
 from minorkey.errors import DataError
-from minorkey.evaluation.confusion import mean_iou
 from minorkey.evaluation.evidence_files import read_evidence
 from minorkey.evaluation.scores import ScoreTable
 from minorkey.labels import label_space
 from minorkey.models.backbone import load_backbone
-from minorkey.run_folder import RunFolder
+from minorkey.runs import train as workflow
+from minorkey.system.run_folder import RunFolder
+from minorkey.tasks.segmentation.confusion import mean_iou
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
 from gpu_sections.report import BUSY, KERNELS, MEMORY, STEP, WAITS, Figures
-from minorkey.training.progress import memory_mb
+from minorkey.system.progress import memory_mb
 
 MB = 2**20
 WARM_UP, SPANS, SPAN_SECONDS, PROFILED = 4, 3, 0.8, 2

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from gpu_sections.bench import Bench
 from gpu_sections.recipe import Case, measured_cases
 from minorkey.models.compiling import compile_network
-from minorkey.parts import Network
+from minorkey.runs.assemble import Network
 
 
 def cases(bench: Bench) -> Iterator[tuple]:

@@ -22,12 +22,12 @@ from gpu_sections.report import BOUND, ERROR, Figures
 from minorkey.adapters import attach, fold
 from minorkey.adapters.peft_layers import added_parameters, tuner_layers
 from minorkey.config import resolve, save_config
-from minorkey.fitting import Material, fit
 from minorkey.labels import label_space
 from minorkey.models.build import build_segmenter
 from minorkey.models.options import HeadOptions
-from minorkey.parts import open_sources
-from minorkey.run_folder import RunFolder
+from minorkey.runs.assemble import open_sources
+from minorkey.runs.fit import Material, fit
+from minorkey.system.run_folder import RunFolder
 
 ROUNDING = 1e-4
 """Of float32 through 24 blocks, on another device or with a weight rounded once more."""

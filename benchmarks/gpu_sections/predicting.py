@@ -13,10 +13,10 @@ from gpu_sections.recipe import configuration, pretrained, street
 from gpu_sections.report import MEMORY, Figures
 from minorkey.data.images import read_image
 from minorkey.evaluation.run import Judged, judge
-from minorkey.judging import predictor_for
 from minorkey.labels import label_space
-from minorkey.parts import open_sources
-from minorkey.predictor import Predictor
+from minorkey.runs.assemble import open_sources
+from minorkey.runs.evaluate import predictor_for
+from minorkey.tasks.predictor import Predictor
 
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 

@@ -32,7 +32,7 @@ from minorkey.models.backbone import Backbone
 from minorkey.models.build import backbone_of, build_segmenter
 from minorkey.models.catalog import IMAGENET_MEAN, IMAGENET_STD, catalog
 from minorkey.models.options import HeadOptions
-from minorkey.parts import Network
+from minorkey.runs.assemble import Network
 from minorkey.training.optim import build_optimizer
 
 STAGES = ["stage8", "stage12", "stage16", "stage24"]

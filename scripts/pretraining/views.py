@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset
 
-from minorkey.data.world import DOMAINS, render_paired
+from minorkey.world import DOMAINS, render_paired
 
 HELD_OUT = ("infrared", "elsewhere")
 """Domains that the pretraining never sees."""

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from minorkey.adapters import MethodOptions, SoMA, attach, fold
-    from minorkey.api import demo, evaluate, report, train
-    from minorkey.batches import BatchPredictor
     from minorkey.config import RunConfig, presets, resolve
     from minorkey.errors import MinorkeyError
     from minorkey.evaluation.scores import ScoreTable
     from minorkey.export.run import export_run
     from minorkey.models.backbone import builtin_backbone
-    from minorkey.predictor import Predictor
+    from minorkey.runs.api import demo, evaluate, report, train
+    from minorkey.runs.batches import BatchPredictor
+    from minorkey.runs.train import load
     from minorkey.spectrum.run import survey
+    from minorkey.tasks.predictor import Predictor
     from minorkey.training.annealing import AnnealingCallback, AnnealingWeightDecay
     from minorkey.training.optim import param_groups
-    from minorkey.workflow import load
 
 __version__ = "0.1.0"
 
@@ -30,11 +30,11 @@ _HOMES = {
     "SoMA": "minorkey.adapters",
     "attach": "minorkey.adapters",
     "fold": "minorkey.adapters",
-    "demo": "minorkey.api",
-    "evaluate": "minorkey.api",
-    "report": "minorkey.api",
-    "train": "minorkey.api",
-    "BatchPredictor": "minorkey.batches",
+    "demo": "minorkey.runs.api",
+    "evaluate": "minorkey.runs.api",
+    "report": "minorkey.runs.api",
+    "train": "minorkey.runs.api",
+    "BatchPredictor": "minorkey.runs.batches",
     "RunConfig": "minorkey.config",
     "presets": "minorkey.config",
     "resolve": "minorkey.config",
@@ -42,12 +42,12 @@ _HOMES = {
     "ScoreTable": "minorkey.evaluation.scores",
     "export_run": "minorkey.export.run",
     "builtin_backbone": "minorkey.models.backbone",
-    "Predictor": "minorkey.predictor",
+    "Predictor": "minorkey.tasks.predictor",
     "survey": "minorkey.spectrum.run",
     "AnnealingCallback": "minorkey.training.annealing",
     "AnnealingWeightDecay": "minorkey.training.annealing",
     "param_groups": "minorkey.training.optim",
-    "load": "minorkey.workflow",
+    "load": "minorkey.runs.train",
 }
 
 __all__ = [

@@ -15,7 +15,6 @@ from minorkey.data.readers.world import WorldOptions
 from minorkey.data.transforms import TransformConfig
 from minorkey.errors import ConfigError, unknown
 from minorkey.evaluation.options import EvaluationOptions
-from minorkey.evaluation.protocol import Metric, Weights
 from minorkey.labels.tables import read_yaml
 from minorkey.models.catalog import with_first_block
 from minorkey.models.options import COMPILED_HEADS, BackboneOptions, DetectionHead, HeadOptions, SegmentationHead
@@ -26,8 +25,9 @@ from minorkey.regimes.options import (
     TeacherOptions,
     TransdaOptions,
 )
-from minorkey.storage import write_text
+from minorkey.system.storage import write_text
 from minorkey.tasks.options import TaskName
+from minorkey.tasks.protocol import Metric, Weights
 from minorkey.training.options import TrainingOptions
 
 NAMED = ("backbone", "head", "method", "teacher")

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from minorkey.data.box_transforms import box_transform, boxes_in, mirror
 from minorkey.data.sample import Sample
 from minorkey.data.transforms import TransformConfig, Window, train_transform
+from minorkey.tasks.detection.crops import box_transform, boxes_in, mirror
 
 HEIGHT, WIDTH, CELL = 90, 150, 30
 CONFIG = TransformConfig(crop=(64, 96), scale_jitter=(0.4, 2.5))

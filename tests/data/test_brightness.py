@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from minorkey.data.check import check
 from minorkey.data.images import mean_luma
 from minorkey.data.readers import Reader, open_datasets, validation_of
 from minorkey.data.readers.boxes import BoxSpec
+from minorkey.datacheck import check
 from minorkey.errors import ConfigError, DataError
 from minorkey.labels import label_space
 from minorkey.labels.tables import parse_row

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from minorkey.data.box_transforms import box_transform
 from minorkey.data.loaders import training_loader
 from minorkey.data.photometric import Distortion
 from minorkey.data.rare_classes import RareClasses
@@ -13,6 +12,7 @@ from minorkey.data.sample import Batch, RawBatch, Sample
 from minorkey.data.transforms import TransformConfig
 from minorkey.errors import ConfigError, DataError
 from minorkey.labels import label_space
+from minorkey.tasks.detection.crops import box_transform
 
 
 @dataclass

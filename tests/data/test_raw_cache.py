@@ -12,7 +12,6 @@ import pytest
 import torch
 from PIL import Image
 
-from minorkey import workflow
 from minorkey.data import images
 from minorkey.data.loaders import training_loader
 from minorkey.data.raw_cache import RawCache
@@ -20,6 +19,7 @@ from minorkey.data.readers import open_datasets
 from minorkey.data.transforms import TransformConfig
 from minorkey.errors import ConfigError, DataError, StorageError
 from minorkey.labels import label_space
+from minorkey.runs import train as workflow
 
 SPACE = label_space("street7")
 

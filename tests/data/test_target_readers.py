@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from minorkey.data import world
+from minorkey import world
 from minorkey.data.readers import WorldOptions, open_datasets
 from minorkey.errors import ConfigError, DataError
 from minorkey.labels import label_space

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from minorkey.data import world
+from minorkey import world
 from minorkey.data.readers import WorldOptions, open_datasets
 from minorkey.errors import ConfigError
 from minorkey.labels import label_space

@@ -5,8 +5,8 @@ import io
 
 import numpy as np
 
-from minorkey.evaluation.box_rows import Found, Truth
-from minorkey.evaluation.boxes import BoxEvidence
+from minorkey.tasks.detection.box_rows import Found, Truth
+from minorkey.tasks.detection.evidence import BoxEvidence
 
 
 def random_evidence(seed, images=12, classes=4, most=100, objects=6, alarms=8, crowds=0.15, levels=None, **fields):

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from box_cases import pycocotools_evaluation, random_evidence, table
 
-from minorkey.evaluation.box_rows import Found, Truth, choose
-from minorkey.evaluation.boxes import BoxEvidence
-from minorkey.evaluation.coco import NAMES
+from minorkey.tasks.detection.box_rows import Found, Truth, choose
+from minorkey.tasks.detection.coco import NAMES
+from minorkey.tasks.detection.evidence import BoxEvidence
 
 RANDOM = {
     "plain": {},
@@ -134,5 +134,5 @@ def test_resamples_in_several_goes_are_the_same(monkeypatch):
     evidence = random_evidence(6)
     draws = np.random.default_rng(1).multinomial(12, np.full(12, 1 / 12), size=30)
     at_once = evidence.scores(draws)
-    monkeypatch.setattr("minorkey.evaluation.boxes.AT_ONCE", 50)
+    monkeypatch.setattr("minorkey.tasks.detection.evidence.AT_ONCE", 50)
     assert np.array_equal(evidence.scores(draws), at_once)

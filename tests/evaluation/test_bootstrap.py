@@ -11,8 +11,8 @@ from minorkey.evaluation.bootstrap import (
     paired_t_interval,
     score_interval,
 )
-from minorkey.evaluation.confusion import mean_iou
-from minorkey.evaluation.pixels import PixelEvidence
+from minorkey.tasks.segmentation.confusion import mean_iou
+from minorkey.tasks.segmentation.evidence import PixelEvidence
 
 
 def fake_evidence(images, quality, seed, classes=4):

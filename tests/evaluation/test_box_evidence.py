@@ -7,13 +7,13 @@ from safetensors.numpy import save_file
 
 from minorkey.errors import DataError
 from minorkey.evaluation.bootstrap import mean_interval, paired_difference, score_interval
-from minorkey.evaluation.box_rows import Found, choose
-from minorkey.evaluation.boxes import BoxEvidence
-from minorkey.evaluation.evidence import only_scored
 from minorkey.evaluation.evidence_files import read_evidence, write_evidence
-from minorkey.evaluation.protocol import Protocol
 from minorkey.evaluation.scores import ScoreTable, TrainingCost, build_scores
-from minorkey.run_folder import RunFolder
+from minorkey.system.run_folder import RunFolder
+from minorkey.tasks.detection.box_rows import Found, choose
+from minorkey.tasks.detection.evidence import BoxEvidence
+from minorkey.tasks.evidence import only_scored
+from minorkey.tasks.protocol import Protocol
 
 CLASSES = ["car", "bus", "rider", "train"]
 

@@ -8,7 +8,8 @@ from torchmetrics.functional.classification import (
 )
 
 from minorkey.errors import DataError
-from minorkey.evaluation.confusion import (
+from minorkey.tasks.evidence import only_scored
+from minorkey.tasks.segmentation.confusion import (
     class_accuracy,
     confusion_matrix,
     iou,
@@ -16,8 +17,7 @@ from minorkey.evaluation.confusion import (
     mean_iou,
     pixel_accuracy,
 )
-from minorkey.evaluation.evidence import only_scored
-from minorkey.evaluation.pixels import PixelEvidence
+from minorkey.tasks.segmentation.evidence import PixelEvidence
 
 
 @pytest.fixture

@@ -10,14 +10,14 @@ from torch import nn
 
 from minorkey.data.sample import Sample
 from minorkey.errors import ConfigError, DataError
-from minorkey.evaluation.confusion import confusion_matrix
-from minorkey.evaluation.protocol import Protocol
 from minorkey.evaluation.run import Judged, judge, share_scenes
 from minorkey.labels import label_space
-from minorkey.predictor import Predictor
-from minorkey.tasks.detection import Candidates, Detection
-from minorkey.tasks.segmentation import Segmentation
-from minorkey.tasks.task import Task
+from minorkey.tasks.base import Task
+from minorkey.tasks.detection.task import Candidates, Detection
+from minorkey.tasks.predictor import Predictor
+from minorkey.tasks.protocol import Protocol
+from minorkey.tasks.segmentation.confusion import confusion_matrix
+from minorkey.tasks.segmentation.task import Segmentation
 
 SPACE = label_space("street7")
 

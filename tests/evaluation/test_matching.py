@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from minorkey.evaluation.matching import box_overlap, match_coco, match_voc
+from minorkey.tasks.detection.matching import box_overlap, match_coco, match_voc
 
 BOX = [0, 0, 10, 10]
 HALF = [0, 0, 10, 5]  # IoU 0.5 with it

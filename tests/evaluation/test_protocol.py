@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from minorkey.evaluation.protocol import Protocol
+from minorkey.tasks.protocol import Protocol
 
 
 def test_id_is_stable_across_releases():

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from minorkey.errors import DataError
-from minorkey.evaluation.confusion import mean_iou
-from minorkey.evaluation.pixels import PixelEvidence
-from minorkey.evaluation.protocol import Protocol
 from minorkey.evaluation.scores import ScoreTable, TrainingCost, build_scores
+from minorkey.tasks.protocol import Protocol
+from minorkey.tasks.segmentation.confusion import mean_iou
+from minorkey.tasks.segmentation.evidence import PixelEvidence
 
 CLASSES = ["road", "sky", "car"]
 

@@ -3,9 +3,9 @@ import pytest
 from PIL import Image
 from published import PUBLISHED, write_loose
 
-from minorkey import api
 from minorkey.cli import main
 from minorkey.errors import ConfigError
+from minorkey.runs import api
 
 LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 """Of the 19 classes: the table of cityscapesScripts (helpers/labels.py)."""

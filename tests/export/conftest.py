@@ -23,10 +23,10 @@ from transformers import (
 from transformers.backbone_utils import BackboneMixin
 
 import minorkey
-from minorkey import workflow
 from minorkey.models.build import backbone_of
 from minorkey.models.timm_backbone import TimmFeatures
-from minorkey.run_folder import RunFolder
+from minorkey.runs import train as workflow
+from minorkey.system.run_folder import RunFolder
 
 RUN_CARDS = """
 import importlib.util

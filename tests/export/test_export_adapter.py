@@ -13,7 +13,7 @@ from minorkey.export.adapter import write_adapter
 from minorkey.export.card import card_text
 from minorkey.export.run import export_run
 from minorkey.export.trained import Trained, open_trained
-from minorkey.run_folder import RunFolder
+from minorkey.system.run_folder import RunFolder
 
 
 @pytest.fixture(scope="module")

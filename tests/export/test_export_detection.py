@@ -16,7 +16,7 @@ from PIL import Image
 import minorkey
 from minorkey.export.run import export_run
 from minorkey.labels import label_space
-from minorkey.run_folder import RunFolder
+from minorkey.system.run_folder import RunFolder
 
 # Group norms of 32 groups need two values each, and the coarsest map of a small image is one cell.
 SMALL = {"channels": 64, "queries": 20, "encoder_layers": 1, "decoder_layers": 2}

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from minorkey.errors import AdapterError
 from minorkey.export.run import export_run
-from minorkey.run_folder import RunFolder
+from minorkey.system.run_folder import RunFolder
 
 Command = Callable[..., tuple[int, str]]
 

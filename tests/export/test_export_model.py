@@ -21,8 +21,8 @@ from transformers import (
 import minorkey
 from minorkey.export.run import export_run
 from minorkey.models.pyramid import PyramidBackbone, PyramidConfig
-from minorkey.predictor import Predictor
-from minorkey.run_folder import RunFolder
+from minorkey.system.run_folder import RunFolder
+from minorkey.tasks.predictor import Predictor
 
 
 def shapes(file: Path) -> dict[str, list[int]]:
@@ -107,7 +107,7 @@ def test_images_become_the_label_maps_of_the_run(exported: Path, finished_run: R
     processor = AutoImageProcessor.from_pretrained(exported)
     # minorkey is imported here: its own classes are taken, and the copies in the folder are left alone.
     model = AutoModelForSemanticSegmentation.from_pretrained(exported, trust_remote_code=True).eval()
-    assert type(model).__module__ == "minorkey.models.heads.semfpn"
+    assert type(model).__module__ == "minorkey.models.heads.segmentation.semfpn"
     with torch.no_grad():
         outputs = model(**processor(picture, return_tensors="pt"))
     (labels,) = processor.post_process_semantic_segmentation(outputs, [picture.shape[:2]])

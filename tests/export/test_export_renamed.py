@@ -17,9 +17,9 @@ from minorkey.adapters import fold, load_adapter
 from minorkey.export.base import layers_in_eomt
 from minorkey.export.run import export_run
 from minorkey.models.build import backbone_of, build_segmenter
-from minorkey.models.heads.eomt import encoder_state
+from minorkey.models.heads.segmentation.eomt import encoder_state
 from minorkey.models.options import HeadOptions
-from minorkey.run_folder import RunFolder
+from minorkey.system.run_folder import RunFolder
 
 
 @pytest.mark.parametrize("family", PLAIN_VITS)

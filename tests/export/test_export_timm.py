@@ -15,7 +15,7 @@ from minorkey.export.run import export_run
 from minorkey.models.backbone import load_backbone
 from minorkey.models.build import backbone_of
 from minorkey.models.options import BackboneOptions
-from minorkey.run_folder import RunFolder
+from minorkey.system.run_folder import RunFolder
 
 if find_spec("timm") is None:
     pytest.skip("timm is not installed here; run `make test-timm`", allow_module_level=True)

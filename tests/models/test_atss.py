@@ -7,8 +7,15 @@ import torch.distributed as dist
 from atss_reference import anchors as reference_anchors
 from atss_reference import assign, centerness, corners, decoded, giou, losses
 
-from minorkey.models.heads.atss import AtssHead, AtssOutput, PositiveAnchors, atss_assign, atss_losses, positive_anchors
-from minorkey.models.heads.atss.anchors import decode, nearest_places, square_anchors
+from minorkey.models.heads.detection.atss import (
+    AtssHead,
+    AtssOutput,
+    PositiveAnchors,
+    atss_assign,
+    atss_losses,
+    positive_anchors,
+)
+from minorkey.models.heads.detection.atss.anchors import decode, nearest_places, square_anchors
 
 IMAGE = (96, 128)
 SHAPES = [(12, 16), (6, 8), (3, 4)]

@@ -9,11 +9,11 @@ from minorkey.data.readers import WorldOptions, open_datasets
 from minorkey.errors import ModelError
 from minorkey.labels import label_space
 from minorkey.models.backbone import load_backbone
-from minorkey.models.detect import build_detector
-from minorkey.models.heads.atss import atss_losses
-from minorkey.models.heads.atss.detector import SUPPRESSED
-from minorkey.models.heads.atss.suppression import distinct
-from minorkey.models.heads.detr import box_targets
+from minorkey.models.detectors import build_detector
+from minorkey.models.heads.detection.atss import atss_losses
+from minorkey.models.heads.detection.atss.detector import SUPPRESSED
+from minorkey.models.heads.detection.atss.suppression import distinct
+from minorkey.models.heads.detection.detr import box_targets
 from minorkey.models.options import BackboneOptions, HeadOptions
 
 CLASSES = 3

@@ -17,11 +17,11 @@ from minorkey.adapters import attach
 from minorkey.adapters.options import MethodOptions
 from minorkey.models.backbone import load_backbone
 from minorkey.models.build import HEADS, backbone_of, build_segmenter, head_state
-from minorkey.models.detect import DETECTION_HEADS
-from minorkey.models.heads.linear import LinearHead
-from minorkey.models.heads.masks import MASK_MODELS, mask_targets
-from minorkey.models.heads.segformer import MlpForSemanticSegmentation, MlpSegmenterConfig
-from minorkey.models.heads.semfpn import SemanticFpnHead
+from minorkey.models.detectors import DETECTION_HEADS
+from minorkey.models.heads.segmentation.linear import LinearHead
+from minorkey.models.heads.segmentation.masks import MASK_MODELS, mask_targets
+from minorkey.models.heads.segmentation.segformer import MlpForSemanticSegmentation, MlpSegmenterConfig
+from minorkey.models.heads.segmentation.semfpn import SemanticFpnHead
 from minorkey.models.options import BackboneOptions, HeadName, HeadOptions
 
 CLASSES = 5

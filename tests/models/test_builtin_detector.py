@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import minorkey
-from minorkey.data.world import render
-from minorkey.evaluation.matching import box_overlap
 from minorkey.models.backbone import builtin_detector
+from minorkey.tasks.detection.matching import box_overlap
+from minorkey.world import render
 
 SEED = 2  # of scenes that it has not seen
 

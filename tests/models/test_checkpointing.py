@@ -7,7 +7,7 @@ from minorkey.errors import ModelError
 from minorkey.models.backbone import load_backbone
 from minorkey.models.build import backbone_of, build_segmenter
 from minorkey.models.checkpointing import checkpoint_blocks
-from minorkey.models.heads.masks import mask_targets
+from minorkey.models.heads.segmentation.masks import mask_targets
 from minorkey.models.options import BackboneOptions, HeadOptions
 
 SMALL = {"channels": 32, "queries": 4, "points": 50, "decoder_layers": 1, "encoder_layers": 1}

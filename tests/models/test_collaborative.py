@@ -7,10 +7,10 @@ from torch.overrides import TorchFunctionMode
 
 from minorkey.models.backbone import load_backbone
 from minorkey.models.build import build_segmenter, head_state
-from minorkey.models.detect import DETECTION_HEADS, build_detector
-from minorkey.models.heads.atss import atss_losses, positive_anchors
-from minorkey.models.heads.collaborative import drop_auxiliary, feature_maps
-from minorkey.models.heads.detr import box_targets
+from minorkey.models.detectors import DETECTION_HEADS, build_detector
+from minorkey.models.heads.detection.atss import atss_losses, positive_anchors
+from minorkey.models.heads.detection.collaborative import drop_auxiliary, feature_maps
+from minorkey.models.heads.detection.detr import box_targets
 from minorkey.models.heads.set_criterion import total
 from minorkey.models.options import BackboneOptions, HeadOptions
 

@@ -12,8 +12,8 @@ from minorkey.errors import ConfigError, ModelError
 from minorkey.models.backbone import load_backbone
 from minorkey.models.build import build_segmenter
 from minorkey.models.compiling import compile_network
-from minorkey.models.heads.masks import MASK_MODELS
-from minorkey.precision import computing
+from minorkey.models.heads.segmentation.masks import MASK_MODELS
+from minorkey.system.precision import computing
 from minorkey.training.device import accelerator_for
 from minorkey.training.parallel import prepare_network
 

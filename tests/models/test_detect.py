@@ -11,8 +11,8 @@ from minorkey.adapters.options import MethodOptions
 from minorkey.errors import ModelError
 from minorkey.models.backbone import load_backbone
 from minorkey.models.build import HEADS, backbone_of, build_segmenter, head_state
-from minorkey.models.detect import DETECTION_HEADS, WIDTH, build_detector
-from minorkey.models.heads.detr import DETECTORS, box_targets
+from minorkey.models.detectors import DETECTION_HEADS, WIDTH, build_detector
+from minorkey.models.heads.detection.detr import DETECTORS, box_targets
 from minorkey.models.options import BackboneOptions, HeadName, HeadOptions
 
 CLASSES = 3

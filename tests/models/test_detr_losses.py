@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from minorkey.models.backbone import load_backbone
-from minorkey.models.detect import DETECTION_HEADS, build_detector
-from minorkey.models.heads.d_fine import corner_layers, d_fine_criterion
-from minorkey.models.heads.detr import box_targets, process_average
+from minorkey.models.detectors import DETECTION_HEADS, build_detector
+from minorkey.models.heads.detection.d_fine import corner_layers, d_fine_criterion
+from minorkey.models.heads.detection.detr import box_targets, process_average
 from minorkey.models.heads.set_criterion import total
 from minorkey.models.options import BackboneOptions, HeadOptions
 

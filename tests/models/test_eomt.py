@@ -13,7 +13,7 @@ from minorkey.adapters import MethodOptions, attach
 from minorkey.errors import ModelError
 from minorkey.models.backbone import load_backbone
 from minorkey.models.build import backbone_of, build_segmenter, head_state
-from minorkey.models.heads.eomt import set_progress
+from minorkey.models.heads.segmentation.eomt import set_progress
 from minorkey.models.options import BackboneOptions, HeadOptions
 
 

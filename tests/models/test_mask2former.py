@@ -5,8 +5,8 @@ from transformers import Dinov2Backbone, Dinov2Config
 from minorkey.errors import ModelError
 from minorkey.models.backbone import load_backbone
 from minorkey.models.build import build_segmenter
-from minorkey.models.heads.mask2former import build_mask2former
-from minorkey.models.heads.masks import MaskCriterion
+from minorkey.models.heads.segmentation.mask2former import build_mask2former
+from minorkey.models.heads.segmentation.masks import MaskCriterion
 from minorkey.models.options import BackboneOptions, HeadOptions
 from minorkey.models.pyramid import PyramidConfig
 

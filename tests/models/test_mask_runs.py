@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from minorkey import workflow
 from minorkey.models.build import backbone_of, build_segmenter, head_state
 from minorkey.models.options import HeadOptions
 from minorkey.regimes.supervised import Supervised
-from minorkey.storage import read_tensors
-from minorkey.tasks.segmentation import Segmentation
+from minorkey.runs import train as workflow
+from minorkey.system.storage import read_tensors
+from minorkey.tasks.segmentation.task import Segmentation
 from minorkey.training.optim import param_groups
 
 SMALL = {"channels": 32, "queries": 6, "points": 50, "decoder_layers": 2, "encoder_layers": 1}

@@ -7,9 +7,9 @@ from transformers import EomtConfig, Mask2FormerConfig
 from transformers.models.mask2former.modeling_mask2former import Mask2FormerLoss
 
 from minorkey.models import heads
-from minorkey.models.heads.masks import ABSENT, MaskCriterion, mask_targets, semantic_scores
 from minorkey.models.heads.matching import average_count
 from minorkey.models.heads.points import sample, sample_masks, with_margin
+from minorkey.models.heads.segmentation.masks import ABSENT, MaskCriterion, mask_targets, semantic_scores
 
 CLASSES, QUERIES = 3, 4
 WEIGHTS = {"loss_cross_entropy": 2.0, "loss_mask": 5.0, "loss_dice": 5.0}

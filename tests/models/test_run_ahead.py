@@ -8,10 +8,10 @@ import torch
 from minorkey.models import heads
 from minorkey.models.backbone import load_backbone
 from minorkey.models.build import build_segmenter
-from minorkey.models.detect import build_detector
+from minorkey.models.detectors import build_detector
 from minorkey.models.heads import run_ahead
-from minorkey.models.heads.detr import box_targets
-from minorkey.models.heads.masks import mask_targets
+from minorkey.models.heads.detection.detr import box_targets
+from minorkey.models.heads.segmentation.masks import mask_targets
 from minorkey.models.options import BackboneOptions, HeadOptions
 
 NAMES = pytest.mark.parametrize("name", ["mask2former", "rt_detr_v2", "d_fine", "deformable_detr"])

@@ -7,10 +7,10 @@ from transformers.loss.loss_d_fine import DFineLoss
 from transformers.loss.loss_deformable_detr import DeformableDetrHungarianMatcher, DeformableDetrImageLoss
 from transformers.loss.loss_rt_detr import RTDetrLoss
 
-from minorkey.models.heads.d_fine import d_fine_criterion, d_fine_layers
-from minorkey.models.heads.deformable_detr import WEIGHTS, deformable_detr_criterion
+from minorkey.models.heads.detection.d_fine import d_fine_criterion, d_fine_layers
+from minorkey.models.heads.detection.deformable_detr import WEIGHTS, deformable_detr_criterion
+from minorkey.models.heads.detection.rt_detr_v2 import denoising_loss, rt_detr_v2_criterion
 from minorkey.models.heads.matching import match, without_absent
-from minorkey.models.heads.rt_detr_v2 import denoising_loss, rt_detr_v2_criterion
 from minorkey.models.heads.set_criterion import ABSENT, padded, total
 
 LAYERS, IMAGES, QUERIES, CLASSES = 4, 3, 12, 5

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from minorkey import workflow
-from minorkey.batches import BatchPredictor
+from minorkey.runs import train as workflow
+from minorkey.runs.batches import BatchPredictor
 
 ray = pytest.importorskip("ray", reason="ray is an extra: make test-ray")
 data = pytest.importorskip("ray.data", reason="ray is an extra: make test-ray")

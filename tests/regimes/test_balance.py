@@ -4,8 +4,15 @@ import pytest
 import torch
 
 from minorkey.data.sample import IGNORE_INDEX
-from minorkey.regimes.balance import BALANCES, LEAST_SHARE, MOMENTUM, ConfidenceBalance, PriorBalance, balanced
 from minorkey.regimes.pseudo_labels import pseudo_labels
+from minorkey.regimes.self_training.balance import (
+    BALANCES,
+    LEAST_SHARE,
+    MOMENTUM,
+    ConfidenceBalance,
+    PriorBalance,
+    balanced,
+)
 
 CLASSES = 4
 

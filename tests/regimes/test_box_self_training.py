@@ -10,13 +10,13 @@ from students import STAGES, move
 from minorkey.adapters import MethodOptions, attach
 from minorkey.data.sample import Batch, Pair
 from minorkey.models.build import backbone_of
-from minorkey.models.detect import build_detector
+from minorkey.models.detectors import build_detector
 from minorkey.models.options import HeadOptions
-from minorkey.regimes.box_self_training import BoxSelfTraining
 from minorkey.regimes.options import BoxSelfTrainingOptions, PatchOptions, TeacherOptions
+from minorkey.regimes.self_training.boxes import BoxSelfTraining
 from minorkey.regimes.teachers import make_teacher
-from minorkey.tasks.detection import Detection
-from minorkey.tasks.detections import FoundBoxes
+from minorkey.tasks.detection.detections import FoundBoxes
+from minorkey.tasks.detection.task import Detection
 
 CLASSES, QUERIES = 3, 6
 TASK = Detection()

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from minorkey.regimes.discrepancy import (
+from minorkey.regimes.transda.discrepancy import (
     adversarial_loss,
     counting,
     discriminator_loss,

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from minorkey.regimes.discriminator import Discriminator, frozen_call
+from minorkey.regimes.transda.discriminator import Discriminator, frozen_call
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from minorkey.regimes.feature_distance import FeatureHead, feature_distance
+from minorkey.regimes.self_training.feature_distance import FeatureHead, feature_distance
 
 
 @pytest.fixture

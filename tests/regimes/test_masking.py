@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from minorkey.regimes.masking import patch_mask
+from minorkey.regimes.self_training.masking import patch_mask
 
 
 def _mask(batch, height, width, **options):

@@ -11,9 +11,9 @@ from minorkey.data.photometric import PhotometricConfig
 from minorkey.data.sample import IGNORE_INDEX
 from minorkey.models.build import backbone_of
 from minorkey.regimes.options import MaskingOptions, SelfTrainingOptions
-from minorkey.regimes.self_training import SelfTraining
+from minorkey.regimes.self_training.pixels import SelfTraining
 from minorkey.regimes.teachers import Anchor
-from minorkey.tasks.segmentation import Segmentation
+from minorkey.tasks.segmentation.task import Segmentation
 
 THRESHOLD = 0.75
 PIXELS = MaskingOptions(patch=8)

@@ -8,7 +8,7 @@ from torch import nn
 from minorkey.models.build import backbone_of
 from minorkey.regimes.options import TeacherOptions
 from minorkey.regimes.teachers import TEACHERS, Anchor, momentum_at
-from minorkey.tasks.segmentation import Segmentation
+from minorkey.tasks.segmentation.task import Segmentation
 from minorkey.training.checkpoint import trained_tensors
 
 ATOL = 1e-6

@@ -9,7 +9,7 @@ from minorkey.models.build import HEADS, backbone_of, build_segmenter
 from minorkey.models.checkpointing import checkpoint_blocks
 from minorkey.models.features import FeatureTap
 from minorkey.models.options import HeadOptions
-from minorkey.regimes.token_dropping import dropped_tokens, kept_indices, nearest_kept
+from minorkey.regimes.self_training.token_dropping import dropped_tokens, kept_indices, nearest_kept
 
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
 SMALL = {"channels": 32, "queries": 4, "points": 50, "decoder_layers": 1, "encoder_layers": 1}

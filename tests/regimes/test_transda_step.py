@@ -12,8 +12,8 @@ from students import CLASSES, Student, assert_same, make_student, move, random_p
 from minorkey.data.sample import IGNORE_INDEX
 from minorkey.models.build import backbone_of
 from minorkey.regimes.options import TransdaOptions
-from minorkey.regimes.transda import Transda
-from minorkey.tasks.segmentation import Segmentation
+from minorkey.regimes.transda.regime import Transda
+from minorkey.tasks.segmentation.task import Segmentation
 
 ADVERSARIAL = 0.5
 

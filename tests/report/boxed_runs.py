@@ -10,11 +10,11 @@ from safetensors.numpy import save_file
 
 from minorkey.data.sample import Sample
 from minorkey.evaluation.examiner import BoxExaminer
-from minorkey.evaluation.protocol import Protocol
 from minorkey.evaluation.scores import TrainingCost, build_scores
 from minorkey.labels import label_space
-from minorkey.predictor import Started
-from minorkey.tasks.box_prediction import DetectionPrediction
+from minorkey.tasks.detection.prediction import DetectionPrediction
+from minorkey.tasks.predictor import Started
+from minorkey.tasks.protocol import Protocol
 
 SPACE = label_space("cityscapes19")
 PERSON, CAR, BUS = (SPACE.classes.index(name) for name in ("person", "car", "bus"))

@@ -11,10 +11,10 @@ from PIL import Image
 from safetensors.numpy import save_file
 from streets import SPACE, spoil, street_image, street_labels
 
-from minorkey.evaluation.confusion import confusion_matrix
-from minorkey.evaluation.pixels import PixelEvidence
-from minorkey.evaluation.protocol import Protocol
 from minorkey.evaluation.scores import TrainingCost, build_scores
+from minorkey.tasks.protocol import Protocol
+from minorkey.tasks.segmentation.confusion import confusion_matrix
+from minorkey.tasks.segmentation.evidence import PixelEvidence
 
 DOMAINS = {"clear": 0.9, "dusk": 0.8, "night": 0.5, "fog": 0.65, "rain": 0.7}
 

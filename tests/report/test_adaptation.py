@@ -11,13 +11,19 @@ from PIL import Image
 from streets import ROAD, SPACE
 
 from minorkey.errors import DataError
-from minorkey.reporting.adaptation import adaptation_rows, adaptation_views, adapted_runs, curve_figures, target_notes
-from minorkey.reporting.adaptation_figures import class_figure
-from minorkey.reporting.adaptation_log import loss_names, read_parts, series
-from minorkey.reporting.adapted import compare_adapted
+from minorkey.reporting.adaptation.figures import class_figure
+from minorkey.reporting.adaptation.log import loss_names, read_parts, series
+from minorkey.reporting.adaptation.pictures import IMAGES, MOMENTS, WIDTH, build_timeline
+from minorkey.reporting.adaptation.rows import (
+    adaptation_rows,
+    adaptation_views,
+    adapted_runs,
+    curve_figures,
+    target_notes,
+)
+from minorkey.reporting.adaptation.runs import compare_adapted
 from minorkey.reporting.figures import run_colours
 from minorkey.reporting.page import build_report
-from minorkey.reporting.pseudo_labels import IMAGES, MOMENTS, WIDTH, build_timeline
 from minorkey.reporting.runs import read_run
 from minorkey.reporting.tables import comparable
 from minorkey.reporting.targets import target_domains

@@ -5,17 +5,17 @@ import json
 import numpy as np
 import pytest
 
-from minorkey.evaluation.box_rows import Found, Truth
-from minorkey.evaluation.boxes import BoxEvidence
 from minorkey.evaluation.evidence_files import write_evidence
-from minorkey.evaluation.protocol import Protocol
 from minorkey.evaluation.scores import TrainingCost, build_scores
 from minorkey.labels import label_space
 from minorkey.reporting.page import build_report
 from minorkey.reporting.runs import read_run
 from minorkey.reporting.tables import build_grid, markdown_table
 from minorkey.reporting.verdict import unseen_difference, verdict
-from minorkey.run_folder import RunFolder
+from minorkey.system.run_folder import RunFolder
+from minorkey.tasks.detection.box_rows import Found, Truth
+from minorkey.tasks.detection.evidence import BoxEvidence
+from minorkey.tasks.protocol import Protocol
 
 SPACE = label_space("street7")
 

@@ -5,11 +5,11 @@ from statistics import mean
 import numpy as np
 import pytest
 
-from minorkey.evaluation.pixels import PixelEvidence
-from minorkey.evaluation.protocol import Protocol
 from minorkey.evaluation.scores import ScoreTable, TrainingCost, build_scores
 from minorkey.reporting.robustness import robustness_markdown, robustness_rows, summarise, write_robustness
 from minorkey.reporting.robustness_figure import draw_robustness
+from minorkey.tasks.protocol import Protocol
+from minorkey.tasks.segmentation.evidence import PixelEvidence
 
 CLASSES = ["road", "car"]
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from minorkey.evaluation.confusion import mean_iou
 from minorkey.reporting.runs import read_run
 from minorkey.reporting.verdict import SEVERAL_RUNS, unseen_difference, verdict
+from minorkey.tasks.segmentation.confusion import mean_iou
 
 
 def loaded(folders):

@@ -10,7 +10,7 @@ from launching import Launched, torchrun
 from safetensors.torch import load_file
 
 from minorkey.config import save_config
-from minorkey.run_folder import RunFolder
+from minorkey.system.run_folder import RunFolder
 
 TRAINING = {"batch_size": 4, "accumulate": 2, "log_every": 100, "checkpoint_every": 100}
 CASES = {

@@ -3,7 +3,7 @@
 from launching import torchrun, write_streets
 
 from minorkey.config import save_config
-from minorkey.run_folder import RunFolder
+from minorkey.system.run_folder import RunFolder
 from minorkey.training.checkpoint import checkpoints
 
 MODULE = ("-m", "minorkey")
@@ -41,7 +41,7 @@ def test_a_script_that_leaves_after_its_last_word_ends_well(tmp_path):
     script = tmp_path / "leaving.py"
     script.write_text(
         "from accelerate import PartialState\n"
-        "from minorkey.processes import from_main\n"
+        "from minorkey.system.processes import from_main\n"
         "PartialState(cpu=True)\n"
         "for _ in range(5):\n"
         "    from_main(lambda: list(range(1000)))\n"
@@ -57,7 +57,7 @@ def test_a_lost_process_is_noticed(tmp_path):
     script.write_text(
         "import os, signal\n"
         "from accelerate import PartialState\n"
-        "from minorkey.processes import gathered, is_main\n"
+        "from minorkey.system.processes import gathered, is_main\n"
         "PartialState(cpu=True)\n"
         "gathered([1.0])\n"
         "if not is_main():\n"

@@ -6,7 +6,7 @@ from launching import torchrun
 from PIL import Image
 
 from minorkey.errors import ConfigError
-from minorkey.prediction import parse_shard, predict_folder
+from minorkey.runs.predict import parse_shard, predict_folder
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ from rich.console import Console
 from safetensors.torch import load_file
 from torch import nn
 
-from minorkey import workflow
 from minorkey.config import RunConfig, save_config
-from minorkey.run_folder import RunFolder
+from minorkey.runs import train as workflow
+from minorkey.system.run_folder import RunFolder
 from minorkey.training.checkpoint import checkpoints
 
 ATOL = 2e-5

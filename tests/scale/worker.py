@@ -13,14 +13,15 @@ from accelerate import PartialState
 from torch import nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 
-from minorkey import processes, workflow
 from minorkey.config import load_config
 from minorkey.labels import label_space
-from minorkey.parts import build_network
-from minorkey.prediction import predict_folder
-from minorkey.processes import process_count, process_index
-from minorkey.storage import write_json, write_tensors
-from minorkey.training.batch_norm import globalise
+from minorkey.models.batch_norm import globalise
+from minorkey.runs import train as workflow
+from minorkey.runs.assemble import build_network
+from minorkey.runs.predict import predict_folder
+from minorkey.system import processes
+from minorkey.system.processes import process_count, process_index
+from minorkey.system.storage import write_json, write_tensors
 from minorkey.training.loop import Fit
 from minorkey.training.sharding import shard
 

@@ -5,11 +5,11 @@ import pytest
 import torch
 from torch import nn
 
-from minorkey.evaluation.protocol import Protocol
 from minorkey.models.backbone import load_backbone
 from minorkey.models.options import BackboneOptions
 from minorkey.spectrum.blocks import as_tokens, container, recorded_blocks
 from minorkey.spectrum.drift import linear_cka, seen_by, token_drift
+from minorkey.tasks.protocol import Protocol
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:

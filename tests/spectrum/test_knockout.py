@@ -12,21 +12,21 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from minorkey import workflow
 from minorkey.adapters.targets import find_targets
 from minorkey.errors import AdapterError, ConfigError, StorageError
 from minorkey.evaluation.scores import ScoreTable
 from minorkey.reporting.page import build_report
-from minorkey.run_folder import RunFolder
-from minorkey.spectrum import probe
-from minorkey.spectrum.analysis import analyse
-from minorkey.spectrum.knockout import knockout
-from minorkey.spectrum.knockout_files import write_knockout
-from minorkey.spectrum.knockout_plots import class_figure, loss_figure, mean_class_loss
-from minorkey.spectrum.knockout_rows import KnockoutRow
-from minorkey.spectrum.knockout_table import knockout_table
-from minorkey.spectrum.removal import Removal, without_components
-from minorkey.spectrum.suggestion import suggest
+from minorkey.runs import train as workflow
+from minorkey.spectrum.knockout import probe
+from minorkey.spectrum.knockout.analysis import analyse
+from minorkey.spectrum.knockout.files import write_knockout
+from minorkey.spectrum.knockout.knockout import knockout
+from minorkey.spectrum.knockout.plots import class_figure, loss_figure, mean_class_loss
+from minorkey.spectrum.knockout.removal import Removal, without_components
+from minorkey.spectrum.knockout.rows import KnockoutRow
+from minorkey.spectrum.knockout.suggestion import suggest
+from minorkey.spectrum.knockout.table import knockout_table
+from minorkey.system.run_folder import RunFolder
 
 
 @pytest.mark.parametrize("shape", [(6, 9), (9, 6), (4, 3, 3, 3), (5, 1)])

@@ -6,8 +6,8 @@ import pytest
 from rich.console import Console
 
 from minorkey.reporting.page import build_report
-from minorkey.run_folder import RunFolder
 from minorkey.spectrum import read_spectrum, survey
+from minorkey.system.run_folder import RunFolder
 
 QUIET = Console(quiet=True)
 

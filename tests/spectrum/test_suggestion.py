@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from minorkey.errors import DataError
-from minorkey.spectrum.knockout_rows import KnockoutRow
-from minorkey.spectrum.suggestion import block_contrasts, suggest
+from minorkey.spectrum.knockout.rows import KnockoutRow
+from minorkey.spectrum.knockout.suggestion import block_contrasts, suggest
 
 
 def rows(major: list[float], minor: list[float], reach: float = 0.001, **fields: Any) -> list[KnockoutRow]:

@@ -8,8 +8,8 @@ from pycocotools.cocoeval import COCOeval
 
 from minorkey.errors import StorageError
 from minorkey.labels import label_space
-from minorkey.tasks.box_drawing import DARK, LIGHT, contrast, draw_boxes
-from minorkey.tasks.box_prediction import DetectionPrediction
+from minorkey.tasks.detection.drawing import DARK, LIGHT, contrast, draw_boxes
+from minorkey.tasks.detection.prediction import DetectionPrediction
 
 SPACE = label_space("cityscapes19")
 PERSON, CAR, TRUCK = (SPACE.classes.index(name) for name in ("person", "car", "truck"))

@@ -7,13 +7,13 @@ from torch import Tensor, nn
 
 from minorkey.data.sample import Batch
 from minorkey.errors import ConfigError, ModelError
-from minorkey.evaluation.protocol import Protocol
 from minorkey.labels import label_space
 from minorkey.models.backbone import load_backbone
-from minorkey.models.detect import DETECTION_HEADS, build_detector
-from minorkey.models.heads.detr import box_targets
+from minorkey.models.detectors import DETECTION_HEADS, build_detector
+from minorkey.models.heads.detection.detr import box_targets
 from minorkey.models.options import BackboneOptions, HeadOptions
-from minorkey.tasks.detection import Detection, best, check_protocol, padded
+from minorkey.tasks.detection.task import Detection, best, check_protocol, padded
+from minorkey.tasks.protocol import Protocol
 
 NAMES = pytest.mark.parametrize("name", DETECTION_HEADS)
 TASK = Detection()

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from minorkey import workflow
 from minorkey.errors import StorageError
-from minorkey.evaluation.protocol import Protocol
 from minorkey.labels import label_space
+from minorkey.runs import train as workflow
 from minorkey.tasks.prediction import SegmentationPrediction
+from minorkey.tasks.protocol import Protocol
 
 SPACE = label_space("cityscapes19")
 

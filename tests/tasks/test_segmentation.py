@@ -6,11 +6,11 @@ from transformers import Dinov2Backbone, Dinov2Config
 from transformers.modeling_outputs import SemanticSegmenterOutput
 
 from minorkey.data.sample import Batch
-from minorkey.evaluation.protocol import Protocol
 from minorkey.models.build import build_segmenter
-from minorkey.models.heads.masks import mask_targets
+from minorkey.models.heads.segmentation.masks import mask_targets
 from minorkey.models.options import HeadOptions
-from minorkey.tasks.segmentation import Segmentation
+from minorkey.tasks.protocol import Protocol
+from minorkey.tasks.segmentation.task import Segmentation
 
 
 class Pointwise(nn.Module):
@@ -63,7 +63,7 @@ def test_mirrored_images_are_averaged_as_probabilities(images):
 )
 @pytest.mark.parametrize("at_once", [2**28, 1])
 def test_labels_are_the_likeliest_classes(images, protocol, at_once, monkeypatch):
-    monkeypatch.setattr("minorkey.tasks.segmentation.AT_ONCE", at_once)  # by bands of one row
+    monkeypatch.setattr("minorkey.tasks.segmentation.task.AT_ONCE", at_once)  # by bands of one row
     labels = torch.stack(Segmentation().start(Pointwise(), images, Protocol(label_space="x", **protocol), 3))
     assert labels.dtype == torch.uint8
     assert torch.equal(labels, _predict(images, **protocol).argmax(1).to(torch.uint8))

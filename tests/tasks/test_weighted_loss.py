@@ -8,7 +8,7 @@ from plain_vits import PLAIN_VITS
 from minorkey.data.sample import IGNORE_INDEX, Batch
 from minorkey.models.build import build_segmenter
 from minorkey.models.options import HeadOptions
-from minorkey.tasks.segmentation import Segmentation, pixel_cross_entropy
+from minorkey.tasks.segmentation.task import Segmentation, pixel_cross_entropy
 
 SMALL = {"channels": 32, "queries": 5, "points": 50, "decoder_layers": 1, "encoder_layers": 1}
 

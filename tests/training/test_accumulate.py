@@ -9,9 +9,11 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch.optim import SGD
 
-from minorkey import fitting, workflow
-from minorkey.models.heads import masks, points
-from minorkey.run_folder import RunFolder
+from minorkey.models.heads import points
+from minorkey.models.heads.segmentation import masks
+from minorkey.runs import fit as fitting
+from minorkey.runs import train as workflow
+from minorkey.system.run_folder import RunFolder
 from minorkey.training.optim import param_groups
 
 PLAIN = {"scale_ratios": [1.0], "flip": 0.0, "photometric": False, "crop": [32, 64], "max_class_share": 1.0}

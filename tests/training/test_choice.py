@@ -6,12 +6,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from minorkey import workflow
 from minorkey.config import load_config
 from minorkey.errors import ConfigError
 from minorkey.evaluation.options import EvaluationOptions
-from minorkey.judging import evaluate
-from minorkey.run_folder import RunFolder
+from minorkey.runs import train as workflow
+from minorkey.runs.evaluate import evaluate
+from minorkey.system.run_folder import RunFolder
 from minorkey.training.checkpoint import checkpoints
 from minorkey.training.choice import BestWeights
 from minorkey.training.options import TrainingOptions

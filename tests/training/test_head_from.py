@@ -6,13 +6,13 @@ import pytest
 from adapting import assert_same_training
 from safetensors.torch import load_file
 
-from minorkey import workflow
 from minorkey.config import save_config
 from minorkey.errors import AdapterError, ConfigError, DataError
 from minorkey.labels import label_space
 from minorkey.models.build import head_state
-from minorkey.parts import build_network
-from minorkey.run_folder import RunFolder
+from minorkey.runs import train as workflow
+from minorkey.runs.assemble import build_network
+from minorkey.system.run_folder import RunFolder
 from minorkey.training.checkpoint import checkpoints
 
 QUICK = {"source": False, "pictures": 0, "images": 1}

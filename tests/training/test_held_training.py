@@ -8,8 +8,9 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from adapting import adapting, assert_same_training
 
-from minorkey import fitting, workflow
-from minorkey.run_folder import RunFolder
+from minorkey.runs import fit as fitting
+from minorkey.runs import train as workflow
+from minorkey.system.run_folder import RunFolder
 
 
 @pytest.fixture

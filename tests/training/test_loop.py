@@ -15,16 +15,16 @@ from minorkey.labels import label_space
 from minorkey.models.backbone import load_backbone
 from minorkey.models.build import build_segmenter
 from minorkey.regimes.supervised import Supervised
-from minorkey.run_folder import RunFolder
-from minorkey.tasks.segmentation import Segmentation
+from minorkey.runs.train import load, train
+from minorkey.system.progress import Reporter
+from minorkey.system.run_folder import RunFolder
+from minorkey.tasks.segmentation.task import Segmentation
 from minorkey.training.checkpoint import checkpoints, trained_tensors
 from minorkey.training.device import accelerator_for
 from minorkey.training.drawn import draw
 from minorkey.training.interruption import StopFlag
 from minorkey.training.loop import Fit, trim_log
 from minorkey.training.optim import param_groups
-from minorkey.training.progress import Reporter
-from minorkey.workflow import load, train
 
 PLAIN = {"scale_ratios": [1.0], "flip": 0.0, "photometric": False, "crop": [32, 48], "max_class_share": 1.0}
 

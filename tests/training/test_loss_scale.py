@@ -10,14 +10,14 @@ from adapting import adapting, assert_same_files, read_log
 from torch import nn
 from torch.amp import GradScaler
 
-from minorkey import fitting
 from minorkey.errors import TrainingError
-from minorkey.regimes.balance import ConfidenceBalance
-from minorkey.run_folder import RunFolder
+from minorkey.regimes.self_training.balance import ConfidenceBalance
+from minorkey.runs import fit as fitting
+from minorkey.runs.train import train
+from minorkey.system.run_folder import RunFolder
 from minorkey.training.checkpoint import checkpoints, load_checkpoint
 from minorkey.training.device import accelerator_for
 from minorkey.training.loop import Fit
-from minorkey.workflow import train
 
 LARGE = 2.0**127
 """A scale at which gradients overflow float32 as well, which holds nothing above 2^128."""

@@ -6,9 +6,9 @@ from torch import nn
 
 from minorkey.adapters import MethodOptions, attach
 from minorkey.models.backbone import load_backbone
+from minorkey.models.batch_norm import GlobalBatchNorm2d, globalise
 from minorkey.models.build import backbone_of, build_segmenter
 from minorkey.models.options import BackboneOptions, HeadOptions
-from minorkey.training.batch_norm import GlobalBatchNorm2d, globalise
 from minorkey.training.parallel import parameters_without_gradient, trial_loss
 
 

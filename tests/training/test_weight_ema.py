@@ -1,6 +1,6 @@
 import torch
 
-from minorkey.training.weight_ema import WeightEma
+from minorkey.training.weights import WeightEma
 
 
 def test_average_follows_the_closed_form():

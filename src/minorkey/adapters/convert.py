@@ -17,7 +17,7 @@ from minorkey.adapters.fingerprint import weights_sha256
 from minorkey.adapters.fused import SplitProjection
 from minorkey.adapters.peft_layers import ADAPTER, exact_names, factors, inject, low_rank_layer
 from minorkey.errors import AdapterError, StorageError
-from minorkey.storage import new_folder
+from minorkey.system.storage import new_folder
 
 TENSORS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"

@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from minorkey.adapters.shared_input import SharedInput, share_inputs
-from minorkey.precision import HALF
+from minorkey.system.precision import HALF
 
 LOW = tuple(HALF.values())
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from minorkey.adapters.decompose import End, Triplets, singular_triplets
 from minorkey.adapters.fingerprint import tensors_sha256
 from minorkey.errors import StorageError
-from minorkey.storage import cache_folder, read_tensors, storage_errors, write_tensors
+from minorkey.system.storage import cache_folder, read_tensors, storage_errors, write_tensors
 
 # Part of every key: to be raised whenever `singular_triplets` gives other bits.
 ALGORITHM = 1

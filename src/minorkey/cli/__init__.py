@@ -14,7 +14,7 @@ from minorkey.cli.report import report
 from minorkey.cli.spectrum import spectrum
 from minorkey.cli.train import train
 from minorkey.errors import MinorkeyError
-from minorkey.launch import give_way, is_launched_as_main, is_silent, leave, share_the_cores
+from minorkey.system.launch import give_way, is_launched_as_main, is_silent, leave, share_the_cores
 
 app = typer.Typer(
     name="minorkey",

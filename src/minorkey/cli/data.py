@@ -47,9 +47,9 @@ def check(
     from rich.console import Console
 
     from minorkey.config import parse_overrides
-    from minorkey.data.check import check as check_data
-    from minorkey.data.check.page import write_check
-    from minorkey.data.check.tables import class_table, data_table, problem_lines, verdict
+    from minorkey.datacheck import check as check_data
+    from minorkey.datacheck.page import write_check
+    from minorkey.datacheck.tables import class_table, data_table, problem_lines, verdict
 
     given = parse_overrides(overrides or [])
     checked, opened = check_data(target, given, images=images, workers=workers, progress=_progress)
@@ -89,8 +89,8 @@ def cache(
     """
     from minorkey.config import parse_overrides
     from minorkey.data.cache_size import in_bytes, reserve
-    from minorkey.data.check.targets import open_target
     from minorkey.data.records import read_records
+    from minorkey.datacheck.targets import open_target
     from minorkey.errors import DataError
 
     found = open_target(target, parse_overrides(overrides or []), cached=True)

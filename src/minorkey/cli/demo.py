@@ -25,8 +25,8 @@ def demo(
 
     * `minorkey demo --task detection --quick`
     """
-    from minorkey import api
     from minorkey.cli.show import show_scores
+    from minorkey.runs import api
 
     folder = out or Path("runs/demo" if task == "segmentation" else f"runs/demo-{task}")
     page = api.demo(folder, task=cast(TaskName, task), quick=quick)

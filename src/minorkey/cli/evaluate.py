@@ -30,10 +30,10 @@ def evaluate(
 
     * `minorkey evaluate runs/soma --unseen cityscapes:test --submission cityscapes --out to-the-server`
     """
-    from minorkey import api
     from minorkey.cli.show import show_robustness, show_scores
     from minorkey.config import parse_overrides
     from minorkey.errors import ConfigError
+    from minorkey.runs import api
 
     given = parse_overrides(overrides or [])
     if unseen:

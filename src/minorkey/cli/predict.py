@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from minorkey.prediction import Done
+    from minorkey.runs.predict import Done
 
 
 def predict(
@@ -29,8 +29,8 @@ def predict(
 
     * `torchrun --nproc_per_node 8 -m minorkey predict runs/soma photos/ --out labelled`
     """
-    from minorkey.prediction import parse_shard, predict_folder
-    from minorkey.processes import from_main
+    from minorkey.runs.predict import parse_shard, predict_folder
+    from minorkey.system.processes import from_main
 
     done = predict_folder(run, images, out, overwrite=overwrite, overlays=overlays, shard=parse_shard(shard))
     from_main(lambda: _tell(done, out))

@@ -18,6 +18,6 @@ def report(
 
     Example: `minorkey report runs/soma runs/lora --out compare.html`
     """
-    from minorkey import api
+    from minorkey.runs import api
 
     typer.echo(f"page: {api.report(runs, out, title)}")

@@ -11,7 +11,7 @@ from minorkey.reporting.robustness import robustness_rows, write_robustness
 from minorkey.reporting.robustness_figure import draw_robustness
 from minorkey.reporting.robustness_table import robustness_table
 from minorkey.reporting.tables import rich_table
-from minorkey.run_folder import RunFolder
+from minorkey.system.run_folder import RunFolder
 
 
 def show_scores(folders: Sequence[Path]) -> None:

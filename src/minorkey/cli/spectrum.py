@@ -73,8 +73,8 @@ def spectrum(
 def _knock_out(target: str, components: float, images: int, with_unseen: bool, out: Path | None) -> None:
     from rich.console import Console
 
-    from minorkey.spectrum.analysis import analyse
-    from minorkey.spectrum.knockout_table import knockout_table
+    from minorkey.spectrum.knockout.analysis import analyse
+    from minorkey.spectrum.knockout.table import knockout_table
     from minorkey.spectrum.run import spectrum_folder
 
     rows, suggestion = analyse(target, components=components, images=images, with_unseen=with_unseen, out=out)

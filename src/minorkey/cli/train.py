@@ -40,10 +40,10 @@ def train(
 
     * `minorkey train --resume runs/lora`
     """
-    from minorkey import api
     from minorkey.cli.show import show_scores
     from minorkey.config import parse_overrides, resolve
     from minorkey.errors import ConfigError
+    from minorkey.runs import api
 
     arguments = list(overrides or [])
     if preset and "=" in preset:

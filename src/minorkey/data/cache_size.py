@@ -7,7 +7,7 @@ from minorkey.data.raw_cache import RawCache
 from minorkey.data.readers.reader import Reader
 from minorkey.data.records import evenly_spread
 from minorkey.errors import DataError, StorageError
-from minorkey.storage import storage_errors
+from minorkey.system.storage import storage_errors
 
 PROBES = 32
 """Images of each data set that are read to know how large it gets decoded, and how much of it is there already."""

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import numpy as np
 
-from minorkey.storage import storage_errors, write_atomically, write_text
+from minorkey.system.storage import storage_errors, write_atomically, write_text
 
 VERSION = 1
 """To be raised when files are decoded to other pixels."""

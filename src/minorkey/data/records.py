@@ -17,7 +17,7 @@ from minorkey.data.sample import IGNORE_INDEX, Sample
 from minorkey.data.workers import start_worker
 from minorkey.errors import MinorkeyError
 from minorkey.labels import LabelSpace
-from minorkey.storage import write_json
+from minorkey.system.storage import write_json
 from minorkey.tasks.options import TaskName
 
 PROBES = 8

@@ -10,7 +10,7 @@ from minorkey.data.readers.reader import Reader
 from minorkey.data.records import Record, read_records
 from minorkey.errors import DataError
 from minorkey.labels import LabelSpace
-from minorkey.storage import cache_folder
+from minorkey.system.storage import cache_folder
 
 Progress = Callable[[Iterable[Record]], Iterable[Record]]
 """Hands on what it is given, and shows how far it is."""

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import t as student_t
 
-from minorkey.evaluation.evidence import Evidence, Floats
+from minorkey.tasks.evidence import Evidence, Floats
 
 RESAMPLES = 1000
 LEVEL = 0.95

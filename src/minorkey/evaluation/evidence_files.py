@@ -8,12 +8,12 @@ from safetensors.numpy import load_file
 from torch import from_numpy
 
 from minorkey.errors import DataError
-from minorkey.evaluation.boxes import BoxEvidence
-from minorkey.evaluation.evidence import Evidence
-from minorkey.evaluation.pixels import PixelEvidence
-from minorkey.evaluation.protocol import Protocol
-from minorkey.run_folder import RunFolder
-from minorkey.storage import write_tensors
+from minorkey.system.run_folder import RunFolder
+from minorkey.system.storage import write_tensors
+from minorkey.tasks.detection.evidence import BoxEvidence
+from minorkey.tasks.evidence import Evidence
+from minorkey.tasks.protocol import Protocol
+from minorkey.tasks.segmentation.evidence import PixelEvidence
 
 
 def write_evidence(folder: RunFolder, protocol: Protocol, evidence: Mapping[str, Evidence]) -> None:

@@ -10,17 +10,17 @@ from PIL import Image
 
 from minorkey.data.sample import Sample
 from minorkey.errors import DataError
-from minorkey.evaluation.box_rows import Found, Truth
-from minorkey.evaluation.boxes import BoxEvidence
-from minorkey.evaluation.confusion import confusion_matrix
-from minorkey.evaluation.evidence import Evidence
-from minorkey.evaluation.pixels import Cells, PixelEvidence, cells_of
-from minorkey.evaluation.protocol import Protocol as TestProtocol
 from minorkey.labels import LabelSpace
-from minorkey.predictor import Started
-from minorkey.storage import write_json
-from minorkey.tasks.box_prediction import DetectionPrediction
+from minorkey.system.storage import write_json
+from minorkey.tasks.detection.box_rows import Found, Truth
+from minorkey.tasks.detection.evidence import BoxEvidence
+from minorkey.tasks.detection.prediction import DetectionPrediction
+from minorkey.tasks.evidence import Evidence
 from minorkey.tasks.prediction import SegmentationPrediction, save_png
+from minorkey.tasks.predictor import Started
+from minorkey.tasks.protocol import Protocol as TestProtocol
+from minorkey.tasks.segmentation.confusion import confusion_matrix
+from minorkey.tasks.segmentation.evidence import Cells, PixelEvidence, cells_of
 
 Columns = tuple[np.ndarray, np.ndarray, np.ndarray]
 

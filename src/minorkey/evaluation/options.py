@@ -4,8 +4,8 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
-from minorkey.evaluation.protocol import DETECTIONS, Metric
-from minorkey.precision import Asked
+from minorkey.system.precision import Asked
+from minorkey.tasks.protocol import DETECTIONS, Metric
 
 Size = tuple[PositiveInt, PositiveInt]
 

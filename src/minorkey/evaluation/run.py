@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from minorkey.ahead import Room, ahead
 from minorkey.data.readers import Reader
 from minorkey.data.sample import Sample
 from minorkey.errors import ConfigError, DataError
-from minorkey.evaluation.evidence import Evidence
 from minorkey.evaluation.examiner import examiner_of
 from minorkey.evaluation.scores import Role
 from minorkey.evaluation.shards import deal, in_order
-from minorkey.predictor import Predictor, Started, telling
-from minorkey.processes import gathered_objects, process_count, process_index
-from minorkey.training.progress import Reporter
+from minorkey.system.ahead import Room, ahead
+from minorkey.system.processes import gathered_objects, process_count, process_index
+from minorkey.system.progress import Reporter
+from minorkey.tasks.evidence import Evidence
+from minorkey.tasks.predictor import Predictor, Started, telling
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from minorkey.errors import DataError
 from minorkey.evaluation.bootstrap import mean_interval, score_interval
-from minorkey.evaluation.evidence import Evidence, only_scored
-from minorkey.evaluation.protocol import Protocol
+from minorkey.tasks.evidence import Evidence, only_scored
+from minorkey.tasks.protocol import Protocol
 
 Role = Literal["source", "unseen"]
 

@@ -16,9 +16,9 @@ from minorkey.data.readers import Reader
 from minorkey.errors import ConfigError
 from minorkey.labels import LabelSpace
 from minorkey.labels.legend import legend
-from minorkey.predictor import Predictor
+from minorkey.system.progress import Reporter
 from minorkey.tasks.prediction import save_png
-from minorkey.training.progress import Reporter
+from minorkey.tasks.predictor import Predictor
 
 
 @dataclass(frozen=True)

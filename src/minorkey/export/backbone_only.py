@@ -6,10 +6,10 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from minorkey.export.trained import Trained
-from minorkey.models.heads.eomt import EomtEncoder
+from minorkey.models.heads.segmentation.eomt import EomtEncoder
 from minorkey.models.quiet import quiet_libraries
 from minorkey.models.timm_backbone import TimmFeatures
-from minorkey.storage import write_json, write_tensors
+from minorkey.system.storage import write_json, write_tensors
 
 FOLDER = "backbone"
 STOCK_CODE = """

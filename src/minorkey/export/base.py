@@ -8,7 +8,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from minorkey.models.backbone import load_backbone
-from minorkey.models.heads.eomt import EOMT_MODELS, encoder_state
+from minorkey.models.heads.segmentation.eomt import EOMT_MODELS, encoder_state
 from minorkey.models.options import BackboneOptions
 from minorkey.models.timm_backbone import TimmFeatures
 

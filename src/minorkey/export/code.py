@@ -8,7 +8,7 @@ from types import ModuleType
 from transformers import PreTrainedModel
 from transformers.backbone_utils import BackboneMixin
 
-from minorkey.storage import write_text
+from minorkey.system.storage import write_text
 
 ENTRY = "modeling_minorkey"
 ENTRY_TEXT = '''\

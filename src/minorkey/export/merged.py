@@ -11,10 +11,10 @@ from minorkey.export.code import write_code
 from minorkey.export.portable import portable
 from minorkey.export.processor import preprocessor, reading_code
 from minorkey.export.trained import Trained
-from minorkey.models.heads.detr import DETECTORS
-from minorkey.models.heads.masks import MASK_MODELS
+from minorkey.models.heads.detection.detr import DETECTORS
+from minorkey.models.heads.segmentation.masks import MASK_MODELS
 from minorkey.models.quiet import quiet_libraries
-from minorkey.storage import write_json
+from minorkey.system.storage import write_json
 
 CODE = """\
 from transformers import AutoImageProcessor, {auto_class}

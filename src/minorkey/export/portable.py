@@ -6,7 +6,7 @@ import torch
 from transformers import PreTrainedModel
 
 from minorkey.export.pyramid_models import PYRAMID_MODELS, under_own_name
-from minorkey.models.heads.eomt import EOMT_MODELS
+from minorkey.models.heads.segmentation.eomt import EOMT_MODELS
 from minorkey.models.pyramid import PyramidBackbone
 from minorkey.models.timm_backbone import TimmFeatures
 

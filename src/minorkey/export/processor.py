@@ -4,11 +4,11 @@ from typing import Any
 
 from transformers import DeformableDetrForObjectDetection, Mask2FormerForUniversalSegmentation, PreTrainedModel
 
-from minorkey.models.heads.atss.detector import AtssForObjectDetection
-from minorkey.models.heads.detr import DETECTORS
-from minorkey.models.heads.eomt import EOMT_MODELS
-from minorkey.predictor import Predictor
-from minorkey.tasks.detection import UNIT
+from minorkey.models.heads.detection.atss.detector import AtssForObjectDetection
+from minorkey.models.heads.detection.detr import DETECTORS
+from minorkey.models.heads.segmentation.eomt import EOMT_MODELS
+from minorkey.tasks.detection.task import UNIT
+from minorkey.tasks.predictor import Predictor
 
 PIXELS_NOTE = (
     "Label maps: `processor.post_process_semantic_segmentation(outputs, [(height, width)])`. "

@@ -9,7 +9,7 @@ from minorkey.adapters import weights_sha256
 from minorkey.adapters.convert import CONFIG, PROVENANCE, TENSORS
 from minorkey.adapters.peft_layers import exact_names
 from minorkey.export.base import Base
-from minorkey.storage import read_tensors, write_json, write_tensors
+from minorkey.system.storage import read_tensors, write_json, write_tensors
 
 PREFIX = "base_model.model."  # of PEFT, before the name of every tensor
 

@@ -11,8 +11,8 @@ from minorkey.export.card import Card, card_text
 from minorkey.export.hub import check_repo_id, push
 from minorkey.export.merged import write_model
 from minorkey.export.trained import Trained, open_trained
-from minorkey.run_folder import RunFolder
-from minorkey.storage import new_folder, write_json, write_text
+from minorkey.system.run_folder import RunFolder
+from minorkey.system.storage import new_folder, write_json, write_text
 
 MARK = "minorkey_export.json"  # lists what an export wrote, so that it can be replaced and nothing else
 

@@ -7,13 +7,13 @@ from typing import Any
 from minorkey.config import RunConfig
 from minorkey.evaluation.scores import ScoreTable
 from minorkey.export.base import Base, base_of
-from minorkey.judging import load
 from minorkey.models.build import backbone_of
 from minorkey.models.catalog import catalog
-from minorkey.predictor import Predictor
-from minorkey.run_folder import RunFolder
-from minorkey.storage import read_metadata
-from minorkey.workflow import config_of
+from minorkey.runs.evaluate import load
+from minorkey.runs.train import config_of
+from minorkey.system.run_folder import RunFolder
+from minorkey.system.storage import read_metadata
+from minorkey.tasks.predictor import Predictor
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,14 @@ from torch import nn
 from transformers import PreTrainedModel, UperNetConfig, UperNetForSemanticSegmentation
 
 from minorkey.errors import AdapterError, ModelError, unknown
-from minorkey.models.heads.eomt import EOMT_MODELS, SCHEDULE, EomtEncoder, build_eomt
-from minorkey.models.heads.linear import LinearForSemanticSegmentation, LinearSegmenterConfig
-from minorkey.models.heads.mask2former import build_mask2former
-from minorkey.models.heads.segformer import MlpForSemanticSegmentation, MlpSegmenterConfig
-from minorkey.models.heads.semfpn import SemanticFpnConfig, SemanticFpnForSemanticSegmentation
+from minorkey.models.heads.segmentation.eomt import EOMT_MODELS, SCHEDULE, EomtEncoder, build_eomt
+from minorkey.models.heads.segmentation.linear import LinearForSemanticSegmentation, LinearSegmenterConfig
+from minorkey.models.heads.segmentation.mask2former import build_mask2former
+from minorkey.models.heads.segmentation.segformer import MlpForSemanticSegmentation, MlpSegmenterConfig
+from minorkey.models.heads.segmentation.semfpn import SemanticFpnConfig, SemanticFpnForSemanticSegmentation
 from minorkey.models.options import HeadOptions
 from minorkey.models.pyramid import PyramidBackbone, PyramidConfig
-from minorkey.storage import read_metadata, read_tensors
+from minorkey.system.storage import read_metadata, read_tensors
 
 PYRAMID_STRIDES = (4, 8, 16, 32)
 

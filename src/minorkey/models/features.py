@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from minorkey.errors import ModelError
 from minorkey.models.backbone import FEATURE_FRACTIONS
 from minorkey.models.build import backbone_of
-from minorkey.models.heads.eomt import EomtEncoder
+from minorkey.models.heads.segmentation.eomt import EomtEncoder
 
 THIRD = 2
 """Level of stride 16 of a hierarchical backbone; of a plain ViT the block at 2/3 of its depth."""

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from minorkey.data.sample import Batch
 from minorkey.regimes.teachers import Teacher
-from minorkey.tasks.task import Task
+from minorkey.tasks.base import Task
 from minorkey.training.share import shared
 
 

@@ -6,7 +6,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from minorkey.regimes.teachers import Teacher
-from minorkey.tasks.task import Task
+from minorkey.tasks.base import Task
 
 
 class Taught:

@@ -27,10 +27,10 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from minorkey.adapters import Attached
+from minorkey.models.batch_norm import globalise
 from minorkey.models.build import backbone_of
 from minorkey.models.modes import evaluating
 from minorkey.regimes.options import TeacherName, TeacherOptions
-from minorkey.training.batch_norm import globalise
 from minorkey.training.checkpoint import trained_tensors
 
 Tensors = dict[str, Tensor]

@@ -13,7 +13,7 @@ from minorkey.labels import LabelSpace
 from minorkey.reporting.box_matching import match_boxes
 from minorkey.reporting.pictures import photo, read_picture
 from minorkey.reporting.runs import Place, Run
-from minorkey.tasks.box_drawing import contrast
+from minorkey.tasks.detection.drawing import contrast
 
 LEAST_SCORE = 0.3
 """Detections below this score are not shown: a detector names all it can think of, down to a score of 0."""

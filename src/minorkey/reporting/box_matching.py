@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from minorkey.evaluation.matching import Flags, box_overlap
+from minorkey.tasks.detection.matching import Flags, box_overlap
 
 HIT_IOU = 0.5
 

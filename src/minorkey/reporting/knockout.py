@@ -8,9 +8,9 @@ from markupsafe import Markup
 from minorkey.reporting.figures import inline_svg
 from minorkey.reporting.runs import Run
 from minorkey.reporting.tables import run_labels
-from minorkey.run_folder import RunFolder
-from minorkey.spectrum.knockout_files import read_knockout
-from minorkey.spectrum.knockout_plots import knockout_figures
+from minorkey.spectrum.knockout.files import read_knockout
+from minorkey.spectrum.knockout.plots import knockout_figures
+from minorkey.system.run_folder import RunFolder
 
 CAPTIONS = {
     "knockout_major": "Loss without the major components of the weights of a block, or of all blocks.",

@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from minorkey.errors import DataError
 from minorkey.evaluation.scores import ScoreTable
 from minorkey.labels import LabelSpace, label_space
-from minorkey.reporting.adaptation import (
+from minorkey.plotting.page_template import page_template
+from minorkey.reporting.adaptation.rows import (
     AdaptedRun,
     adaptation_rows,
     adaptation_views,
@@ -32,14 +33,13 @@ from minorkey.reporting.details import (
 from minorkey.reporting.figures import curve_figure, inline_svg, run_colours, save_figure, score_figure
 from minorkey.reporting.gallery import build_gallery, classes_shown, of_boxes
 from minorkey.reporting.knockout import knockout_views
-from minorkey.reporting.page_template import page_template
 from minorkey.reporting.robustness import RobustnessRow, robustness_rows, summarise
 from minorkey.reporting.robustness_figure import draw_robustness
 from minorkey.reporting.runs import Run, read_run
 from minorkey.reporting.spectrum import spectrum_rows, spectrum_views
 from minorkey.reporting.tables import build_grid, comparable, method_name, reference, run_labels
 from minorkey.reporting.verdict import verdict
-from minorkey.storage import storage_errors, write_text
+from minorkey.system.storage import storage_errors, write_text
 
 PACKAGES = ("minorkey", "torch", "transformers", "peft", "accelerate")
 

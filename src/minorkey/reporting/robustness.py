@@ -17,7 +17,7 @@ from typing import Any
 
 from minorkey.data.corruptions import CORRUPTIONS, SEVERITIES
 from minorkey.evaluation.scores import DomainScore, ScoreTable
-from minorkey.storage import write_json, write_text
+from minorkey.system.storage import write_json, write_text
 
 DIGITS = 6
 """Decimals of what is written."""

@@ -9,10 +9,10 @@ from typing import Any
 import yaml
 
 from minorkey.errors import DataError
-from minorkey.evaluation.evidence import Evidence, only_scored
 from minorkey.evaluation.evidence_files import read_evidence
 from minorkey.evaluation.scores import ScoreTable
-from minorkey.run_folder import RunFolder
+from minorkey.system.run_folder import RunFolder
+from minorkey.tasks.evidence import Evidence, only_scored
 
 Place = tuple[str, str]
 """Domain and key of a sample."""

@@ -9,11 +9,11 @@ from markupsafe import Markup
 from minorkey.reporting.figures import inline_svg
 from minorkey.reporting.runs import Run
 from minorkey.reporting.tables import run_labels
-from minorkey.run_folder import RunFolder
 from minorkey.spectrum.files import holds_spectrum, read_spectrum
 from minorkey.spectrum.plots import spectrum_figures
 from minorkey.spectrum.rows import Spectrum
 from minorkey.spectrum.summary import findings, last_drift, percent, pool
+from minorkey.system.run_folder import RunFolder
 
 CAPTIONS = {
     "update": "Where the update lies: its share of energy in the largest and smallest components of each pretrained "

@@ -13,8 +13,8 @@ from rich.table import Table
 
 from minorkey.adapters.specs import METHODS
 from minorkey.evaluation.bootstrap import Interval
-from minorkey.evaluation.protocol import Protocol
 from minorkey.evaluation.scores import ScoreTable
+from minorkey.tasks.protocol import Protocol
 
 MARKS = "†‡§¶"
 

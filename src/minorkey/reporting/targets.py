@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from minorkey.data.corruptions import split_corruption
 from minorkey.data.readers.locate import split_name
-from minorkey.reporting.adaptation_log import Part
+from minorkey.reporting.adaptation.log import Part
 from minorkey.reporting.runs import Run
 
 

@@ -15,13 +15,13 @@ from torch import Tensor, nn
 
 from minorkey.adapters.roles import Layers
 from minorkey.data.transforms import to_tensor
-from minorkey.evaluation.protocol import Protocol
 from minorkey.evaluation.run import Judged
 from minorkey.models.build import backbone_of
-from minorkey.predictor import Predictor
 from minorkey.spectrum.blocks import recorded_blocks
 from minorkey.spectrum.rows import DriftRow
-from minorkey.training.progress import Reporter
+from minorkey.system.progress import Reporter
+from minorkey.tasks.predictor import Predictor
+from minorkey.tasks.protocol import Protocol
 
 
 @torch.inference_mode()

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from minorkey.errors import DataError
 from minorkey.spectrum.rows import DriftRow, Spectrum, UpdateRow, WeightRow
-from minorkey.storage import write_csv, write_json
+from minorkey.system.storage import write_csv, write_json
 
 DIGITS = 6
 """Significant digits of what is written."""

@@ -6,21 +6,21 @@ from rich.console import Console
 
 from minorkey.config import resolve
 from minorkey.errors import ConfigError, ModelError
-from minorkey.judging import load
 from minorkey.labels import label_space
 from minorkey.models.backbone import load_backbone
 from minorkey.models.build import backbone_of
 from minorkey.models.options import BackboneOptions
-from minorkey.parts import build_network, open_judged
 from minorkey.reporting.figures import save_figure
-from minorkey.run_folder import RunFolder
+from minorkey.runs.assemble import build_network, open_judged
+from minorkey.runs.evaluate import load
+from minorkey.runs.train import config_of
 from minorkey.spectrum.drift import measure_drift
 from minorkey.spectrum.files import write_spectrum
 from minorkey.spectrum.plots import FIGURES, spectrum_figures
 from minorkey.spectrum.rows import DriftRow, Spectrum
 from minorkey.spectrum.survey import survey_update, survey_weights
-from minorkey.storage import storage_errors
-from minorkey.workflow import config_of
+from minorkey.system.run_folder import RunFolder
+from minorkey.system.storage import storage_errors
 
 DEFAULT_RANK = 16
 

@@ -27,7 +27,7 @@ from minorkey.spectrum.measures import (
     subspace_share,
 )
 from minorkey.spectrum.rows import ROUNDING, UpdateRow, WeightRow
-from minorkey.training.progress import Reporter
+from minorkey.system.progress import Reporter
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from minorkey.labels import LabelSpace, colourise
-from minorkey.storage import write_atomically
+from minorkey.system.storage import write_atomically
 
 BAND = 32
 """Rows that are drawn at a time."""

@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from minorkey.adapters import Attached
 from minorkey.errors import AdapterError, StorageError
 from minorkey.models.build import head_state
-from minorkey.storage import new_folder, read_tensors, write_json, write_tensors
+from minorkey.system.storage import new_folder, read_tensors, write_json, write_tensors
 from minorkey.training.sharding import laid_out_as
 
 KEEP = 2

@@ -3,7 +3,7 @@
 import torch
 from accelerate import Accelerator, PartialState
 
-from minorkey.precision import HALF, Precision, training_precision, units_of
+from minorkey.system.precision import HALF, Precision, training_precision, units_of
 from minorkey.training.options import TrainingOptions
 
 

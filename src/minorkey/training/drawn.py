@@ -8,7 +8,7 @@ import numpy as np
 from torch import nn
 
 from minorkey.data.sample import RawBatch, RawPair
-from minorkey.processes import gathered_together
+from minorkey.system.processes import gathered_together
 from minorkey.training.interruption import StopFlag
 from minorkey.training.share import elements
 

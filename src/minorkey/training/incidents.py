@@ -8,9 +8,9 @@ from typing import Any
 
 from rich.console import Console
 
-from minorkey.processes import from_main, gathered_objects
 from minorkey.regimes.health import collapse_warning, collapsed_class, vanished_classes, vanished_warning
-from minorkey.storage import new_folder
+from minorkey.system.processes import from_main, gathered_objects
+from minorkey.system.storage import new_folder
 from minorkey.training.checkpoint import checkpoints
 
 GOOD = "good-"

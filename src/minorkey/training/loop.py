@@ -18,13 +18,14 @@ from minorkey.data.loaders import TrainingLoader
 from minorkey.data.pairs import PairLoader
 from minorkey.data.sample import Batch, Pair, RawBatch, RawPair
 from minorkey.errors import TrainingError
-from minorkey.evaluation.protocol import Weights
 from minorkey.models.build import backbone_of, head_state
-from minorkey.precision import Precision, kernels
-from minorkey.processes import from_main, process_count, process_index, together
-from minorkey.regimes.regime import Regime, total
-from minorkey.run_folder import RunFolder
-from minorkey.storage import storage_errors, write_text
+from minorkey.regimes.base import Regime, total
+from minorkey.system.precision import Precision, kernels
+from minorkey.system.processes import from_main, process_count, process_index, together
+from minorkey.system.progress import Reporter, memory_mb
+from minorkey.system.run_folder import RunFolder
+from minorkey.system.storage import storage_errors, write_text
+from minorkey.tasks.protocol import Weights
 from minorkey.training.checkpoint import (
     Checkpoint,
     load_optimizer_state,
@@ -40,11 +41,10 @@ from minorkey.training.loss_scale import LossScale
 from minorkey.training.meter import Meter
 from minorkey.training.optim import schedule
 from minorkey.training.options import TrainingOptions
-from minorkey.training.progress import Reporter, memory_mb
 from minorkey.training.sharding import laid_out_as, overwrite, put_together, whole
 from minorkey.training.share import average_gradients, set_shares
 from minorkey.training.snapshots import Snapshots, evaluating
-from minorkey.training.weight_ema import WeightEma
+from minorkey.training.weights import WeightEma
 
 
 class Interrupted(TrainingError):

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from minorkey.processes import gathered
+from minorkey.system.processes import gathered
 
 
 class Meter:

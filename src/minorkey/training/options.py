@@ -6,8 +6,8 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from minorkey.errors import ConfigError, unknown
-from minorkey.evaluation.protocol import Weights
-from minorkey.precision import Asked
+from minorkey.system.precision import Asked
+from minorkey.tasks.protocol import Weights
 
 
 class TrainingOptions(BaseModel):

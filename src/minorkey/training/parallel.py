@@ -6,11 +6,11 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from minorkey.data.sample import Batch
+from minorkey.models.batch_norm import globalise
 from minorkey.models.compiling import compile_network
-from minorkey.models.heads.detr import DETECTORS
-from minorkey.processes import process_count
-from minorkey.tasks.task import make_task
-from minorkey.training.batch_norm import globalise
+from minorkey.models.heads.detection.detr import DETECTORS
+from minorkey.system.processes import process_count
+from minorkey.tasks.base import make_task
 from minorkey.training.sharding import shard
 
 

@@ -11,7 +11,7 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from minorkey.models.build import backbone_of
-from minorkey.processes import process_count
+from minorkey.system.processes import process_count
 
 
 def shard(network: nn.Module, device: torch.device, param_dtype: torch.dtype | None = None) -> None:

@@ -21,9 +21,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from minorkey.data.sample import IGNORE_INDEX, Batch, RawBatch, RawPair
-from minorkey.models.heads.detr import DETECTORS
-from minorkey.models.heads.masks import MASK_MODELS
-from minorkey.processes import process_count
+from minorkey.models.heads.detection.detr import DETECTORS
+from minorkey.models.heads.segmentation.masks import MASK_MODELS
+from minorkey.system.processes import process_count
 
 CLASS_TERM = "loss_cross_entropy"
 """The term of a mask head that is a mean over its queries, weighted by what they are to say."""

@@ -10,11 +10,11 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from minorkey.cli.data import data
-from minorkey.data.check import Check, check
-from minorkey.data.check.page import write_check
-from minorkey.data.check.pictures import pictures
 from minorkey.data.readers import open_datasets
 from minorkey.data.records import read_records
+from minorkey.datacheck import Check, check
+from minorkey.datacheck.page import write_check
+from minorkey.datacheck.pictures import pictures
 from minorkey.labels import label_space
 
 OPTIONS = {"task": "detection", "label_space": "carla5"}

@@ -11,10 +11,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from minorkey.cli.data import data
-from minorkey.data.check import Check, check
-from minorkey.data.check.page import bar_length
-from minorkey.data.check.pictures import overlay
-from minorkey.data.check.tables import problem_lines
+from minorkey.datacheck import Check, check
+from minorkey.datacheck.page import bar_length
+from minorkey.datacheck.pictures import overlay
+from minorkey.datacheck.tables import problem_lines
 from minorkey.errors import ConfigError
 from minorkey.labels import label_space
 

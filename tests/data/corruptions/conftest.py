@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from minorkey.data.world import render
+from minorkey.world import render
 
 
 @pytest.fixture(scope="session")

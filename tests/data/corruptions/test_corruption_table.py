@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from minorkey.data.corruptions import CORRUPTIONS, SEVERITIES, Corruption
-from minorkey.data.world import render
+from minorkey.world import render
 
 each = pytest.mark.parametrize("name", CORRUPTIONS)
 

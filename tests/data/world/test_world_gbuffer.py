@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from minorkey.data.world.gbuffer import Camera, rasterise
-from minorkey.data.world.layout import build
-from minorkey.data.world.places import LAYOUTS
-from minorkey.data.world.scene import Polygons
+from minorkey.world.gbuffer import Camera, rasterise
+from minorkey.world.layout import build
+from minorkey.world.places import LAYOUTS
+from minorkey.world.scene import Polygons
 
 SIZE = (256, 128)
 

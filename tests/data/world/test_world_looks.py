@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minorkey.data.world import DOMAINS, render, render_paired
+from minorkey.world import DOMAINS, render, render_paired
 
 SAMPLES = 30
 

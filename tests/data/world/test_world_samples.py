@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from minorkey.data.sample import Sample
-from minorkey.data.world import DETECTION_CLASSES, DOMAINS, render, render_paired
 from minorkey.errors import DataError
+from minorkey.world import DETECTION_CLASSES, DOMAINS, render, render_paired
 
 TOWN = [name for name, domain in DOMAINS.items() if domain.layout == "town"]
 TRAIN_IDS = {"bus": 15, "bike": 18, "car": 13, "motor": 17, "person": 11, "rider": 12, "truck": 14}
 
 DIGEST = """
 import hashlib
-from minorkey.data.world import DOMAINS, render_paired
+from minorkey.world import DOMAINS, render_paired
 digest = hashlib.sha256()
 for s in render_paired(5, 7, list(DOMAINS), (128, 64)):
     for a in (s.image, s.labels, s.depth, s.boxes, s.box_classes):

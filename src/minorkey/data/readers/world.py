@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
-from minorkey.data import world
+from minorkey import world
 from minorkey.data.boxes import box_sides
 from minorkey.data.readers.reader import Role
 from minorkey.data.sample import IGNORE_INDEX, Sample
@@ -52,7 +52,7 @@ class WorldReader:
 
         Args:
             seed: of the scenes; the same seed gives the same scenes in every domain.
-            domain: a key of `minorkey.data.world.DOMAINS`.
+            domain: a key of `minorkey.world.DOMAINS`.
             count: number of scenes.
             size: (width, height) in pixels.
             space: the label space of the run; None: images only.

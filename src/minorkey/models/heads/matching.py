@@ -12,8 +12,8 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from minorkey.reduction import process_count, sum_over_processes
-from minorkey.transfer import send
+from minorkey.system.reduction import process_count, sum_over_processes
+from minorkey.system.transfer import send
 
 
 class Matches(NamedTuple):

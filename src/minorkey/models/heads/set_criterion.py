@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers.image_transforms import center_to_corners_format
 
-from minorkey.models.heads.atss.overlap import giou, iou
+from minorkey.models.heads.detection.atss.overlap import giou, iou
 from minorkey.models.heads.matching import Matches, match, without_absent
 
 Terms = dict[str, Tensor]

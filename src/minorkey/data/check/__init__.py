@@ -1,6 +1,0 @@
-"""What can be said of the data of a training before it starts: counts, sizes, classes, and every fault there is."""
-
-from minorkey.data.check.findings import Check, Findings
-from minorkey.data.check.run import check
-
-__all__ = ["Check", "Findings", "check"]

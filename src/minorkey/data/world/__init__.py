@@ -1,7 +1,0 @@
-"""The built-in world: procedural street scenes with labels, depth and boxes, in paired domains."""
-
-from minorkey.data.world.classes import DETECTION_CLASSES
-from minorkey.data.world.domains import DOMAINS, Domain
-from minorkey.data.world.render import render, render_paired
-
-__all__ = ["DETECTION_CLASSES", "DOMAINS", "Domain", "render", "render_paired"]

@@ -1,0 +1,62 @@
+"""The preview page: one self-contained HTML file, no script, nothing loaded from elsewhere."""
+
+from math import log10
+from pathlib import Path
+
+from minorkey.data.records import TINY_SIDE
+from minorkey.datacheck.findings import Check
+from minorkey.datacheck.pictures import pictures
+from minorkey.datacheck.tables import SHOWN, amount_text, box_count, image_count, verdict
+from minorkey.datacheck.targets import Target
+from minorkey.plotting.page_template import page_template
+from minorkey.system.storage import write_json, write_text
+
+PICTURES = 4
+RAREST = 1e-5
+"""Share of the pixels or boxes at which a bar has no length: they are logarithmic, or rare ones would be invisible."""
+
+
+def write_check(check: Check, target: Target, folder: Path, pictures_each: int = PICTURES) -> Path:
+    """Write `check.json` and `check.html`.
+
+    Args:
+        check: what was found.
+        target: the data sets it was found in.
+        folder: where to write.
+        pictures_each: how many images of each data set are shown.
+
+    Returns:
+        The page.
+
+    Raises:
+        StorageError: a file cannot be written.
+    """
+    write_json(folder / "check.json", check.to_json())
+    page = folder / "check.html"
+    write_text(page, _render(check, target, pictures_each))
+    return page
+
+
+def bar_length(share: float) -> float:
+    """Length of the bar of a class of this share, 0 ... 1: linear in the logarithm of the share above RAREST."""
+    return max(0.02, 1 - log10(share) / log10(RAREST)) if share > 0 else 0.0
+
+
+def _render(check: Check, target: Target, pictures_each: int) -> str:
+    space = target.space
+    return page_template("data.html.j2").render(
+        check=check,
+        verdict=verdict(check),
+        colours=dict(zip(space.classes, map(_hex, space.colours.tolist()), strict=True)),
+        galleries=[list(pictures(opened.reader, space, target.task, pictures_each)) for opened in target.opened],
+        image_count=image_count,
+        amount_text=amount_text,
+        box_count=box_count,
+        tiny_side=TINY_SIDE,
+        bar_length=bar_length,
+        shown=SHOWN,
+    )
+
+
+def _hex(colour: list[int]) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*colour)

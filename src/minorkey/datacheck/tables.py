@@ -1,0 +1,79 @@
+"""What was found, for the terminal."""
+
+from collections.abc import Iterator
+
+from rich.table import Table
+
+from minorkey.datacheck.findings import Check, Findings
+from minorkey.tasks.options import TaskName
+
+SHOWN = 10
+"""Lines per data set; the rest is in the file."""
+
+
+def data_table(check: Check) -> Table:
+    """One row per data set."""
+    boxes = check.task == "detection"
+    table = Table("data set", "use", title="Data")
+    for heading in ("images", "size", "no labels", "boxes" if boxes else "ignored", "problems"):
+        table.add_column(heading, justify="right")
+    for each in check.data:
+        table.add_row(
+            *(each.name, each.use, image_count(each), _sizes(each), str(each.unlabelled)),
+            *(box_count(each) if boxes else f"{each.ignored:.1%}", str(len(each.problems))),
+            style="red" if each.problems else None,
+        )
+    return table
+
+
+def box_count(found: Findings) -> str:
+    """How many boxes there are, crowds apart."""
+    return f"{sum(found.counts.values()):,}"
+
+
+def _sizes(found: Findings) -> str:
+    """The size, or the smallest and the largest of several."""
+    sizes = list(found.sizes) or ["-"]
+    return sizes[0] if len(sizes) == 1 else f"{sizes[0]} to\n{sizes[-1]}"
+
+
+def class_table(check: Check) -> Table:
+    """The share, or the number of boxes, of every class, one column per data set."""
+    title = {"segmentation": "Share of the labelled pixels, %", "detection": "Boxes"}[check.task]
+    table = Table("class", title=title)
+    for each in check.data:
+        table.add_column(f"{each.name}\n{each.use}", justify="right")
+    for name in check.data[0].frequencies if check.data else ():
+        table.add_row(name, *(amount_text(each, name, check.task) for each in check.data))
+    return table
+
+
+def problem_lines(check: Check) -> Iterator[str]:
+    """The first problems of every data set."""
+    yield from check.problems
+    for each in check.data:
+        yield from each.problems[:SHOWN]
+        if len(each.problems) > SHOWN:
+            yield f"{each.name}: and {len(each.problems) - SHOWN} more"
+
+
+def verdict(check: Check) -> str:
+    """The last word."""
+    count = len(check.all_problems)
+    if count:
+        return f"{count} problem{'s' if count > 1 else ''} would stop a training or its evaluation"
+    return "nothing here would stop a training"
+
+
+def image_count(found: Findings) -> str:
+    """How many images there are, and of how many of them it is spoken."""
+    every = found.looked_at == found.images
+    return f"{found.images:,}" if every else f"{found.looked_at:,} of {found.images:,}"
+
+
+def amount_text(found: Findings, name: str, task: TaskName) -> str:
+    """How much there is of a class: its share in percent, or its boxes."""
+    if task == "detection":
+        return f"{found.counts[name]:,}" if found.counts[name] else "never"
+    share = 100 * found.frequencies[name]
+    return f"{share:.3f}" if 0 < share < 0.1 else f"{share:.1f}" if share else "never"

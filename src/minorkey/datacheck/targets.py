@@ -1,0 +1,133 @@
+"""From what a user asks to have checked to open data sets."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+
+from minorkey.config import RunConfig, presets, resolve
+from minorkey.data.raw_cache import RawCache
+from minorkey.data.readers import Reader, SourceOptions, choose, open_datasets, validation_of
+from minorkey.data.readers.reader import Role
+from minorkey.errors import ConfigError, MinorkeyError
+from minorkey.labels import LabelSpace, label_space
+from minorkey.system.run_folder import RunFolder
+from minorkey.tasks.options import TaskName
+
+Use = Literal["data set", "trained on", "adapted to", "judged on", "unseen"]
+"""What a data set is there for; `judged on` are the validation images of a source."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A data set that could be opened, and what it is there for."""
+
+    use: Use
+    reader: Reader
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is to be checked."""
+
+    space: LabelSpace
+    task: TaskName
+    opened: list[Opened] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)  # data sets that a training needs and that cannot be opened
+    warnings: list[str] = field(default_factory=list)  # those that it does without
+    cache: RawCache | None = None  # keeps the pixels of what is read
+
+
+@dataclass(frozen=True)
+class _Asked:
+    use: Use
+    spec: str
+    role: Role
+    needed: bool = True
+    part: SourceOptions | None = None  # which of its images; None: all
+
+
+def open_target(target: str, overrides: Mapping[str, Any], *, cached: bool = False) -> Target:
+    """Open the data sets of a preset, a YAML file or a run, or the splits of one data set.
+
+    A data set that names no split is looked at as a source and as an unseen domain, as far as it has both splits.
+
+    Args:
+        target: which.
+        overrides: nested values of the configuration.
+        cached: by way of its `data_cache`; otherwise every file is decoded.
+
+    Raises:
+        ConfigError: the configuration is not valid, or `cached` and it names no cache.
+    """
+    if (run := RunFolder(Path(target))).config.is_file():
+        config = resolve(run.config, overrides)
+    elif target in presets() or target.endswith((".yaml", ".yml")):
+        config = resolve(target, overrides)
+    else:
+        return _open_alone(target, overrides, cached)
+    found = _nothing_yet(config, cached)
+    for asked in _asked_by(config):
+        _open(asked, config, found)
+    return found
+
+
+def _asked_by(config: RunConfig) -> Iterator[_Asked]:
+    sources = [SourceOptions.model_validate(source) for source in config.source]
+    yield from (_Asked("trained on", source.data, "source", part=source) for source in sources)
+    yield from (_Asked("adapted to", target.data, "target", part=target) for target in config.target)
+    if config.evaluation.source:
+        yield from (_Asked("judged on", validation_of(each.data), "unseen", needed=False) for each in sources)
+    yield from (_Asked("unseen", spec, "unseen") for spec in config.unseen)
+
+
+def _nothing_yet(config: RunConfig, cached: bool) -> Target:
+    """A target of which nothing is open."""
+    if cached and config.data_cache is None:
+        raise ConfigError("no data_cache is set; name the folder that is to keep the pixels, data_cache=PATH")
+    cache = RawCache(config.data_cache) if cached and config.data_cache else None
+    return Target(label_space(config.label_space), config.task, cache=cache)
+
+
+def _open_alone(spec: str, overrides: Mapping[str, Any], cached: bool) -> Target:
+    """The splits of one data set; that one of them is missing is worth a line, that both are is a problem."""
+    config = resolve(None, {**overrides, "source": [spec]})
+    found = _nothing_yet(config, cached)
+    for role in ("source", "unseen"):
+        _open(_Asked("data set", spec, role, needed=False), config, found)
+    if not found.opened:
+        close = get_close_matches(spec, presets(), n=1)
+        hint = f"; or did you mean the preset '{close[0]}'?" if close else ""
+        found.problems.append(found.warnings[0] + hint)
+        found.warnings.clear()
+    return found
+
+
+def _open(asked: _Asked, config: RunConfig, found: Target) -> None:
+    """Add the readers of a data set to `found`, or the line that says why there are none."""
+    try:
+        readers = open_datasets(
+            asked.spec,
+            role=asked.role,
+            label_space=found.space,
+            data_root=config.data_root,
+            options=config.world,
+            task=found.task,
+            cache=found.cache,
+        )
+        if (part := asked.part) is not None:
+            readers = [choose(each, fraction=part.fraction, files=part.files, seed=config.seed) for each in readers]
+    except MinorkeyError as error:
+        (found.problems if asked.needed else found.warnings).append(f"{asked.spec} as {asked.role} domain: {error}")
+        return
+    for reader in readers:
+        same = [other for other in found.opened if _same_images(other.reader, reader)]
+        if not same:
+            found.opened.append(Opened(asked.use, reader))
+        elif asked.use != "data set":
+            found.warnings.append(f"{reader.name} is {same[0].use} and {asked.use}: its scores would say little")
+
+
+def _same_images(one: Reader, other: Reader) -> bool:
+    return (one.name, len(one), one.key(0)) == (other.name, len(other), other.key(0))

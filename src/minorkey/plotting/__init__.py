@@ -1,0 +1,1 @@
+"""Colours and style that pages and figures share."""

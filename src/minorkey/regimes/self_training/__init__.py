@@ -1,0 +1,1 @@
+"""Self-training: a teacher labels the target."""

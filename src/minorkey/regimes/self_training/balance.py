@@ -1,0 +1,116 @@
+"""Balanced pseudo-labels: classes that the teacher is unsure of do not vanish.
+
+Of two classes that are often confused, plain pseudo-labels take the one that the source model knows better; the student
+learns that, is or becomes its own teacher, and the other class vanishes. Both balances multiply the probabilities of
+each class by a factor, and keep the running means that it comes from.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from minorkey.regimes.health import class_counts
+from minorkey.system.reduction import sum_over_processes
+
+MOMENTUM = 0.9
+"""Share of the running means that a batch keeps."""
+
+LEAST_SHARE = 1e-3
+"""Added to shares, so that the factor of a class that hardly occurs stays bounded."""
+
+
+class ConfidenceBalance(nn.Module):
+    """By how confident the teacher is where it says a class, as in CBST (Zou et al., arXiv 1810.07911).
+
+    There a quantile over all target images before a round, here a running mean over batches and processes.
+
+    Args:
+        classes: K.
+    """
+
+    confidence: Tensor  # (K,) in (0, 1]; 1 for a class that was never said
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.register_buffer("confidence", torch.ones(classes))
+
+    @torch.no_grad()
+    def factors(self, probabilities: Tensor, filled: Tensor, source_labels: Tensor) -> Tensor:
+        """Take a batch in.
+
+        Args:
+            probabilities: of the teacher, `(B, K, H, W)`.
+            filled: `(B, H, W)` bool, false where there is no image.
+            source_labels: `(B, H, W)` train ids.
+
+        Returns:
+            One over the confidence of each class, `(K,)`.
+        """
+        labels = balanced(probabilities, 1 / self.confidence).argmax(dim=1)
+        said = nn.functional.one_hot(labels, len(self.confidence)).movedim(-1, 1) * filled[:, None]
+        sums, counts = sum_over_processes(
+            torch.stack([(probabilities * said).sum(dim=(0, 2, 3)), said.sum(dim=(0, 2, 3)).float()])
+        )
+        momentum = torch.where(self.confidence < 1, MOMENTUM, 0.0)  # the first time counts in full
+        moved = momentum * self.confidence + (1 - momentum) * sums / counts.clamp(min=1)
+        self.confidence.copy_(torch.where(counts > 0, moved, self.confidence))
+        return 1 / self.confidence
+
+
+class PriorBalance(nn.Module):
+    """So that classes are as frequent in the target as among the source labels that are trained on.
+
+    Distribution alignment (ReMixMatch, arXiv 1911.09785), there with the marginal of labels that share a domain. It is
+    right where both domains show the same kind of scene, another weather or light.
+
+    Args:
+        classes: K.
+    """
+
+    target: Tensor  # (K,) mean probabilities on the target
+    source: Tensor  # (K,) share of the classes among the source labels; all 0 before the first batch
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.register_buffer("target", torch.zeros(classes))
+        self.register_buffer("source", torch.zeros(classes))
+
+    @torch.no_grad()
+    def factors(self, probabilities: Tensor, filled: Tensor, source_labels: Tensor) -> Tensor:
+        """Take a batch in, as in `ConfidenceBalance`.
+
+        Returns:
+            The share of each class in the source over its mean probability on the target, `(K,)`.
+        """
+        sums = sum_over_processes(
+            torch.stack(
+                [
+                    (probabilities * filled[:, None]).sum(dim=(0, 2, 3)),
+                    class_counts(source_labels, len(self.source)).to(probabilities),
+                ]
+            )
+        )
+        for running, seen in zip((self.target, self.source), sums, strict=True):
+            moved = MOMENTUM * running + (1 - MOMENTUM) * shares(seen)
+            running.copy_(torch.where(running.any(), moved, shares(seen)))  # the first time counts in full
+        return (self.source + LEAST_SHARE) / (self.target + LEAST_SHARE)
+
+
+BALANCES: dict[str, type[ConfidenceBalance] | type[PriorBalance]] = {
+    "confidence": ConfidenceBalance,
+    "prior": PriorBalance,
+}
+
+
+def balanced(probabilities: Tensor, factors: Tensor) -> Tensor:
+    """Probabilities `(B, K, H, W)` times the factor `(K,)` of their class, made to sum up to 1 again.
+
+    >>> balanced(torch.tensor([0.75, 0.25]).view(1, 2, 1, 1), torch.tensor([1.0, 3.0])).flatten().tolist()
+    [0.5, 0.5]
+    """
+    weighted = probabilities * factors[:, None, None]
+    return weighted / weighted.sum(dim=1, keepdim=True)
+
+
+def shares(sums: Tensor) -> Tensor:
+    """Each of `(K,)` over their sum; 0 where that is 0."""
+    return sums / sums.sum().clamp(min=1)

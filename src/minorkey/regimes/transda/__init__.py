@@ -1,0 +1,1 @@
+"""TransDA: adversarial adaptation in rounds."""

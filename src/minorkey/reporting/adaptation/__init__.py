@@ -1,0 +1,1 @@
+"""How an adaptation to an unlabelled target went: rows, curves and pictures of the page."""

@@ -1,0 +1,218 @@
+"""The commands as calls: the same configuration, the same code path."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from minorkey.runs import train as workflow
+from minorkey.config import RunConfig, resolve
+from minorkey.data.corruptions import SEVERITIES, robustness_domains, split_corruption
+from minorkey.errors import ConfigError, unknown
+from minorkey.evaluation.scores import ScoreTable
+from minorkey.evaluation.submission import FORMATS, write_predictions
+from minorkey.runs.assemble import open_unseen
+from minorkey.system.processes import from_main
+from minorkey.reporting.page import build_report
+from minorkey.system.run_folder import RunFolder
+from minorkey.tasks.options import TaskName
+
+DEMO_METHODS = ("soma", "lora", "full", "frozen")
+DEMO_PRESETS: dict[TaskName, str] = {"segmentation": "demo", "detection": "world_weather"}
+"""Each has a smaller brother whose name ends in `_quick`."""
+
+
+JUDGING = frozenset({"unseen", "data_root", "world", "evaluation", "backbone"})
+"""The parts of a configuration that may differ between training and judging."""
+
+Names = str | Sequence[str]
+
+
+def train(
+    preset: str | Path | None = None,
+    *,
+    out: str | Path,
+    source: Names | None = None,
+    target: Names | None = None,
+    unseen: Names | None = None,
+    backbone: str | Mapping[str, Any] | None = None,
+    method: str | Mapping[str, Any] | None = None,
+    regime: str | None = None,
+    teacher: str | Mapping[str, Any] | None = None,
+    resume: bool = False,
+    console: Console | None = None,
+    **overrides: Any,
+) -> ScoreTable:
+    """Adapt a pretrained backbone on the source domains, or from there to an unlabelled target, and judge it.
+
+    Args:
+        preset: name of a shipped preset or path of a YAML file; None starts from the defaults.
+        out: run folder to write.
+        source: labelled data sets to train on.
+        target: unlabelled data sets, or folders of images, to adapt to.
+        unseen: data sets that are only judged on.
+        backbone: 'builtin', a local folder or a hub id; or a mapping with further options.
+        method: name of an adaptation method; or a mapping with further options.
+        regime: how a target is used, `self_training` or `transda`.
+        teacher: who labels it; or a mapping with further options.
+        resume: go on where an earlier run in `out` stopped.
+        console: where progress is shown; None: standard error.
+        **overrides: other parts of the configuration, e.g. `training={"steps": 100}`, `seed=1`.
+
+    Returns:
+        Scores per domain; the run folder holds the adapter, head, log, metrics and pictures.
+
+    Raises:
+        MinorkeyError: bad input; one line says what to do.
+    """
+    named = {"source": source, "target": target, "unseen": unseen, "backbone": backbone, "method": method}
+    named |= {"regime": regime, "teacher": teacher}
+    given = {key: value for key, value in named.items() if value is not None}
+    return workflow.train(resolve(preset, given | overrides), Path(out), resume=resume, console=console)
+
+
+def resume(out: str | Path, console: Console | None = None) -> ScoreTable:
+    """Finish the run in `out` with its own configuration; a finished one is only read.
+
+    Raises:
+        DataError: there is no run in `out`.
+    """
+    return workflow.train(workflow.config_of(out), Path(out), resume=True, console=console)
+
+
+def evaluate(
+    run: str | Path,
+    *,
+    unseen: Names | None = None,
+    out: str | Path | None = None,
+    console: Console | None = None,
+    **overrides: Any,
+) -> ScoreTable:
+    """Judge a finished run, as trained or on other domains and under another protocol.
+
+    Args:
+        run: run folder.
+        unseen: other data sets to judge on.
+        out: where the scores go; None: `evaluation_folder`.
+        console: where progress is shown; None: standard error.
+        **overrides: other parts of the configuration that judging depends on, e.g.
+            `evaluation={"flip": True, "source": False}`, `data_root=...`, `world=...`.
+
+    Raises:
+        MinorkeyError: bad input; one line says what to do.
+    """
+    given = overrides | ({} if unseen is None else {"unseen": unseen})
+    config = _judging_config(run, given)
+    target = Path(out) if out else evaluation_folder(run, given)
+    return workflow.evaluate(run, config=config, out=target, console=console)
+
+
+def _judging_config(run: str | Path, given: Mapping[str, Any]) -> RunConfig | None:
+    """The run's configuration with what judging may change; None: as trained."""
+    if fixed := sorted(given.keys() - JUDGING):
+        raise ConfigError(f"'{fixed[0]}' was fixed by the training; evaluate takes {', '.join(sorted(JUDGING))}")
+    return resolve(RunFolder(Path(run)).config, given) if given else None
+
+
+def evaluation_folder(run: str | Path, overrides: Mapping[str, Any]) -> Path:
+    """Where scores go by default: the run folder as trained, else `evaluations/<digest>` in it.
+
+    The digest is that of the judged domains and the protocol, so a repeated evaluation replaces itself.
+    """
+    if not overrides:
+        return Path(run)
+    config = resolve(RunFolder(Path(run)).config, overrides)
+    values = config.model_dump(mode="json", include=set(JUDGING))
+    digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    return Path(run) / "evaluations" / digest[:8]
+
+
+def under_corruptions(
+    run: str | Path, overrides: Mapping[str, Any], severities: Sequence[int] | None = None
+) -> dict[str, Any]:
+    """The overrides with which `evaluate` judges every unseen domain clean and under every corruption.
+
+    Args:
+        run: run folder.
+        overrides: further changes to its configuration.
+        severities: 1 (mild) to 5 (strong); None: all.
+
+    Raises:
+        ConfigError: a severity is out of range.
+    """
+    config = resolve(RunFolder(Path(run)).config, overrides)
+    clean = [spec for spec in config.unseen if split_corruption(spec)[1] is None]
+    corrupted = [name for spec in clean for name in robustness_domains(spec, severities=severities or SEVERITIES)]
+    evaluation = {"source": False, "pictures": 0, **overrides.get("evaluation", {})}
+    return {**overrides, "unseen": [*clean, *corrupted], "evaluation": evaluation}
+
+
+def write_submission(
+    run: str | Path, server: str, *, out: str | Path | None = None, console: Console | None = None, **overrides: Any
+) -> tuple[int, Path]:
+    """Predict the unseen data sets of a run in the format of a test server, labelled or not.
+
+    Args:
+        run: run folder.
+        server: `cityscapes` or `acdc`.
+        out: folder of the PNG files; None: `submissions/<server>` in the run folder. Files there are kept.
+        console: where progress is shown; None: standard error.
+        **overrides: as for `evaluate`, e.g. `unseen="cityscapes:test"`.
+
+    Returns:
+        How many files were written, and the folder.
+
+    Raises:
+        MinorkeyError: unknown server, a model of other classes, or bad input.
+    """
+    if server not in FORMATS:
+        raise ConfigError(unknown("test server", server, FORMATS))
+    config = _judging_config(run, overrides) or resolve(RunFolder(Path(run)).config)
+    folder = Path(out) if out else Path(run) / "submissions" / server
+    predictor = workflow.load(run)
+    predictor.protocol = workflow.protocol_of(config)
+    readers = [domain.reader for domain in open_unseen(config, predictor.space)]
+    return write_predictions(predictor, readers, FORMATS[server], folder, console or Console(stderr=True)), folder
+
+
+def report(runs: Names | Sequence[Path] | Path, out: str | Path | None = None, title: str | None = None) -> Path:
+    """One page on one or several runs; by default `report.html` in the only run, or in the working folder."""
+    folders = [Path(runs)] if isinstance(runs, (str, Path)) else [Path(run) for run in runs]
+    only = RunFolder(folders[0]).report if len(folders) == 1 else Path("report.html")
+    return from_main(lambda: build_report(folders, Path(out) if out else only, title))
+
+
+def demo(
+    out: str | Path = "runs/demo",
+    *,
+    task: TaskName = "segmentation",
+    quick: bool = False,
+    console: Console | None = None,
+    **overrides: Any,
+) -> Path:
+    """Train on clear days of the built-in world, judge on domains never seen, and show it on a page.
+
+    Four methods side by side, or SoMA alone with `quick`. What an interrupted demo had finished is kept.
+
+    Raises:
+        ConfigError: there is no such task.
+
+    Returns:
+        The page, `report.html` in `out`.
+    """
+    if task not in DEMO_PRESETS:
+        raise ConfigError(unknown("task", task, DEMO_PRESETS))
+    folders = demo_runs(out, quick)
+    preset = DEMO_PRESETS[task] + ("_quick" if quick else "")
+    for folder in folders:
+        train(preset, method=folder.name, out=folder, resume=True, console=console, **overrides)
+    title = "Trained on clear days, judged elsewhere"
+    return from_main(lambda: build_report(folders, Path(out) / "report.html", title))
+
+
+def demo_runs(out: str | Path, quick: bool = False) -> list[Path]:
+    """The run folders of a demo, named after their methods."""
+    return [Path(out) / name for name in (("soma",) if quick else DEMO_METHODS)]

@@ -1,0 +1,130 @@
+"""What a run is made of, as its configuration says: data sets to train and to judge on, and the network."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+from torch import nn
+from transformers import PreTrainedModel
+
+from minorkey.adapters import weights_sha256
+from minorkey.config import RunConfig
+from minorkey.data.raw_cache import RawCache
+from minorkey.data.readers import Reader, SourceOptions, choose, open_datasets, validation_of
+from minorkey.data.readers import Role as ReaderRole
+from minorkey.errors import ConfigError, DataError
+from minorkey.evaluation.run import Judged, check_names
+from minorkey.evaluation.scores import Role
+from minorkey.labels import LabelSpace
+from minorkey.models.backbone import Backbone, load_backbone
+from minorkey.models.build import backbone_of, build_segmenter
+from minorkey.models.detectors import build_detector
+
+UNLIMITED = 10**9
+
+
+@dataclass(frozen=True)
+class Network:
+    """A model before adaptation, with the fingerprint of its pretrained backbone."""
+
+    model: PreTrainedModel
+    backbone: nn.Module  # the pretrained part inside: `backbone_of(model)`
+    loaded: Backbone
+    base_sha256: str
+    parameters: int  # of backbone and head
+
+
+def build_network(config: RunConfig, space: LabelSpace) -> Network:
+    """The pretrained backbone with a fresh head."""
+    loaded = load_backbone(config.backbone)
+    build = build_detector if config.task == "detection" else build_segmenter
+    model = build(loaded.network, config.head, len(space), config.seed)
+    backbone = backbone_of(model)
+    return Network(model, backbone, loaded, weights_sha256(backbone), sum(p.numel() for p in model.parameters()))
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The data sets that are trained on."""
+
+    readers: list[Reader]
+    weights: list[float] | None  # share of each in the batches; None: by their lengths
+    cache: RawCache | None = None  # keeps their pixels
+
+
+def open_sources(config: RunConfig, space: LabelSpace) -> Sources:
+    """Open what is trained on with its labels; see `open_targets`."""
+    return _open_all("source", config.source, config, space)
+
+
+def open_targets(config: RunConfig, space: LabelSpace) -> Sources | None:
+    """Open what is trained on without labels, if anything.
+
+    Subsets are drawn by the seed of the run; the domains of one name share its weight.
+
+    Raises:
+        ConfigError: some have a weight and others have none.
+    """
+    return _open_all("target", config.target, config, space) if config.target else None
+
+
+def _open_all(role: ReaderRole, asked: Sequence[SourceOptions], config: RunConfig, space: LabelSpace) -> Sources:
+    readers: list[Reader] = []
+    weights: list[float] = []
+    cache = None if config.data_cache is None else RawCache(config.data_cache)
+    for source in asked:
+        opened = [
+            choose(reader, fraction=source.fraction, files=source.files, seed=config.seed)
+            for reader in _open(source.data, role, config, space, cache)
+        ]
+        readers += opened
+        if source.weight is not None:
+            weights += [source.weight * len(reader) / sum(map(len, opened)) for reader in opened]
+    if weights and len(weights) < len(readers):
+        raise ConfigError(f"some {role}s have a weight and others have none; give each one, or none")
+    return Sources(readers, weights or None, cache)
+
+
+def open_judged(config: RunConfig, space: LabelSpace, console: Console) -> list[Judged]:
+    """What the run is judged on: validation images of the source domains, then the unseen domains."""
+    judged = open_source_validation(config, space, console) if config.evaluation.source else []
+    judged += open_unseen(config, space)
+    if not judged:
+        raise ConfigError("nothing to judge on; name at least one data set in `unseen`")
+    check_names(judged)
+    return judged
+
+
+def open_source_validation(config: RunConfig, space: LabelSpace, console: Console) -> list[Judged]:
+    """The validation images of the source domains, of those that have any."""
+    judged = []
+    for source in config.source:
+        try:
+            judged += _judged("source", validation_of(source.data), config, space)
+        except DataError as error:
+            console.print(f"source '{source.data}' is not judged: {error}", highlight=False, soft_wrap=True)
+    return judged
+
+
+def open_unseen(config: RunConfig, space: LabelSpace) -> list[Judged]:
+    """The domains that are not trained on."""
+    return [judged for spec in config.unseen for judged in _judged("unseen", spec, config, space)]
+
+
+def _judged(role: Role, spec: str, config: RunConfig, space: LabelSpace) -> list[Judged]:
+    images = config.evaluation.images or UNLIMITED
+    return [Judged(role, reader, images) for reader in _open(spec, "unseen", config, space)]
+
+
+def _open(
+    spec: str, role: ReaderRole, config: RunConfig, space: LabelSpace, cache: RawCache | None = None
+) -> list[Reader]:
+    return open_datasets(
+        spec,
+        role=role,
+        label_space=space,
+        data_root=config.data_root,
+        options=config.world,
+        task=config.task,
+        cache=cache,
+    )

@@ -1,0 +1,188 @@
+"""Predict many image files: overlays and what was predicted, shared out among processes and jobs, resumable."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from minorkey.system.ahead import Room, ahead
+from minorkey.data.images import list_images, read_image
+from minorkey.errors import ConfigError, DataError
+from minorkey.tasks.predictor import Started, telling
+from minorkey.system.processes import from_main, gathered_objects, process_count, process_index, speaker, together
+from minorkey.system.storage import write_json
+from minorkey.tasks.prediction import Prediction, save_jpeg
+from minorkey.training.device import device_for
+from minorkey.training.options import TrainingOptions
+from minorkey.system.progress import Reporter
+from minorkey.runs.train import load
+
+Shard = tuple[int, int]
+"""(i, n): the i-th of n parts, 1 first."""
+
+
+@dataclass
+class Done:
+    """What came of predicting a set of images."""
+
+    written: int = 0
+    skipped: int = 0  # there already
+    problems: list[str] = field(default_factory=list)  # one line for each image that could not be predicted
+
+
+def predict_folder(
+    run: Path,
+    images: str,
+    out: Path,
+    *,
+    overwrite: bool = False,
+    overlays: bool = True,
+    shard: Shard = (1, 1),
+    console: Console | None = None,
+) -> Done:
+    """Write `overlays/<name>.jpg` and what was predicted for every image, and `classes.json`.
+
+    Segmentation writes `ids/<name>.png`. Detection writes `boxes/<name>.json`, and once all images are done
+    `predictions.json`, a COCO results file in which an image's id is its file's name; each of n jobs writes one of its
+    own, `predictions-<i>-of-<n>.json`, and a job without a shard that comes after them the whole.
+
+    The next images are read and the last ones written, in threads, while the device works on one.
+
+    Names keep the folders below the one given. Processes that were started together (torchrun) share the images
+    out, each image being one's alone; jobs that know nothing of each other take one `shard` each.
+
+    Args:
+        run: folder of a finished run.
+        images: an image, a folder or a glob.
+        out: folder to write.
+        overwrite: predict again what is there already.
+        overlays: False leaves the overlays out, which are to look at only.
+        shard: do only every n-th image, from the i-th on.
+        console: where progress is shown; None: standard error.
+
+    Returns:
+        What came of it in all processes.
+
+    Raises:
+        ConfigError: there is no such shard, or two images would be written under one name.
+        DataError: there is no run or no image.
+        StorageError: a file cannot be written.
+    """
+    device_for(TrainingOptions())
+    files, names = from_main(lambda: _listed(images, shard))
+    with together():
+        predictor = load(run)
+    if shard[0] == 1:  # jobs share the folder: one writes
+        from_main(lambda: write_json(out / "classes.json", {str(i): c for i, c in enumerate(predictor.space.classes)}))
+    mine = range(process_index(), len(files), process_count())
+    done = Done()
+    writer = _Writer(predictor.prediction_type, out, overlays)
+    todo = [place for place in mine if overwrite or not writer.is_there(names[place])]
+    done.skipped = len(mine) - len(todo)
+    console = speaker(console)
+    with Reporter(console, "predicting", len(mine), done=done.skipped, unit="image") as reporter:
+        room = Room()
+        read = ahead(partial(_read, files, room), todo, room=room)
+        started = predictor.started(telling(predictor, console, read))
+        written = ahead(lambda pair: (pair[0], writer.write(names[pair[0]], pair[1])), started, room=room)
+        for count, (place, problem) in enumerate(written, start=done.skipped + 1):
+            if problem is None:
+                done.written += 1
+            else:
+                done.problems.append(_naming(files[place], problem))
+            reporter.update(count, names[place])
+    whole = _sum(gathered_objects(done))
+    from_main(lambda: _summarise(predictor.prediction_type, dict(zip(names, files, strict=True)), out, shard))
+    return whole
+
+
+def parse_shard(text: str) -> Shard:
+    """`2/8` as (2, 8).
+
+    Raises:
+        ConfigError: it is not two whole numbers, the first from 1 to the second.
+    """
+    index, slash, count = text.partition("/")
+    if not (slash and index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
+        raise ConfigError(f"shard '{text}' is none; expected I/N with I from 1 to N, e.g. 2/8")
+    return int(index), int(count)
+
+
+def _listed(images: str, shard: Shard) -> tuple[list[Path], list[str]]:
+    """The images of a shard and their names, which differ among all images."""
+    files = list_images(images)
+    names = _names(files, Path(images))
+    index, count = shard
+    return files[index - 1 :: count], names[index - 1 :: count]
+
+
+def _read(files: Sequence[Path], room: Room, place: int) -> tuple[int, np.ndarray | DataError]:
+    try:
+        image = read_image(files[place])
+    except DataError as error:
+        return place, error
+    room.note(image)
+    return place, image
+
+
+@dataclass(frozen=True)
+class _Writer:
+    """Where predictions are written; is called from threads."""
+
+    kind: type[Prediction]
+    out: Path
+    overlays: bool
+
+    def is_there(self, name: str) -> bool:
+        """Whether an image was done before, its overlay as JPEG or, by earlier versions, as PNG."""
+        drawn = not self.overlays or any(self._overlay(name, suffix).is_file() for suffix in (".jpg", ".png"))
+        return drawn and _saved(self.kind, self.out, name).is_file()
+
+    def write(self, name: str, started: Started | DataError) -> DataError | None:
+        """Write what was predicted of an image, the overlay first; an error in its place is handed back."""
+        if isinstance(started, DataError):
+            return started
+        prediction = started()
+        if self.overlays:
+            save_jpeg(prediction.draw(), self._overlay(name, ".jpg"))
+        prediction.save(_saved(self.kind, self.out, name))
+        return None
+
+    def _overlay(self, name: str, suffix: str) -> Path:
+        return self.out / "overlays" / f"{name}{suffix}"
+
+
+def _naming(file: Path, problem: DataError) -> str:
+    return str(problem) if str(file) in str(problem) else f"{file}: {problem}"
+
+
+def _saved(kind: type[Prediction], out: Path, name: str) -> Path:
+    return out / kind.folder / f"{name}{kind.suffix}"
+
+
+def _summarise(kind: type[Prediction], files: Mapping[str, Path], out: Path, shard: Shard) -> None:
+    """One file with the predictions of a shard, where the task has one; images that failed are not in it."""
+    index, count = shard
+    saved = {f"{name}{file.suffix}": _saved(kind, out, name) for name, file in files.items()}
+    part = "" if count == 1 else f"-{index}-of-{count}"
+    kind.summarise({name: path for name, path in saved.items() if path.is_file()}, out / f"predictions{part}")
+
+
+def _names(files: Sequence[Path], root: Path) -> list[str]:
+    """Output names without suffix: relative to the folder that was given, else the bare stem."""
+    names = [(str(f.relative_to(root).with_suffix("")) if root.is_dir() else f.stem) for f in files]
+    if twice := sorted(name for name, count in Counter(names).items() if count > 1):
+        raise ConfigError(f"several images would be written as '{twice[0]}'; predict their folders one at a time")
+    return names
+
+
+def _sum(parts: Sequence[Done]) -> Done:
+    return Done(
+        written=sum(part.written for part in parts),
+        skipped=sum(part.skipped for part in parts),
+        problems=[problem for part in parts for problem in part.problems],
+    )

@@ -1,0 +1,68 @@
+"""Where a training begins when it goes on from another run: from all its trained weights, or from its head."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from minorkey.config import RunConfig, load_config
+from minorkey.errors import ConfigError, DataError
+from minorkey.models.backbone import builtin_detector
+from minorkey.system.run_folder import RunFolder
+from minorkey.training.checkpoint import Checkpoint, checkpoints, load_checkpoint
+
+SAME = ("backbone", "head", "method", "label_space")
+"""What both runs must agree on for the trained tensors to fit."""
+
+SAME_HEAD = ("task", "backbone", "head", "label_space")
+"""The same for the tensors of the head."""
+
+
+def start_weights(config: RunConfig) -> Checkpoint | None:
+    """The weights that the run `config.start_from` deploys, as a checkpoint; None where nothing is named.
+
+    Its optimizer, averages and step belong to the other run and are of no use here.
+
+    Raises:
+        ConfigError: the two runs differ in what must be the same.
+        DataError: there is no finished run, or it kept no checkpoint.
+    """
+    if config.start_from is None:
+        return None
+    run, other = _like("start_from", config.start_from, config, SAME)
+    saved = checkpoints(run.checkpoints)
+    if not saved:
+        raise DataError(f"start_from: '{run.path}' has no checkpoints/ any more, which hold the trained tensors")
+    last = load_checkpoint(saved[-1])
+    chosen = {"ema": last.ema, "last": {}}.get(other.deployed, last.best)
+    last.adapter.update(_below("adapter.", chosen))
+    last.head.update(_below("head.", chosen))
+    return last
+
+
+def head_start(config: RunConfig) -> RunFolder | None:
+    """The run whose head the new one begins with; None where nothing is named.
+
+    Raises:
+        ConfigError: the two runs differ in what must be the same.
+        DataError: there is no finished run.
+    """
+    if config.head_from is None:
+        return None
+    folder = builtin_detector() if config.head_from == "builtin" else Path(config.head_from)
+    return _like("head_from", folder, config, SAME_HEAD)[0]
+
+
+def _like(option: str, folder: Path, config: RunConfig, same: Sequence[str]) -> tuple[RunFolder, RunConfig]:
+    """A finished run and its configuration, which has the same sections as another."""
+    run = RunFolder(folder)
+    run.require_trained()
+    other = load_config(run.config)
+    if different := [name for name in same if getattr(other, name) != getattr(config, name)]:
+        raise ConfigError(
+            f"{option}: '{run.path}' has another {' and '.join(different)} (see its config.yaml); "
+            f"give this run the same {', '.join(same)}"
+        )
+    return run, other
+
+
+def _below(prefix: str, tensors: dict) -> dict:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

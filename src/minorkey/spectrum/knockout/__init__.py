@@ -1,0 +1,1 @@
+"""What a model loses when groups of singular components are removed."""

@@ -1,0 +1,54 @@
+"""The whole of `minorkey spectrum --knockout`: a run or a frozen probe, judged without components, and the files."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from minorkey.spectrum.knockout.files import write_knockout
+from minorkey.spectrum.knockout.knockout import IMAGES, SHARE, knockout
+from minorkey.spectrum.knockout.probe import frozen_probe
+from minorkey.spectrum.knockout.rows import KnockoutRow
+from minorkey.spectrum.knockout.suggestion import Suggestion, suggest
+from minorkey.spectrum.run import is_run, spectrum_folder
+
+
+def analyse(
+    target: str | Path,
+    *,
+    components: float = SHARE,
+    images: int = IMAGES,
+    with_unseen: bool = False,
+    out: str | Path | None = None,
+    console: Console | None = None,
+) -> tuple[list[KnockoutRow], Suggestion]:
+    """Knock out components of a run or of a frozen probe, suggest `first_block`, and write tables and pictures.
+
+    Args:
+        target: a run folder, or a backbone, on which a linear head is trained first (`frozen_probe`).
+        components: how many are removed, as a share of the singular values of each weight, in `(0, 1]`.
+        images: judged per domain.
+        with_unseen: let the unseen domains take part in the suggestion (see `suggest`).
+        out: folder for tables and pictures; None: `spectrum/` in the run, or `spectrum-BACKBONE`.
+        console: where progress is shown; None: standard error.
+
+    Returns:
+        The rows and the suggestion.
+
+    Raises:
+        MinorkeyError: bad input; one line says what to do.
+    """
+    console = console or Console(stderr=True)
+    folder = Path(out) if out is not None else spectrum_folder(target)
+    if is_run(target):
+        run = Path(target)
+        console.print(f"judging run '{run}'", highlight=False, soft_wrap=True)
+    else:
+        run = folder / "probe"
+        console.print(
+            f"judging a frozen probe of '{target}', a linear head in '{run}'", highlight=False, soft_wrap=True
+        )
+        frozen_probe(str(target), run, console)
+    rows = knockout(run, components=components, images=images, out=folder, console=console)
+    suggestion = suggest(rows, with_unseen=with_unseen)
+    write_knockout(rows, suggestion, folder)
+    return rows, suggestion

@@ -1,0 +1,1 @@
+"""What every room stands on: processes, launch, storage, progress, run folders."""

@@ -1,0 +1,95 @@
+"""What a detection model says of one image."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from minorkey.errors import StorageError
+from minorkey.labels import LabelSpace
+from minorkey.system.storage import write_text
+from minorkey.tasks.detection.drawing import draw_boxes
+from minorkey.tasks.prediction import Prediction
+
+
+@dataclass(frozen=True)
+class DetectionPrediction(Prediction):
+    """The objects of an image, the surest first."""
+
+    folder = "boxes"
+    suffix = ".json"
+
+    boxes: np.ndarray  # (N, 4) float32, x0 y0 x1 y1 in pixels; x1 y1 are exclusive
+    scores: np.ndarray  # (N,) float32 in [0, 1], descending
+    classes: np.ndarray  # (N,) int64 train ids
+    image: np.ndarray  # (H, W, 3) uint8, what was looked at
+    space: LabelSpace
+
+    @property
+    def names(self) -> list[str]:
+        """Class name of each box."""
+        return [self.space.classes[index] for index in self.classes]
+
+    def draw(self, threshold: float = 0.3) -> Image.Image:
+        """The image with boxes in the colours of their classes, names and scores; `threshold` is the least score."""
+        shown = self.scores >= threshold
+        colours = [tuple(colour) for colour in self.space.colours[self.classes[shown]].tolist()]
+        texts = [f"{name} {score:.2f}" for name, score in zip(self.names, self.scores, strict=True)]
+        return draw_boxes(self.image, self.boxes[shown], colours, texts[: len(colours)])
+
+    def to_coco(self, image_id: int | str) -> list[dict[str, Any]]:
+        """All boxes in the form of COCO results, `bbox` being `x y width height`.
+
+        `category_id` is the train id; `category_name` is not of COCO's, whose readers leave it alone.
+        """
+        corners = self.boxes.astype(np.float64)
+        sizes = corners[:, 2:] - corners[:, :2]
+        return [
+            {
+                "image_id": image_id,
+                "category_id": int(category),
+                "category_name": name,
+                "bbox": [round(float(value), 2) for value in (*corner[:2], *size)],
+                "score": round(float(score), 5),
+            }
+            for corner, size, category, name, score in zip(
+                corners, sizes, self.classes, self.names, self.scores, strict=True
+            )
+        ]
+
+    def save(self, path: str | Path) -> None:
+        """Write the boxes as JSON in the form of COCO results; the image's id is the stem of the file's name.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        _write_results(Path(path), self.to_coco(Path(path).stem))
+
+    @classmethod
+    def summarise(cls, saved: Mapping[str, Path], path: Path) -> None:
+        """Write one COCO results file; the id of an image is its name.
+
+        A name and no number: numbers of our own would be those of other images in somebody's annotation file, and
+        the scores computed from them wrong without a word.
+
+        Raises:
+            StorageError: a saved file cannot be read, or the new one not written.
+        """
+        results = [entry | {"image_id": name} for name, file in saved.items() for entry in _read_results(file)]
+        _write_results(path.with_name(f"{path.name}.json"), results)
+
+
+def _write_results(path: Path, results: Sequence[Mapping[str, Any]]) -> None:
+    lines = ",\n".join(json.dumps(entry, allow_nan=False, ensure_ascii=False) for entry in results)
+    write_text(path, f"[\n{lines}\n]\n" if lines else "[]\n")
+
+
+def _read_results(path: Path) -> list[dict[str, Any]]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StorageError(f"cannot read '{path}': {error}; delete it and predict again") from error

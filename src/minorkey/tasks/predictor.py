@@ -1,0 +1,274 @@
+"""A finished run as something to use: the folded network with its preprocessing and label space."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import torch
+from PIL import Image
+from rich.console import Console
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from minorkey.data.images import read_image
+from minorkey.errors import DataError
+from minorkey.labels import LabelSpace
+from minorkey.models.options import Triple
+from minorkey.system.ahead import Room, ahead, grouped
+from minorkey.system.precision import Precision, computing
+from minorkey.tasks.base import Task
+from minorkey.tasks.prediction import Prediction
+from minorkey.tasks.protocol import LARGE, Protocol
+from minorkey.tasks.segmentation.task import Segmentation
+
+ImageLike = str | Path | Image.Image | np.ndarray
+Size = tuple[int, int]
+Key = TypeVar("Key")
+
+
+@dataclass(frozen=True)
+class Started:
+    """A prediction that the device is at work on; calling it waits, and may be done in another thread."""
+
+    seen: Any  # in the form of `task.start`, on the device
+    image: np.ndarray  # (H, W, 3) uint8
+    made: Callable[[Any, np.ndarray], Any]
+
+    def __call__(self) -> Any:
+        """The prediction."""
+        return self.made(self.seen, self.image)
+
+
+@dataclass
+class Predictor:
+    """A trained model, ready for images.
+
+    `model` is an ordinary transformers model; nothing of an adapter is left in it.
+    """
+
+    model: PreTrainedModel
+    space: LabelSpace
+    protocol: Protocol
+    mean: Triple
+    std: Triple
+    window_batch: int = 8
+    task: Task = field(default_factory=Segmentation)
+    crop: Size | None = None  # height, width of the training crops; None: images of any size are looked at as a whole
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model runs."""
+        return next(self.model.parameters()).device
+
+    @property
+    def precision(self) -> Precision:
+        """What the model computes in."""
+        return self.protocol.precision
+
+    def in_domain(self, domain: str) -> "Predictor":
+        """The same model under the protocol of one domain, where the image may have a size of its own."""
+        return replace(self, protocol=self.protocol.in_domain(domain))
+
+    @property
+    def prediction_type(self) -> type[Prediction]:
+        """What predictions are."""
+        return self.task.prediction_type
+
+    def predict(self, images: ImageLike | Sequence[ImageLike], probabilities: bool = False) -> Any:
+        """Segment an image, or find the objects in it, or in each of a list.
+
+        Args:
+            images: path, PIL image or array `(H, W, 3)` uint8 RGB (or `(H, W)` grey), or a list of these.
+            probabilities: also return the probability of every class, `(K, H, W)` (segmentation).
+
+        Returns:
+            A `SegmentationPrediction` or a `DetectionPrediction`, or a list of them.
+
+        Raises:
+            DataError: an image is missing, broken or no image.
+            ConfigError: probabilities are asked of a detector.
+        """
+        if isinstance(images, (list, tuple)):
+            return [self.predict_one(as_rgb(image), probabilities) for image in images]
+        return self.predict_one(as_rgb(images), probabilities)  # type: ignore[arg-type]
+
+    def predict_one(self, image: np.ndarray, probabilities: bool = False) -> Any:
+        """Predict one `(H, W, 3)` uint8 RGB image."""
+        if probabilities:
+            return self.task.prediction(self.said(image), image, self.space, probabilities)
+        return self.start([image])[0]()
+
+    def map(
+        self, images: Iterable[ImageLike], on_error: Literal["raise", "return"] = "raise"
+    ) -> Iterator[tuple[ImageLike, Any]]:
+        """Predict many images one after the other, in order, while the next ones are read.
+
+        Args:
+            images: paths, PIL images or arrays, of any sizes; taken a few at a time.
+            on_error: what a broken image does: `raise` its error, or `return` it in place of the prediction.
+
+        Returns:
+            Each image as it was given, with its prediction.
+
+        Raises:
+            DataError: an image is missing, broken or no image, and errors are raised.
+        """
+
+        def finish(pair: tuple[ImageLike, Started | DataError]) -> tuple[ImageLike, Any]:
+            image, started = pair
+            if isinstance(started, DataError) and on_error == "raise":
+                raise started
+            return image, started if isinstance(started, DataError) else started()
+
+        room = Room()
+        yield from ahead(
+            finish, self.started(ahead(partial(_read, room), images, room=room)), 1, lambda: min(2, room())
+        )
+
+    def started(
+        self, images: Iterable[tuple[Key, np.ndarray | DataError]]
+    ) -> Iterator[tuple[Key, Started | DataError]]:
+        """Predictions that have begun, each with what came with its image; neighbours of one size in one pass.
+
+        An error in place of an image stays one, and what does not fit the device's memory becomes one.
+        """
+        for group in grouped(images, lambda pair: _size(pair[1]), lambda pair: self.at_once(_size(pair[1]))):
+            started = iter(self._tried([image for _, image in group if isinstance(image, np.ndarray)]))
+            for key, image in group:
+                yield key, image if isinstance(image, DataError) else next(started)
+
+    def _tried(self, images: list[np.ndarray]) -> Sequence[Started | DataError]:
+        with suppress(torch.OutOfMemoryError):
+            return self.start(images) if images else []
+        # Out of the block, and of the error, whose traceback would keep what the pass had on the device.
+        if len(images) > 1:
+            return [one for image in images for one in self._tried([image])]
+        height, width = images[0].shape[:2]
+        advice = "lower evaluation.batch_size or set a window"
+        return [DataError(f"an image of {width}x{height} does not fit the GPU's memory; {advice}")]
+
+    @torch.inference_mode()
+    def start(self, images: Sequence[np.ndarray]) -> list[Started]:
+        """Begin to predict images of one size, in one pass, without waiting for the device.
+
+        Args:
+            images: `(H, W, 3)` uint8 RGB.
+
+        Returns:
+            What waits for the prediction, of each image.
+        """
+        protocol = self._protocol(images[0].shape[:2])
+        with computing(self.model, self.precision):
+            started = self.task.start(self.model, self._pixels(images), protocol, self.window_batch)
+        return [Started(seen, image, self._finish) for seen, image in zip(started, images, strict=True)]
+
+    @torch.inference_mode()
+    def _finish(self, started: Any, image: np.ndarray) -> Any:
+        return self.task.finish(started, image, self.space)
+
+    def tile(self, size: Size) -> Size | None:
+        """Height and width of the windows for an image (height, width) that is too large to be looked at as a whole.
+
+        None where it is not, or where the protocol says how large images are looked at.
+        """
+        if self.crop is None or self.protocol.window or self.protocol.resize is not None:
+            return None
+        return self.crop if size[0] * size[1] > LARGE * self.crop[0] * self.crop[1] else None
+
+    def _protocol(self, size: Size) -> Protocol:
+        """How an image (height, width) is looked at."""
+        tile = self.tile(size)
+        return self.protocol if tile is None else self.protocol.model_copy(update={"tile": tile})
+
+    def at_once(self, size: Size | None) -> int:
+        """How many images (height, width) go through the network together: as many as have `window_batch` windows.
+
+        On a CPU one, where more gain nothing.
+        """
+        unit = self.protocol.window or self.crop
+        if size is None or unit is None or self.device.type == "cpu":
+            return 1
+        scale = 1.0 if self.protocol.resize is None else self.protocol.resize / max(size)
+        return max(1, int(self.window_batch * unit[0] * unit[1] / (size[0] * size[1] * scale**2)))
+
+    @torch.inference_mode()
+    def said(self, image: np.ndarray) -> Any:
+        """What the model says of an image, in the form of `task.predict`, on the model's device."""
+        protocol = self._protocol(image.shape[:2])
+        with computing(self.model, self.precision):
+            return self.task.predict(self.model, self._pixels([image]), protocol, self.window_batch)
+
+    def _pixels(self, images: Sequence[np.ndarray]) -> Tensor:
+        """Images of one size as the network takes them, `(B, 3, H, W)`: as bytes to the device, normalised there."""
+        # One that is flipped, as BGR made RGB is, or that may not be written to is copied.
+        given = torch.from_numpy(np.stack(images) if len(images) > 1 else np.require(images[0][None], None, ["C", "W"]))
+        if self.device.type == "cuda":
+            given = given.pin_memory()
+        given = given.to(self.device, non_blocking=True)
+        pixels = torch.empty(len(images), 3, *given.shape[1:3], device=self.device)
+        # The arithmetic of `to_tensor`, on a CPU to the bit, a channel at a time and in place.
+        for channel, (shift, scale) in enumerate(zip(self.mean, self.std, strict=True)):
+            pixels[:, channel].copy_(given[..., channel]).div_(255).sub_(shift).div_(scale)
+        return pixels
+
+    def probabilities(self, image: np.ndarray) -> Tensor:
+        """Class probabilities `(K, H, W)` of segmentation, on the model's device; they sum to 1 at each pixel.
+
+        Those of a mask model are its class scores, divided by their sum.
+        """
+        return self.said(image)[0]
+
+
+def telling(
+    predictor: Predictor, console: Console, images: Iterable[tuple[Key, np.ndarray | DataError]]
+) -> Iterator[tuple[Key, np.ndarray | DataError]]:
+    """The images, and a line on the console for the first that is looked at by windows that nobody asked for."""
+    told = False
+    for key, image in images:
+        size = _size(image)
+        tile = None if told or size is None else predictor.tile(size)
+        if size is not None and tile is not None:
+            told = True
+            console.print(
+                f"images like one of {size[1]}x{size[0]} are more than {LARGE} training crops large: they are looked "
+                f"at by windows of {tile[1]}x{tile[0]}; set evaluation.resize (of segmentation also evaluation.window) "
+                "to choose",
+                highlight=False,
+                soft_wrap=True,
+            )
+        yield key, image
+
+
+def _size(image: np.ndarray | DataError) -> Size | None:
+    return image.shape[:2] if isinstance(image, np.ndarray) else None
+
+
+def _read(room: Room, image: ImageLike) -> tuple[ImageLike, np.ndarray | DataError]:
+    try:
+        pixels = as_rgb(image)
+    except DataError as error:
+        return image, error
+    room.note(pixels)
+    return image, pixels
+
+
+def as_rgb(image: ImageLike) -> np.ndarray:
+    """Any accepted image as `(H, W, 3)` uint8 RGB.
+
+    Raises:
+        DataError: it is none of these.
+    """
+    if isinstance(image, (str, Path)):
+        return read_image(image)
+    if isinstance(image, Image.Image):
+        return np.array(image.convert("RGB"))
+    array = np.asarray(image)
+    if array.ndim == 2:
+        array = np.repeat(array[..., None], 3, axis=2)
+    if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
+        raise DataError(f"got an array of shape {array.shape} and type {array.dtype}; expected (H, W, 3) uint8 RGB")
+    return array

@@ -1,0 +1,239 @@
+"""Semantic segmentation: its loss, and the class probabilities of whole images.
+
+The one place that tells models of logits per pixel from models of masks (`MASK_MODELS`).
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from accelerate.utils import extract_model_from_parallel
+from torch import Tensor, nn
+from transformers.utils import ModelOutput
+
+from minorkey.data.sample import IGNORE_INDEX, Batch
+from minorkey.labels import LabelSpace
+from minorkey.models.heads.segmentation.eomt import set_progress
+from minorkey.models.heads.segmentation.masks import MASK_MODELS, mask_targets, semantic_scores
+from minorkey.tasks.prediction import SegmentationPrediction
+from minorkey.tasks.protocol import Protocol
+from minorkey.tasks.segmentation.sliding import sliding_bands, sliding_logits
+
+Scored = tuple[dict[str, Tensor], Callable[[], Tensor]]
+"""Terms of a loss, and what gives class probabilities, for those who want them."""
+
+
+AT_ONCE = 2**28
+"""Scores of pixels and classes that are held at a time where the network saw a smaller image, 1 GB."""
+
+
+class Segmentation:
+    """Any model of transformers for semantic segmentation, or for universal segmentation by masks."""
+
+    prediction_type = SegmentationPrediction
+
+    def loss(self, model: nn.Module, batch: Batch, weights: Tensor | None = None) -> dict[str, Tensor]:
+        """The terms of the loss on a batch, by name; their sum is the loss.
+
+        Args:
+            model: in training mode or not, wrapped for several processes or not.
+            batch: images and labels.
+            weights: `(B, H, W)` of the pixels, 0 ... 1; None: all 1. The criterion of a mask model weighs no single
+                pixels, so its terms are multiplied by the mean over the labelled ones.
+
+        Returns:
+            Mask models: what their criterion names. Others: `segmentation`, the cross-entropy, summed up with the
+            weights and divided by the number of labelled pixels; with an auxiliary head, `auxiliary` as well.
+        """
+        return self.loss_and_reading(model, batch, weights)[0]
+
+    def loss_and_reading(self, model: nn.Module, batch: Batch, weights: Tensor | None = None) -> Scored:
+        """As `loss`, with a call that gives the class probabilities `(B, K, H, W)` of the same pass, detached."""
+        if isinstance(extract_model_from_parallel(model), MASK_MODELS):
+            return _mask_loss(model, batch, weights)
+        return _pixel_loss(model, batch, weights)
+
+    def probabilities(self, model: nn.Module, pixel_values: Tensor) -> Tensor:
+        """Class probabilities `(B, K, H, W)` of training crops `(B, 3, H, W)`, in one pass."""
+        if isinstance(extract_model_from_parallel(model), MASK_MODELS):
+            return _normalised(_mask_scores(model, pixel_values))
+        return _resize_to(_pixel_logits(model, pixel_values), pixel_values.shape[-2:]).softmax(dim=1)
+
+    def set_progress(self, model: nn.Module, share: float) -> None:
+        """Tell the model how much of its training is done, 0 to 1; an EoMT's masked attention follows it."""
+        set_progress(extract_model_from_parallel(model), share)
+
+    def predict(self, model: nn.Module, pixel_values: Tensor, protocol: Protocol, window_batch: int = 8) -> Tensor:
+        """Class probabilities `(B, K, H, W)` of normalised images `(B, 3, H, W)` under a test protocol.
+
+        Windows are averaged as logits; scales and mirrored images as probabilities. Of a mask model, windows,
+        scales and mirrored images are all averaged as scores, and the sum of a pixel's scores is made 1 at the end.
+        """
+        by_masks = isinstance(model, MASK_MODELS)
+        read = _mask_scores if by_masks else _pixel_logits
+        views = [(scale, mirrored) for scale in protocol.scales for mirrored in (False, True)[: 1 + protocol.flip]]
+        total = torch.zeros(())
+        for scale, mirrored in views:
+            images = _resized(pixel_values, protocol.resize, scale)
+            scores = sliding_logits(
+                lambda crops: read(model, crops),
+                images.flip(-1) if mirrored else images,
+                protocol.window or protocol.tile,
+                protocol.stride,
+                window_batch,
+            )
+            scores = _resize_to(scores.flip(-1) if mirrored else scores, pixel_values.shape[-2:])
+            total = total.to(scores) + (scores if by_masks else scores.softmax(dim=1))
+        return _normalised(total)
+
+    @torch.no_grad()
+    def start(self, model: nn.Module, pixel_values: Tensor, protocol: Protocol, window_batch: int = 8) -> list[Tensor]:
+        """The likeliest class of every pixel of each of B images, `(H, W)` uint8, on the model's device.
+
+        As `predict`, but the scores of all classes are held for a band of rows at a time where the protocol has one
+        scale. Of a single view the logits are compared, which have the order of the probabilities.
+        """
+        if len(protocol.scales) > 1:
+            return list(self.predict(model, pixel_values, protocol, window_batch).argmax(dim=1).to(torch.uint8))
+        read = _mask_scores if isinstance(model, MASK_MODELS) else _pixel_logits
+        window = protocol.window or protocol.tile
+        images = _resized(pixel_values, protocol.resize, protocol.scales[0])
+        views = [images, images.flip(-1)] if protocol.flip else [images]
+        bands = [
+            sliding_bands(lambda crops: read(model, crops), view, window, protocol.stride, window_batch)
+            for view in views
+        ]
+        alike = read is _mask_scores or len(views) == 1  # else it is the probabilities that are averaged
+        size = pixel_values.shape[-2:]
+        if images.shape[-2:] == size:
+            parts = [_likeliest([scores for _, scores in band], alike) for band in zip(*bands, strict=True)]
+            return list(torch.cat(parts, dim=1))
+        small = [torch.cat([scores for _, scores in view], dim=2) for view in bands]
+        return list(torch.cat([_likeliest(part, alike) for part in _resized_bands(small, size)], dim=1))
+
+    def finish(self, started: Tensor, image: np.ndarray, space: LabelSpace) -> SegmentationPrediction:
+        """What `start` gave of one image, once the device has it."""
+        return SegmentationPrediction(started.cpu().numpy(), image, space)
+
+    def prediction(
+        self, said: Tensor, image: np.ndarray, space: LabelSpace, probabilities: bool = False
+    ) -> SegmentationPrediction:
+        """The likeliest class of every pixel, and the probabilities of all where asked for."""
+        labels = said[0].argmax(0).to(torch.uint8).cpu().numpy()
+        kept = said[0].float().cpu().numpy() if probabilities else None
+        return SegmentationPrediction(labels, image, space, kept)
+
+
+def _pixel_loss(model: nn.Module, batch: Batch, weights: Tensor | None) -> Scored:
+    network = extract_model_from_parallel(model)
+    heads = [head for head in (getattr(network, "auxiliary_head", None),) if head is not None]
+    with _recorded(heads) as auxiliary:
+        logits = _resize_to(model(pixel_values=batch.pixel_values).logits, batch.labels.shape[-2:])
+    terms = {"segmentation": pixel_cross_entropy(logits, batch.labels, weights)}
+    for output in auxiliary:
+        smaller = pixel_cross_entropy(_resize_to(output, batch.labels.shape[-2:]), batch.labels, weights)
+        terms["auxiliary"] = network.config.auxiliary_loss_weight * smaller
+    return terms, lambda: logits.detach().float().softmax(dim=1)
+
+
+def pixel_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Cross-entropy of logits `(B, K, H, W)`, summed up with weights `(B, H, W)`, over the number of labelled pixels.
+
+    Where no pixel is labelled it is 0 with weights, for a teacher may be sure of none, and NaN without, as the mean
+    over nothing is.
+    """
+    if weights is None:
+        return F.cross_entropy(logits, labels, ignore_index=IGNORE_INDEX)
+    losses = F.cross_entropy(logits, labels, ignore_index=IGNORE_INDEX, reduction="none")
+    return (losses * weights).sum() / (labels != IGNORE_INDEX).sum().clamp(min=1)
+
+
+def _mask_loss(model: nn.Module, batch: Batch, weights: Tensor | None) -> Scored:
+    network = extract_model_from_parallel(model)
+    masks, classes = mask_targets(batch.labels, network.config.num_labels)
+    with network.criterion.gathered() as layers:
+        output = model(pixel_values=batch.pixel_values, mask_labels=masks, class_labels=classes)
+    terms = network.criterion.terms(layers, masks, classes)
+    if weights is not None:
+        labelled = batch.labels != IGNORE_INDEX
+        share = (weights * labelled).sum() / labelled.sum().clamp(min=1)
+        terms = {name: share * term for name, term in terms.items()}
+    return terms, torch.no_grad()(lambda: _normalised(_scores_of(output, batch.labels.shape[-2:])))
+
+
+@contextmanager
+def _recorded(modules: Sequence[nn.Module]) -> Iterator[list[Any]]:
+    """What the modules return in each call, where the model that calls them keeps it to itself."""
+    calls: list[Any] = []
+    handles = [
+        module.register_forward_hook(lambda _module, _inputs, output: calls.append(output)) for module in modules
+    ]
+    try:
+        yield calls
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _likeliest(views: Sequence[Tensor], as_they_are: bool) -> Tensor:
+    """The likeliest class `(B, rows, W)` uint8 by scores `(B, K, rows, W)` of an image and perhaps its mirror image."""
+    seen = [view.flip(-1) if mirrored else view for mirrored, view in enumerate(views)]
+    total = seen[0] if len(seen) == 1 else torch.stack([v if as_they_are else v.softmax(dim=1) for v in seen]).sum(0)
+    return total.max(dim=1).indices.to(torch.uint8)  # as argmax, a quarter of its time on a CPU
+
+
+def _resized_bands(views: Sequence[Tensor], size: torch.Size) -> Iterator[list[Tensor]]:
+    """Scores `(B, K, h, w)` of each view in the image's size, in one piece or, above `AT_ONCE`, by bands of rows."""
+    batch, classes = views[0].shape[:2]
+    rows = max(1, AT_ONCE // (batch * classes * size[1]))
+    if rows >= size[0]:
+        yield [_resize_to(view, size) for view in views]
+        return
+    for top in range(0, size[0], rows):
+        yield [_resized_rows(view, size, top, min(top + rows, size[0])) for view in views]
+
+
+def _resized_rows(maps: Tensor, size: torch.Size, top: int, end: int) -> Tensor:
+    """Rows `top` to `end` (exclusive) of `_resize_to(maps, size)`: along the rows by torch, between two rows here."""
+    height = maps.shape[-2]
+    centres = ((torch.arange(top, end, dtype=torch.float64) + 0.5) * height / size[0] - 0.5).clamp(min=0)
+    upper = centres.floor().long().clamp(max=height - 1)
+    share = (centres - upper).to(maps.dtype).to(maps.device)[:, None]  # not every device has float64
+    above, below = upper.to(maps.device), (upper + 1).clamp(max=height - 1).to(maps.device)
+    first, last = int(top * height // size[0]), int(-(-end * height // size[0]))
+    first, last = max(0, first - 1), min(height, last + 1)
+    wide = _resize_to(maps[..., first:last, :], torch.Size((last - first, size[1])))
+    return wide[..., above - first, :] * (1 - share) + wide[..., below - first, :] * share
+
+
+def _normalised(scores: Tensor) -> Tensor:
+    # No mask at all may claim a pixel of a mask model: it is then of no class, with a probability of 0.
+    return scores / scores.sum(dim=1, keepdim=True).clamp_min(torch.finfo(scores.dtype).tiny)
+
+
+def _pixel_logits(model: nn.Module, crops: Tensor) -> Tensor:
+    return model(pixel_values=crops).logits.float()
+
+
+def _mask_scores(model: nn.Module, crops: Tensor) -> Tensor:
+    return _scores_of(model(pixel_values=crops), crops.shape[-2:])
+
+
+def _scores_of(output: ModelOutput, size: torch.Size) -> Tensor:
+    return semantic_scores(output.class_queries_logits.float(), output.masks_queries_logits.float(), size)
+
+
+def _resized(images: Tensor, long_side: int | None, scale: float) -> Tensor:
+    """Images with their long side at `long_side` (None: as it is) times `scale`."""
+    height, width = images.shape[-2:]
+    factor = scale * (long_side / max(height, width) if long_side is not None else 1.0)
+    return _resize_to(images, torch.Size((max(1, round(height * factor)), max(1, round(width * factor)))))
+
+
+def _resize_to(maps: Tensor, size: torch.Size) -> Tensor:
+    if maps.shape[-2:] == size:
+        return maps
+    return F.interpolate(maps, size=tuple(size), mode="bilinear", align_corners=False)

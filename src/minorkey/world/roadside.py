@@ -1,0 +1,140 @@
+"""What lines a street: lots with buildings, walls and fences, greenery, lamps, signals and the backdrop."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from minorkey.world.places import Layout
+from minorkey.world.placing import (
+    SIDES,
+    greys,
+    leaves,
+    numbers,
+    on_road,
+    palette,
+    pick,
+    row,
+    rows,
+    sizes,
+    things,
+)
+from minorkey.world.scene import Road, Things
+
+HOUSE, WALL, FENCE, OPEN = range(4)
+
+BRICK = np.array([0.42, 0.22, 0.16])
+TILE = np.array([0.36, 0.17, 0.12])
+SIGN_PAINTS = np.array(
+    [[0.70, 0.07, 0.06], [0.07, 0.18, 0.55], [0.85, 0.85, 0.82], [0.85, 0.62, 0.10], [0.10, 0.40, 0.20]]
+)
+
+
+def backdrop(rng: np.random.Generator) -> Things:
+    """Distant blocks and woods that close the horizon."""
+    n = 14
+    template = pick(rng, n, numbers("skyline", "woods"))
+    draw = rng.random((n, 4))
+    at = np.stack([np.linspace(-260, 260, n) + 16 * draw[:, 0], np.zeros(n), 200 + 80 * draw[:, 1]], 1)
+    scale = np.stack([40 + 30 * draw[:, 2], 6 + 16 * draw[:, 3], np.ones(n)], 1)
+    woods = (template == numbers("woods")[0])[:, None]
+    return things(template, at, 0, scale, palette(np.where(woods, leaves(rng, n), greys(rng, n, 0.2, 0.5, 0.15))), 0)
+
+
+@dataclass(frozen=True)
+class Plots:
+    """The land along both sides, free of the side street; n plots."""
+
+    side: np.ndarray  # (n,) 0 left, 1 right
+    begin: np.ndarray  # (n,) metres ahead
+    length: np.ndarray  # (n,) metres along the road
+    kind: np.ndarray  # (n,) HOUSE, WALL, FENCE or OPEN
+
+
+def divide(rng: np.random.Generator, road: Road, layout: Layout) -> Plots:
+    """Cut the land along the road into plots."""
+    side, begin = rows(rng, np.full(2, -4.0), layout.frontage)
+    length = np.diff(begin, append=0) - 0.1
+    length = np.where(length > 0, length, layout.frontage[0])
+    kind = pick(rng, len(begin), np.arange(4), np.array(layout.odds))
+    free = (begin > road.side_street[1]) | (begin + length < road.side_street[0])
+    return Plots(side[free], begin[free], length[free], kind[free])
+
+
+def structures(rng: np.random.Generator, road: Road, plots: Plots, layout: Layout) -> list[Things]:
+    """Buildings, walls and fences; then the pitched roofs."""
+    built = plots.kind < OPEN
+    side, begin, length, kind = (a[built] for a in (plots.side, plots.begin, plots.length, plots.kind))
+    n, house = len(begin), kind == HOUSE
+    masonry_kind = np.where(house, pick(rng, n, numbers(*layout.buildings)), pick(rng, n, numbers("wall", "brickwall")))
+    template = np.where(kind == FENCE, numbers("fence"), masonry_kind)
+    draw = rng.random((n, 6))
+    low, high = layout.heights
+    height = np.where(house, low + (high - low) * draw[:, 1], 0.9 + 1.5 * draw[:, 1])
+    depth = np.where(house, 8 + 8 * draw[:, 0], 0.2)
+    near, far = layout.setback
+    front = np.where(side == 1, road.edges[-1], -road.edges[0])
+    front += np.where(house, near + (far - near) * draw[:, 2], 0.1)
+    at = on_road(road, np.where(side == 1, front, -front - depth), begin)
+    bricks = np.isin(template, numbers("brick", "brickwall"))[:, None]
+    greyish = greys(rng, n, 0.14, 0.78, 0.2, layout.warm)
+    masonry = np.where(bricks, BRICK * (0.6 + 0.8 * rng.random((n, 3))), greyish)
+    tiles = np.where(draw[:, 3:4] < 0.5, TILE * (0.7 + 0.6 * draw[:, 5:]), greys(rng, n, 0.1, 0.4, 0.15))
+    colours, yaw = palette(masonry, tiles), road.yaw(begin + length / 2)
+    scale = np.stack([depth, height, length], 1)
+    pitched = np.flatnonzero(house & (height < 12) & (draw[:, 4] < layout.pitched))
+    eaves = at[pitched] + height[pitched, None] * np.array([0, 1, 0])
+    rise = np.stack([depth[pitched], 2.0 + 2.5 * draw[pitched, 5], length[pitched]], 1)
+    gable = np.repeat(numbers("gable"), len(pitched))
+    return [
+        things(template, at, yaw, scale, colours, layer=1),
+        things(gable, eaves, yaw[pitched], rise, colours[pitched], layer=1),
+    ]
+
+
+def yards(rng: np.random.Generator, road: Road, plots: Plots, layout: Layout) -> Things:
+    """Two trees or bushes on every plot without a house, showing over walls and through gaps."""
+    green = np.flatnonzero(plots.kind != HOUSE).repeat(2)
+    n = len(green)
+    draw = rng.random((n, 2))
+    z = np.maximum(plots.begin[green] + plots.length[green] * (0.15 + 0.7 * draw[:, 0]), 3)
+    lateral = np.where(plots.side[green] == 1, road.edges[-1], -road.edges[0]) + 2.5 + 6 * draw[:, 1]
+    template = pick(rng, n, numbers(*layout.trees, "bush0", "bush1"))
+    colours = palette(leaves(rng, n), greys(rng, n, 0.08, 0.25, 0.2, 0.8), leaves(rng, n))
+    at = on_road(road, SIDES[plots.side[green]] * lateral, z)
+    return things(template, at, 0, sizes(rng, n, 0.9, 1.8), colours, layer=1)
+
+
+def lamps(rng: np.random.Generator, road: Road) -> Things:
+    """Street lamps along one side, their arms over the road."""
+    side = 1.0 if rng.random() < 0.5 else -1.0
+    z = row(rng, rng.uniform(-6, 6), (18, 26))
+    z = z[z > 3]
+    n = len(z)
+    scale = np.repeat(np.array([[-side, 1.0, 1.0]]) * rng.uniform(0.8, 1.15), n, 0)
+    colours = palette(np.repeat(greys(rng, 1, 0.08, 0.5, 0.1), n, 0))
+    return things(np.repeat(numbers("lamp"), n), on_road(road, side * (road.half_width + 0.5), z), 0, scale, colours)
+
+
+def street_trees(rng: np.random.Generator, road: Road, layout: Layout) -> Things:
+    """Rows of trees on the pavements."""
+    starts = np.where(rng.random(2) < 0.6, rng.uniform(2, 40, 2), 140.0)
+    side, z = rows(rng, starts, (8, 24))
+    n = len(z)
+    at = on_road(road, SIDES[side] * (road.half_width + 0.9), z)
+    colours = palette(leaves(rng, n), greys(rng, n, 0.08, 0.25, 0.2, 0.8), leaves(rng, n))
+    return things(pick(rng, n, numbers(*layout.trees)), at, 0, sizes(rng, n, 0.75, 1.5), colours)
+
+
+def signals(rng: np.random.Generator, road: Road) -> Things:
+    """Traffic lights before the side street, signs along the pavement."""
+    count = int(rng.random() * 4)
+    near = rng.uniform(9, 16) if rng.random() < 0.5 else road.side_street[0] - 1.5
+    lights = near + rng.uniform(-0.6, 0.6, count) + 11 * (np.arange(count) > 1)
+    signs = row(rng, rng.uniform(2, 14), (9, 26), 90)
+    z = np.concatenate([lights, signs])
+    n = len(z)
+    lit = pick(rng, 1, numbers("light0", "light1", "light2"))
+    template = np.concatenate([np.repeat(lit, count), pick(rng, len(signs), numbers("sign3", "sign4", "sign8"))])
+    at = on_road(road, pick(rng, n, SIDES) * (road.half_width + 0.45), z)
+    colours = palette(greys(rng, n, 0.1, 0.5, 0.1), pick(rng, n, SIGN_PAINTS), pick(rng, n, SIGN_PAINTS[1:4]))
+    return things(template, at, 0, sizes(rng, n, 0.85, 1.2), colours)

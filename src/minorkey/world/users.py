@@ -1,0 +1,85 @@
+"""Who uses a street: vehicles and riders lane by lane, pedestrians, parked two-wheelers."""
+
+import numpy as np
+
+from minorkey.world.placing import (
+    SIDES,
+    greys,
+    numbers,
+    on_road,
+    palette,
+    pick,
+    rows,
+    sizes,
+    skins,
+    things,
+    vivid,
+)
+from minorkey.world.scene import Road, Things
+
+FLEET = {
+    "sedan": 0.32,
+    "hatch": 0.22,
+    "van": 0.12,
+    "truck": 0.08,
+    "bus": 0.07,
+    "cyclist": 0.10,
+    "motorcyclist": 0.09,
+}
+"""Share of each kind in the traffic."""
+
+
+def traffic(rng: np.random.Generator, road: Road, keeps_left: bool) -> Things:
+    """Parked and moving vehicles and riders, one row per lane."""
+    half = road.half_width
+    lanes = np.array([-half + 1.05, half - 1.05])
+    if half > 5:
+        lanes = np.concatenate([lanes, [-half / 2 + 0.9, half / 2 - 0.9]])
+    lane, z = rows(rng, 3 + 11 * rng.random(len(lanes)), (8, 28), 110)
+    driven = rng.random(len(z)) < np.where(lane < 2, 0.75, 0.45)
+    lane, z = lane[driven], z[driven]
+    n = len(z)
+    template = pick(rng, n, numbers(*FLEET), np.array(list(FLEET.values())))
+    oncoming = (lanes[lane] > 0) == keeps_left
+    large = (template == numbers("bus")) | (template == numbers("truck"))
+    rider = (template == numbers("cyclist")) | (template == numbers("motorcyclist"))
+    lateral = lanes[lane] * np.where(large, 0.93, 1) + 0.12 * rng.standard_normal(n)
+    clothes = vivid(rng, n) * np.where(rider, 0.7, 1)[:, None]
+    third = np.where(rider[:, None], skins(rng, n), vivid(rng, n))
+    colours = palette(np.where(rider[:, None], clothes, vivid(rng, n)), clothes, third, hair(rng, n))
+    return things(
+        template,
+        on_road(road, lateral, z + 1.5 + 4.0 * large),
+        road.yaw(z) + np.pi * oncoming,
+        sizes(rng, n, 0.93, 1.07),
+        colours,
+    )
+
+
+def hair(rng: np.random.Generator, n: int) -> np.ndarray:
+    """`n` colours of hair, caps and helmets, (n, 3)."""
+    return greys(rng, n, 0.03, 0.3, 0.3, 0.8)
+
+
+def pedestrians(rng: np.random.Generator, road: Road) -> Things:
+    """People on the pavements, some crossing the road."""
+    n = 4 + int(rng.random() * 9)
+    side = pick(rng, n, SIDES)
+    draw = rng.random((n, 4))
+    width = np.where(side > 0, road.edges[4] - road.edges[3], road.edges[2] - road.edges[1])
+    lateral = side * (road.half_width + (0.25 + 0.7 * draw[:, 0]) * width)
+    lateral = np.where(draw[:, 1] < 0.15, (2 * draw[:, 0] - 1) * road.half_width, lateral)
+    z = (4 + 8 * draw[:, 2]) * (1 + 4 * draw[:, 3])
+    colours = palette(vivid(rng, n) * 0.85, vivid(rng, n) * 0.6, skins(rng, n), hair(rng, n))
+    template = pick(rng, n, numbers("person0", "person1", "person2"))
+    return things(template, on_road(road, lateral, z), 0, sizes(rng, n, 0.85, 1.12), colours)
+
+
+def parked_cycles(rng: np.random.Generator, road: Road) -> Things:
+    """Bicycles and motorcycles standing on the pavement."""
+    n = 1 + int(rng.random() * 4)
+    draw = rng.random((n, 3))
+    lateral = pick(rng, n, SIDES) * (road.half_width + 0.7 + 0.7 * draw[:, 0])
+    template = pick(rng, n, numbers("bicycle", "bicycle", "motorcycle"))
+    at = on_road(road, lateral, 6 + 39 * draw[:, 1])
+    return things(template, at, np.pi * draw[:, 2], np.ones((n, 3)), palette(vivid(rng, n)))
