@@ -8,15 +8,15 @@ from typing import Any
 
 from rich.console import Console
 
-from minorkey.runs import train as workflow
 from minorkey.config import RunConfig, resolve
 from minorkey.data.corruptions import SEVERITIES, robustness_domains, split_corruption
 from minorkey.errors import ConfigError, unknown
 from minorkey.evaluation.scores import ScoreTable
 from minorkey.evaluation.submission import FORMATS, write_predictions
+from minorkey.reporting.page import build_report
+from minorkey.runs import train as workflow
 from minorkey.runs.assemble import open_unseen
 from minorkey.system.processes import from_main
-from minorkey.reporting.page import build_report
 from minorkey.system.run_folder import RunFolder
 from minorkey.tasks.options import TaskName
 

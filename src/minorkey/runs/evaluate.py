@@ -13,22 +13,22 @@ from minorkey.adapters import fold, load_adapter
 from minorkey.adapters.held import exact
 from minorkey.config import RunConfig, load_config, save_config
 from minorkey.errors import ConfigError, unknown
-from minorkey.tasks.evidence import Evidence
 from minorkey.evaluation.evidence_files import write_evidence
-from minorkey.tasks.protocol import Protocol
 from minorkey.evaluation.run import Judged, judge, share_scenes
 from minorkey.evaluation.scores import Adaptation, Role, ScoreTable, TrainingCost, build_scores, labelled_score
-from minorkey.tasks.segmentation.sliding import default_stride
 from minorkey.labels import LabelSpace, label_space
 from minorkey.models.build import load_head
 from minorkey.models.heads.detection.collaborative import drop_auxiliary
 from minorkey.runs.assemble import Network, build_network, open_judged, open_source_validation, open_unseen
 from minorkey.system.precision import judging_precision, units_of
-from minorkey.tasks.predictor import Predictor
 from minorkey.system.processes import from_main, speaker, together
 from minorkey.system.run_folder import RunFolder
 from minorkey.system.storage import read_tensors, write_json
 from minorkey.tasks.base import make_task
+from minorkey.tasks.evidence import Evidence
+from minorkey.tasks.predictor import Predictor
+from minorkey.tasks.protocol import Protocol
+from minorkey.tasks.segmentation.sliding import default_stride
 from minorkey.training.device import device_for
 
 

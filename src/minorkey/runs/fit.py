@@ -16,7 +16,6 @@ from minorkey.adapters import Attached, attach, save_adapter
 from minorkey.adapters.held import held_in
 from minorkey.adapters.specs import method_spec
 from minorkey.config import RunConfig
-from minorkey.tasks.detection.crops import box_transform
 from minorkey.data.loaders import TrainingLoader, training_loader
 from minorkey.data.pairs import TARGET_SEED, PairLoader
 from minorkey.data.rare_classes import RareClasses
@@ -27,27 +26,28 @@ from minorkey.data.transforms import TransformConfig, train_transform
 from minorkey.data.workers import worker_count
 from minorkey.errors import DataError
 from minorkey.evaluation.scores import TrainingCost
-from minorkey.runs.evaluate import predictor_for, validation, watching
 from minorkey.labels import LabelSpace
 from minorkey.models.build import backbone_of, head_state, load_head
 from minorkey.models.checkpointing import checkpoint_blocks
+from minorkey.regimes.base import Regime
 from minorkey.runs.assemble import Network, Sources, build_network
+from minorkey.runs.evaluate import predictor_for, validation, watching
+from minorkey.runs.regime import build_regime, pretrained_parts
+from minorkey.runs.start import head_start, start_weights
 from minorkey.system.precision import HALF
 from minorkey.system.processes import from_main, process_count, process_index, together
-from minorkey.runs.regime import build_regime, pretrained_parts
-from minorkey.regimes.base import Regime
+from minorkey.system.progress import Reporter
 from minorkey.system.run_folder import RunFolder
 from minorkey.system.storage import write_json, write_tensors
+from minorkey.tasks.detection.crops import box_transform
 from minorkey.training.checkpoint import check_base, checkpoints, load_checkpoint
 from minorkey.training.device import accelerator_for, precision_for
 from minorkey.training.incidents import Incidents
 from minorkey.training.loop import Fit, trim_log
 from minorkey.training.optim import build_optimizer
 from minorkey.training.parallel import prepare_network
-from minorkey.system.progress import Reporter
 from minorkey.training.sharding import whole
 from minorkey.training.snapshots import Snapshots
-from minorkey.runs.start import head_start, start_weights
 
 State = Mapping[str, Tensor]
 

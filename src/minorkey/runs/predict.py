@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from minorkey.system.ahead import Room, ahead
 from minorkey.data.images import list_images, read_image
 from minorkey.errors import ConfigError, DataError
-from minorkey.tasks.predictor import Started, telling
+from minorkey.runs.train import load
+from minorkey.system.ahead import Room, ahead
 from minorkey.system.processes import from_main, gathered_objects, process_count, process_index, speaker, together
+from minorkey.system.progress import Reporter
 from minorkey.system.storage import write_json
 from minorkey.tasks.prediction import Prediction, save_jpeg
+from minorkey.tasks.predictor import Started, telling
 from minorkey.training.device import device_for
 from minorkey.training.options import TrainingOptions
-from minorkey.system.progress import Reporter
-from minorkey.runs.train import load
 
 Shard = tuple[int, int]
 """(i, n): the i-th of n parts, 1 first."""

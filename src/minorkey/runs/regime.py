@@ -6,17 +6,17 @@ import torch
 
 from minorkey.adapters import Attached
 from minorkey.config import RunConfig
-from minorkey.runs.assemble import Network
-from minorkey.regimes.self_training.boxes import BoxSelfTraining
 from minorkey.regimes.base import Regime
+from minorkey.regimes.self_training.boxes import BoxSelfTraining
 from minorkey.regimes.self_training.pixels import SelfTraining
+from minorkey.regimes.self_training.token_dropping import dropped_tokens
 from minorkey.regimes.supervised import Supervised
 from minorkey.regimes.teachers import Anchor, Teacher, make_teacher
-from minorkey.regimes.self_training.token_dropping import dropped_tokens
 from minorkey.regimes.transda.regime import Transda
+from minorkey.runs.assemble import Network
+from minorkey.tasks.base import make_task
 from minorkey.tasks.detection.task import Detection
 from minorkey.tasks.segmentation.task import Segmentation
-from minorkey.tasks.base import make_task
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ from minorkey.config import RunConfig, load_config, save_config
 from minorkey.data.readers import Reader, label_folders, pseudo_label_file
 from minorkey.errors import DataError
 from minorkey.evaluation.scores import TrainingCost
-from minorkey.runs.fit import Material, fit
 from minorkey.runs.evaluate import load
-from minorkey.tasks.predictor import Predictor
+from minorkey.runs.fit import Material, fit
 from minorkey.system.processes import from_main, process_count, process_index, together
-from minorkey.system.run_folder import RunFolder
 from minorkey.system.progress import Reporter
+from minorkey.system.run_folder import RunFolder
+from minorkey.tasks.predictor import Predictor
 
 
 def fit_in_rounds(config: RunConfig, folder: RunFolder, material: Material, console: Console) -> None:

@@ -15,16 +15,16 @@ from minorkey.data.statistics import count_images
 from minorkey.data.workers import worker_count
 from minorkey.errors import ConfigError, DataError
 from minorkey.evaluation.scores import ScoreTable
-from minorkey.runs.fit import Material, fit
-from minorkey.runs.evaluate import evaluate, load, protocol_of
 from minorkey.labels import label_space
 from minorkey.runs.assemble import Network, build_network, open_judged, open_sources, open_targets
-from minorkey.system.processes import from_main, speaker, together
+from minorkey.runs.evaluate import evaluate, load, protocol_of
+from minorkey.runs.fit import Material, fit
 from minorkey.runs.rounds import fit_in_rounds
+from minorkey.system.processes import from_main, speaker, together
+from minorkey.system.progress import Reporter
 from minorkey.system.run_folder import RunFolder
 from minorkey.system.storage import cache_folder
 from minorkey.training.device import device_for
-from minorkey.system.progress import Reporter
 
 __all__ = [
     "Network",

@@ -1,0 +1,1 @@
+"""The life of a run: assemble, train, fit, evaluate, predict."""
