@@ -6,9 +6,10 @@ import torch.distributed as dist
 from transformers import EomtConfig, Mask2FormerConfig
 from transformers.models.mask2former.modeling_mask2former import Mask2FormerLoss
 
-from minorkey.models import heads
+from minorkey.models.heads import points
 from minorkey.models.heads.matching import average_count
 from minorkey.models.heads.points import sample, sample_masks, with_margin
+from minorkey.models.heads.segmentation import masks
 from minorkey.models.heads.segmentation.masks import ABSENT, MaskCriterion, mask_targets, semantic_scores
 
 CLASSES, QUERIES = 3, 4
@@ -91,7 +92,7 @@ def _fixed_points(monkeypatch):
         return steps.frac().expand(rows, count, 2)
 
     monkeypatch.setattr(torch, "rand", lambda rows, count, _, device: spread(rows, count).clone())
-    for module in (heads.masks, heads.points):
+    for module in (masks, points):
         monkeypatch.setattr(module, "random_points", lambda rows, count, device: 2 * spread(rows, count) - 1)
 
 

@@ -5,12 +5,13 @@ import copy
 import pytest
 import torch
 
-from minorkey.models import heads
 from minorkey.models.backbone import load_backbone
 from minorkey.models.build import build_segmenter
 from minorkey.models.detectors import build_detector
 from minorkey.models.heads import run_ahead
+from minorkey.models.heads.detection import d_fine, deformable_detr, rt_detr_v2
 from minorkey.models.heads.detection.detr import box_targets
+from minorkey.models.heads.segmentation import mask2former
 from minorkey.models.heads.segmentation.masks import mask_targets
 from minorkey.models.options import BackboneOptions, HeadOptions
 
@@ -48,7 +49,7 @@ def gradients(model, name):
 @NAMES
 def test_losses_and_gradients_are_the_same(make, name, monkeypatch):
     ours = gradients(make(name), name)
-    for module in (heads.mask2former, heads.rt_detr_v2, heads.d_fine, heads.deformable_detr):
+    for module in (mask2former, rt_detr_v2, d_fine, deformable_detr):
         monkeypatch.setattr(module, "let_run_ahead", lambda model: None)
     theirs = gradients(make(name), name)
     assert ours.keys() == theirs.keys()
