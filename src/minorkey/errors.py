@@ -34,6 +34,10 @@ class StorageError(MinorkeyError):
     """A file cannot be written or read back."""
 
 
+class OutsideError(MinorkeyError):
+    """A part that is not of this package cannot be imported, is not what it should be, or failed."""
+
+
 def unknown(kind: str, name: str, choices: Iterable[str]) -> str:
     """One line for a name that is not in a table: the closest names first, then all of them.
 
@@ -41,6 +45,10 @@ def unknown(kind: str, name: str, choices: Iterable[str]) -> str:
     "unknown method 'somma'; did you mean 'soma'? Known: lora, soma"
     """
     known = sorted(choices)
-    close = get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"; did you mean '{close[0]}'?" if close else "."
-    return f"unknown {kind} '{name}'{hint} Known: {', '.join(known)}"
+    return f"unknown {kind} '{name}'{closest(name, known) or '.'} Known: {', '.join(known)}"
+
+
+def closest(name: str, choices: Iterable[str]) -> str:
+    """The end of a message: `; did you mean 'soma'?`, or nothing where no name is close."""
+    close = get_close_matches(name, sorted(choices), n=1, cutoff=0.5)
+    return f"; did you mean '{close[0]}'?" if close else ""
