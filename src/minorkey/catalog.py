@@ -4,10 +4,14 @@ import importlib
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
 
+from pydantic_core import PydanticCustomError
+
 from minorkey.errors import ConfigError, OutsideError, closest, unknown
 from minorkey.system.outside import OUTSIDE, admit, blamed, reason
 
 Part = TypeVar("Part")
+
+OWN = "or your own as package.module:attribute"
 
 
 class Catalog(Generic[Part]):
@@ -55,14 +59,19 @@ class Catalog(Generic[Part]):
         Raises:
             ConfigError: no part has this name, which is no `package.module:attribute` either.
         """
-        name = self.aliases.get(name, name)
-        if name not in self.shipped and not OUTSIDE.fullmatch(name):
-            known = unknown(self.kind, name, [*self.shipped, *self.aliases])
-            raise ConfigError(f"{known}, or your own as package.module:attribute")
-        return name
+        if not self.knows(name):
+            raise ConfigError(f"{unknown(self.kind, name, [*self.shipped, *self.aliases])}, {OWN}")
+        return self.aliases.get(name, name)
+
+    def knows(self, name: str) -> bool:
+        """Whether this names a part of this package, or looks like one from outside."""
+        return name in self.shipped or name in self.aliases or OUTSIDE.fullmatch(name) is not None
 
     def checked(self, name: str) -> str:
-        """`canonical`, of a part that was resolved: the validator of a field of the configuration."""
+        """`canonical`, of a part that was resolved: validates a field of options, in place of a `Literal` of names."""
+        if not self.knows(name):
+            expected = ", ".join([*self.shipped, OWN])
+            raise PydanticCustomError("literal_error", "expected {expected}", {"expected": expected})
         self.resolve(name)
         return self.canonical(name)
 

@@ -8,14 +8,12 @@ from torch import Tensor, nn
 
 from minorkey.adapters.decompose import as_matrix, computed_on, singular_triplets
 from minorkey.adapters.peft_layers import factors, inject, low_rank_layer
-from minorkey.adapters.specs import Start
+from minorkey.adapters.specs import Factors, OwnStart, Start
 from minorkey.adapters.triplet_cache import cached_triplets
-
-Factors = tuple[Tensor, Tensor]
-"""`A (r, in)` and `B (out, r)`; of a convolution's kernel `(out, in, k, k)`, in is `in k k`."""
+from minorkey.errors import OutsideError
 
 
-def start_factors(weight: Tensor, start: Start, rank: int, scaling: float) -> Factors:
+def start_factors(weight: Tensor, start: Start | OwnStart, rank: int, scaling: float) -> Factors:
     """The factors that an adapter of this weight starts from; random ones from torch's default generator.
 
     Args:
@@ -23,8 +21,13 @@ def start_factors(weight: Tensor, start: Start, rank: int, scaling: float) -> Fa
         start: which start.
         rank: r, 1 ... the smaller side of the matrix.
         scaling: the factor s of the update.
+
+    Raises:
+        OutsideError: a start of someone's own gives other shapes.
     """
     matrix = as_matrix(weight.detach())
+    if callable(start):
+        return _own_factors(matrix, start, rank, scaling)
     if start == "minor":
         return low_rank_factors(*cached_triplets(matrix, rank), scaling)
     if start == "random_minor":
@@ -73,6 +76,17 @@ def residual_weight(weight: Tensor, A: Tensor, B: Tensor, scaling: float) -> Ten
 def _fresh_weight(shape: torch.Size) -> Tensor:
     """What `nn.Linear` or `nn.Conv2d` of this size would have drawn when it was built."""
     return nn.init.kaiming_uniform_(torch.empty(shape), a=math.sqrt(5))
+
+
+def _own_factors(matrix: Tensor, start: OwnStart, rank: int, scaling: float) -> Factors:
+    A, B = start(matrix, rank, scaling)
+    wanted = (rank, matrix.shape[1]), (matrix.shape[0], rank)
+    if (tuple(A.shape), tuple(B.shape)) != wanted:
+        raise OutsideError(
+            f"the start of the method gives A {tuple(A.shape)} and B {tuple(B.shape)} for a weight "
+            f"{tuple(matrix.shape)}; expected {wanted[0]} and {wanted[1]}"
+        )
+    return A, B
 
 
 def _peft_factors(matrix: Tensor, start: Start, rank: int, scaling: float) -> Factors:

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from minorkey.adapters.specs import MethodSpec, method_spec
+from minorkey.adapters.specs import CATALOG, MethodSpec, method_spec
 
 Role = Literal["q", "k", "v", "out", "fc1", "fc2", "conv"]
 """What a layer does in its block: query, key, value, attention output, first and second MLP layer, or a
@@ -20,7 +20,7 @@ class MethodOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field("soma", description="a row of the table of methods")
+    name: str = Field("soma", description="a row of the table of methods, or your own as package.module:attribute")
     rank: int = Field(16, ge=1, description="columns of B and rows of A")
     rank_ramp: dict[int, int] | None = Field(
         None, min_length=1, description="rank from a block on: {0: 4, 8: 16} is 4 in blocks 0 to 7, then 16"
@@ -37,7 +37,8 @@ class MethodOptions(BaseModel):
     @field_validator("name")
     @classmethod
     def _resolve_alias(cls, name: str) -> str:
-        return method_spec(name).name
+        CATALOG.resolve(name)
+        return CATALOG.canonical(name)
 
     @field_validator("rank_ramp")
     @classmethod

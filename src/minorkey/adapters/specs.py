@@ -1,10 +1,12 @@
 """The table of adaptation methods."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from minorkey.errors import ConfigError, unknown
+from torch import Tensor
+
+from minorkey.catalog import Catalog
 
 Trains = Literal["adapter", "norms", "biases", "everything", "nothing"]
 
@@ -15,6 +17,12 @@ Start = Literal["minor", "random_minor", "pissa", "olora", "mica"]
 the others are PEFT's initialisations of these names.
 """
 
+Factors = tuple[Tensor, Tensor]
+"""`A (r, in)` and `B (out, r)`; of a convolution's kernel `(out, in, k, k)`, in is `in k k`."""
+
+OwnStart = Callable[[Tensor, int, float], Factors]
+"""`(W (out, in), r, s) -> A, B` of an update `s B A`; what is random comes from torch's default generator."""
+
 
 @dataclass(frozen=True)
 class MethodSpec:
@@ -24,7 +32,7 @@ class MethodSpec:
     title: str  # as tables and pictures call it
     description: str
     trains: Trains
-    start: Start | None = None
+    start: Start | OwnStart | None = None
     residual: bool = False  # the weight becomes W - s B A, so that the factors take over a part of it
     freezes_b: bool = False  # only A trains
     peft: Mapping[str, Any] = field(default_factory=dict)  # what PEFT's LoraConfig is told beside rank and layers
@@ -146,14 +154,16 @@ METHODS: dict[str, MethodSpec] = {spec.name: spec for spec in _SPECS}
 
 ALIASES = {"sora": "soma"}  # the authors' first name for it
 
+CATALOG: Catalog[MethodSpec] = Catalog(
+    "method", METHODS, "a MethodSpec", lambda part: isinstance(part, MethodSpec), ALIASES
+)
+
 
 def method_spec(name: str) -> MethodSpec:
-    """The row of a method, by its name or an alias.
+    """The row of a method, by its name, an alias, or `package.module:attribute`.
 
     Raises:
         ConfigError: if no method has this name.
+        OutsideError: a method from outside cannot be imported, or is none.
     """
-    try:
-        return METHODS[ALIASES.get(name, name)]
-    except KeyError:
-        raise ConfigError(unknown("method", name, [*METHODS, *ALIASES])) from None
+    return CATALOG.resolve(name)

@@ -1,6 +1,7 @@
 """Any pretrained backbone: built in, by name, from a local folder (offline) or from the hub."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -12,7 +13,8 @@ from transformers import AutoBackbone, AutoConfig, PreTrainedConfig
 
 from minorkey.errors import ModelError, unknown
 from minorkey.models.catalog import IMAGENET_MEAN, IMAGENET_STD, NORMS, catalog
-from minorkey.models.options import BackboneOptions, Triple
+from minorkey.models.options import OWN_BACKBONES, BackboneOptions, Triple
+from minorkey.models.outside_backbone import outside_backbone
 from minorkey.models.quiet import quiet_libraries
 from minorkey.models.resize import fit_state_dict
 from minorkey.models.timm_backbone import timm_config
@@ -38,6 +40,8 @@ def load_backbone(options: BackboneOptions) -> Backbone:
     Raises:
         ModelError: the backbone is not found, is no backbone, or cannot be resized.
     """
+    if OWN_BACKBONES.knows(options.name):
+        return _load_outside(options)
     source = _locate(options.name)
     with quiet_libraries():
         config = _read_config(source, options)
@@ -50,6 +54,17 @@ def load_backbone(options: BackboneOptions) -> Backbone:
         network = fitted_to
     mean, std = _normalisation(options, source, config)
     return Backbone(network.eval(), options.mean or mean, options.std or std)
+
+
+def _load_outside(options: BackboneOptions) -> Backbone:
+    given = {key: getattr(options, key) for key in ("revision", "patch_size", "image_size")}
+    for key in (key for key, value in given.items() if value is not None):
+        raise ModelError(f"backbone.{key} is not for '{options.name}', which makes its network by itself; leave it out")
+    network = outside_backbone(options.name)
+    if options.out_blocks is not None:
+        _choose_features(network.config, options.out_blocks)
+    mean, std = _triple(network.config.image_mean or IMAGENET_MEAN), _triple(network.config.image_std or IMAGENET_STD)
+    return Backbone(network.float().eval(), options.mean or mean, options.std or std)
 
 
 def builtin_backbone() -> Path:
@@ -170,8 +185,11 @@ def _normalisation(options: BackboneOptions, source: str, config: PreTrainedConf
         content = json.loads(_preprocessor_file(source, options.revision).read_text())
     except OSError:
         content = config.to_dict()
-    mean, std = content.get("image_mean", IMAGENET_MEAN), content.get("image_std", IMAGENET_STD)
-    return (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])
+    return _triple(content.get("image_mean", IMAGENET_MEAN)), _triple(content.get("image_std", IMAGENET_STD))
+
+
+def _triple(values: Sequence[float]) -> Triple:
+    return values[0], values[1], values[2]
 
 
 def _preprocessor_file(source: str, revision: str | None) -> Path:

@@ -1,10 +1,17 @@
 """What a user can say about the network: which backbone, which head."""
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from minorkey.catalog import Catalog
 
 Triple = tuple[float, float, float]
+
+OWN_BACKBONES: Catalog[Callable[[], Any]] = Catalog(
+    "backbone", {}, "a class or function that makes an nn.Module, without arguments", callable
+)
 
 
 class BackboneOptions(BaseModel):
@@ -13,7 +20,9 @@ class BackboneOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(
-        "builtin", description="'builtin', a row of docs/backbones.md such as dinov2-large, a local folder, or a hub id"
+        "builtin",
+        description="'builtin', a row of docs/backbones.md such as dinov2-large, a local folder, a hub id, or what makes "
+        "your own nn.Module as package.module:attribute",
     )
     revision: str | None = Field(None, description="branch, tag or commit of a hub id")
     patch_size: int | None = Field(None, gt=0, description="resize the patch kernel to this many pixels")
@@ -24,6 +33,11 @@ class BackboneOptions(BaseModel):
     )
     mean: Triple | None = Field(None, description="input mean per channel; default: the backbone's own")
     std: Triple | None = Field(None, description="input standard deviation per channel; default: the backbone's own")
+
+    @field_validator("name")
+    @classmethod
+    def _own_one_is_there(cls, name: str) -> str:
+        return OWN_BACKBONES.checked(name) if OWN_BACKBONES.knows(name) else name
 
 
 SegmentationHead = Literal["linear", "semfpn", "segformer", "upernet", "mask2former", "eomt"]

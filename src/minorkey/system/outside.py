@@ -24,7 +24,7 @@ _modules: dict[str, str] = {}  # module -> the outside part that was asked of it
 
 
 @contextmanager
-def written_by_others(file: Path) -> Iterator[None]:
+def written_by_others(file: str | Path) -> Iterator[None]:
     """While the content of this file is checked: its outside names are refused, but for those the user gave himself."""
     token = _file.set(str(file))
     try:
