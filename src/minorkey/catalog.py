@@ -85,7 +85,7 @@ class Catalog(Generic[Part]):
         except Exception as error:
             raise blamed(error) or OutsideError(f"{called} cannot be imported: {reason(error)}") from error
         if not self.accepts(part):
-            what = f"the class {part.__name__}" if isinstance(part, type) else f"a {type(part).__name__}"
+            what = f"the class {part.__name__}" if isinstance(part, type) else f"of type {type(part).__name__}"
             raise OutsideError(f"{called} is {what}; expected {self.expected} (docs/extending.md)")
         return part
 

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from minorkey.adapters.options import MethodOptions
 from minorkey.data.readers.options import SourceOptions
+from minorkey.data.readers.own import taken
 from minorkey.data.readers.world import WorldOptions
 from minorkey.data.transforms import TransformConfig
 from minorkey.errors import ConfigError, unknown
@@ -25,6 +26,7 @@ from minorkey.regimes.options import (
     TeacherOptions,
     TransdaOptions,
 )
+from minorkey.system.outside import given_by_user, written_by_others
 from minorkey.system.storage import write_text
 from minorkey.tasks.options import TaskName
 from minorkey.tasks.protocol import Metric, Weights
@@ -38,7 +40,7 @@ def _as_list(value: object) -> object:
     return [value] if isinstance(value, (str, Mapping, SourceOptions)) else value
 
 
-Names = Annotated[list[str], BeforeValidator(_as_list)]
+Names = Annotated[list[Annotated[str, AfterValidator(taken)]], BeforeValidator(_as_list)]
 Sources = Annotated[list[SourceOptions], BeforeValidator(_as_list)]
 
 
@@ -214,13 +216,15 @@ def save_config(config: RunConfig, path: Path) -> None:
     write_text(path, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
 
 
-def load_config(path: Path) -> RunConfig:
-    """Read a configuration that `save_config` wrote.
+def load_config(path: Path, overrides: Mapping[str, Any] | None = None) -> RunConfig:
+    """Read a configuration that `save_config` wrote, wherever the run is from, with overrides of the user's.
 
     Raises:
-        ConfigError: the file is missing or wrong.
+        ConfigError: the file is missing or wrong, or names something from outside that the user has not allowed.
     """
-    return resolve(path)
+    given_by_user(overrides)
+    with written_by_others(path):
+        return resolve(path, overrides)
 
 
 def _read_preset(preset: str | Path) -> dict[str, Any]:

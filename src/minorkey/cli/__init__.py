@@ -13,6 +13,7 @@ from minorkey.cli.predict import predict
 from minorkey.cli.report import report
 from minorkey.cli.spectrum import spectrum
 from minorkey.cli.train import train
+from minorkey.cli.verb import verb
 from minorkey.errors import MinorkeyError
 from minorkey.system.launch import give_way, is_launched_as_main, is_silent, leave, share_the_cores
 
@@ -23,8 +24,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for verb in (demo, train, evaluate, predict, spectrum, report, export):
-    app.command()(verb)
+for command in (demo, train, evaluate, predict, spectrum, report, export):
+    app.command()(verb(command))
 app.add_typer(data, name="data")
 
 

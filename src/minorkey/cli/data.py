@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from minorkey.cli.verb import verb
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -19,6 +21,7 @@ def _data() -> None:
 
 
 @data.command()
+@verb
 def check(
     target: str = typer.Argument(help="A preset or YAML file, a run folder, or a data set such as `camvid:val`."),
     overrides: list[str] | None = typer.Argument(
@@ -67,6 +70,7 @@ def check(
 
 
 @data.command()
+@verb
 def cache(
     target: str = typer.Argument(help="A preset or YAML file, a run folder, or a data set such as `gta5:train`."),
     overrides: list[str] | None = typer.Argument(

@@ -12,6 +12,7 @@ from minorkey.data.readers.images import ImageReader
 from minorkey.data.readers.joined import Joined
 from minorkey.data.readers.layout import Layout
 from minorkey.data.readers.locate import is_bare, locate, split_name
+from minorkey.data.readers.own import Asked, OwnReader, split_own
 from minorkey.data.readers.paired import PairedReader
 from minorkey.data.readers.pairing import NoImages
 from minorkey.data.readers.reader import Reader, Role
@@ -38,10 +39,10 @@ def open_datasets(
 
     Args:
         spec: `world[:domain]`, a known data set as `name[:split]`, a folder that holds a `dataset.yaml` as
-            `path[:split]`, or `hf:path[:split][?options]`; a target may also be any folder or glob of images. With
-            `+corruption@severity` after it, its corrupted images. The split is `train` for a source and a target and
-            `val` for an unseen domain unless said, several are joined as `train,val`; the domain of the world is
-            `clear`.
+            `path[:split]`, `hf:path[:split][?options]`, or your own as `package.module:attribute[:part]`; a target may
+            also be any folder or glob of images. With `+corruption@severity` after it, its corrupted images. The split
+            is `train` for a source and a target and `val` for an unseen domain unless said, several are joined as
+            `train,val`; the domain of the world is `clear`.
         role: whether it is trained on with its labels, without, or judged on. The samples of a target have no labels,
             and no label file is looked for.
         label_space: the classes of the run; labels are mapped to it while reading.
@@ -84,6 +85,8 @@ def _open(
         if task == "detection" and role != "target":
             raise ConfigError(f"{spec}: no boxes are read by `{HUB}:`; save them as COCO JSON, and give that folder")
         return [open_hub(spec.removeprefix(f"{HUB}:"), role, space)]
+    if own := split_own(spec):
+        return [OwnReader(spec, Asked(own[1], role, space, data_root))]
     name, part = split_name(spec)
     if name == WORLD:
         return [open_world(part or "clear", role, world, space, task)]

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
-from minorkey.config import RunConfig, presets, resolve
+from minorkey.config import RunConfig, load_config, presets, resolve
 from minorkey.data.raw_cache import RawCache
 from minorkey.data.readers import Reader, SourceOptions, choose, open_datasets, validation_of
 from minorkey.data.readers.reader import Role
@@ -62,7 +62,7 @@ def open_target(target: str, overrides: Mapping[str, Any], *, cached: bool = Fal
         ConfigError: the configuration is not valid, or `cached` and it names no cache.
     """
     if (run := RunFolder(Path(target))).config.is_file():
-        config = resolve(run.config, overrides)
+        config = load_config(run.config, overrides)
     elif target in presets() or target.endswith((".yaml", ".yml")):
         config = resolve(target, overrides)
     else:

@@ -21,8 +21,8 @@ class BackboneOptions(BaseModel):
 
     name: str = Field(
         "builtin",
-        description="'builtin', a row of docs/backbones.md such as dinov2-large, a local folder, a hub id, or what makes "
-        "your own nn.Module as package.module:attribute",
+        description="'builtin', a row of docs/backbones.md such as dinov2-large, a local folder, a hub id, or what "
+        "makes your own nn.Module as package.module:attribute",
     )
     revision: str | None = Field(None, description="branch, tag or commit of a hub id")
     patch_size: int | None = Field(None, gt=0, description="resize the patch kernel to this many pixels")

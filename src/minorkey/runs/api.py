@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from minorkey.config import RunConfig, resolve
+from minorkey.config import RunConfig, load_config, resolve
 from minorkey.data.corruptions import SEVERITIES, robustness_domains, split_corruption
 from minorkey.errors import ConfigError, unknown
 from minorkey.evaluation.scores import ScoreTable
@@ -114,7 +114,7 @@ def _judging_config(run: str | Path, given: Mapping[str, Any]) -> RunConfig | No
     """The run's configuration with what judging may change; None: as trained."""
     if fixed := sorted(given.keys() - JUDGING):
         raise ConfigError(f"'{fixed[0]}' was fixed by the training; evaluate takes {', '.join(sorted(JUDGING))}")
-    return resolve(RunFolder(Path(run)).config, given) if given else None
+    return load_config(RunFolder(Path(run)).config, given) if given else None
 
 
 def evaluation_folder(run: str | Path, overrides: Mapping[str, Any]) -> Path:
@@ -124,7 +124,7 @@ def evaluation_folder(run: str | Path, overrides: Mapping[str, Any]) -> Path:
     """
     if not overrides:
         return Path(run)
-    config = resolve(RunFolder(Path(run)).config, overrides)
+    config = load_config(RunFolder(Path(run)).config, overrides)
     values = config.model_dump(mode="json", include=set(JUDGING))
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
     return Path(run) / "evaluations" / digest[:8]
@@ -143,7 +143,7 @@ def under_corruptions(
     Raises:
         ConfigError: a severity is out of range.
     """
-    config = resolve(RunFolder(Path(run)).config, overrides)
+    config = load_config(RunFolder(Path(run)).config, overrides)
     clean = [spec for spec in config.unseen if split_corruption(spec)[1] is None]
     corrupted = [name for spec in clean for name in robustness_domains(spec, severities=severities or SEVERITIES)]
     evaluation = {"source": False, "pictures": 0, **overrides.get("evaluation", {})}
@@ -170,7 +170,7 @@ def write_submission(
     """
     if server not in FORMATS:
         raise ConfigError(unknown("test server", server, FORMATS))
-    config = _judging_config(run, overrides) or resolve(RunFolder(Path(run)).config)
+    config = _judging_config(run, overrides) or load_config(RunFolder(Path(run)).config)
     folder = Path(out) if out else Path(run) / "submissions" / server
     predictor = workflow.load(run)
     predictor.protocol = workflow.protocol_of(config)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from minorkey.config import resolve
+from minorkey.config import load_config
 from minorkey.errors import ConfigError, ModelError
 from minorkey.labels import label_space
 from minorkey.models.backbone import load_backbone
@@ -102,7 +102,7 @@ def _survey_run(folder: RunFolder, rank: int | None, images: int, console: Conso
     update = survey_update(before.backbone, trained, rank, layers=layers, console=console)
     drift: list[DriftRow] = []
     if images:
-        judging = resolve(folder.config, {"evaluation": {"images": images}})
+        judging = load_config(folder.config, {"evaluation": {"images": images}})
         domains = open_judged(judging, predictor.space, console)
         drift = measure_drift(before.model, predictor, domains, layers=layers, console=console)
     return Spectrum(str(folder.path), rank, weights, update, drift)

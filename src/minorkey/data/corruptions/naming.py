@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from minorkey.data.corruptions.spec import CORRUPTIONS, SEVERITIES
-from minorkey.errors import ConfigError, unknown
+from minorkey.data.corruptions.spec import CATALOG, CORRUPTIONS, SEVERITIES
+from minorkey.errors import ConfigError
+from minorkey.system.outside import OUTSIDE, outside_faults
 
 DEFAULT_SEVERITY = 3
 
@@ -45,7 +46,8 @@ class Corruption:
         """
         digest = hashlib.sha256(f"{self.name}/{key}".encode()).digest()
         rng = np.random.default_rng(np.frombuffer(digest, np.uint32))
-        return CORRUPTIONS[self.name].apply(image, self.severity, rng)
+        with outside_faults():
+            return CATALOG.resolve(self.name).apply(image, self.severity, rng)
 
 
 def split_corruption(spec: str) -> tuple[str, str | None]:
@@ -53,9 +55,12 @@ def split_corruption(spec: str) -> tuple[str, str | None]:
 
     `camvid:val+night@3` gives `("camvid:val", "night@3")`; a severity left out is filled in. What has no
     corruption is given back whole: `("camvid:val", None)`. So is a path with a plus in it, if it exists or if the
-    plus is not in its last part (`a+b/c`, `a+b:val`).
+    plus is not in its last part (`a+b/c`, `a+b:val`). A corruption of one's own is told from a split by its severity:
+    `camvid:val+package.module:attribute@3`.
     """
     base, plus, text = spec.rpartition("+")
+    if plus and OUTSIDE.fullmatch(text.rpartition("@")[0]):
+        return base, text
     if not plus or any(mark in text for mark in ":/\\") or Path(spec).exists():
         return spec, None
     return base, _with_severity(text)
@@ -83,8 +88,7 @@ def _with_severity(text: str) -> str:
 
 
 def _check(name: str, severity: str) -> None:
-    if name not in CORRUPTIONS:
-        raise ConfigError(unknown("corruption", name, CORRUPTIONS))
+    CATALOG.resolve(name)
     if severity not in map(str, SEVERITIES):
         raise ConfigError(
             f"severity '{severity}' of '{name}'; expected 1 (mild) to 5 (strong), e.g. {name}@{DEFAULT_SEVERITY}; "

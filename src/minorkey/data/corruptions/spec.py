@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 
+from minorkey.catalog import Catalog
 from minorkey.data.corruptions.blur import defocus_blur, motion_blur, zoom_blur
 from minorkey.data.corruptions.digital import brightness, contrast, jpeg, pixelate
 from minorkey.data.corruptions.light import glare, night
@@ -53,3 +54,7 @@ _ROWS = (
 
 CORRUPTIONS: dict[str, CorruptionSpec] = {row.name: row for row in _ROWS}
 """All corruptions by name."""
+
+CATALOG: Catalog[CorruptionSpec] = Catalog(
+    "corruption", CORRUPTIONS, "a CorruptionSpec", lambda part: isinstance(part, CorruptionSpec)
+)

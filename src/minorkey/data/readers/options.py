@@ -14,6 +14,8 @@ from pydantic import (
     model_validator,
 )
 
+from minorkey.data.readers.own import taken
+
 
 class SourceOptions(BaseModel):
     """A data set to train on."""
@@ -34,6 +36,11 @@ class SourceOptions(BaseModel):
     def _to_name(self, handler: SerializerFunctionWrapHandler) -> Any:
         """As the user wrote it: the bare name where nothing else was said."""
         return self.data if self == SourceOptions(data=self.data) else handler(self)
+
+    @field_validator("data")
+    @classmethod
+    def _own_one_is_there(cls, value: str) -> str:
+        return taken(value)
 
     @field_validator("fraction")
     @classmethod

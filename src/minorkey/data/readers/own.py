@@ -1,0 +1,116 @@
+"""Anyone's own data set: `package.module:attribute`, and what follows it as `:part`."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from minorkey.catalog import Catalog
+from minorkey.data.corruptions.naming import Corruption, split_corruption
+from minorkey.data.readers.reader import Role
+from minorkey.data.sample import Sample
+from minorkey.errors import OutsideError
+from minorkey.labels import LabelSpace
+from minorkey.system.outside import OUTSIDE, outside_faults
+
+NAME = re.compile(rf"(?P<name>(?=[^:]*\.){OUTSIDE.pattern})(:(?P<part>.*))?")
+"""A module in a package: `farm:val` stays the split of a data set."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of someone's own data set."""
+
+    part: str  # "val" of `package.module:attribute:val`; "" where nothing follows
+    role: Role
+    label_space: LabelSpace  # labels are to be its train ids
+    data_root: Path | None
+
+
+class Samples(Protocol):
+    """What someone's own data set has to be; its `domain` (a name), `notes` (lines for the user) and
+    `key(index)` may be left out."""
+
+    def __len__(self) -> int:
+        """Number of samples."""
+
+    def __getitem__(self, index: int) -> Sample:
+        """Read a sample."""
+
+
+OWN_DATASETS: Catalog[Callable[[Asked], Any]] = Catalog(
+    "data set", {}, "a class or function that makes the samples of what is Asked", callable
+)
+
+
+def split_own(spec: str) -> tuple[str, str] | None:
+    """`mine.data:Farm:val` as `("mine.data:Farm", "val")`; None: it is no data set of one's own.
+
+    >>> split_own("mine.data:Farm"), split_own("farm:val")
+    (('mine.data:Farm', ''), None)
+    """
+    match = NAME.fullmatch(spec)
+    if match is None or Path(spec.partition(":")[0]).exists():
+        return None
+    return match["name"], match["part"] or ""
+
+
+class OwnReader:
+    """The samples of someone's own data set as a reader; those of a target lose their labels.
+
+    Args:
+        spec: as the user wrote it.
+        asked: what to read.
+
+    Raises:
+        OutsideError: it cannot be made, or is no sequence.
+    """
+
+    def __init__(self, spec: str, asked: Asked) -> None:
+        own = split_own(spec)
+        assert own is not None
+        with outside_faults():
+            self._samples: Samples = OWN_DATASETS.resolve(own[0])(asked)
+            if not (hasattr(self._samples, "__len__") and hasattr(self._samples, "__getitem__")):
+                kind = type(self._samples).__name__
+                raise OutsideError(f"data set '{own[0]}' makes a {kind}; expected __len__ and __getitem__ of it")
+            self._length = len(self._samples)
+        self.name, self._labelled = spec, asked.role != "target"
+        self.domain: str = getattr(self._samples, "domain", own[0].rpartition(":")[2])
+        self.notes: tuple[str, ...] = tuple(getattr(self._samples, "notes", ()))
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return self._length
+
+    def key(self, index: int) -> str:
+        """The key that it gives a sample, or else the sample's place."""
+        key = getattr(self._samples, "key", str)
+        with outside_faults():
+            return key(index)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Read a sample."""
+        with outside_faults():
+            sample = self._samples[index]
+        if not isinstance(sample, Sample):
+            raise OutsideError(f"data set '{self.name}' gives a {type(sample).__name__}; expected a Sample")
+        if not self._labelled:
+            return Sample(sample.image, self.domain, self.key(index))
+        return replace(sample, domain=self.domain, key=self.key(index))
+
+
+def taken(spec: str) -> str:
+    """The name of a data set, once what of it is from outside could be imported: validates a field of options.
+
+    Raises:
+        ConfigError: a file that may not do so names something from outside.
+        OutsideError: that cannot be imported, or is not what is expected.
+    """
+    base, corruption = split_corruption(spec)
+    if corruption and OUTSIDE.fullmatch(corruption.partition("@")[0]):
+        Corruption.parse(corruption)
+    if own := split_own(base):
+        OWN_DATASETS.resolve(own[0])
+    return spec

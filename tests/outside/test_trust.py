@@ -1,0 +1,102 @@
+"""Who may name a part from outside: the user always, a file of someone else's if the user allows it."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from minorkey.catalog import Catalog
+from minorkey.config import load_config, resolve, save_config
+from minorkey.errors import ConfigError, OutsideError
+from minorkey.system.outside import given_by_user, outside_allowed, outside_faults, written_by_others
+
+PARTS: Catalog[object] = Catalog("part", {}, "anything", lambda part: True)
+
+DOORS = {
+    "method": {"method": {"name": "mine.evil:thing"}},
+    "backbone": {"backbone": {"name": "mine.evil:thing"}},
+    "source": {"source": ["mine.evil:thing"]},
+    "source with a part": {"source": [{"data": "mine.evil:thing:train", "weight": 1}]},
+    "target": {"target": ["mine.evil:thing"], "regime": "self_training"},
+    "unseen": {"unseen": ["mine.evil:thing:val"]},
+    "corruption": {"unseen": ["world:night+mine.evil:thing@3"]},
+}
+
+
+@pytest.fixture
+def evil(write_module):
+    write_module("evil", "thing = 5")
+
+
+def _run_of_others(folder: Path, changes: dict) -> Path:
+    file = folder / "config.yaml"
+    save_config(resolve("demo_quick"), file)
+    file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), **changes}))
+    return file
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_run_of_others_may_not_name_it(door, evil, tmp_path):
+    file = _run_of_others(tmp_path, DOORS[door])
+    with pytest.raises(ConfigError, match=r"config\.yaml names .* 'mine\.evil:thing'.*--allow-outside.*allow_outside"):
+        load_config(file)
+    assert "mine.evil" not in sys.modules
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_unless_the_user_allows_it(door, evil, tmp_path):
+    file = _run_of_others(tmp_path, DOORS[door])
+    with outside_allowed(), pytest.raises(OutsideError, match=r"'mine\.evil:thing' is of type int; expected"):
+        load_config(file)
+
+
+def test_the_user_may_in_a_preset_of_his_and_in_a_call(evil, tmp_path):
+    file = _run_of_others(tmp_path, DOORS["method"])
+    with pytest.raises(OutsideError, match="expected a MethodSpec"):
+        resolve(file)
+    with pytest.raises(OutsideError, match="expected a MethodSpec"):
+        resolve("demo_quick", DOORS["method"])
+
+
+def test_beside_a_run_of_others_the_user_may_still_name_his_own(evil, tmp_path):
+    file = _run_of_others(tmp_path, {})
+    with pytest.raises(OutsideError, match="'mine.evil:thing' is of type int"):
+        load_config(file, DOORS["unseen"])
+
+
+def test_what_the_user_has_named_is_his_in_files_as_well(evil):
+    with written_by_others("their.yaml"):
+        with pytest.raises(ConfigError, match=r"their\.yaml names part 'mine\.evil:thing'"):
+            PARTS.resolve("mine.evil:thing")
+        given_by_user({"some": ["camvid:val", {"data": "mine.evil:thing:val+fog@2"}]})
+        assert PARTS.resolve("mine.evil:thing") == 5
+        with pytest.raises(ConfigError, match="names part"):
+            PARTS.resolve("mine.evil:other")
+
+
+def test_allowing_ends_with_its_block(evil):
+    with outside_allowed(), outside_allowed(False):
+        pass
+    with written_by_others("their.yaml"), pytest.raises(ConfigError):
+        PARTS.resolve("mine.evil:thing")
+
+
+def test_a_fault_names_the_innermost_part_and_its_place(write_module):
+    write_module("outer", "def call(f):\n    return f()\n")
+    write_module("inner", "def fail():\n    raise KeyError('shape')\n")
+    outer, inner = PARTS.resolve("mine.outer:call"), PARTS.resolve("mine.inner:fail")
+    with pytest.raises(OutsideError) as error, outside_faults():
+        outer(inner)
+    expected = "part 'mine.inner:fail' failed: KeyError: 'shape' (inner.py, line 2); --debug shows its traceback"
+    assert str(error.value) == expected
+    assert isinstance(error.value.__cause__, KeyError)
+
+
+def test_faults_of_ours_and_errors_of_one_line_stay_as_they_are(write_module):
+    write_module("polite", "from minorkey.errors import DataError\ndef fail():\n    raise DataError('no image')\n")
+    polite = PARTS.resolve("mine.polite:fail")
+    with pytest.raises(KeyError), outside_faults():
+        raise KeyError("ours")
+    with pytest.raises(Exception, match="^no image$"), outside_faults():
+        polite()
