@@ -16,7 +16,7 @@ def deal(count: int, processes: int, first: Collection[int] = ()) -> list[list[i
         first: places that must be with process 0.
 
     >>> deal(5, 2, first=[4])
-    [[0, 2, 4], [1, 3]]
+    [[1, 3, 4], [0, 2]]
     """
     fixed = set(first)
     shares = [sorted(fixed), *([] for _ in range(processes - 1))]
