@@ -1,8 +1,8 @@
 """Training batches that depend on seed and step only: not on workers, processes or where training started."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -12,19 +12,28 @@ from minorkey.data.photometric import Distortion, draw_distortion
 from minorkey.data.plan import Plan, StepPlan
 from minorkey.data.rare_classes import RareClasses, RareClassPlan
 from minorkey.data.readers.reader import Reader
-from minorkey.data.sample import IGNORE_INDEX, RawBatch, RawBoxes, Sample
-from minorkey.data.transforms import TransformConfig, train_transform
+from minorkey.data.sample import HostLabels, RawBatch, Sample
+from minorkey.data.transforms import TransformConfig
 from minorkey.data.workers import start_worker
 from minorkey.errors import ConfigError, DataError, MinorkeyError
 
 Address = tuple[int, int]
 """(step, slot): a place in the batches of all processes."""
 
-Transform = Callable[[Sample, TransformConfig, np.random.Generator], Sample]
-"""A random crop of a sample: `train_transform`, or `box_transform` for detection."""
-
 SKIP_TRIES = 10
 """Images in a row that may be broken, where broken ones are skipped."""
+
+
+class Learnt(Protocol):
+    """What is learnt of images, as far as their loading goes: a task (`tasks.base.Task`)."""
+
+    def crop(
+        self, sample: Sample, config: TransformConfig, rng: np.random.Generator, wanted: int | None = None
+    ) -> Sample:
+        """A random view of a sample, which should show the class `wanted`, if any."""
+
+    def collate(self, samples: Sequence[Sample], size: tuple[int, int]) -> HostLabels | None:
+        """The labels of a batch of such views."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +53,11 @@ class TrainingDataset(Dataset[Crop | MinorkeyError]):
     workers raise in a traceback; `TrainingLoader` raises it.
     """
 
+    task: Learnt
     readers: Sequence[Reader]
     plan: Plan
     config: TransformConfig
     skip_broken: bool = False  # read the next image in place of one that cannot be read, and say so
-    transform: Transform = train_transform
 
     def __getitem__(self, address: Address) -> Crop | MinorkeyError:
         """The crop at a place in the batches, or what kept it from being read."""
@@ -56,12 +65,11 @@ class TrainingDataset(Dataset[Crop | MinorkeyError]):
         dataset, index = self.plan.indices(step)[slot]
         rng = np.random.default_rng([self.plan.seed, step, slot])
         photometric, wanted = self.config.photometric, self.plan.wanted_class(step, slot)
-        transform = self.transform if wanted is None else partial(train_transform, wanted=wanted)
         try:
             sample, problems = self._read(self.readers[dataset], index)
         except MinorkeyError as error:
             return error
-        sample = transform(sample, self.config, rng)
+        sample = self.task.crop(sample, self.config, rng, wanted)
         return Crop(sample, None if photometric is None else draw_distortion(photometric, rng), problems)
 
     def keys(self, step: int) -> list[str]:
@@ -105,6 +113,7 @@ class StepSampler(Sampler[list[Address]]):
 class Collate:
     """Crops to a `RawBatch`, with what its images will be normalised by."""
 
+    task: Learnt
     size: tuple[int, int]  # height, width; smaller crops are padded at the right and the bottom
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -119,8 +128,8 @@ class Collate:
         samples = [crop.sample for crop in good]
         distortions = [crop.distortion for crop in good if crop.distortion is not None]
         return RawBatch(
-            images=_stack([sample.image for sample in samples], (*self.size, 3), fill=0),
-            labels=_stack([sample.labels for sample in samples], self.size, fill=IGNORE_INDEX),
+            images=stack([sample.image for sample in samples], (*self.size, 3), fill=0),
+            labels=self.task.collate(samples, self.size),
             sizes=torch.tensor([sample.image.shape[:2] for sample in samples]),
             distortions=torch.tensor(distortions) if distortions else None,
             mean=self.mean,
@@ -128,7 +137,6 @@ class Collate:
             domains=[sample.domain for sample in samples],
             keys=[sample.key for sample in samples],
             problems=[problem for crop in good for problem in crop.problems],
-            boxes=_join_boxes(samples),
         )
 
 
@@ -157,6 +165,7 @@ class TrainingLoader(DataLoader[RawBatch]):
 
 
 def training_loader(
+    task: Learnt,
     readers: Sequence[Reader],
     config: TransformConfig,
     *,
@@ -168,7 +177,6 @@ def training_loader(
     std: tuple[float, ...],
     weights: Sequence[float] | None = None,
     rare: RareClasses | None = None,
-    transform: Transform = train_transform,
     skip_broken: bool = False,
     workers: int = 0,
     process_index: int = 0,
@@ -177,6 +185,7 @@ def training_loader(
     """The training batches of steps `steps_from` to before `steps_to`.
 
     Args:
+        task: what is learnt of them.
         readers: the source data sets.
         config: the augmentation.
         batch_size: samples per step over all processes.
@@ -187,7 +196,6 @@ def training_loader(
         std: of the normalisation, per channel, in [0, 1].
         weights: share of each data set in the batches; by its length where absent.
         rare: draw images for the sake of their rare classes; None: every image has its turn.
-        transform: what crops are made by; `box_transform` for detection.
         skip_broken: an image that cannot be read is replaced by the next one of its data set that can, and
             `RawBatch.problems` has a line about it; otherwise it is an error.
         workers: processes that read and augment; each runs one torch thread.
@@ -195,14 +203,11 @@ def training_loader(
         process_count: how many processes train together.
 
     Raises:
-        ConfigError: the batch cannot be split evenly over the processes, weights do not fit the data sets, or rare
-            classes are to be drawn for crops that do not look for them.
+        ConfigError: the batch cannot be split evenly over the processes, or weights do not fit the data sets.
         DataError: rare classes are to be drawn, and no image has labels.
     """
     if batch_size < 1 or batch_size % process_count:
         raise ConfigError(f"batch size {batch_size} cannot be split over {process_count} processes: use a multiple")
-    if rare is not None and transform is not train_transform:
-        raise ConfigError("rare-class sampling counts labelled pixels, which detection has none of; switch it off")
     shares = None if weights is None else tuple(weights)
     plan: Plan
     if rare is None:
@@ -211,10 +216,10 @@ def training_loader(
         plan = RareClassPlan(rare, batch_size, seed, shares)
     share = batch_size // process_count
     return TrainingLoader(
-        TrainingDataset(readers, plan, config, skip_broken, transform),  # type: ignore[arg-type]
+        TrainingDataset(task, readers, plan, config, skip_broken),  # type: ignore[arg-type]
         batch_sampler=StepSampler(steps_from, steps_to, range(share * process_index, share * (process_index + 1))),
         num_workers=workers,
-        collate_fn=Collate(config.crop, mean, std),
+        collate_fn=Collate(task, config.crop, mean, std),
         pin_memory=torch.cuda.is_available(),
         worker_init_fn=start_worker,
         # Its own, for a loader draws when it starts: from the global state, dropout would differ after a resume.
@@ -222,21 +227,10 @@ def training_loader(
     )
 
 
-def _stack(arrays: Sequence[np.ndarray | None], shape: tuple[int, ...], fill: int) -> torch.Tensor:
+def stack(arrays: Sequence[np.ndarray | None], shape: tuple[int, ...], fill: int) -> torch.Tensor:
     """`(B, *shape)` uint8: every array at the top left of a canvas of `fill`."""
     canvas = np.full((len(arrays), *shape), fill, np.uint8)
     for place, array in zip(canvas, arrays, strict=True):
         if array is not None:
             place[: array.shape[0], : array.shape[1]] = array
     return torch.from_numpy(canvas)
-
-
-def _join_boxes(samples: Sequence[Sample]) -> RawBoxes | None:
-    """What is to be learnt from the boxes of a batch; None where an image of it is not labelled with boxes."""
-    boxes, classes = [], []
-    for sample in samples:
-        if sample.boxes is None or sample.box_classes is None or sample.crowd is None:
-            return None
-        boxes.append(torch.from_numpy(sample.boxes[~sample.crowd]))
-        classes.append(torch.from_numpy(sample.box_classes[~sample.crowd]))
-    return RawBoxes(torch.cat(boxes), torch.cat(classes), [len(each) for each in boxes])

@@ -1,6 +1,8 @@
 """What a reader hands out (`Sample`), and batches of them on their way to a model."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
@@ -26,24 +28,32 @@ class Sample:
     cut: int = 0  # boxes that reached over the edge of the image and were clipped to it while reading
 
 
-@dataclass
+class HostLabels(Protocol):
+    """Labels of a batch as a loader hands them out: a tensor of the host, or what holds several."""
+
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Any:
+        """What `Batch.labels` is, on a device."""
+
+    def pin_memory(self) -> Self:
+        """A copy in page-locked memory."""
+
+
+@dataclass(frozen=True)
 class Batch:
-    """A batch as the model sees it."""
+    """A batch as the model sees it. What becomes of it later is another one (`dataclasses.replace`)."""
 
     pixel_values: torch.Tensor  # (B, 3, H, W) float32, normalised for the backbone
-    labels: torch.Tensor  # (B, H, W) int64 train ids; IGNORE_INDEX where unknown
+    labels: Any  # as the task's `collate` gives them, e.g. (B, H, W) int64 train ids; None: unlabelled
     domains: list[str]  # (B,)
     keys: list[str]  # (B,)
-    boxes: list[torch.Tensor] | None = None  # B of (N, 4) float32, x0 y0 x1 y1 in pixels of `pixel_values`; no crowd
-    box_classes: list[torch.Tensor] | None = None  # B of (N,) int64 train ids; None, as `boxes`: unlabelled
     clean: torch.Tensor | None = None  # (B, 3, H, W) float32, `pixel_values` with the colours as they were taken
     filled: torch.Tensor | None = None  # (B, H, W) bool, false where a crop is larger than its image; with `clean`
     share: float = 1.0  # of this batch in the step's losses, over all its batches and processes
-    shares: dict[str, float] = field(default_factory=dict)  # of single terms of the loss that count otherwise
-    problems: list[str] = field(default_factory=list)  # what could not be read and was replaced, a line each
+    shares: Mapping[str, float] = field(default_factory=dict)  # of single terms of the loss that count otherwise
+    problems: Sequence[str] = ()  # what could not be read and was replaced, a line each
 
 
-@dataclass
+@dataclass(frozen=True)
 class Pair:
     """A batch of the source and one of the target, whose labels are IGNORE_INDEX unless it has pseudo-labels."""
 
@@ -51,38 +61,19 @@ class Pair:
     target: Batch
 
 
-@dataclass
-class RawBoxes:
-    """The boxes of all images of a batch, one image after the other; crowd boxes are left out."""
-
-    boxes: torch.Tensor  # (N, 4) float32, x0 y0 x1 y1 in pixels of the batch
-    classes: torch.Tensor  # (N,) int64 train ids
-    counts: list[int]  # (B,) boxes of each image; they sum to N
-
-    def to(self, device: torch.device | str) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-        """Boxes and classes of each image on `device`."""
-        boxes, classes = (tensor.to(device, non_blocking=True) for tensor in (self.boxes, self.classes))
-        return list(boxes.split(self.counts)), list(classes.split(self.counts))
-
-    def pin_memory(self) -> "RawBoxes":
-        """A copy in page-locked memory."""
-        return RawBoxes(self.boxes.pin_memory(), self.classes.pin_memory(), self.counts)
-
-
-@dataclass
+@dataclass(frozen=True)
 class RawBatch:
     """A batch as the loader hands it out: bytes, of which a device is sent a quarter as many."""
 
     images: torch.Tensor  # (B, H, W, 3) uint8, RGB; 0 outside of `sizes`
-    labels: torch.Tensor  # (B, H, W) uint8 train ids; IGNORE_INDEX where unknown
+    labels: HostLabels | None  # as the task's `collate` gives them; None: unlabelled
     sizes: torch.Tensor  # (B, 2) int64, height and width that the image fills, from the top left
     distortions: torch.Tensor | None  # (B, 5) float32, a `photometric.Distortion` per row
     mean: tuple[float, ...]  # of the normalisation, per channel, in [0, 1]
     std: tuple[float, ...]
     domains: list[str]  # (B,)
     keys: list[str]  # (B,)
-    problems: list[str] = field(default_factory=list)  # what could not be read and was replaced, a line each
-    boxes: RawBoxes | None = None  # None: segmentation, or unlabelled
+    problems: Sequence[str] = ()  # what could not be read and was replaced, a line each
 
     def to(self, device: torch.device | str, *, keep_clean: bool = False) -> Batch:
         """Move to `device`; distort and normalise there. What no image fills is 0, the mean of the data.
@@ -98,14 +89,11 @@ class RawBatch:
         clean = normalise(images, self.mean, self.std) * filled if keep_clean else None
         if self.distortions is not None:
             images = distort(images, self.distortions.to(device, non_blocking=True))
-        boxes, classes = (None, None) if self.boxes is None else self.boxes.to(device)
         return Batch(
             pixel_values=normalise(images, self.mean, self.std) * filled,
-            labels=self.labels.to(device, non_blocking=True).long(),
+            labels=on_device(self.labels, device),
             domains=self.domains,
             keys=self.keys,
-            boxes=boxes,
-            box_classes=classes,
             clean=clean,
             filled=filled[:, 0] if keep_clean else None,
             problems=self.problems,
@@ -117,14 +105,13 @@ class RawBatch:
         return replace(
             self,
             images=self.images.pin_memory(),
-            labels=self.labels.pin_memory(),
+            labels=None if self.labels is None else self.labels.pin_memory(),
             sizes=self.sizes.pin_memory(),
             distortions=distortions,
-            boxes=None if self.boxes is None else self.boxes.pin_memory(),
         )
 
 
-@dataclass
+@dataclass(frozen=True)
 class RawPair:
     """A `Pair` as the loader hands it out."""
 
@@ -134,6 +121,12 @@ class RawPair:
     def to(self, device: torch.device | str) -> Pair:
         """Both batches on `device`, each with `clean` images."""
         return Pair(self.source.to(device, keep_clean=True), self.target.to(device, keep_clean=True))
+
+
+def on_device(labels: HostLabels | None, device: torch.device | str) -> Any:
+    """`Batch.labels` of what a task's `collate` gave; ids are sent as bytes where they are bytes, and become int64."""
+    moved = None if labels is None else labels.to(device, non_blocking=True)
+    return moved.long() if isinstance(moved, torch.Tensor) and moved.dtype == torch.uint8 else moved
 
 
 def normalise(images: torch.Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> torch.Tensor:

@@ -5,7 +5,7 @@ generator that is passed in. The photometric distortion is part of the recipe an
 it is applied to whole batches on their device (`photometric.distort`).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
@@ -14,12 +14,9 @@ from PIL import Image
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt
 
 from minorkey.data.photometric import PhotometricConfig, ascending
-from minorkey.data.sample import IGNORE_INDEX, Sample, normalise
+from minorkey.data.sample import normalise
 
 CROP_TRIES = 10
-LEAST_WANTED_SHARE = 1500 / 512**2
-"""Of the pixels of a crop that is chosen for a class, those of that class: half of the 3000 pixels that DAFormer asks
-of an image (arXiv 2111.14887), in its crop of 512 x 512."""
 
 
 def _switch(value: object) -> object:
@@ -54,31 +51,6 @@ class Window:
     box: tuple[float, float, float, float]  # x0 y0 x1 y1 in pixels of the original image
 
 
-def train_transform(
-    sample: Sample, config: TransformConfig, rng: np.random.Generator, wanted: int | None = None
-) -> Sample:
-    """One random crop of a sample, scaled and perhaps mirrored.
-
-    The window is chosen first, so that only the pixels that it shows are resized.
-
-    Args:
-        sample: of any size.
-        config: the recipe.
-        rng: what is random.
-        wanted: train id of a class that the crop should show.
-
-    Returns:
-        image (h, w, 3) and, where there were, labels (h, w), with (h, w) = `config.crop`, or less where the scaled
-        image is smaller. Depth, boxes and crowd are dropped.
-    """
-    window, labels = choose_window(sample, config, rng, wanted)
-    image = resize_window(sample.image, window)
-    if rng.random() < config.flip:
-        image = image[:, ::-1]
-        labels = None if labels is None else labels[:, ::-1]
-    return replace(sample, image=image, labels=labels, depth=None, boxes=None, box_classes=None, crowd=None)
-
-
 def scaled_size(size: tuple[int, int], short: float, max_long: int | None) -> tuple[int, int]:
     """Height and width of an image whose short side is resized to `short`, or to less where the long one is limited.
 
@@ -101,38 +73,10 @@ def resize_window(image: np.ndarray, window: Window) -> np.ndarray:
     return np.asarray(part.resize(window.size, Image.Resampling.BILINEAR, box))
 
 
-def largest_class_share(labels: np.ndarray) -> float:
-    """The share of the most frequent class among the pixels that count, 1 where none counts."""
-    counts = Image.fromarray(labels).histogram()[:IGNORE_INDEX]
-    return max(counts) / sum(counts) if any(counts) else 1.0
-
-
-def shows_enough(labels: np.ndarray, wanted: int | None) -> bool:
-    """Whether a class covers `LEAST_WANTED_SHARE` of the labels; true where no class is wanted."""
-    return wanted is None or bool((labels == wanted).mean() >= LEAST_WANTED_SHARE)
-
-
 def to_tensor(image: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...]) -> torch.Tensor:
     """An image (H, W, 3) uint8 as a tensor (3, H, W) float32: scaled to [0, 1], less `mean`, over `std`."""
     channels = torch.from_numpy(np.array(image.transpose(2, 0, 1), np.float32, order="C")).div_(255)
     return normalise(channels, mean, std)
-
-
-def choose_window(
-    sample: Sample, config: TransformConfig, rng: np.random.Generator, wanted: int | None = None
-) -> tuple[Window, np.ndarray | None]:
-    """A random window with its labels; tried again while one class covers too much of it, or `wanted` too little."""
-    height, width = sample.image.shape[:2]
-    scaled = scaled_size((height, width), rng.choice(config.scale_ratios) * min(config.crop), config.max_long_side)
-    picture = None if sample.labels is None else Image.fromarray(sample.labels)
-    for _ in range(CROP_TRIES):
-        window = random_window((height, width), scaled, config.crop, rng)
-        if picture is None:
-            return window, None
-        labels = np.asarray(picture.resize(window.size, Image.Resampling.NEAREST, window.box))
-        if largest_class_share(labels) <= config.max_class_share and shows_enough(labels, wanted):
-            break
-    return window, labels
 
 
 def random_window(

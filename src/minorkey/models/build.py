@@ -1,101 +1,82 @@
-"""From options to a segmentation model of transformers: pretrained backbone, pyramid, head."""
+"""A head around a pretrained backbone: how a row of a table builds it, and what of a model is the head."""
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel, UperNetConfig, UperNetForSemanticSegmentation
+from transformers import PreTrainedModel
 
-from minorkey.errors import AdapterError, ModelError, unknown
-from minorkey.models.heads.segmentation.eomt import EOMT_MODELS, SCHEDULE, EomtEncoder, build_eomt
-from minorkey.models.heads.segmentation.linear import LinearForSemanticSegmentation, LinearSegmenterConfig
-from minorkey.models.heads.segmentation.mask2former import build_mask2former
-from minorkey.models.heads.segmentation.segformer import MlpForSemanticSegmentation, MlpSegmenterConfig
-from minorkey.models.heads.segmentation.semfpn import SemanticFpnConfig, SemanticFpnForSemanticSegmentation
+from minorkey.catalog import Catalog
+from minorkey.errors import AdapterError
+from minorkey.models.heads.segmentation.eomt import EOMT_MODELS, SCHEDULE, EomtEncoder
 from minorkey.models.options import HeadOptions
 from minorkey.models.pyramid import PyramidBackbone, PyramidConfig
 from minorkey.system.storage import read_metadata, read_tensors
 
 PYRAMID_STRIDES = (4, 8, 16, 32)
 
-
-@dataclass(frozen=True)
-class HeadSpec:
-    """How one head is built: around feature maps, at strides 4 to 32 or as the backbone gives them."""
-
-    build: Callable[[PyramidConfig, int, int, HeadOptions], PreTrainedModel]  # features, classes, channels
-    pyramid: bool = True
-    channels: int = 128
+Build = Callable[[PyramidConfig, int, int, HeadOptions], PreTrainedModel]
+"""From feature maps, K and a width to a model with random weights; its `backbone_config` is the first argument."""
 
 
-def _linear(features: PyramidConfig, num_labels: int, channels: int, options: HeadOptions) -> PreTrainedModel:
-    config = LinearSegmenterConfig(backbone_config=features, num_labels=num_labels, dropout=options.dropout)
-    return LinearForSemanticSegmentation(config)
+@dataclass(frozen=True, kw_only=True)
+class Head(ABC):
+    """A row: how a head is put on a pretrained backbone, and what is to be known of it.
 
-
-def _semfpn(features: PyramidConfig, num_labels: int, channels: int, options: HeadOptions) -> PreTrainedModel:
-    config = SemanticFpnConfig(
-        backbone_config=features, num_labels=num_labels, channels=channels, dropout=options.dropout
-    )
-    return SemanticFpnForSemanticSegmentation(config)
-
-
-def _segformer(features: PyramidConfig, num_labels: int, channels: int, options: HeadOptions) -> PreTrainedModel:
-    config = MlpSegmenterConfig(
-        backbone_config=features, num_labels=num_labels, channels=channels, dropout=options.dropout
-    )
-    return MlpForSemanticSegmentation(config)
-
-
-def _upernet(features: PyramidConfig, num_labels: int, channels: int, options: HeadOptions) -> PreTrainedModel:
-    config = UperNetConfig(
-        backbone_config=features,
-        num_labels=num_labels,
-        hidden_size=channels,
-        auxiliary_channels=max(1, channels // 2),
-    )
-    return UperNetForSemanticSegmentation(config)
-
-
-HEADS = {
-    "linear": HeadSpec(_linear, pyramid=False),
-    "semfpn": HeadSpec(_semfpn),
-    "segformer": HeadSpec(_segformer, channels=256),
-    "upernet": HeadSpec(_upernet),
-    "mask2former": HeadSpec(build_mask2former, channels=256),
-}
-"""Heads on top of a backbone. `eomt` is none: it is inside."""
-
-
-def build_segmenter(backbone: PreTrainedModel, head: HeadOptions, num_labels: int, seed: int) -> PreTrainedModel:
-    """A segmentation model around a loaded backbone; the head starts from `seed`, whatever came before.
-
-    `backbone_of` finds the pretrained part in it. With `eomt` its weights are copied, else it is the one given,
-    wrapped in a `PyramidBackbone`.
-
-    Raises:
-        ModelError: the head cannot be built as asked, or not on this backbone.
+    Args:
+        compiled: the part of a model whose passes are one graph; None: they branch on values, or are read through
+            hooks, which a graph forgets.
+        smallest_batch: images that it needs at a time to learn, 2 where it normalises over the batch.
     """
-    with torch.random.fork_rng(devices=[]):
-        if head.name == "eomt":
-            torch.manual_seed(seed)
-            return build_eomt(backbone, num_labels, head)
-        if head.name not in HEADS:
-            raise ModelError(f"head.name for segmentation: {unknown('head', head.name, [*HEADS, 'eomt'])}")
-        spec = HEADS[head.name]
-        strides = list(PYRAMID_STRIDES[: len(backbone.config.out_features)]) if spec.pyramid else None
+
+    compiled: Callable[[Any], nn.Module] | None = None
+    smallest_batch: int = 1
+
+    @abstractmethod
+    def on(self, backbone: PreTrainedModel, num_labels: int, options: HeadOptions, seed: int) -> PreTrainedModel:
+        """A model of a loaded backbone and a head that starts from `seed`; the global generator is seeded.
+
+        Raises:
+            ModelError: the head cannot be built as asked, or not on this backbone.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class PyramidHead(Head):
+    """A head on feature maps, around the backbone that was given, wrapped in a `PyramidBackbone`.
+
+    Args:
+        build: the model, whose `PyramidBackbone` then makes way for the pretrained one.
+        channels: its width, unless the options name one.
+        strides: of the feature maps, as many as the backbone gives; None: as it gives them.
+    """
+
+    build: Build
+    channels: int = 128
+    strides: tuple[int, ...] | None = PYRAMID_STRIDES
+
+    def on(self, backbone: PreTrainedModel, num_labels: int, options: HeadOptions, seed: int) -> PreTrainedModel:
+        """A model around the backbone."""
+        strides = None if self.strides is None else list(self.strides[: len(backbone.config.out_features)])
         pyramid = PyramidBackbone.around(backbone, strides)
         torch.manual_seed(seed)
-        model = spec.build(pyramid.config, num_labels, head.channels or spec.channels, head)
-    place_pyramid(model, pyramid)
+        model = self.build(pyramid.config, num_labels, options.channels or self.channels, options)
+        model.set_submodule(_pyramid(model)[0], pyramid)  # the pretrained one in place of a random one
+        return model
+
+
+def head_catalog(rows: Mapping[str, Head]) -> Catalog[Head]:
+    """The heads of a task by name, and anyone's own."""
+    return Catalog("head", rows, "a minorkey.models.build.Head", lambda part: isinstance(part, Head))
+
+
+def whole(model: nn.Module) -> nn.Module:
+    """The model: all of it is one graph (`Head.compiled`)."""
     return model
-
-
-def place_pyramid(model: nn.Module, pyramid: PyramidBackbone) -> None:
-    """Put a pyramid with pretrained weights where the model was built with a random one."""
-    model.set_submodule(_pyramid(model)[0], pyramid)
 
 
 def _pyramid(model: nn.Module) -> tuple[str, PyramidBackbone]:

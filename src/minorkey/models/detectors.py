@@ -1,31 +1,46 @@
-"""From options to a detection model: pretrained backbone, the last levels of its pyramid, head."""
+"""The heads of object detection, a row each, on the last levels of a backbone's pyramid."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from minorkey.errors import ModelError, unknown
-from minorkey.models.build import place_pyramid
+from minorkey.errors import ModelError
+from minorkey.models.build import PyramidHead, head_catalog
 from minorkey.models.heads.detection import d_fine, deformable_detr, rt_detr_v2
 from minorkey.models.heads.detection.atss.detector import AtssConfig, AtssForObjectDetection
 from minorkey.models.heads.detection.collaborative import CollaborativeHead, Decoding
 from minorkey.models.options import HeadOptions
-from minorkey.models.pyramid import PyramidBackbone, PyramidConfig
+from minorkey.models.pyramid import PyramidConfig
 from minorkey.models.quiet import quiet_libraries
 
 STRIDES = (8, 16, 32)
-WIDTH = 256
 
 
-@dataclass(frozen=True)
-class DetectorSpec:
-    """How one head is built, and how its decoder takes the queries of an auxiliary head."""
+@dataclass(frozen=True, kw_only=True)
+class DetectionHead(PyramidHead):
+    """A head on the last three feature maps, at strides 8, 16 and 32; the backbone gives no others from then on.
 
-    build: Callable[[PyramidConfig, int, int, HeadOptions], PreTrainedModel]  # features, classes, channels
-    decoding: Decoding | None  # None: there is no decoder
+    Args:
+        decoding: how its decoder takes the queries of an auxiliary head; None: there is no decoder.
+    """
+
+    decoding: Decoding | None = None
+    channels: int = 256
+    strides: tuple[int, ...] | None = STRIDES
+
+    def on(self, backbone: PreTrainedModel, num_labels: int, options: HeadOptions, seed: int) -> PreTrainedModel:
+        """A model around the backbone, with an auxiliary head where one is asked for."""
+        keep_last_maps(backbone, options.name)
+        with quiet_libraries():
+            model = super().on(backbone, num_labels, options, seed)
+            if options.auxiliary is not None:
+                if self.decoding is None:
+                    raise ModelError(
+                        f"head.auxiliary teaches the encoder of a DETR; {options.name} has none, leave it out"
+                    )
+                CollaborativeHead(model.config, self.decoding).join(model)
+        return model
 
 
 def _atss(features: PyramidConfig, num_labels: int, channels: int, options: HeadOptions) -> PreTrainedModel:
@@ -35,36 +50,16 @@ def _atss(features: PyramidConfig, num_labels: int, channels: int, options: Head
     return AtssForObjectDetection(config)
 
 
-DETECTION_HEADS = {
-    "deformable_detr": DetectorSpec(deformable_detr.build_deformable_detr, deformable_detr.DECODING),
-    "rt_detr_v2": DetectorSpec(rt_detr_v2.build_rt_detr_v2, rt_detr_v2.DECODING),
-    "d_fine": DetectorSpec(d_fine.build_d_fine, d_fine.DECODING),
-    "atss": DetectorSpec(_atss, None),
-}
-
-
-def build_detector(backbone: PreTrainedModel, head: HeadOptions, num_labels: int, seed: int) -> PreTrainedModel:
-    """A detection model around a loaded backbone; the head starts from `seed`, whatever came before.
-
-    Of the backbone's feature maps the last three are read, at strides 8, 16 and 32. It gives no others from then on.
-
-    Raises:
-        ModelError: the head cannot be built as asked, finds no boxes, or the backbone has too few feature maps.
-    """
-    if head.name not in DETECTION_HEADS:
-        raise ModelError(f"head.name for detection: {unknown('head', head.name, DETECTION_HEADS)}")
-    keep_last_maps(backbone, head.name)
-    with torch.random.fork_rng(devices=[]), quiet_libraries():
-        pyramid = PyramidBackbone.around(backbone, list(STRIDES))
-        torch.manual_seed(seed)
-        spec = DETECTION_HEADS[head.name]
-        model = spec.build(pyramid.config, num_labels, head.channels or WIDTH, head)
-        if head.auxiliary is not None:
-            if spec.decoding is None:
-                raise ModelError(f"head.auxiliary teaches the encoder of a DETR; {head.name} has none, leave it out")
-            CollaborativeHead(model.config, spec.decoding).join(model)
-    place_pyramid(model, pyramid)
-    return model
+DETECTION_HEADS = head_catalog(
+    {
+        "deformable_detr": DetectionHead(
+            build=deformable_detr.build_deformable_detr, decoding=deformable_detr.DECODING
+        ),
+        "rt_detr_v2": DetectionHead(build=rt_detr_v2.build_rt_detr_v2, decoding=rt_detr_v2.DECODING),
+        "d_fine": DetectionHead(build=d_fine.build_d_fine, decoding=d_fine.DECODING),
+        "atss": DetectionHead(build=_atss),
+    }
+)
 
 
 def keep_last_maps(backbone: PreTrainedModel, head: str) -> None:

@@ -9,12 +9,14 @@ from torch import Tensor, nn
 
 from minorkey.data.sample import Batch
 from minorkey.regimes.teachers import Teacher
-from minorkey.training.share import shared
+from minorkey.tasks.base import Task
+from minorkey.tasks.counts import shared
 
 
 class Regime(Protocol):
     """How a training uses its data."""
 
+    task: Task
     signals: dict[str, Tensor]  # of the last batch, without a graph: scalars, or (K,) by class
 
     @property

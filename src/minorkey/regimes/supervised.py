@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from minorkey.data.sample import Batch
 from minorkey.regimes.teachers import Teacher
 from minorkey.tasks.base import Task
-from minorkey.training.share import shared
+from minorkey.tasks.counts import shared
 
 
 class Supervised:

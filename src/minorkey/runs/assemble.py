@@ -17,8 +17,8 @@ from minorkey.evaluation.run import Judged, check_names
 from minorkey.evaluation.scores import Role
 from minorkey.labels import LabelSpace
 from minorkey.models.backbone import Backbone, load_backbone
-from minorkey.models.build import backbone_of, build_segmenter
-from minorkey.models.detectors import build_detector
+from minorkey.models.build import backbone_of
+from minorkey.tasks.table import task_named
 
 UNLIMITED = 10**9
 
@@ -37,8 +37,7 @@ class Network:
 def build_network(config: RunConfig, space: LabelSpace) -> Network:
     """The pretrained backbone with a fresh head."""
     loaded = load_backbone(config.backbone)
-    build = build_detector if config.task == "detection" else build_segmenter
-    model = build(loaded.network, config.head, len(space), config.seed)
+    model = task_named(config.task).build(loaded.network, config.head, len(space), config.seed)
     backbone = backbone_of(model)
     return Network(model, backbone, loaded, weights_sha256(backbone), sum(p.numel() for p in model.parameters()))
 

@@ -24,11 +24,11 @@ from minorkey.system.precision import judging_precision, units_of
 from minorkey.system.processes import from_main, speaker, together
 from minorkey.system.run_folder import RunFolder
 from minorkey.system.storage import read_tensors, write_json
-from minorkey.tasks.base import make_task
 from minorkey.tasks.evidence import Evidence
 from minorkey.tasks.predictor import Predictor
 from minorkey.tasks.protocol import Protocol
 from minorkey.tasks.segmentation.sliding import default_stride
+from minorkey.tasks.table import task_named
 from minorkey.training.device import device_for
 
 
@@ -108,7 +108,7 @@ def predictor_for(config: RunConfig, network: Network, space: LabelSpace) -> Pre
         network.loaded.mean,
         network.loaded.std,
         config.evaluation.batch_size,
-        make_task(config.task),
+        task_named(config.task),
         config.transform.crop,
     )
 

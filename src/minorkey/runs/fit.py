@@ -22,7 +22,7 @@ from minorkey.data.rare_classes import RareClasses
 from minorkey.data.readers import PseudoLabelled, Reader, label_folders
 from minorkey.data.records import evenly_spread
 from minorkey.data.sample import Sample
-from minorkey.data.transforms import TransformConfig, train_transform
+from minorkey.data.transforms import TransformConfig
 from minorkey.data.workers import worker_count
 from minorkey.errors import DataError
 from minorkey.evaluation.scores import TrainingCost
@@ -39,7 +39,7 @@ from minorkey.system.processes import from_main, process_count, process_index, t
 from minorkey.system.progress import Reporter
 from minorkey.system.run_folder import RunFolder
 from minorkey.system.storage import write_json, write_tensors
-from minorkey.tasks.detection.crops import box_transform
+from minorkey.tasks.table import task_named
 from minorkey.training.checkpoint import check_base, checkpoints, load_checkpoint
 from minorkey.training.device import accelerator_for, precision_for
 from minorkey.training.incidents import Incidents
@@ -143,6 +143,7 @@ def _loader(
 
     def part(data: Sources, transform: TransformConfig, seed: int, **settings: Any) -> TrainingLoader:
         return training_loader(
+            task_named(config.task),
             data.readers,
             transform,
             batch_size=options.batch_size,
@@ -153,7 +154,6 @@ def _loader(
             std=network.loaded.std,
             weights=data.weights,
             workers=workers,
-            transform=box_transform if config.task == "detection" else train_transform,
             process_index=process_index(),
             process_count=process_count(),
             **settings,
@@ -220,6 +220,7 @@ def _prepare(
     options = config.training
     model = prepare_network(
         accelerator,
+        regime.task,
         network.model,
         config.transform.crop,
         sharded=options.shard,

@@ -14,9 +14,9 @@ from minorkey.regimes.supervised import Supervised
 from minorkey.regimes.teachers import Anchor, Teacher, make_teacher
 from minorkey.regimes.transda.regime import Transda
 from minorkey.runs.assemble import Network
-from minorkey.tasks.base import make_task
 from minorkey.tasks.detection.task import Detection
 from minorkey.tasks.segmentation.task import Segmentation
+from minorkey.tasks.table import task_named
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def build_regime(
     """
     model, steps = network.model, config.training.steps
     if config.regime == "supervised":
-        return Supervised(make_task(config.task), model, steps)
+        return Supervised(task_named(config.task), model, steps)
     teacher = pretrained.teacher or make_teacher(model, attached, config.teacher)
     if config.task == "detection":
         return BoxSelfTraining(Detection(), model, teacher, config.box_self_training, classes, steps)

@@ -1,37 +1,158 @@
-"""What a task is: its loss, and what a model says of an image."""
+"""The contract of a task: all that the rest of the package asks, so that nothing else knows which tasks there are.
 
-from typing import Any, Protocol
+A new task is a folder with a subclass of `Task`, and a row in `table.py`. What it inherits refuses in one line, or does
+nothing, until it says otherwise. Instances have no state.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
+import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
-from minorkey.data.sample import Batch
+from minorkey.catalog import Catalog
+from minorkey.data.sample import Batch, HostLabels, Sample, on_device
+from minorkey.data.transforms import TransformConfig
 from minorkey.labels import LabelSpace
-from minorkey.tasks.options import TaskName
+from minorkey.models.build import Head
+from minorkey.models.options import HeadOptions
+from minorkey.tasks.counts import Counts
 from minorkey.tasks.prediction import Prediction
-from minorkey.tasks.protocol import Protocol as TestProtocol
+from minorkey.tasks.protocol import Protocol
+
+if TYPE_CHECKING:
+    from minorkey.config import RunConfig
+
+Annotation = Literal["pixels", "boxes", "category"]
+"""What readers are asked to label images with: a class for every pixel, boxes with a class, or a class of the image."""
 
 
-class Task(Protocol):
-    """How a model is trained and read."""
+class Task(ABC):
+    """How a model is built, trained and read."""
 
-    @property
-    def prediction_type(self) -> type[Prediction]:
-        """What predictions are."""
+    # --- identity and configuration
 
-    def loss(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """The weighted terms of the loss on a batch, by name; their sum is the loss."""
+    name: ClassVar[str]
+    annotation: ClassVar[Annotation]
+    heads: ClassVar[Catalog[Head]]
+    default_head: ClassVar[str]
+    metrics: ClassVar[dict[str, Any]]  # the rows of what may be scored, by name, the default first
+    demo: ClassVar[str | None] = None  # preset of `minorkey demo --task`
+    main_term: ClassVar[str | None] = None  # of `loss`: logged by what it was learnt of alone, e.g. `source`
 
-    def set_progress(self, model: nn.Module, share: float) -> None:
-        """Tell the model how much of its training is done, 0 to 1."""
+    def check(self, config: "RunConfig") -> None:  # noqa: B027
+        """Refuse what a configuration asks and this task cannot do, beyond its head and its metric.
 
-    def predict(self, model: nn.Module, pixel_values: Tensor, protocol: TestProtocol, window_batch: int = 8) -> Any:
+        Raises:
+            ValueError: says which keys, and what to do.
+        """
+
+    # --- data
+
+    @abstractmethod
+    def crop(
+        self, sample: Sample, config: TransformConfig, rng: np.random.Generator, wanted: int | None = None
+    ) -> Sample:
+        """A random view of a sample to train on, with what this task learns of it.
+
+        Args:
+            sample: of any size, labelled or not.
+            config: the recipe.
+            rng: what is random.
+            wanted: train id of a class that the view should show; of tasks with labelled pixels.
+
+        Returns:
+            A sample with an image (h, w, 3) of at most `config.crop`; annotations of other tasks are dropped.
+        """
+
+    @abstractmethod
+    def collate(self, samples: Sequence[Sample], size: tuple[int, int]) -> HostLabels | None:
+        """The labels of a batch of crops, on the host; None where there are none to learn from.
+
+        Args:
+            samples: B crops.
+            size: height and width of the batch; smaller crops lie at the top left.
+
+        Returns:
+            What becomes `Batch.labels` by its `to(device)`, e.g. a tensor `(B,)` of train ids; of bytes it becomes
+            int64.
+        """
+
+    # --- model and losses
+
+    def build(self, backbone: PreTrainedModel, head: HeadOptions, num_labels: int, seed: int) -> PreTrainedModel:
+        """A model around a loaded backbone; its head starts from `seed`, whatever came before.
+
+        Args:
+            backbone: pretrained; `backbone_of` finds it in the model, or with eomt a copy of it.
+            head: the options of one of `heads`.
+            num_labels: K.
+            seed: of the head.
+
+        Raises:
+            ConfigError: there is no such head.
+            ModelError: the head cannot be built as asked, or not on this backbone.
+        """
+        row = self.heads.resolve(head.name)
+        with torch.random.fork_rng(devices=[]):
+            return row.on(backbone, num_labels, head, seed)
+
+    def set_progress(self, model: nn.Module, share: float) -> None:  # noqa: B027
+        """Tell a model how much of its training is done, 0 to 1, for heads that learn otherwise as it goes on."""
+
+    @abstractmethod
+    def loss(self, model: nn.Module, batch: Batch, weights: Tensor | None = None) -> dict[str, Tensor]:
+        """The terms of the loss on a batch, by name; their sum is the loss.
+
+        Args:
+            model: in training mode or not, wrapped for several processes or not.
+            batch: images, and labels as `collate` gives them.
+            weights: of what is labelled, 0 to 1, as pseudo-labels of this task have them; None: all 1.
+        """
+
+    def counts(self, model: nn.Module, labels: Any) -> Counts:
+        """What `loss` on a batch is taken over; no tensor of a device is read. By default, a mean over its images.
+
+        Args:
+            model: bare.
+            labels: of the batch, as `collate` gives them, on the host; None: unlabelled.
+        """
+        return Counts(0 if labels is None else len(labels))
+
+    def trial(self, crop: tuple[int, int], device: torch.device | str) -> Batch:
+        """Two black images `(2, 3, h, w)` with labels of class 0, for a look at the graph of the loss.
+
+        Two, because a group norm refuses a single value per group, which the coarsest level of a small image may be.
+        """
+        height, width = crop
+        sample = Sample(
+            np.zeros((height, width, 3), np.uint8),
+            domain="",
+            key="",
+            labels=np.zeros(crop, np.uint8),
+            boxes=np.array([[0, 0, width, height]], np.float32),
+            box_classes=np.zeros(1, np.int64),
+            crowd=np.zeros(1, np.bool),
+        )
+        labels = self.collate([sample] * 2, crop)
+        return Batch(torch.zeros(2, 3, *crop, device=device), on_device(labels, device), [""] * 2, [""] * 2)
+
+    # --- prediction
+
+    prediction_type: ClassVar[type[Prediction]]
+
+    @abstractmethod
+    def predict(self, model: nn.Module, pixel_values: Tensor, protocol: Protocol, window_batch: int = 8) -> Any:
         """What a model says of a normalised image `(1, 3, H, W)` under a test protocol, in the task's own form.
 
         The arguments are those of `start`.
         """
 
-    def start(self, model: nn.Module, pixel_values: Tensor, protocol: TestProtocol, window_batch: int = 8) -> list[Any]:
+    @abstractmethod
+    def start(self, model: nn.Module, pixel_values: Tensor, protocol: Protocol, window_batch: int = 8) -> list[Any]:
         """Begin to predict normalised images `(B, 3, H, W)`, without waiting for the device.
 
         Args:
@@ -44,9 +165,11 @@ class Task(Protocol):
             What `finish` makes a prediction of, for each image.
         """
 
+    @abstractmethod
     def finish(self, started: Any, image: np.ndarray, space: LabelSpace) -> Prediction:
         """The prediction of one image `(H, W, 3)` uint8; waits for the device, and may do so in another thread."""
 
+    @abstractmethod
     def prediction(self, said: Any, image: np.ndarray, space: LabelSpace, probabilities: bool = False) -> Prediction:
         """What `predict` gave of an image `(H, W, 3)` uint8, as something to look at and to keep.
 
@@ -59,11 +182,3 @@ class Task(Protocol):
         Raises:
             ConfigError: the task has no probabilities of all classes.
         """
-
-
-def make_task(name: TaskName) -> Task:
-    """The task of this name."""
-    from minorkey.tasks.detection.task import Detection
-    from minorkey.tasks.segmentation.task import Segmentation
-
-    return Segmentation() if name == "segmentation" else Detection()

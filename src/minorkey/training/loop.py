@@ -4,7 +4,8 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -42,7 +43,7 @@ from minorkey.training.meter import Meter
 from minorkey.training.optim import schedule
 from minorkey.training.options import TrainingOptions
 from minorkey.training.sharding import laid_out_as, overwrite, put_together, whole
-from minorkey.training.share import average_gradients, set_shares
+from minorkey.training.share import average_gradients, with_shares
 from minorkey.training.snapshots import Snapshots, evaluating
 from minorkey.training.weights import WeightEma
 
@@ -132,7 +133,7 @@ class Fit:
         batches: Iterator[RawBatch | RawPair] = iter(self.loader)
         with stop_on_interrupt() as stop:
             while self.step < self.options.steps:
-                drawn = draw(batches, self.options.accumulate, self.network, stop)
+                drawn = draw(batches, self.options.accumulate, partial(self.regime.task.counts, self.network), stop)
                 if drawn.stopped:
                     self._stop()
                 self._train_step(drawn)
@@ -202,9 +203,10 @@ class Fit:
     def _moved(self, drawn: Drawn, place: int) -> Batch | Pair:
         """One of the batches on its device, with the share of its labelled part in the loss of the step."""
         moved = drawn.batches[place].to(self.accelerator.device)
-        labelled = moved.source if isinstance(moved, Pair) else moved
-        set_shares(self.network, labelled, drawn.counts, process_index(), place)
-        return moved
+        share = partial(
+            with_shares, counts=drawn.counts[place], everyone=drawn.everyone, process=process_index(), place=place
+        )
+        return replace(moved, source=share(moved.source)) if isinstance(moved, Pair) else share(moved)
 
     def _losses(self, batch: Batch | Pair, *, last: bool) -> Iterator[dict[str, Tensor]]:
         """The regime's losses; the last pass of the last batch of a step is the one after which processes average."""

@@ -5,17 +5,16 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from minorkey.data.sample import Batch
 from minorkey.models.batch_norm import globalise
 from minorkey.models.compiling import compile_network
-from minorkey.models.heads.detection.detr import DETECTORS
 from minorkey.system.processes import process_count
-from minorkey.tasks.base import make_task
+from minorkey.tasks.base import Task
 from minorkey.training.sharding import shard
 
 
 def prepare_network(
     accelerator: Accelerator,
+    task: Task,
     network: PreTrainedModel,
     crop: tuple[int, int],
     *,
@@ -27,6 +26,7 @@ def prepare_network(
 
     Args:
         accelerator: device, precision and processes.
+        task: what it learns.
         network: what trains in it requires gradients already.
         crop: height and width of the training images, in pixels.
         sharded: spread it over the processes.
@@ -45,7 +45,7 @@ def prepare_network(
         shard(network, accelerator.device, param_dtype=torch.bfloat16 if low else None)
         return network
     # A search for what gets no gradient in every step is slow, and pointless where there is nothing to find.
-    idle = parameters_without_gradient(network, trial_loss(network, crop, accelerator.device))
+    idle = parameters_without_gradient(network, trial_loss(task, network, crop, accelerator.device))
     accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=bool(idle))
     if compiled:
         compile_network(network)  # after the trial, which is of another size
@@ -65,24 +65,15 @@ def parameters_without_gradient(network: nn.Module, loss: Tensor) -> list[str]:
     return [name for name, p in network.named_parameters() if p.requires_grad and id(p) not in reached]
 
 
-def trial_loss(network: PreTrainedModel, crop: tuple[int, int], device: torch.device | str) -> Tensor:
-    """The loss on two black images, in evaluation mode, so that no running statistics change; for its graph alone.
+def trial_loss(task: Task, network: PreTrainedModel, crop: tuple[int, int], device: torch.device | str) -> Tensor:
+    """The loss on a trial batch, in evaluation mode, so that no running statistics change; for its graph alone.
 
     It is the real loss, for which matchers need real values, but what a backward pass would need is let go of: it takes
     the memory of a prediction, not of a training step.
-
-    Two, because a group norm refuses a single value per group, which the coarsest level of a small image may be.
     """
-    images = torch.zeros(2, 3, *crop, device=device)
-    labels = torch.zeros(2, *crop, dtype=torch.int64, device=device)
-    batch = Batch(images, labels, domains=[""] * 2, keys=[""] * 2)
-    if isinstance(network, DETECTORS):
-        batch.boxes = [torch.tensor([[0.0, 0.0, *crop[::-1]]], device=device)] * 2
-        batch.box_classes = [torch.zeros(1, dtype=torch.int64, device=device)] * 2
     network.eval()
-    task = make_task("detection" if isinstance(network, DETECTORS) else "segmentation")
     with torch.autograd.graph.saved_tensors_hooks(lambda tensor: None, _not_kept):
-        losses = task.loss(network, batch)
+        losses = task.loss(network, task.trial(crop, device))
         return torch.stack(list(losses.values())).sum()
 
 

@@ -13,62 +13,33 @@ processes and at least 1, themselves; what is left to do is to put the count of 
 """
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from dataclasses import replace
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from minorkey.data.sample import IGNORE_INDEX, Batch, RawBatch, RawPair
-from minorkey.models.heads.detection.detr import DETECTORS
-from minorkey.models.heads.segmentation.masks import MASK_MODELS
+from minorkey.data.sample import Batch
 from minorkey.system.processes import process_count
-
-CLASS_TERM = "loss_cross_entropy"
-"""The term of a mask head that is a mean over its queries, weighted by what they are to say."""
+from minorkey.tasks.counts import Counts
 
 
-class Counts(NamedTuple):
-    """What the source loss of a batch is taken over."""
-
-    elements: float  # labelled pixels, masks or boxes
-    queries: float = 0.0  # of a mask head, those without an object weighted as its class loss has it
-
-
-def elements(network: nn.Module, batch: RawBatch | RawPair) -> Counts:
-    """What the source loss of a network on a batch is taken over; no tensor of a device is read."""
-    batch = batch.source if isinstance(batch, RawPair) else batch
-    if isinstance(network, DETECTORS):
-        return Counts(len(batch.boxes.boxes) if batch.boxes is not None else 0)
-    if not isinstance(network, MASK_MODELS):
-        return Counts(int((batch.labels != IGNORE_INDEX).sum()))
-    masks = [_classes_present(image) for image in batch.labels]
-    queries, idle = network.config.num_queries, network.config.no_object_weight
-    matched = sum(min(count, queries) for count in masks)
-    return Counts(sum(masks), matched + idle * (len(masks) * queries - matched))
-
-
-def _classes_present(labels: Tensor) -> int:
-    return int(np.count_nonzero(np.bincount(labels.numpy().ravel(), minlength=IGNORE_INDEX)[:IGNORE_INDEX]))
-
-
-def set_shares(network: nn.Module, batch: Batch, counts: np.ndarray, process: int, place: int) -> None:
-    """Give a labelled batch its share in the loss of the step.
+def with_shares(batch: Batch, counts: Counts, everyone: np.ndarray, process: int, place: int) -> Batch:
+    """A labelled batch with its share in the loss of the step.
 
     Args:
-        network: what learns of it.
         batch: the one of `process` at `place`.
-        counts: `Counts` of all batches of the step, `(P, A, 2)`.
+        counts: its own.
+        everyone: elements and objects of all batches of the step, `(P, A, 2)`.
         process: 0 ... P - 1.
         place: 0 ... A - 1.
     """
-    if not isinstance(network, (*MASK_MODELS, *DETECTORS)):
-        batch.share = float(loss_shares(counts[..., 0])[process, place])
-        return
-    batch.share = float(divided_shares(counts[..., 0])[place])
-    if isinstance(network, MASK_MODELS):
-        batch.shares = {CLASS_TERM: float(loss_shares(counts[..., 1])[process, place])}
+    mean = float(loss_shares(everyone[..., 0])[process, place])
+    if counts.averaged is None:
+        return replace(batch, share=mean)
+    share = float(divided_shares(everyone[..., 1])[place])
+    return replace(batch, share=share, shares=dict.fromkeys(counts.averaged, mean))
 
 
 def loss_shares(counts: np.ndarray) -> np.ndarray:
@@ -93,16 +64,6 @@ def divided_shares(counts: np.ndarray) -> np.ndarray:
     """
     batches, whole = counts.mean(axis=0), counts.sum() / len(counts)
     return len(batches) * batches.clip(min=1) / max(1.0, whole)
-
-
-def weighted(loss: Tensor, share: float) -> Tensor:
-    """`share` times a loss; 0, and no gradient, for a share of 0, where the mean over nothing is NaN."""
-    return (loss if share else loss.nan_to_num()) * share
-
-
-def shared(terms: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-    """The terms of the task's loss on a labelled batch, each counted by its share."""
-    return {name: weighted(term, batch.shares.get(name, batch.share)) for name, term in terms.items()}
 
 
 def average_gradients(modules: Iterable[nn.Module]) -> None:

@@ -20,6 +20,7 @@ from minorkey.regimes.self_training.masking import patch_mask
 from minorkey.regimes.taught import Taught
 from minorkey.regimes.teachers import Teacher
 from minorkey.tasks.detection.detections import FoundBoxes
+from minorkey.tasks.detection.labels import BoxLabels
 from minorkey.tasks.detection.task import Detection
 
 
@@ -73,15 +74,14 @@ class BoxSelfTraining(Taught):
         images, masking = target.pixel_values, self.options.masking
         if masking is not None:
             images = images * patch_mask(images, masking.ratio, masking.patch)
-        return replace(target, pixel_values=images, boxes=boxes, box_classes=classes)
+        return replace(target, pixel_values=images, labels=BoxLabels(boxes, classes))
 
     def _health(self, found: FoundBoxes, sure: list[Tensor], source: Batch) -> dict[str, Tensor]:
         """Label-free signs: how sure the best box of an image is, how many images have a sure one, and the classes."""
-        assert source.box_classes is not None
         best = found.scores.amax(dim=1)  # 0 where nothing is found
         return {
             "confidence": best.mean(),
             "kept": (best >= self.options.threshold).float().mean(),
             "pseudo_classes": class_shares(torch.cat(sure), self.classes),
-            "source_classes": class_shares(torch.cat(source.box_classes), self.classes),
+            "source_classes": class_shares(torch.cat(source.labels.classes), self.classes),
         }

@@ -1,6 +1,7 @@
 """Object detection: its loss, and the boxes found in whole images."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -9,15 +10,24 @@ from accelerate.utils import extract_model_from_parallel
 from torch import Tensor, nn
 from transformers import PreTrainedConfig
 
-from minorkey.data.sample import Batch
+from minorkey.data.sample import Batch, Sample
+from minorkey.data.transforms import TransformConfig
 from minorkey.errors import ConfigError, ModelError
 from minorkey.labels import LabelSpace
+from minorkey.models.detectors import DETECTION_HEADS
 from minorkey.models.heads.detection.atss.anchors import clipped, in_pixels, scaled
 from minorkey.models.heads.detection.atss.overlap import iou
 from minorkey.models.heads.detection.detr import box_targets
+from minorkey.tasks.base import Task
+from minorkey.tasks.counts import Counts
+from minorkey.tasks.detection.crops import box_transform
 from minorkey.tasks.detection.detections import Detections, FoundBoxes
+from minorkey.tasks.detection.labels import BoxLabels, HostBoxes, join_boxes
 from minorkey.tasks.detection.prediction import DetectionPrediction
-from minorkey.tasks.protocol import Protocol
+from minorkey.tasks.protocol import METRICS, Protocol
+
+if TYPE_CHECKING:
+    from minorkey.config import RunConfig
 from minorkey.tasks.segmentation.sliding import default_stride, window_boxes
 
 UNIT = 32
@@ -39,12 +49,44 @@ class Candidates(NamedTuple):
     kept: Tensor  # (N,) bool
 
 
-class Detection:
-    """Any model of `models.heads.detr.DETECTORS`."""
+class Detection(Task):
+    """Any model of `models.heads.detection.detr.DETECTORS`."""
 
+    name = "detection"
+    annotation = "boxes"
+    heads = DETECTION_HEADS
+    default_head = "rt_detr_v2"
+    metrics: ClassVar[dict[str, Any]] = {name: METRICS[name] for name in ("coco", "voc", "voc07")}
+    demo = "world_weather"
     prediction_type = DetectionPrediction
 
-    def loss(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    def check(self, config: "RunConfig") -> None:
+        """Refuse what belongs to labelled pixels and to windows."""
+        options = config.evaluation
+        for name in ("window", "flip", "classes"):
+            if getattr(options, name):
+                raise ValueError(f"evaluation.{name} is for segmentation; detection sees whole images, once")
+        if options.scales != (1.0,):
+            raise ValueError("evaluation.scales is for segmentation; detection sees whole images, once")
+        if config.regime == "transda":
+            raise ValueError("regime transda is for segmentation; set regime to self_training")
+
+    def crop(
+        self, sample: Sample, config: TransformConfig, rng: np.random.Generator, wanted: int | None = None
+    ) -> Sample:
+        """A random crop with the boxes that it shows."""
+        assert wanted is None, "classes are counted, and wanted, in pixels"
+        return box_transform(sample, config, rng)
+
+    def collate(self, samples: Sequence[Sample], size: tuple[int, int]) -> HostBoxes | None:
+        """The boxes of all images, without crowd; None where an image of them is not labelled."""
+        return join_boxes(samples)
+
+    def counts(self, model: nn.Module, labels: HostBoxes | None) -> Counts:
+        """The objects, by which the criteria divide."""
+        return Counts(objects=0 if labels is None else len(labels.boxes), averaged=frozenset())
+
+    def loss(self, model: nn.Module, batch: Batch, weights: Tensor | None = None) -> dict[str, Tensor]:
         """The terms of the loss on a batch, by name; their sum is the loss of the model.
 
         Terms are divided by the number of objects, averaged over the processes that share the batch, so that the mean
@@ -55,6 +97,7 @@ class Detection:
             model: in training mode or not, wrapped for several processes or not.
             batch: images with boxes. Where their sides are no multiples of 32, they are padded with 0 at the right
                 and bottom.
+            weights: None; boxes have none.
 
         Returns:
             What the heads name, summed over the layers of the decoder; `encoder` of the first stage's proposals;
@@ -64,15 +107,13 @@ class Detection:
         Raises:
             ModelError: the images are too small for the queries.
         """
-        assert batch.boxes is not None, "detection learns from batches with boxes"
-        assert batch.box_classes is not None
+        labels = batch.labels
+        assert isinstance(labels, BoxLabels), "detection learns from batches with boxes"
+        assert weights is None, "boxes have no weights"
         images = padded(batch.pixel_values)
         _check_places(extract_model_from_parallel(model).config, images)
-        targets = box_targets(batch.boxes, batch.box_classes, (images.shape[-2], images.shape[-1]))
+        targets = box_targets(labels.boxes, labels.classes, (images.shape[-2], images.shape[-1]))
         return model(pixel_values=images, labels=targets).loss_dict
-
-    def set_progress(self, model: nn.Module, share: float) -> None:
-        """These models learn in the same way from the first step to the last."""
 
     @torch.no_grad()
     def predict(self, model: nn.Module, pixel_values: Tensor, protocol: Protocol, window_batch: int = 8) -> Detections:

@@ -5,7 +5,7 @@ The one place that tells models of logits per pixel from models of masks (`MASK_
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -14,26 +14,68 @@ from accelerate.utils import extract_model_from_parallel
 from torch import Tensor, nn
 from transformers.utils import ModelOutput
 
-from minorkey.data.sample import IGNORE_INDEX, Batch
+from minorkey.data.loaders import stack
+from minorkey.data.sample import IGNORE_INDEX, Batch, Sample
+from minorkey.data.transforms import TransformConfig
 from minorkey.labels import LabelSpace
 from minorkey.models.heads.segmentation.eomt import set_progress
 from minorkey.models.heads.segmentation.masks import MASK_MODELS, mask_targets, semantic_scores
+from minorkey.models.segmenters import SEGMENTATION_HEADS
+from minorkey.tasks.base import Task
+from minorkey.tasks.counts import Counts
 from minorkey.tasks.prediction import SegmentationPrediction
-from minorkey.tasks.protocol import Protocol
+from minorkey.tasks.protocol import METRICS, Protocol
+from minorkey.tasks.segmentation.crops import train_transform
 from minorkey.tasks.segmentation.sliding import sliding_bands, sliding_logits
+
+if TYPE_CHECKING:
+    from minorkey.config import RunConfig
 
 Scored = tuple[dict[str, Tensor], Callable[[], Tensor]]
 """Terms of a loss, and what gives class probabilities, for those who want them."""
 
+CLASS_TERM = "loss_cross_entropy"
+"""The term of a mask head that is a mean over its queries, weighted by what they are to say."""
 
 AT_ONCE = 2**28
 """Scores of pixels and classes that are held at a time where the network saw a smaller image, 1 GB."""
 
 
-class Segmentation:
+class Segmentation(Task):
     """Any model of transformers for semantic segmentation, or for universal segmentation by masks."""
 
+    name = "segmentation"
+    annotation = "pixels"
+    heads = SEGMENTATION_HEADS
+    default_head = "semfpn"
+    metrics: ClassVar[dict[str, Any]] = {"miou": METRICS["miou"]}
+    demo = "demo"
+    main_term = "segmentation"
     prediction_type = SegmentationPrediction
+
+    def check(self, config: "RunConfig") -> None:
+        """Refuse what belongs to boxes."""
+        if config.transform.scale_jitter is not None:
+            raise ValueError("transform.scale_jitter is for detection; give scale_ratios")
+
+    def crop(
+        self, sample: Sample, config: TransformConfig, rng: np.random.Generator, wanted: int | None = None
+    ) -> Sample:
+        """A random crop with its label image."""
+        return train_transform(sample, config, rng, wanted)
+
+    def collate(self, samples: Sequence[Sample], size: tuple[int, int]) -> Tensor:
+        """Label images `(B, H, W)` uint8, IGNORE_INDEX where there is no image or no label."""
+        return stack([sample.labels for sample in samples], size, fill=IGNORE_INDEX)
+
+    def counts(self, model: nn.Module, labels: Tensor) -> Counts:
+        """The labelled pixels; of mask models the queries, by the weight of what each is to say, and the masks."""
+        if not isinstance(model, MASK_MODELS):
+            return Counts(int((labels != IGNORE_INDEX).sum()))
+        masks = [_classes_present(image) for image in labels]
+        queries, idle = model.config.num_queries, model.config.no_object_weight
+        matched = sum(min(count, queries) for count in masks)
+        return Counts(matched + idle * (len(masks) * queries - matched), sum(masks), frozenset({CLASS_TERM}))
 
     def loss(self, model: nn.Module, batch: Batch, weights: Tensor | None = None) -> dict[str, Tensor]:
         """The terms of the loss on a batch, by name; their sum is the loss.
@@ -125,6 +167,10 @@ class Segmentation:
         labels = said[0].argmax(0).to(torch.uint8).cpu().numpy()
         kept = said[0].float().cpu().numpy() if probabilities else None
         return SegmentationPrediction(labels, image, space, kept)
+
+
+def _classes_present(labels: Tensor) -> int:
+    return int(np.count_nonzero(np.bincount(labels.numpy().ravel(), minlength=IGNORE_INDEX)[:IGNORE_INDEX]))
 
 
 def _pixel_loss(model: nn.Module, batch: Batch, weights: Tensor | None) -> Scored:

@@ -1,0 +1,65 @@
+"""The heads of semantic segmentation, a row each."""
+
+from operator import attrgetter
+
+import torch
+from transformers import PreTrainedModel, UperNetConfig, UperNetForSemanticSegmentation
+
+from minorkey.models.build import Head, PyramidHead, head_catalog, whole
+from minorkey.models.heads.segmentation.eomt import build_eomt
+from minorkey.models.heads.segmentation.linear import LinearForSemanticSegmentation, LinearSegmenterConfig
+from minorkey.models.heads.segmentation.mask2former import build_mask2former
+from minorkey.models.heads.segmentation.segformer import MlpForSemanticSegmentation, MlpSegmenterConfig
+from minorkey.models.heads.segmentation.semfpn import SemanticFpnConfig, SemanticFpnForSemanticSegmentation
+from minorkey.models.options import HeadOptions
+from minorkey.models.pyramid import PyramidConfig
+
+
+class Eomt(Head):
+    """Queries that go through the last blocks of the backbone, of which the model has a copy."""
+
+    def on(self, backbone: PreTrainedModel, num_labels: int, options: HeadOptions, seed: int) -> PreTrainedModel:
+        """A model with the backbone's weights inside."""
+        torch.manual_seed(seed)
+        return build_eomt(backbone, num_labels, options)
+
+
+def _linear(features: PyramidConfig, num_labels: int, channels: int, options: HeadOptions) -> PreTrainedModel:
+    config = LinearSegmenterConfig(backbone_config=features, num_labels=num_labels, dropout=options.dropout)
+    return LinearForSemanticSegmentation(config)
+
+
+def _semfpn(features: PyramidConfig, num_labels: int, channels: int, options: HeadOptions) -> PreTrainedModel:
+    config = SemanticFpnConfig(
+        backbone_config=features, num_labels=num_labels, channels=channels, dropout=options.dropout
+    )
+    return SemanticFpnForSemanticSegmentation(config)
+
+
+def _segformer(features: PyramidConfig, num_labels: int, channels: int, options: HeadOptions) -> PreTrainedModel:
+    config = MlpSegmenterConfig(
+        backbone_config=features, num_labels=num_labels, channels=channels, dropout=options.dropout
+    )
+    return MlpForSemanticSegmentation(config)
+
+
+def _upernet(features: PyramidConfig, num_labels: int, channels: int, options: HeadOptions) -> PreTrainedModel:
+    config = UperNetConfig(
+        backbone_config=features,
+        num_labels=num_labels,
+        hidden_size=channels,
+        auxiliary_channels=max(1, channels // 2),
+    )
+    return UperNetForSemanticSegmentation(config)
+
+
+SEGMENTATION_HEADS = head_catalog(
+    {
+        "linear": PyramidHead(build=_linear, strides=None, compiled=whole),
+        "semfpn": PyramidHead(build=_semfpn, compiled=whole),
+        "segformer": PyramidHead(build=_segformer, channels=256, compiled=whole),
+        "upernet": PyramidHead(build=_upernet, smallest_batch=2),
+        "mask2former": PyramidHead(build=build_mask2former, channels=256, compiled=attrgetter("model")),
+        "eomt": Eomt(),
+    }
+)
