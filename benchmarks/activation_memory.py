@@ -12,9 +12,10 @@ from torch.profiler import ProfilerActivity, profile
 from transformers import Dinov2Backbone, Dinov2Config
 
 from minorkey.adapters import attach
-from minorkey.models.build import backbone_of, build_segmenter
+from minorkey.models.build import backbone_of
 from minorkey.models.checkpointing import checkpoint_blocks
 from minorkey.models.options import HeadOptions
+from minorkey.tasks.segmentation.task import Segmentation
 
 
 def kept_mb(model: torch.nn.Module, size: int) -> float:
@@ -38,7 +39,7 @@ def main() -> None:
         patch_size=16, image_size=arguments.size,
         out_features=[f"stage{round(arguments.blocks * i / 4)}" for i in (1, 2, 3, 4)],
     )  # fmt: skip
-    model = build_segmenter(Dinov2Backbone(config), HeadOptions(), 19, seed=0)
+    model = Segmentation().build(Dinov2Backbone(config), HeadOptions(), 19, seed=0)
     attach(backbone_of(model), arguments.method)
     model.train()
     plain = kept_mb(model, arguments.size)

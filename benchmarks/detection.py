@@ -38,12 +38,12 @@ from torch import nn
 from transformers import Dinov2Backbone, Dinov2Config
 
 from minorkey.adapters import MethodOptions, attach
-from minorkey.data.sample import IGNORE_INDEX, Batch
+from minorkey.data.sample import Batch
 from minorkey.models.build import backbone_of
 from minorkey.models.catalog import catalog
-from minorkey.models.detectors import build_detector
 from minorkey.models.options import HeadOptions
 from minorkey.system.progress import memory_mb
+from minorkey.tasks.detection.labels import BoxLabels
 from minorkey.tasks.detection.task import Detection
 from minorkey.training.device import accelerator_for
 from minorkey.training.optim import build_optimizer
@@ -114,7 +114,7 @@ def build(case: Case, auxiliary: str | None) -> nn.Module:
     stages = [f"stage{block}" for block in case.size.blocks]
     backbone = Dinov2Backbone(Dinov2Config(**row, out_features=stages, apply_layernorm=False))
     head = HeadOptions.model_validate({**case.size.head, "name": case.head, "auxiliary": auxiliary})
-    return build_detector(backbone, head, CLASSES, seed=0)
+    return Detection().build(backbone, head, CLASSES, seed=0)
 
 
 def random_batch(side: int, device: torch.device) -> Batch:
@@ -124,9 +124,8 @@ def random_batch(side: int, device: torch.device) -> Batch:
     corners = side * torch.rand(BATCH, OBJECTS, 2, 2, generator=generator)
     boxes = torch.cat([corners.amin(2), corners.amax(2) + 4], -1).clamp(max=side).to(device)
     classes = torch.randint(CLASSES, (BATCH, OBJECTS), generator=generator).to(device)
-    labels = torch.full((BATCH, side, side), IGNORE_INDEX, device=device)
     names = [""] * BATCH
-    return Batch(images, labels, names, names, boxes=list(boxes), box_classes=list(classes))
+    return Batch(images, BoxLabels(list(boxes), list(classes)), names, names)
 
 
 @dataclass(frozen=True)

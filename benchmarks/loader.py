@@ -48,8 +48,10 @@ from minorkey.data.photometric import Distortion, draw_distortion
 from minorkey.data.raw_cache import RawCache
 from minorkey.data.readers import Reader, open_datasets
 from minorkey.data.sample import IGNORE_INDEX, RawBatch, Sample
-from minorkey.data.transforms import CROP_TRIES, TransformConfig, choose_window, resize_window, train_transform
+from minorkey.data.transforms import CROP_TRIES, TransformConfig, resize_window
 from minorkey.labels import apply_id_map, label_space
+from minorkey.tasks.segmentation.crops import choose_window
+from minorkey.tasks.segmentation.task import Segmentation
 from minorkey.world import render
 
 WANTED = 1.5
@@ -223,8 +225,9 @@ def reference(sample: Sample, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
 def minorkey(sample: Sample, seed: int) -> RawBatch:
     """What a worker of minorkey does, as a batch of one."""
     rng = np.random.default_rng(seed)
-    crop = train_transform(sample, CONFIG, rng)
-    return Collate(CONFIG.crop, MEAN, STD)([Crop(crop, draw_distortion(CONFIG.photometric, rng))])
+    task = Segmentation()
+    crop = task.crop(sample, CONFIG, rng)
+    return Collate(task, CONFIG.crop, MEAN, STD)([Crop(crop, draw_distortion(CONFIG.photometric, rng))])
 
 
 # Measuring.

@@ -189,15 +189,18 @@ def train(
     if options.gradient_checkpointing:
         checkpoint_blocks(network.model)
     change(network)
-    model = prepare_network(accelerator, network.model, config.transform.crop, sharded=False, compiled=options.compile)
+    task = Segmentation()
+    model = prepare_network(
+        accelerator, task, network.model, config.transform.crop, sharded=False, compiled=options.compile
+    )
     loader = training_loader(
-        open_sources(config, space).readers, config.transform, batch_size=options.batch_size, steps_from=0,
+        task, open_sources(config, space).readers, config.transform, batch_size=options.batch_size, steps_from=0,
         steps_to=options.steps, seed=config.seed, mean=network.loaded.mean, std=network.loaded.std,
         workers=options.workers,
     )  # fmt: skip
     with TemporaryDirectory() as folder, hold(network.backbone, accelerator), suppress(Finished):
         Fit(
-            model=model, attached=attached, regime=Supervised(Segmentation(), model, options.steps),
+            model=model, attached=attached, regime=Supervised(task, model, options.steps),
             optimizer=optimizer(network.model, options, method.name), options=options,
             anneal=method.spec.anneals_weight_decay, accelerator=accelerator,
             loader=feed(loader, accelerator.device), folder=RunFolder(Path(folder)),

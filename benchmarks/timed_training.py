@@ -81,7 +81,7 @@ class Training:
         self.optimizer = build_optimizer(network.model, config.training, config.method.name)
         for group in self.regime.param_groups():
             self.optimizer.add_param_group(group)
-        model = prepare_network(self.accelerator, network.model, config.transform.crop, sharded=False)
+        model = prepare_network(self.accelerator, self.regime.task, network.model, config.transform.crop, sharded=False)
         self.regime.prepare(self.accelerator, model)
         self.holding = hold(network.backbone, self.accelerator)
         if self.regime.teacher.network is not network.model:  # that of the teacher `ema`

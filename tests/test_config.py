@@ -5,7 +5,7 @@ from minorkey.adapters.specs import METHODS
 from minorkey.config import RunConfig, load_config, parse_overrides, presets, resolve, save_config
 from minorkey.errors import ConfigError
 from minorkey.labels import label_space
-from minorkey.models.build import HEADS
+from minorkey.models.segmenters import SEGMENTATION_HEADS
 from minorkey.runs.train import protocol_of
 
 MINIMAL = {"source": "world:clear"}
@@ -27,7 +27,7 @@ def test_every_preset_has_a_rate_for_every_method(name, method):
     assert config.training.backbone_rate(method) > 0
 
 
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("head", SEGMENTATION_HEADS.shipped)
 def test_every_head_can_be_named(head):
     assert resolve(None, MINIMAL | {"head": head}).head.name == head
 

@@ -23,11 +23,11 @@ from minorkey.adapters import attach, fold
 from minorkey.adapters.peft_layers import added_parameters, tuner_layers
 from minorkey.config import resolve, save_config
 from minorkey.labels import label_space
-from minorkey.models.build import build_segmenter
 from minorkey.models.options import HeadOptions
 from minorkey.runs.assemble import open_sources
 from minorkey.runs.fit import Material, fit
 from minorkey.system.run_folder import RunFolder
+from minorkey.tasks.segmentation.task import Segmentation
 
 ROUNDING = 1e-4
 """Of float32 through 24 blocks, on another device or with a weight rounded once more."""
@@ -149,7 +149,7 @@ def linear_model(bench: Bench) -> nn.Module:
     """The recipe's backbone under a linear head."""
     backbone = deepcopy(pretrained(bench.small, bench.device).backbone)
     head = HeadOptions.model_validate({"name": "linear"})
-    return build_segmenter(backbone, head, len(label_space("cityscapes19")), seed=0).eval()
+    return Segmentation().build(backbone, head, len(label_space("cityscapes19")), seed=0).eval()
 
 
 def farthest(found: list[Tensor], expected: list[Tensor]) -> float:

@@ -29,10 +29,11 @@ from minorkey.data.loaders import TrainingLoader
 from minorkey.data.sample import RawBatch
 from minorkey.labels import label_space
 from minorkey.models.backbone import Backbone
-from minorkey.models.build import backbone_of, build_segmenter
+from minorkey.models.build import backbone_of
 from minorkey.models.catalog import IMAGENET_MEAN, IMAGENET_STD, catalog
 from minorkey.models.options import HeadOptions
 from minorkey.runs.assemble import Network
+from minorkey.tasks.segmentation.task import Segmentation
 from minorkey.training.optim import build_optimizer
 
 STAGES = ["stage8", "stage12", "stage16", "stage24"]
@@ -160,7 +161,7 @@ def pretrained(small: bool, device: torch.device) -> Network:
     """The network before adaptation, in the memory of the processor: to be copied, not changed."""
     head = HeadOptions.model_validate({"name": "mask2former", "channels": 256, **(SMALL["head"] if small else {})})
     classes = len(label_space("cityscapes19"))
-    model: Any = drawn_on(device, lambda: build_segmenter(random_backbone(small), head, classes, seed=0))
+    model: Any = drawn_on(device, lambda: Segmentation().build(random_backbone(small), head, classes, seed=0))
     backbone = backbone_of(model)
     loaded = Backbone(backbone, IMAGENET_MEAN, IMAGENET_STD)
     return Network(model, backbone, loaded, "random", sum(p.numel() for p in model.parameters()))

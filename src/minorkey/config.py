@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, cast, get_args
 
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -14,11 +14,11 @@ from minorkey.data.readers.options import SourceOptions
 from minorkey.data.readers.own import taken
 from minorkey.data.readers.world import WorldOptions
 from minorkey.data.transforms import TransformConfig
-from minorkey.errors import ConfigError, unknown
+from minorkey.errors import ConfigError, closest, unknown
 from minorkey.evaluation.options import EvaluationOptions
 from minorkey.labels.tables import read_yaml
 from minorkey.models.catalog import with_first_block
-from minorkey.models.options import COMPILED_HEADS, BackboneOptions, DetectionHead, HeadOptions, SegmentationHead
+from minorkey.models.options import BackboneOptions, HeadOptions
 from minorkey.regimes.options import (
     BoxSelfTrainingOptions,
     RegimeName,
@@ -28,8 +28,9 @@ from minorkey.regimes.options import (
 )
 from minorkey.system.outside import given_by_user, written_by_others
 from minorkey.system.storage import write_text
-from minorkey.tasks.options import TaskName
+from minorkey.tasks.base import Task
 from minorkey.tasks.protocol import Metric, Weights
+from minorkey.tasks.table import TASKS, task_named
 from minorkey.training.options import TrainingOptions
 
 NAMED = ("backbone", "head", "method", "teacher")
@@ -49,7 +50,9 @@ class RunConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    task: TaskName = Field("segmentation", description="what is learnt of an image: its pixels' classes, or boxes")
+    task: Annotated[str, AfterValidator(TASKS.checked)] = Field(
+        "segmentation", description="what is learnt of an image: its pixels' classes, boxes, or a task of your own"
+    )
     source: Sources = Field(min_length=1, description="labelled data sets to train on, e.g. world:clear")
     target: Sources = Field(default=[], description="unlabelled data sets to adapt to; labels they have are not read")
     unseen: Names = Field(
@@ -84,8 +87,11 @@ class RunConfig(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _default_head(cls, values: Any) -> Any:
-        detects = isinstance(values, dict) and values.get("task") == "detection"
-        return {"head": {"name": "rt_detr_v2"}, **values} if detects else values
+        if not isinstance(values, dict) or not isinstance(values.get("task"), str):
+            return values
+        head = values.get("head", {})
+        named = not isinstance(head, dict) or "name" in head
+        return values if named else {**values, "head": {"name": task_named(values["task"]).default_head, **head}}
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:
@@ -98,8 +104,6 @@ class RunConfig(BaseModel):
         if self.target_transform is not None and self.target_transform.crop != self.transform.crop:
             sizes = "x".join(map(str, self.target_transform.crop)), "x".join(map(str, self.transform.crop))
             raise ValueError(f"target_transform.crop is {sizes[0]}, but transform.crop {sizes[1]}; make them the same")
-        if self.head.name == "upernet" and self.training.batch_size == 1:
-            raise ValueError("training.batch_size is 1, but head upernet normalises over the batch; give it 2 or more")
         if self.warmup >= self.training.steps:
             section = "box_self_training" if self.task == "detection" else "self_training"
             steps = f"{self.warmup} of {self.training.steps} steps"
@@ -112,32 +116,28 @@ class RunConfig(BaseModel):
 
     @model_validator(mode="after")
     def _task_agrees(self) -> Self:
-        detects, options = self.task == "detection", self.evaluation
-        heads = get_args(DetectionHead if detects else SegmentationHead)
-        if self.head.name not in heads:
-            raise ValueError(f"head {self.head.name} does not do {self.task}; set head to one of {', '.join(heads)}")
-        if options.metric is not None and detects == (options.metric == "miou"):
-            raise ValueError(f"evaluation.metric {options.metric} does not score {self.task}; leave it out")
-        if not detects:
-            if self.transform.scale_jitter is not None:
-                raise ValueError("transform.scale_jitter is for detection; give scale_ratios")
-            return self
-        for name in ("window", "flip", "classes"):
-            if getattr(options, name):
-                raise ValueError(f"evaluation.{name} is for segmentation; detection sees whole images, once")
-        if options.scales != (1.0,):
-            raise ValueError("evaluation.scales is for segmentation; detection sees whole images, once")
-        if self.training.rare_classes is not None:
-            raise ValueError("training.rare_classes counts labelled pixels, which detection has none of; leave it out")
-        if self.regime == "transda":
-            raise ValueError("regime transda is for segmentation; set regime to self_training")
+        task, metric = task_named(self.task), self.evaluation.metric
+        _check_head(task, self.head.name)
+        least, given = task.heads.resolve(self.head.name).smallest_batch, self.training.batch_size
+        if given < least:
+            raise ValueError(
+                f"training.batch_size is {given}, but head {self.head.name} normalises over the batch; give it {least} "
+                "or more"
+            )
+        if metric is not None and metric not in task.metrics:
+            raise ValueError(f"evaluation.metric {metric} does not score {self.task}; leave it out")
+        if self.training.rare_classes is not None and task.annotation != "pixels":
+            raise ValueError(
+                f"training.rare_classes counts labelled pixels, which {self.task} has none of; leave it out"
+            )
+        task.check(self)
         return self
 
     @model_validator(mode="after")
     def _compiles(self) -> Self:
         obstacles = {
             f"method {self.method.name}": "use_dora" in self.method.spec.peft,
-            f"head {self.head.name}": self.head.name not in COMPILED_HEADS,
+            f"head {self.head.name}": task_named(self.task).heads.resolve(self.head.name).compiled is None,
             f"regime {self.regime}": self.regime != "supervised",
             "training.shard": self.training.shard,
             "training.gradient_checkpointing": self.training.gradient_checkpointing,
@@ -156,13 +156,27 @@ class RunConfig(BaseModel):
     @property
     def metric(self) -> Metric:
         """What is scored."""
-        return self.evaluation.metric or ("coco" if self.task == "detection" else "miou")
+        return self.evaluation.metric or cast(Metric, next(iter(task_named(self.task).metrics)))
 
     @property
     def deployed(self) -> Weights:
         """Which weights are saved at the end and judged: the teacher's where it averages or labels by itself."""
         taught = self.regime != "supervised" and self.teacher.name != "base"
         return "teacher" if self.training.choose == "auto" and taught else self.training.deployed
+
+
+def _check_head(task: Task, name: str) -> None:
+    """Refuse a head that the task has not.
+
+    Raises:
+        ValueError: it is another task's, or unknown: the closest name of all.
+    """
+    if task.heads.knows(name):
+        return
+    known = [head for other in TASKS.shipped for head in task_named(other).heads.shipped]
+    if name in known:
+        raise ValueError(f"head {name} does not do {task.name}; set head to one of {', '.join(task.heads.shipped)}")
+    raise ValueError(f"head.name is {name!r}{closest(name, known) or '.'} Known: {', '.join(known)}")
 
 
 def presets() -> list[str]:

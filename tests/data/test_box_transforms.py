@@ -7,8 +7,9 @@ import pytest
 from pydantic import ValidationError
 
 from minorkey.data.sample import Sample
-from minorkey.data.transforms import TransformConfig, Window, train_transform
+from minorkey.data.transforms import TransformConfig, Window
 from minorkey.tasks.detection.crops import box_transform, boxes_in, mirror
+from minorkey.tasks.segmentation.crops import train_transform
 
 HEIGHT, WIDTH, CELL = 90, 150, 30
 CONFIG = TransformConfig(crop=(64, 96), scale_jitter=(0.4, 2.5))

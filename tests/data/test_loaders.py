@@ -12,7 +12,8 @@ from minorkey.data.sample import Batch, RawBatch, Sample
 from minorkey.data.transforms import TransformConfig
 from minorkey.errors import ConfigError, DataError
 from minorkey.labels import label_space
-from minorkey.tasks.detection.crops import box_transform
+from minorkey.tasks.detection.task import Detection
+from minorkey.tasks.segmentation.task import Segmentation
 
 
 @dataclass
@@ -68,8 +69,9 @@ def load(readers=READERS, steps=(0, 8), batch_size=4, config=None, **options) ->
     return [batch.to("cpu") for batch in load_raw(readers, steps, batch_size, config, **options)]
 
 
-def load_raw(readers=READERS, steps=(0, 8), batch_size=4, config=None, **options) -> list[RawBatch]:
+def load_raw(readers=READERS, steps=(0, 8), batch_size=4, config=None, task=None, **options) -> list[RawBatch]:
     loader = training_loader(
+        task or Segmentation(),
         readers,
         config or TransformConfig(crop=(16, 24)),
         batch_size=batch_size,
@@ -190,9 +192,8 @@ UNSCALED = TransformConfig(crop=(40, 40), scale_jitter=(1.0, 1.0), flip=0)
 
 
 def test_boxes_of_a_batch_are_lists_of_their_images():
-    (batch,) = load(readers=[BoxReader("a", 6)], steps=(0, 1), batch_size=6, config=UNSCALED, transform=box_transform)
-    assert (batch.labels == 255).all()
-    for key, boxes, classes in zip(batch.keys, batch.boxes, batch.box_classes, strict=True):
+    (batch,) = load(readers=[BoxReader("a", 6)], steps=(0, 1), batch_size=6, config=UNSCALED, task=Detection())
+    for key, boxes, classes in zip(batch.keys, batch.labels.boxes, batch.labels.classes, strict=True):
         index = int(key.split("-")[1])
         assert classes.tolist() == list(range(1, index))  # the crowd is not among them
         scale = min(40 / (20 + index), 40 / (36 - index))
@@ -204,28 +205,29 @@ def test_boxes_of_a_batch_are_lists_of_their_images():
 def test_boxes_do_not_depend_on_who_reads_and_not_on_colours():
     jitter = {"crop": (24, 24), "scale_jitter": (0.5, 2.0)}
     reader = [BoxReader("a", 9)]
-    reference = load(reader, config=TransformConfig(**jitter), transform=box_transform)
-    plain = load(reader, config=TransformConfig(**jitter, photometric=False), transform=box_transform)
-    late = load(reader, config=TransformConfig(**jitter), steps=(6, 8), workers=2, transform=box_transform)
+    reference = load(reader, config=TransformConfig(**jitter), task=Detection())
+    plain = load(reader, config=TransformConfig(**jitter, photometric=False), task=Detection())
+    late = load(reader, config=TransformConfig(**jitter), steps=(6, 8), workers=2, task=Detection())
     assert not torch.equal(plain[0].pixel_values, reference[0].pixel_values)
-    assert sum(len(boxes) for batch in reference for boxes in batch.boxes) > 30
+    assert sum(len(boxes) for batch in reference for boxes in batch.labels.boxes) > 30
     for batch, other in zip(late + plain, reference[6:] + reference, strict=True):
-        for one, same_one in zip(batch.boxes + batch.box_classes, other.boxes + other.box_classes, strict=True):
+        ours, theirs = (each.labels.boxes + each.labels.classes for each in (batch, other))
+        for one, same_one in zip(ours, theirs, strict=True):
             assert torch.equal(one, same_one)
 
 
 def test_a_batch_without_labels_has_no_boxes():
     reader = BoxReader("a", 3, labelled=False)
-    (batch,) = load([reader], steps=(0, 1), config=UNSCALED, transform=box_transform)
-    assert (batch.boxes, batch.box_classes) == (None, None)
+    (batch,) = load([reader], steps=(0, 1), config=UNSCALED, task=Detection())
+    assert batch.labels is None
 
 
 def test_segmentation_has_no_boxes():
     (batch,) = load(readers=[BoxReader("a", 3)], steps=(0, 1))
-    assert batch.boxes is None
+    assert (batch.labels.shape, batch.labels.dtype) == ((4, 16, 24), torch.int64)
 
 
 def test_rare_classes_are_not_drawn_for_boxes():
     rare = RareClasses((np.ones((9, 2), np.int64),))
     with pytest.raises(ConfigError, match="rare-class sampling counts labelled pixels, which detection has none of"):
-        load([BoxReader("a", 9)], transform=box_transform, rare=rare)
+        load([BoxReader("a", 9)], task=Detection(), rare=rare)

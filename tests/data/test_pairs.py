@@ -12,6 +12,7 @@ from minorkey.data.sample import RawPair
 from minorkey.data.transforms import TransformConfig
 from minorkey.errors import DataError
 from minorkey.labels import label_space
+from minorkey.tasks.segmentation.task import Segmentation
 
 SPACE = label_space("street7")
 NAMES = tuple(f"{number:02d}" for number in range(24))
@@ -43,6 +44,7 @@ def target_of(frames: Path) -> Reader:
 
 def loader(reader, steps, seed=5, **options) -> TrainingLoader:
     return training_loader(
+        Segmentation(),
         [reader],
         TransformConfig(crop=(16, 16)),
         batch_size=2,

@@ -8,8 +8,10 @@ from minorkey.data.loaders import training_loader
 from minorkey.data.plan import StepPlan
 from minorkey.data.rare_classes import LEAST_IMAGE_SHARE, RareClasses, RareClassPlan, enough_of
 from minorkey.data.sample import Sample
-from minorkey.data.transforms import LEAST_WANTED_SHARE, TransformConfig
+from minorkey.data.transforms import TransformConfig
 from minorkey.errors import ConfigError, DataError
+from minorkey.tasks.segmentation.crops import LEAST_WANTED_SHARE
+from minorkey.tasks.segmentation.task import Segmentation
 
 COUNTS = (
     np.array([[900, 100, 0], [1000, 0, 0], [500, 500, 0], [999, 1, 0]]),
@@ -97,7 +99,7 @@ def share_of_crops(rare):
     """Of the crops, those that show enough of class 1."""
     config = TransformConfig(crop=(32, 32), scale_ratios=(2.5,), max_class_share=1.0, photometric=False)
     options = {"batch_size": 4, "steps_from": 0, "steps_to": 60, "seed": 1, "mean": (0.5,) * 3, "std": (0.5,) * 3}
-    batches = training_loader([CornerReader()], config, rare=rare, **options)
+    batches = training_loader(Segmentation(), [CornerReader()], config, rare=rare, **options)
     labels = np.concatenate([batch.labels.numpy() for batch in batches])
     return np.mean((labels == 1).mean(axis=(1, 2)) >= LEAST_WANTED_SHARE)
 

@@ -20,6 +20,7 @@ from minorkey.data.transforms import TransformConfig
 from minorkey.errors import ConfigError, DataError, StorageError
 from minorkey.labels import label_space
 from minorkey.runs import train as workflow
+from minorkey.tasks.segmentation.task import Segmentation
 
 SPACE = label_space("street7")
 
@@ -75,8 +76,8 @@ def in_archives(root):
 def batches(reader, workers=0):
     config = TransformConfig(crop=(24, 24), scale_ratios=(0.8, 1.0, 1.5))
     loader = training_loader(
-        [reader], config, batch_size=3, steps_from=0, steps_to=4, seed=1, mean=(0.5,) * 3, std=(0.2,) * 3,
-        workers=workers,
+        Segmentation(), [reader], config, batch_size=3, steps_from=0, steps_to=4, seed=1, mean=(0.5,) * 3,
+        std=(0.2,) * 3, workers=workers,
     )  # fmt: skip
     return list(loader)
 

@@ -4,7 +4,8 @@ import numpy as np
 import torch
 
 from minorkey.data.photometric import Distortion, distort
-from minorkey.data.sample import RawBatch, RawBoxes, RawPair
+from minorkey.data.sample import RawBatch, RawPair
+from minorkey.tasks.detection.labels import HostBoxes
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
 
@@ -54,9 +55,9 @@ def test_pair_keeps_clean_images_and_problems():
 
 def test_boxes_are_split_by_image():
     boxes = torch.arange(12, dtype=torch.float32).reshape(3, 4)
-    raw = replace(raw_batch(), boxes=RawBoxes(boxes, torch.tensor([5, 6, 7]), [0, 3]))
+    raw = replace(raw_batch(), labels=HostBoxes(boxes, torch.tensor([5, 6, 7]), [0, 3]))
     for batch in (raw.to("cpu"), raw.to("cpu", keep_clean=True)):
-        assert [each.shape for each in batch.boxes] == [(0, 4), (3, 4)]
-        assert torch.equal(batch.boxes[1], boxes)
-        assert [each.tolist() for each in batch.box_classes] == [[], [5, 6, 7]]
-    assert raw_batch().to("cpu").boxes is None
+        assert [each.shape for each in batch.labels.boxes] == [(0, 4), (3, 4)]
+        assert torch.equal(batch.labels.boxes[1], boxes)
+        assert [each.tolist() for each in batch.labels.classes] == [[], [5, 6, 7]]
+    assert replace(raw, labels=None).to("cpu").labels is None

@@ -4,15 +4,8 @@ from PIL import Image
 from pydantic import ValidationError
 
 from minorkey.data.sample import Sample
-from minorkey.data.transforms import (
-    TransformConfig,
-    Window,
-    largest_class_share,
-    resize_window,
-    scaled_size,
-    to_tensor,
-    train_transform,
-)
+from minorkey.data.transforms import TransformConfig, Window, resize_window, scaled_size, to_tensor
+from minorkey.tasks.segmentation.crops import largest_class_share, train_transform
 
 HEIGHT, WIDTH, BLOCK = 96, 128, 16
 

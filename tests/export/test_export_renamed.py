@@ -16,16 +16,17 @@ import minorkey
 from minorkey.adapters import fold, load_adapter
 from minorkey.export.base import layers_in_eomt
 from minorkey.export.run import export_run
-from minorkey.models.build import backbone_of, build_segmenter
+from minorkey.models.build import backbone_of
 from minorkey.models.heads.segmentation.eomt import encoder_state
 from minorkey.models.options import HeadOptions
 from minorkey.system.run_folder import RunFolder
+from minorkey.tasks.segmentation.task import Segmentation
 
 
 @pytest.mark.parametrize("family", PLAIN_VITS)
 def test_every_layer_that_an_adapter_can_be_on_is_found(family: str) -> None:
     base: PreTrainedModel = PLAIN_VITS[family]()
-    trained = backbone_of(build_segmenter(base, HeadOptions(name="eomt", queries=2, points=9), 3, seed=0))
+    trained = backbone_of(Segmentation().build(base, HeadOptions(name="eomt", queries=2, points=9), 3, seed=0))
     layers = layers_in_eomt(base)
     adaptable = [n for n, m in trained.named_modules() if isinstance(m, (nn.Linear, nn.Conv2d, nn.LayerNorm))]
     assert len(adaptable) > 4 * 8

@@ -9,12 +9,12 @@ from minorkey.data.readers import WorldOptions, open_datasets
 from minorkey.errors import ModelError
 from minorkey.labels import label_space
 from minorkey.models.backbone import load_backbone
-from minorkey.models.detectors import build_detector
 from minorkey.models.heads.detection.atss import atss_losses
 from minorkey.models.heads.detection.atss.detector import SUPPRESSED
 from minorkey.models.heads.detection.atss.suppression import distinct
 from minorkey.models.heads.detection.detr import box_targets
 from minorkey.models.options import BackboneOptions, HeadOptions
+from minorkey.tasks.detection.task import Detection
 
 CLASSES = 3
 SIZE = (64, 96)
@@ -30,7 +30,7 @@ def make(backbone_folder):
     def build(opinionated=False, classes=CLASSES, **changes):
         options = {"channels": 32, "queries": 40, "decoder_layers": 1, **changes}
         backbone = load_backbone(BackboneOptions(name=str(backbone_folder))).network
-        model = build_detector(backbone, HeadOptions(name="atss", **options), classes, seed=0).eval()
+        model = Detection().build(backbone, HeadOptions(name="atss", **options), classes, seed=0).eval()
         if opinionated:
             generator = torch.Generator().manual_seed(0)
             for layer in (model.head.classifier, model.head.regressor, model.head.center_scorer):

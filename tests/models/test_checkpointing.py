@@ -5,10 +5,11 @@ from transformers import ConvNextBackbone, ConvNextConfig, SwinBackbone, SwinCon
 from minorkey.adapters import MethodOptions, attach
 from minorkey.errors import ModelError
 from minorkey.models.backbone import load_backbone
-from minorkey.models.build import backbone_of, build_segmenter
+from minorkey.models.build import backbone_of
 from minorkey.models.checkpointing import checkpoint_blocks
 from minorkey.models.heads.segmentation.masks import mask_targets
 from minorkey.models.options import BackboneOptions, HeadOptions
+from minorkey.tasks.segmentation.task import Segmentation
 
 SMALL = {"channels": 32, "queries": 4, "points": 50, "decoder_layers": 1, "encoder_layers": 1}
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
@@ -36,7 +37,7 @@ def _gradients(model, labels):
 def test_gradients_are_the_same_and_blocks_are_computed_twice(backbone_folder, head):
     backbone = _swin() if head == "swin" else load_backbone(BackboneOptions(name=str(backbone_folder))).network
     name = "semfpn" if head == "swin" else head
-    model = build_segmenter(backbone, HeadOptions(name=name, **SMALL), 3, seed=0)
+    model = Segmentation().build(backbone, HeadOptions(name=name, **SMALL), 3, seed=0)
     attached = attach(backbone_of(model), MethodOptions(name="soma", rank=2, first_block=2))
     model.train()
     calls = []
@@ -55,6 +56,6 @@ def test_gradients_are_the_same_and_blocks_are_computed_twice(backbone_folder, h
 
 def test_convolutional_backbones_are_refused():
     config = ConvNextConfig(hidden_sizes=[8, 8, 8, 8], depths=[1] * 4, out_features=STAGES)
-    model = build_segmenter(ConvNextBackbone(config), HeadOptions(name="linear"), 3, seed=0)
+    model = Segmentation().build(ConvNextBackbone(config), HeadOptions(name="linear"), 3, seed=0)
     with pytest.raises(ModelError, match="blocks of ConvNextBackbone cannot be computed again .* take a ViT or Swin"):
         checkpoint_blocks(model)

@@ -6,15 +6,17 @@ import torch.distributed as dist
 from torch.overrides import TorchFunctionMode
 
 from minorkey.models.backbone import load_backbone
-from minorkey.models.build import build_segmenter, head_state
-from minorkey.models.detectors import DETECTION_HEADS, build_detector
+from minorkey.models.build import head_state
+from minorkey.models.detectors import DETECTION_HEADS
 from minorkey.models.heads.detection.atss import atss_losses, positive_anchors
 from minorkey.models.heads.detection.collaborative import drop_auxiliary, feature_maps
 from minorkey.models.heads.detection.detr import box_targets
 from minorkey.models.heads.set_criterion import total
 from minorkey.models.options import BackboneOptions, HeadOptions
+from minorkey.tasks.detection.task import Detection
+from minorkey.tasks.segmentation.task import Segmentation
 
-NAMES = pytest.mark.parametrize("name", [name for name, spec in DETECTION_HEADS.items() if spec.decoding])
+NAMES = pytest.mark.parametrize("name", [name for name, spec in DETECTION_HEADS.shipped.items() if spec.decoding])
 SIZE = (64, 96)
 BOXES = [torch.tensor([[8.0, 4, 40, 60], [50, 10, 90, 30]]), torch.zeros(0, 4), torch.tensor([[0.0, 0, 96, 64]])]
 LABELS = [torch.tensor([2, 0]), torch.zeros(0, dtype=torch.int64), torch.tensor([1])]
@@ -38,7 +40,7 @@ def make(backbone_folder):
     def build(name, auxiliary="atss", **changes):
         settings = {"channels": 32, "queries": 6, "encoder_layers": 1, "decoder_layers": 2, **changes}
         backbone = load_backbone(BackboneOptions(name=str(backbone_folder))).network
-        return build_detector(backbone, HeadOptions(name=name, auxiliary=auxiliary, **settings), 3, seed=0).eval()
+        return Detection().build(backbone, HeadOptions(name=name, auxiliary=auxiliary, **settings), 3, seed=0).eval()
 
     return build
 
@@ -176,7 +178,7 @@ def test_copies_have_a_head_of_their_own(make, images, name):
 
 def test_other_models_keep_their_auxiliary_head(backbone_folder):
     backbone = load_backbone(BackboneOptions(name=str(backbone_folder))).network
-    model = build_segmenter(backbone, HeadOptions(name="upernet", channels=8), 3, seed=0)
+    model = Segmentation().build(backbone, HeadOptions(name="upernet", channels=8), 3, seed=0)
     before = list(model.state_dict())
     drop_auxiliary(model)
     assert list(model.state_dict()) == before

@@ -10,17 +10,17 @@ from minorkey.adapters import attach
 from minorkey.config import RunConfig, resolve
 from minorkey.errors import ConfigError, ModelError
 from minorkey.models.backbone import load_backbone
-from minorkey.models.build import build_segmenter
 from minorkey.models.compiling import compile_network
 from minorkey.models.heads.segmentation.masks import MASK_MODELS
 from minorkey.system.precision import computing
+from minorkey.tasks.segmentation.task import Segmentation
 from minorkey.training.device import accelerator_for
 from minorkey.training.parallel import prepare_network
 
 
 def adapted(config: RunConfig) -> nn.Module:
     backbone = load_backbone(config.backbone).network
-    network = build_segmenter(backbone, config.head, 7, seed=0)
+    network = Segmentation().build(backbone, config.head, 7, seed=0)
     attach(backbone, config.method)
     for name, parameter in network.named_parameters():
         if "lora_B" in name:
@@ -76,7 +76,7 @@ def test_a_compiled_step_is_the_plain_one(make_config, head):
 def test_training_compiles_what_it_prepares(make_config):
     config = make_config()
     network = adapted(config)
-    prepare_network(accelerator_for(config.training), network, (32, 32), sharded=False, compiled=True)
+    prepare_network(accelerator_for(config.training), Segmentation(), network, (32, 32), sharded=False, compiled=True)
     assert "compile_network" in network.forward.__qualname__
 
 

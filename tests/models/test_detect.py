@@ -1,5 +1,4 @@
 import copy
-from typing import get_args
 
 import pytest
 import torch
@@ -10,16 +9,18 @@ from minorkey.adapters import attach, fold
 from minorkey.adapters.options import MethodOptions
 from minorkey.errors import ModelError
 from minorkey.models.backbone import load_backbone
-from minorkey.models.build import HEADS, backbone_of, build_segmenter, head_state
-from minorkey.models.detectors import DETECTION_HEADS, WIDTH, build_detector
+from minorkey.models.build import backbone_of, head_state
+from minorkey.models.detectors import DETECTION_HEADS, WIDTH
 from minorkey.models.heads.detection.detr import DETECTORS, box_targets
-from minorkey.models.options import BackboneOptions, HeadName, HeadOptions
+from minorkey.models.options import BackboneOptions, HeadOptions
+from minorkey.tasks.detection.task import Detection
+from minorkey.tasks.segmentation.task import Segmentation
 
 CLASSES = 3
 SMALL = {"channels": 32, "queries": 10, "encoder_layers": 1, "decoder_layers": 2}
 STAGES = [f"stage{i}" for i in range(1, 5)]
-NAMES = pytest.mark.parametrize("name", DETECTION_HEADS)
-QUERY_HEADS = [name for name, spec in DETECTION_HEADS.items() if spec.decoding]
+NAMES = pytest.mark.parametrize("name", DETECTION_HEADS.shipped)
+QUERY_HEADS = [name for name, spec in DETECTION_HEADS.shipped.items() if spec.decoding]
 
 HIERARCHICAL = {
     "Swin": {"embed_dim": 8, "depths": [1, 1, 1, 1], "num_heads": [1, 1, 2, 2], "image_size": 64, "window_size": 4},
@@ -47,7 +48,7 @@ def targets():
 
 
 def build(backbone, name, seed=0, **changes):
-    return build_detector(backbone, HeadOptions(name=name, **{**SMALL, **changes}), CLASSES, seed).eval()
+    return Detection().build(backbone, HeadOptions(name=name, **{**SMALL, **changes}), CLASSES, seed).eval()
 
 
 def hierarchical(family, stages=STAGES):
@@ -61,10 +62,6 @@ def said(model, images):
     with torch.no_grad():
         output = model(pixel_values=images)
     return output.logits, output.pred_boxes
-
-
-def test_heads_are_those_of_the_options():
-    assert {*HEADS, "eomt", *DETECTION_HEADS} == set(get_args(HeadName))
 
 
 @NAMES
@@ -85,7 +82,8 @@ def test_classes_are_unlikely_and_boxes_are_the_proposals_at_first(backbone, ima
 
 
 @pytest.mark.parametrize(
-    ("name", "auxiliary"), [*((name, None) for name in DETECTION_HEADS), *((name, "atss") for name in QUERY_HEADS)]
+    ("name", "auxiliary"),
+    [*((name, None) for name in DETECTION_HEADS.shipped), *((name, "atss") for name in QUERY_HEADS)],
 )
 def test_gradient_reaches_head_and_adapters(backbone, images, targets, name, auxiliary):
     model = build(backbone, name, auxiliary=auxiliary).train()
@@ -204,7 +202,7 @@ def test_trains_after_it_has_predicted_in_inference_mode(backbone, images, targe
 def test_defaults_are_the_papers(backbone):
     expected = {"deformable_detr": (6, 6), "rt_detr_v2": (1, 6), "d_fine": (1, 6)}
     for name, (encoder, decoder) in expected.items():
-        config = build_detector(copy.deepcopy(backbone), HeadOptions(name=name, channels=32), CLASSES, seed=0).config
+        config = Detection().build(copy.deepcopy(backbone), HeadOptions(name=name, channels=32), CLASSES, seed=0).config
         assert (config.encoder_layers, config.decoder_layers) == (encoder, decoder)
         assert (config.num_queries, config.encoder_ffn_dim, config.decoder_ffn_dim) == (300, 128, 128)
     assert WIDTH == 256
@@ -233,4 +231,4 @@ def test_heads_of_the_other_task_are_refused(backbone):
     with pytest.raises(ModelError, match="head.name for detection: unknown head 'semfpn'.* Known: atss, d_fine"):
         build(backbone, "semfpn")
     with pytest.raises(ModelError, match="head.name for segmentation: unknown head 'd_fine'.* Known: eomt, linear"):
-        build_segmenter(backbone, HeadOptions(name="d_fine"), CLASSES, seed=0)
+        Segmentation().build(backbone, HeadOptions(name="d_fine"), CLASSES, seed=0)

@@ -11,15 +11,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from minorkey.models.backbone import load_backbone
-from minorkey.models.detectors import DETECTION_HEADS, build_detector
+from minorkey.models.detectors import DETECTION_HEADS
 from minorkey.models.heads.detection.d_fine import corner_layers, d_fine_criterion
 from minorkey.models.heads.detection.detr import box_targets, process_average
 from minorkey.models.heads.set_criterion import total
 from minorkey.models.options import BackboneOptions, HeadOptions
+from minorkey.tasks.detection.task import Detection
 
 CLASSES = 3
 SIZE = (64, 96)
-NAMES = pytest.mark.parametrize("name", [name for name, spec in DETECTION_HEADS.items() if spec.decoding])
+NAMES = pytest.mark.parametrize("name", [name for name, spec in DETECTION_HEADS.shipped.items() if spec.decoding])
 HYBRID = pytest.mark.parametrize("name", ["rt_detr_v2", "d_fine"])
 
 BOXES = [[[8.0, 4, 40, 60], [50, 10, 90, 30]], [[0, 0, 96, 64.0]], []]
@@ -42,7 +43,7 @@ def make(backbone_folder):
         head = HeadOptions(
             name=name, channels=32, queries=6, encoder_layers=1, decoder_layers=decoder_layers, **changes
         )
-        model = build_detector(load_backbone(BackboneOptions(name=str(backbone_folder))).network, head, CLASSES, 0)
+        model = Detection().build(load_backbone(BackboneOptions(name=str(backbone_folder))).network, head, CLASSES, 0)
         with torch.random.fork_rng():  # boxes that differ from layer to layer
             torch.manual_seed(2)
             for parameter in model.bbox_embed.parameters():

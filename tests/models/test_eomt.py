@@ -12,9 +12,10 @@ from transformers import (
 from minorkey.adapters import MethodOptions, attach
 from minorkey.errors import ModelError
 from minorkey.models.backbone import load_backbone
-from minorkey.models.build import backbone_of, build_segmenter, head_state
+from minorkey.models.build import backbone_of, head_state
 from minorkey.models.heads.segmentation.eomt import set_progress
 from minorkey.models.options import BackboneOptions, HeadOptions
+from minorkey.tasks.segmentation.task import Segmentation
 
 
 def _random(make):
@@ -28,7 +29,7 @@ def _random(make):
 
 
 def _eomt(backbone, **options):
-    return build_segmenter(backbone, HeadOptions(name="eomt", queries=5, points=50, **options), 3, seed=0).eval()
+    return Segmentation().build(backbone, HeadOptions(name="eomt", queries=5, points=50, **options), 3, seed=0).eval()
 
 
 @pytest.fixture(params=PLAIN_VITS)

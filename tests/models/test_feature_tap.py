@@ -5,9 +5,11 @@ from torch import nn
 from transformers import ConvNextBackbone, ConvNextConfig, ResNetBackbone, ResNetConfig, SwinBackbone, SwinConfig
 
 from minorkey.errors import ModelError
-from minorkey.models.build import HEADS, backbone_of, build_segmenter
+from minorkey.models.build import backbone_of
 from minorkey.models.features import FeatureTap, features_alone
 from minorkey.models.options import HeadOptions
+from minorkey.models.segmenters import SEGMENTATION_HEADS
+from minorkey.tasks.segmentation.task import Segmentation
 
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
 SMALL = {"channels": 32, "queries": 4, "points": 50, "decoder_layers": 1, "encoder_layers": 1}
@@ -47,7 +49,7 @@ def square():
 
 def _model(backbone, head="semfpn", **options):
     torch.manual_seed(0)
-    return build_segmenter(BACKBONES[backbone](), HeadOptions(name=head, **SMALL, **options), 3, seed=0).eval()
+    return Segmentation().build(BACKBONES[backbone](), HeadOptions(name=head, **SMALL, **options), 3, seed=0).eval()
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -70,7 +72,7 @@ def test_the_default_is_stride_16(name, image):
     assert tap.features.shape[-2:] == (4, 6)
 
 
-@pytest.mark.parametrize("head", [*HEADS, "eomt"])
+@pytest.mark.parametrize("head", [*SEGMENTATION_HEADS.shipped])
 def test_under_every_head_with_its_graph(head, square):
     model = _model("dinov2", head)
     with FeatureTap(model) as tap:

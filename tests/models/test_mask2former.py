@@ -4,11 +4,11 @@ from transformers import Dinov2Backbone, Dinov2Config
 
 from minorkey.errors import ModelError
 from minorkey.models.backbone import load_backbone
-from minorkey.models.build import build_segmenter
 from minorkey.models.heads.segmentation.mask2former import build_mask2former
 from minorkey.models.heads.segmentation.masks import MaskCriterion
 from minorkey.models.options import BackboneOptions, HeadOptions
 from minorkey.models.pyramid import PyramidConfig
+from minorkey.tasks.segmentation.task import Segmentation
 
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
 
@@ -53,4 +53,4 @@ def test_four_feature_maps_are_needed(backbone_folder):
     backbone = load_backbone(BackboneOptions(name=str(backbone_folder), out_blocks=[2, 4])).network
     assert isinstance(backbone, Dinov2Backbone)
     with pytest.raises(ModelError, match="reads 4 feature maps, the backbone gives 2; set backbone.out_blocks to 4"):
-        build_segmenter(backbone, HeadOptions(name="mask2former"), 3, seed=0)
+        Segmentation().build(backbone, HeadOptions(name="mask2former"), 3, seed=0)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from minorkey.models.build import backbone_of, build_segmenter, head_state
+from minorkey.models.build import backbone_of, head_state
 from minorkey.models.options import HeadOptions
 from minorkey.regimes.supervised import Supervised
 from minorkey.runs import train as workflow
@@ -68,7 +68,7 @@ def eomt(make_backbone):
     from transformers import Dinov2Backbone
 
     backbone = Dinov2Backbone.from_pretrained(make_backbone("small", image_size=32))
-    return build_segmenter(backbone, HeadOptions(name="eomt", **SMALL), 3, seed=0)
+    return Segmentation().build(backbone, HeadOptions(name="eomt", **SMALL), 3, seed=0)
 
 
 def test_regime_anneals_the_masks_of_an_eomt(eomt):
@@ -84,7 +84,7 @@ def test_norms_queries_and_levels_are_not_decayed(make_backbone, eomt):
     backbone = Dinov2Backbone.from_pretrained(
         make_backbone("large", image_size=32), out_features=["stage1", "stage2", "stage3", "stage4"]
     )
-    model = build_segmenter(backbone, HeadOptions(name="mask2former", **SMALL), 3, seed=0)
+    model = Segmentation().build(backbone, HeadOptions(name="mask2former", **SMALL), 3, seed=0)
     for network, expected in (
         (model, {"queries_embedder.weight", "queries_features.weight", "level_embed", "level_embed.weight"}),
         (eomt, {"query.weight"}),

@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from minorkey.models.backbone import load_backbone
-from minorkey.models.build import build_segmenter
-from minorkey.models.detectors import build_detector
 from minorkey.models.heads import run_ahead
 from minorkey.models.heads.detection import d_fine, deformable_detr, rt_detr_v2
 from minorkey.models.heads.detection.detr import box_targets
 from minorkey.models.heads.segmentation import mask2former
 from minorkey.models.heads.segmentation.masks import mask_targets
 from minorkey.models.options import BackboneOptions, HeadOptions
+from minorkey.tasks.detection.task import Detection
+from minorkey.tasks.segmentation.task import Segmentation
 
 NAMES = pytest.mark.parametrize("name", ["mask2former", "rt_detr_v2", "d_fine", "deformable_detr"])
 SIZE = (64, 96)
@@ -25,7 +25,7 @@ def make(backbone_folder):
         settings = {"channels": 32, "queries": 6, "encoder_layers": 2, "decoder_layers": 2}
         backbone = load_backbone(BackboneOptions(name=str(backbone_folder))).network
         options = HeadOptions(name=name, points=50, **settings)
-        builder = build_segmenter if name == "mask2former" else build_detector
+        builder = Segmentation().build if name == "mask2former" else Detection().build
         return builder(backbone, options, 3, seed=0).train()
 
     return build

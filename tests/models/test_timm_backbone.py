@@ -11,9 +11,10 @@ from transformers import AutoModelForSemanticSegmentation
 from minorkey.adapters import MethodOptions, attach, fold
 from minorkey.errors import ModelError
 from minorkey.models.backbone import load_backbone
-from minorkey.models.build import backbone_of, build_segmenter
+from minorkey.models.build import backbone_of
 from minorkey.models.checkpointing import checkpoint_blocks
 from minorkey.models.options import BackboneOptions, HeadOptions
+from minorkey.tasks.segmentation.task import Segmentation
 
 VIT = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 4, "num_heads": 2}
 NETWORKS = {
@@ -78,9 +79,13 @@ def test_features_are_those_of_timm(saved):
 @needs_timm
 def test_segmenter_with_adapters_of_any_image_size(saved):
     _, folder = saved
-    model = build_segmenter(
-        load_backbone(BackboneOptions(name=str(folder))).network, HeadOptions(name="semfpn", channels=8), 3, seed=0
-    ).eval()
+    model = (
+        Segmentation()
+        .build(
+            load_backbone(BackboneOptions(name=str(folder))).network, HeadOptions(name="semfpn", channels=8), 3, seed=0
+        )
+        .eval()
+    )
     with torch.no_grad():
         before = model(_image(60, 72)).logits
     attached = attach(backbone_of(model), MethodOptions(name="soma", rank=2))
@@ -97,9 +102,11 @@ def test_segmenter_with_adapters_of_any_image_size(saved):
 @torch.no_grad()
 def test_segmenter_survives_saving(saved, tmp_path):
     _, folder = saved
-    model = build_segmenter(
-        load_backbone(BackboneOptions(name=str(folder))).network, HeadOptions(name="linear"), 3, seed=0
-    ).eval()
+    model = (
+        Segmentation()
+        .build(load_backbone(BackboneOptions(name=str(folder))).network, HeadOptions(name="linear"), 3, seed=0)
+        .eval()
+    )
     model.save_pretrained(tmp_path / "segmenter")
     again = AutoModelForSemanticSegmentation.from_pretrained(tmp_path / "segmenter").eval()
     torch.testing.assert_close(again(_image()).logits, model(_image()).logits)
@@ -122,9 +129,13 @@ def test_patch_and_image_size_can_be_changed(saved):
 @pytest.mark.parametrize("saved", ["eva02_large_patch14_224", "samvit_base_patch16"], indirect=True)
 def test_blocks_can_be_computed_again(saved):
     _, folder = saved
-    model = build_segmenter(
-        load_backbone(BackboneOptions(name=str(folder))).network, HeadOptions(name="semfpn", channels=8), 3, seed=0
-    ).train()
+    model = (
+        Segmentation()
+        .build(
+            load_backbone(BackboneOptions(name=str(folder))).network, HeadOptions(name="semfpn", channels=8), 3, seed=0
+        )
+        .train()
+    )
     attached = attach(backbone_of(model), MethodOptions(name="soma", rank=2, first_block=2))
 
     def gradients():

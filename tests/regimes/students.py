@@ -9,10 +9,11 @@ from transformers import PreTrainedModel, ResNetBackbone, ResNetConfig, SwinBack
 
 from minorkey.adapters import Attached, MethodOptions, attach
 from minorkey.data.sample import IGNORE_INDEX, Batch, Pair
-from minorkey.models.build import backbone_of, build_segmenter
+from minorkey.models.build import backbone_of
 from minorkey.models.options import HeadOptions
 from minorkey.regimes.options import TeacherOptions
 from minorkey.regimes.teachers import Teacher, make_teacher
+from minorkey.tasks.segmentation.task import Segmentation
 
 CLASSES = 3
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
@@ -62,7 +63,7 @@ def make_student(method: str = "soma", backbone: str = "dinov2", head: str = "up
         for parameter in pretrained.parameters():
             parameter.data.add_(0.05 * torch.randn_like(parameter))
         options = HeadOptions(name=head, channels=32, queries=5, points=50, decoder_layers=1, encoder_layers=1)
-        model = build_segmenter(pretrained, options, CLASSES, seed=0)
+        model = Segmentation().build(pretrained, options, CLASSES, seed=0)
         attached = attach(backbone_of(model), MethodOptions(name=method, rank=4, first_block=0))
         sharpen(model)
     model.train()

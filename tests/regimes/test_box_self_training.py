@@ -10,12 +10,12 @@ from students import STAGES, move
 from minorkey.adapters import MethodOptions, attach
 from minorkey.data.sample import Batch, Pair
 from minorkey.models.build import backbone_of
-from minorkey.models.detectors import build_detector
 from minorkey.models.options import HeadOptions
 from minorkey.regimes.options import BoxSelfTrainingOptions, PatchOptions, TeacherOptions
 from minorkey.regimes.self_training.boxes import BoxSelfTraining
 from minorkey.regimes.teachers import make_teacher
 from minorkey.tasks.detection.detections import FoundBoxes
+from minorkey.tasks.detection.labels import BoxLabels
 from minorkey.tasks.detection.task import Detection
 
 CLASSES, QUERIES = 3, 6
@@ -29,7 +29,7 @@ def _regime(teacher: str = "ema", **options) -> BoxSelfTraining:
         pretrained.config.apply_layernorm = False
         pretrained.out_features = STAGES
         head = HeadOptions(name="rt_detr_v2", channels=32, queries=QUERIES, decoder_layers=2)
-        model = build_detector(pretrained, head, CLASSES, seed=0)
+        model = Detection().build(pretrained, head, CLASSES, seed=0)
         attached = attach(backbone_of(model), MethodOptions(name="soma", rank=4, first_block=0))
     kept = make_teacher(model, attached, TeacherOptions(name=teacher))
     regime = BoxSelfTraining(TASK, model.train(), kept, BoxSelfTrainingOptions(**options), CLASSES, steps=4)
@@ -43,9 +43,8 @@ def _batch(seed: int, labelled: bool) -> Batch:
     boxes = [torch.tensor([[4.0, 8.0, 30.0, 40.0], [20.0, 30.0, 60.0, 60.0]]), torch.zeros(0, 4)]
     classes = [torch.tensor([0, 2]), torch.zeros(0, dtype=torch.int64)]
     return Batch(
-        clean + 0.3 * noise, torch.full((2, 64, 64), 255), ["a"] * 2, ["0", "1"], clean=clean,
-        boxes=boxes if labelled else None, box_classes=classes if labelled else None,
-    )  # fmt: skip
+        clean + 0.3 * noise, BoxLabels(boxes, classes) if labelled else None, ["a"] * 2, ["0", "1"], clean=clean
+    )
 
 
 @pytest.fixture
@@ -83,7 +82,7 @@ def test_the_target_loss_is_that_of_the_boxes_which_the_teacher_is_sure_of(pair,
     classes = [image[chosen] for image, chosen in zip(found.classes, sure, strict=True)]
     assert 0 < sum(map(len, boxes)) < 2 * QUERIES
     torch.manual_seed(1)
-    expected = TASK.loss(regime.model, replace(pair.target, boxes=boxes, box_classes=classes))
+    expected = TASK.loss(regime.model, replace(pair.target, labels=BoxLabels(boxes, classes)))
     torch.testing.assert_close(losses["target"], 0.5 * sum(expected.values()))
     torch.manual_seed(0)
     source = TASK.loss(regime.model, pair.source)

@@ -5,11 +5,13 @@ from transformers import BeitBackbone, BeitConfig, ConvNextBackbone, ConvNextCon
 
 from minorkey.adapters import MethodOptions, attach
 from minorkey.errors import ModelError
-from minorkey.models.build import HEADS, backbone_of, build_segmenter
+from minorkey.models.build import backbone_of
 from minorkey.models.checkpointing import checkpoint_blocks
 from minorkey.models.features import FeatureTap
 from minorkey.models.options import HeadOptions
+from minorkey.models.segmenters import SEGMENTATION_HEADS
 from minorkey.regimes.self_training.token_dropping import dropped_tokens, kept_indices, nearest_kept
+from minorkey.tasks.segmentation.task import Segmentation
 
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
 SMALL = {"channels": 32, "queries": 4, "points": 50, "decoder_layers": 1, "encoder_layers": 1}
@@ -40,7 +42,7 @@ def _model(name="dinov2", head="semfpn", **options):
             parameter.data.add_(0.1 * torch.randn_like(parameter))
     backbone.config.apply_layernorm = False
     backbone.out_features = STAGES
-    return build_segmenter(backbone, HeadOptions(name=head, **SMALL, **options), 3, seed=0).eval()
+    return Segmentation().build(backbone, HeadOptions(name=head, **SMALL, **options), 3, seed=0).eval()
 
 
 def _answer(output):
@@ -53,7 +55,7 @@ def _generator():
 
 @pytest.mark.parametrize(
     ("name", "head"),
-    [*((name, "semfpn") for name in PLAIN_VITS), *(("dinov2", head) for head in [*HEADS, "eomt"])],
+    [*((name, "semfpn") for name in PLAIN_VITS), *(("dinov2", head) for head in [*SEGMENTATION_HEADS.shipped])],
 )
 @torch.no_grad()
 def test_nothing_dropped_is_the_plain_output_bit_for_bit(name, head, square):
@@ -189,7 +191,7 @@ def test_each_pass_draws_anew_and_no_hook_stays_behind(image):
 def test_other_backbones_are_refused(kind):
     backbone = OTHERS[kind]()
     backbone.out_features = STAGES
-    model = build_segmenter(backbone, HeadOptions(name="linear"), 3, seed=0)
+    model = Segmentation().build(backbone, HeadOptions(name="linear"), 3, seed=0)
     message = f"backbones dinov2, .*, got {kind}; mask pixels instead of tokens"
     with pytest.raises(ModelError, match=message), dropped_tokens(model):
         pass

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,13 +10,14 @@ from minorkey.data.sample import Batch
 from minorkey.errors import ConfigError, ModelError
 from minorkey.labels import label_space
 from minorkey.models.backbone import load_backbone
-from minorkey.models.detectors import DETECTION_HEADS, build_detector
+from minorkey.models.detectors import DETECTION_HEADS
 from minorkey.models.heads.detection.detr import box_targets
 from minorkey.models.options import BackboneOptions, HeadOptions
+from minorkey.tasks.detection.labels import BoxLabels
 from minorkey.tasks.detection.task import Detection, best, check_protocol, padded
 from minorkey.tasks.protocol import Protocol
 
-NAMES = pytest.mark.parametrize("name", DETECTION_HEADS)
+NAMES = pytest.mark.parametrize("name", DETECTION_HEADS.shipped)
 TASK = Detection()
 
 
@@ -38,7 +40,7 @@ def make(backbone_folder):
     def build(name, **changes):
         settings = {"channels": 32, "queries": 6, "encoder_layers": 1, "decoder_layers": 2, **changes}
         backbone = load_backbone(BackboneOptions(name=str(backbone_folder))).network
-        return build_detector(backbone, HeadOptions(name=name, **settings), 3, seed=0).eval()
+        return Detection().build(backbone, HeadOptions(name=name, **settings), 3, seed=0).eval()
 
     return build
 
@@ -49,20 +51,21 @@ def protocol(**changes):
 
 def batch_of(height, width, boxes, classes):
     images = torch.randn(len(boxes), 3, height, width, generator=torch.Generator().manual_seed(0))
-    labels = torch.full((len(boxes), height, width), 255)
     names = [""] * len(boxes)
-    return Batch(
-        images, labels, names, names,
-        boxes=[torch.tensor(each).reshape(-1, 4) for each in boxes],
-        box_classes=[torch.tensor(each, dtype=torch.int64) for each in classes],
-    )  # fmt: skip
+    labels = BoxLabels(
+        [torch.tensor(each).reshape(-1, 4) for each in boxes],
+        [torch.tensor(each, dtype=torch.int64) for each in classes],
+    )
+    return Batch(images, labels, names, names)
 
 
 @NAMES
 def test_terms_sum_up_to_the_loss_of_the_model(make, name):
     model, batch = make(name), batch_of(64, 96, [[[8.0, 4, 40, 60]], []], [[2], []])
     terms = TASK.loss(model, batch)
-    output = model(pixel_values=batch.pixel_values, labels=box_targets(batch.boxes, batch.box_classes, (64, 96)))
+    output = model(
+        pixel_values=batch.pixel_values, labels=box_targets(batch.labels.boxes, batch.labels.classes, (64, 96))
+    )
     torch.testing.assert_close(torch.stack([*terms.values()]).sum(), output.loss)
 
 
@@ -81,9 +84,9 @@ def test_batch_without_any_object_is_learnt_from(make, name):
 def test_canvas_of_other_sides_is_padded(make, name):
     model, sides = make(name), (70, 90)
     odd = batch_of(*sides, [[[8.0, 4, 40, 60]]], [[1]])
-    even = batch_of(96, 96, [[[8.0, 4, 40, 60]]], [[1]])
-    even.pixel_values = torch.zeros(1, 3, 96, 96)
-    even.pixel_values[..., :70, :90] = odd.pixel_values
+    images = torch.zeros(1, 3, 96, 96)
+    images[..., :70, :90] = odd.pixel_values
+    even = replace(odd, pixel_values=images)
     for one, other in zip(TASK.loss(model, odd).values(), TASK.loss(model, even).values(), strict=True):
         torch.testing.assert_close(one, other)
 

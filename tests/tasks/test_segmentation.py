@@ -6,7 +6,6 @@ from transformers import Dinov2Backbone, Dinov2Config
 from transformers.modeling_outputs import SemanticSegmenterOutput
 
 from minorkey.data.sample import Batch
-from minorkey.models.build import build_segmenter
 from minorkey.models.heads.segmentation.masks import mask_targets
 from minorkey.models.options import HeadOptions
 from minorkey.tasks.protocol import Protocol
@@ -97,7 +96,7 @@ def mask_model():
         out_features=["stage1", "stage2", "stage3", "stage4"],
     )  # fmt: skip
     options = HeadOptions(name="mask2former", channels=32, queries=5, points=50, decoder_layers=2, encoder_layers=1)
-    return build_segmenter(Dinov2Backbone(config), options, num_labels=3, seed=0).eval()
+    return Segmentation().build(Dinov2Backbone(config), options, num_labels=3, seed=0).eval()
 
 
 @pytest.fixture

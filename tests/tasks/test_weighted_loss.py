@@ -6,7 +6,6 @@ import torch.nn.functional as F
 from plain_vits import PLAIN_VITS
 
 from minorkey.data.sample import IGNORE_INDEX, Batch
-from minorkey.models.build import build_segmenter
 from minorkey.models.options import HeadOptions
 from minorkey.tasks.segmentation.task import Segmentation, pixel_cross_entropy
 
@@ -16,7 +15,7 @@ SMALL = {"channels": 32, "queries": 5, "points": 50, "decoder_layers": 1, "encod
 def _model(head):
     backbone = PLAIN_VITS["dinov2"]()
     backbone.out_features = ["stage1", "stage2", "stage3", "stage4"]
-    return build_segmenter(backbone, HeadOptions(name=head, **SMALL), num_labels=3, seed=0).eval()
+    return Segmentation().build(backbone, HeadOptions(name=head, **SMALL), num_labels=3, seed=0).eval()
 
 
 @pytest.fixture

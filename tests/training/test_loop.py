@@ -13,11 +13,11 @@ from minorkey.data.readers import open_datasets
 from minorkey.data.transforms import TransformConfig
 from minorkey.labels import label_space
 from minorkey.models.backbone import load_backbone
-from minorkey.models.build import build_segmenter
 from minorkey.regimes.supervised import Supervised
 from minorkey.runs.train import load, train
 from minorkey.system.progress import Reporter
 from minorkey.system.run_folder import RunFolder
+from minorkey.tasks.counts import Counts
 from minorkey.tasks.segmentation.task import Segmentation
 from minorkey.training.checkpoint import checkpoints, trained_tensors
 from minorkey.training.device import accelerator_for
@@ -39,7 +39,7 @@ def run_with_sgd(make_config, street_folder, console, tmp_path) -> Callable[...,
         config = make_config(source=str(source), label_space="street7", transform=PLAIN, training=training)
         options = config.training
         backbone = load_backbone(config.backbone)
-        model = build_segmenter(backbone.network, config.head, 7, seed=0)
+        model = Segmentation().build(backbone.network, config.head, 7, seed=0)
         attached = attach(backbone.network, config.method)
         folder = tmp_path / f"{batch_size}x{accumulate}"
         folder.mkdir()
@@ -53,8 +53,8 @@ def run_with_sgd(make_config, street_folder, console, tmp_path) -> Callable[...,
             anneal=False,
             accelerator=accelerator_for(options),
             loader=training_loader(
-                [reader], config.transform, batch_size=batch_size, steps_from=0, steps_to=2 * accumulate, seed=0,
-                mean=backbone.mean, std=backbone.std,
+                Segmentation(), [reader], config.transform, batch_size=batch_size, steps_from=0,
+                steps_to=2 * accumulate, seed=0, mean=backbone.mean, std=backbone.std,
             ),
             folder=RunFolder(folder),
             base_sha256="",
@@ -79,7 +79,7 @@ def test_accumulated_batches_are_one_large_batch(run_with_sgd):
 def test_reading_batches_leaves_the_random_state_of_dropout_alone(street_folder):
     reader = open_datasets(str(street_folder()), role="source", label_space=label_space("street7"))[0]
     loader = training_loader(
-        [reader], TransformConfig(crop=(16, 16)), batch_size=2, steps_from=0, steps_to=2, seed=0,
+        Segmentation(), [reader], TransformConfig(crop=(16, 16)), batch_size=2, steps_from=0, steps_to=2, seed=0,
         mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5),
     )  # fmt: skip
     before = torch.random.get_rng_state()
@@ -153,9 +153,9 @@ def test_a_stop_is_heard_before_more_is_read_and_where_reading_fails_with_it():
     for requested, ends in ((True, False), (False, True)):
         flag = StopFlag()
         flag.requested, flag.ends = requested, ends
-        drawn = draw(broken(flag), 2, torch.nn.Identity(), flag)
-        assert (drawn.stopped, drawn.batches, drawn.counts.shape) == (True, [], (1, 2, 2))
+        drawn = draw(broken(flag), 2, Counts, flag)
+        assert (drawn.stopped, drawn.batches, drawn.everyone.shape) == (True, [], (1, 2, 2))
     flag = StopFlag()
     flag.ends = False
     with pytest.raises(RuntimeError, match="worker exited"):
-        draw(broken(flag), 2, torch.nn.Identity(), flag)
+        draw(broken(flag), 2, Counts, flag)

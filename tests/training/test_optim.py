@@ -9,8 +9,8 @@ from transformers import Dinov2Backbone, Dinov2Config, Dinov2WithRegistersConfig
 from minorkey.adapters import MethodOptions, attach
 from minorkey.errors import ConfigError
 from minorkey.models.backbone import load_backbone
-from minorkey.models.build import build_segmenter
 from minorkey.models.options import BackboneOptions, HeadOptions
+from minorkey.tasks.segmentation.task import Segmentation
 from minorkey.training.optim import build_optimizer, lr_factor, param_groups, schedule
 from minorkey.training.options import TrainingOptions
 
@@ -118,7 +118,7 @@ def test_nothing_to_train():
 @pytest.fixture
 def segmenter(backbone_folder):
     backbone = load_backbone(BackboneOptions(name=str(backbone_folder))).network
-    return build_segmenter(backbone, HeadOptions(channels=8), num_labels=3, seed=0)
+    return Segmentation().build(backbone, HeadOptions(channels=8), num_labels=3, seed=0)
 
 
 def test_rates_per_method(segmenter):

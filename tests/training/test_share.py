@@ -3,14 +3,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from minorkey.data.sample import IGNORE_INDEX, RawBatch
-from minorkey.training.share import divided_shares, elements, loss_shares, weighted
-
-
-def _raw_batch(labels: torch.Tensor) -> RawBatch:
-    size = torch.tensor([labels.shape[1:]] * len(labels))
-    images = torch.zeros(*labels.shape, 3, dtype=torch.uint8)
-    return RawBatch(images, labels, size, None, (0.5,) * 3, (0.5,) * 3, [""] * len(labels), [""] * len(labels))
+from minorkey.data.sample import IGNORE_INDEX
+from minorkey.tasks.counts import weighted
+from minorkey.tasks.segmentation.task import Segmentation
+from minorkey.training.share import divided_shares, loss_shares
 
 
 def test_shares_make_the_average_gradient_that_of_all_pixels():
@@ -22,7 +18,7 @@ def test_shares_make_the_average_gradient_that_of_all_pixels():
     whole = logits.clone().requires_grad_()
     F.cross_entropy(whole, labels, ignore_index=IGNORE_INDEX).backward()
     network = torch.nn.Identity()
-    counts = [elements(network, _raw_batch(part.byte())).elements for part in labels.split(2)]
+    counts = [Segmentation().counts(network, part.byte()).elements for part in labels.split(2)]
     assert counts == [40, 0, 10]
     gradients = []
     for share, part, truth in zip(loss_shares(np.array(counts)), logits.split(2), labels.split(2), strict=True):

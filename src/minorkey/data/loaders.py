@@ -27,6 +27,14 @@ SKIP_TRIES = 10
 class Learnt(Protocol):
     """What is learnt of images, as far as their loading goes: a task (`tasks.base.Task`)."""
 
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+    @property
+    def annotation(self) -> str:
+        """What its images are labelled with."""
+
     def crop(
         self, sample: Sample, config: TransformConfig, rng: np.random.Generator, wanted: int | None = None
     ) -> Sample:
@@ -203,11 +211,14 @@ def training_loader(
         process_count: how many processes train together.
 
     Raises:
-        ConfigError: the batch cannot be split evenly over the processes, or weights do not fit the data sets.
+        ConfigError: the batch cannot be split evenly over the processes, weights do not fit the data sets, or rare
+            classes are to be drawn where no pixels are labelled.
         DataError: rare classes are to be drawn, and no image has labels.
     """
     if batch_size < 1 or batch_size % process_count:
         raise ConfigError(f"batch size {batch_size} cannot be split over {process_count} processes: use a multiple")
+    if rare is not None and task.annotation != "pixels":
+        raise ConfigError(f"rare-class sampling counts labelled pixels, which {task.name} has none of; switch it off")
     shares = None if weights is None else tuple(weights)
     plan: Plan
     if rare is None:

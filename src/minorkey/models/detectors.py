@@ -15,6 +15,7 @@ from minorkey.models.pyramid import PyramidConfig
 from minorkey.models.quiet import quiet_libraries
 
 STRIDES = (8, 16, 32)
+WIDTH = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,7 @@ class DetectionHead(PyramidHead):
     """
 
     decoding: Decoding | None = None
-    channels: int = 256
+    channels: int = WIDTH
     strides: tuple[int, ...] | None = STRIDES
 
     def on(self, backbone: PreTrainedModel, num_labels: int, options: HeadOptions, seed: int) -> PreTrainedModel:

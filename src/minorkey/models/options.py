@@ -40,21 +40,12 @@ class BackboneOptions(BaseModel):
         return OWN_BACKBONES.checked(name) if OWN_BACKBONES.knows(name) else name
 
 
-SegmentationHead = Literal["linear", "semfpn", "segformer", "upernet", "mask2former", "eomt"]
-DetectionHead = Literal["deformable_detr", "rt_detr_v2", "d_fine", "atss"]
-"""Of the backbone's features these read the last three."""
-HeadName = Literal[SegmentationHead, DetectionHead]
-
-COMPILED_HEADS: tuple[HeadName, ...] = ("linear", "semfpn", "segformer", "mask2former")
-"""Whose passes are one graph. Others branch on values, or are read through hooks, which a graph forgets."""
-
-
 class HeadOptions(BaseModel):
     """The dense head on top of the backbone's features."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: HeadName = "semfpn"
+    name: str = Field("semfpn", description="one of the task's heads, or your own as package.module:attribute")
     channels: int | None = Field(
         None, gt=0, description="width of the head; default: 128 for linear, semfpn and upernet, else 256"
     )

@@ -16,8 +16,11 @@ from minorkey.tasks.counts import shared
 class Regime(Protocol):
     """How a training uses its data."""
 
-    task: Task
     signals: dict[str, Tensor]  # of the last batch, without a graph: scalars, or (K,) by class
+
+    @property
+    def task(self) -> Task:
+        """What is learnt."""
 
     @property
     def teacher(self) -> Teacher | None:

@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 from minorkey.catalog import Catalog
 from minorkey.data.sample import Batch, HostLabels, Sample, on_device
 from minorkey.data.transforms import TransformConfig
+from minorkey.errors import ModelError, unknown
 from minorkey.labels import LabelSpace
 from minorkey.models.build import Head
 from minorkey.models.options import HeadOptions
@@ -93,9 +94,10 @@ class Task(ABC):
             seed: of the head.
 
         Raises:
-            ConfigError: there is no such head.
-            ModelError: the head cannot be built as asked, or not on this backbone.
+            ModelError: there is no such head, or it cannot be built as asked, or not on this backbone.
         """
+        if not self.heads.knows(head.name):
+            raise ModelError(f"head.name for {self.name}: {unknown('head', head.name, self.heads.shipped)}")
         row = self.heads.resolve(head.name)
         with torch.random.fork_rng(devices=[]):
             return row.on(backbone, num_labels, head, seed)

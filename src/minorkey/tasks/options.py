@@ -1,6 +1,4 @@
 """The tasks by name."""
 
-from typing import Literal, get_args
-
-TaskName = Literal["segmentation", "detection"]
-TASKS: tuple[TaskName, ...] = get_args(TaskName)
+TaskName = str
+TASKS: tuple[TaskName, ...] = ("segmentation", "detection")

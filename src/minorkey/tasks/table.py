@@ -3,18 +3,21 @@
 from minorkey.catalog import Catalog
 from minorkey.tasks.base import Task
 
-TASKS = {
-    "segmentation": "minorkey.tasks.segmentation.task:Segmentation",
-    "detection": "minorkey.tasks.detection.task:Detection",
-}
-"""Name -> where the class is; it is imported when it is asked for."""
-
 
 def _is_task(part: object) -> bool:
     return isinstance(part, type) and issubclass(part, Task)
 
 
-CATALOG: Catalog[type[Task]] = Catalog("task", TASKS, "a subclass of minorkey.tasks.base.Task", _is_task)
+TASKS: Catalog[type[Task]] = Catalog(
+    "task",
+    {
+        "segmentation": "minorkey.tasks.segmentation.task:Segmentation",
+        "detection": "minorkey.tasks.detection.task:Detection",
+    },
+    "a subclass of minorkey.tasks.base.Task",
+    _is_task,
+)
+"""Name -> where the class is; it is imported when it is asked for."""
 
 
 def task_named(name: str) -> Task:
@@ -24,4 +27,4 @@ def task_named(name: str) -> Task:
         ConfigError: there is none.
         OutsideError: an outside one cannot be imported, or is none.
     """
-    return CATALOG.resolve(name)()
+    return TASKS.resolve(name)()
