@@ -13,7 +13,7 @@ from minorkey.tasks.base import Task
 from minorkey.tasks.counts import Counts
 from minorkey.tasks.table import TASKS, task_named
 
-EVERY = pytest.mark.parametrize("task", [task_named(name) for name in TASKS.shipped], ids=str)
+EVERY = pytest.mark.parametrize("task", [task_named(name) for name in TASKS.shipped], ids=list(TASKS.shipped))
 CROP = (32, 48)
 
 

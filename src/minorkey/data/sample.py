@@ -8,9 +8,7 @@ import numpy as np
 import torch
 
 from minorkey.data.photometric import distort
-
-IGNORE_INDEX = 255
-"""Label of the pixels that count neither in a loss nor in a score."""
+from minorkey.labels.space import IGNORE_INDEX as IGNORE_INDEX
 
 
 @dataclass(frozen=True)

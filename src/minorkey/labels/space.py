@@ -9,11 +9,13 @@ from typing import Annotated
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from minorkey.data.sample import IGNORE_INDEX
 from minorkey.errors import ConfigError, unknown
 from minorkey.labels.tables import parse_row, read_yaml
 
 SPACES_FILE = Path(__file__).with_name("spaces.yaml")
+
+IGNORE_INDEX = 255
+"""Label of the pixels that count neither in a loss nor in a score."""
 
 Channel = Annotated[int, Field(ge=0, le=255)]
 Colour = tuple[Channel, Channel, Channel]
