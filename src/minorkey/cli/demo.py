@@ -1,11 +1,9 @@
 """`minorkey demo`."""
 
 from pathlib import Path
-from typing import cast
 
 import typer
 
-from minorkey.tasks.options import TaskName
 
 
 def demo(
@@ -29,6 +27,6 @@ def demo(
     from minorkey.runs import api
 
     folder = out or Path("runs/demo" if task == "segmentation" else f"runs/demo-{task}")
-    page = api.demo(folder, task=cast(TaskName, task), quick=quick)
+    page = api.demo(folder, task=task, quick=quick)
     show_scores(api.demo_runs(folder, quick))
     typer.echo(f"page: {page}")
