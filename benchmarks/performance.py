@@ -117,7 +117,7 @@ class Feed:
         Raises:
             Finished: everything is measured.
         """
-        kept = on_device(next(iter(self.loader)), self.device)
+        kept = kept_batch(next(iter(self.loader)), self.device)
         for _ in range(self.case.turns):
             yield from self._timed(repeat(kept), self.measured.kept)
             yield from self._timed(iter(self.loader), self.measured.loaded)
@@ -146,11 +146,9 @@ class Feed:
         self.measured.busy = work_of(profiler, self.device).seconds / steps if self.device.type == "cuda" else 0.0
 
 
-def on_device(batch: RawBatch, device: torch.device) -> RawBatch:
-    """The batch with its bytes on the device; distorting and normalising them stays part of a step."""
-    distortions = None if batch.distortions is None else batch.distortions.to(device)
-    images, labels, sizes = (tensor.to(device) for tensor in (batch.images, batch.labels, batch.sizes))
-    return replace(batch, images=images, labels=labels, sizes=sizes, distortions=distortions)
+def kept_batch(batch: RawBatch, device: torch.device) -> RawBatch:
+    """The batch as a loader beside a GPU hands it out; sending, distorting and normalising it stay part of a step."""
+    return batch.pin_memory() if device.type == "cuda" else batch
 
 
 def measure(case: Case) -> Measured:

@@ -1,4 +1,4 @@
-"""A step of the recipe `gta_to_cbm` on a batch that stays on the device, for every method and every switch.
+"""A step of the recipe `gta_to_cbm` on a batch that waits in page-locked memory, for every method and every switch.
 
 DINOv2-L under Mask2Former, random weights, 4 crops of 512; the training loop itself runs, as in performance.py. A new
 switch is a row of `CASES`: settings of the configuration, or something that is done to the adapted network.
@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from peft.tuners.lora import Linear
-from performance import SMALL, SMALL_BACKBONE, Finished, on_device, train, write_data
+from performance import SMALL, SMALL_BACKBONE, Finished, kept_batch, train, write_data
 from timed_training import hold
 from torch import nn
 from torch.optim import Optimizer
@@ -114,7 +114,7 @@ def measure(bench: Bench, case: Case) -> Figures:
     began = time.perf_counter()
 
     def feed(loader: TrainingLoader, device: torch.device) -> KeptFeed:
-        batch = on_device(next(iter(loader)), device)
+        batch = kept_batch(next(iter(loader)), device)
         seen["ready, s"] = time.perf_counter() - began
         return KeptFeed(loader, batch, bench, seen)
 

@@ -95,14 +95,15 @@ class HeldWeight:
 
     def __init__(self, matrix: Tensor, release: Callable[[], None]) -> None:
         self.matrix, self.release = matrix, release
-        self._written: object = None
+        self.written: object = None  # the mark of the pass that was the last to write
+        self.parts: Sequence[Part] = ()  # of that pass
 
     def write(self, factors: Sequence[Tensor], parts: Sequence[Part], mark: object = None) -> object:
         """Write `s B`, unless the pass of this mark was the last to do so. Returns the mark of the pass."""
-        if mark is None or mark is not self._written:
+        if mark is None or mark is not self.written:
             with torch.no_grad():
                 write_updates(self.matrix, factors, parts)
-            self._written = mark = mark or object()
+            self.written, self.parts = (mark := mark or object()), parts
         return mark
 
 

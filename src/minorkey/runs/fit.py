@@ -1,7 +1,7 @@
 """One training: network, adapter, regime and batches set up, run, and what it gave saved."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
@@ -43,6 +43,7 @@ from minorkey.tasks.table import task_named
 from minorkey.training.checkpoint import check_base, checkpoints, load_checkpoint
 from minorkey.training.device import accelerator_for, precision_for
 from minorkey.training.incidents import Incidents
+from minorkey.training.graphs import graphed
 from minorkey.training.loop import Fit, trim_log
 from minorkey.training.optim import build_optimizer
 from minorkey.training.parallel import prepare_network
@@ -252,10 +253,17 @@ def _prepare(
 
 @contextmanager
 def _held(config: RunConfig, network: Network, regime: Regime, accelerator: Accelerator) -> Iterator[None]:
-    """The frozen weights of the backbone in the precision of autocast, unless they are spread over processes."""
+    """The frozen weights of the backbone in the precision of autocast, unless they are spread over processes.
+
+    And its passes replayed where that can be.
+    """
     low = None if config.training.shard else HALF.get(accelerator.mixed_precision)
     second = network.model if regime.teacher is None else regime.teacher.network  # of the teacher `ema` alone
-    with held_in(network.backbone, low), held_in(backbone_of(second), None if second is network.model else low):
+    with ExitStack() as stack:
+        for model in dict.fromkeys((network.model, second)):
+            backbone = network.backbone if model is network.model else backbone_of(model)
+            stack.enter_context(held_in(backbone, low))
+            stack.enter_context(graphed(model, config.training, accelerator.device))
         yield
 
 

@@ -59,6 +59,11 @@ class TrainingOptions(BaseModel):
         False,
         description="compile the network as one graph (torch.compile): minutes before the first step",
     )
+    cuda_graphs: bool = Field(
+        True,
+        description="on one GPU of CUDA, replay the passes of backbone and decoders in place of launching them kernel "
+        "by kernel",
+    )
     autotune: bool = Field(
         False, description="let cuDNN time its convolutions and take the fastest; two runs then differ by rounding"
     )
