@@ -46,6 +46,7 @@ from minorkey.system.progress import memory_mb
 from minorkey.tasks.detection.labels import BoxLabels
 from minorkey.tasks.detection.task import Detection
 from minorkey.training.device import accelerator_for
+from minorkey.training.graphs import graphed
 from minorkey.training.optim import build_optimizer
 from minorkey.training.options import TrainingOptions
 
@@ -156,7 +157,9 @@ def trainer(case: Case, network: nn.Module) -> Trainer:
         optimizer.step()
 
     trained = sum(weight.numel() for weight in weights) / 1e6
-    return Trainer(step, device, trained, hold(backbone, accelerator))
+    holding = hold(backbone, accelerator)
+    holding.enter_context(graphed(network, options, device))
+    return Trainer(step, device, trained, holding)
 
 
 def measure_training(case: Case) -> Training:

@@ -1,12 +1,13 @@
 """Everything that is said about a GPU, measured by one command in at most 8 minutes: docs/gpu.md.
 
-    python benchmarks/on_gpu.py [--out runs/on_gpu.json] [--sections recipe detectors] [--deadline 460]
+    python benchmarks/on_gpu.py [--out runs/on_gpu.json] [--sections recipe:120 detectors] [--deadline 460]
     python benchmarks/on_gpu.py --small
     python benchmarks/on_gpu.py --table runs/on_gpu.json
 
 Sections run one after the other, the most important first: what the card can do; whether results are right; a step of
 the recipe `gta_to_cbm` for every method and switch; with a target; detectors; judging and predicting; loading; gradient
-checkpointing; torch.compile. `--sections` names some of them, or modules of your own with `cases`. Weights are random.
+checkpointing; torch.compile. `--sections` names some of them, or modules of your own with `cases`; `recipe:60` is one
+with other seconds than its own. Weights are random.
 
 One process measures, and writes every case to the JSON file as it ends. Each section, each case and the whole have a
 deadline, looked at between steps. A case that raises is noted, and the next begins. A case that hangs, or that ends the
@@ -49,7 +50,10 @@ def parse() -> argparse.Namespace:
 
 
 def new_report(args: argparse.Namespace) -> Report:
-    sections = {name: {"status": "waiting", "cases": {}} for name in args.sections}
+    sections = {}
+    for asked in args.sections:
+        name, _, seconds = asked.partition(":")
+        sections[name] = {"status": "waiting", "cases": {}, **({"seconds at most": float(seconds)} if seconds else {})}
     now = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
     return Report(args.out, {"began": now, "small": args.small, "deadline": args.deadline, "sections": sections})
 

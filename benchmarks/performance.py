@@ -25,7 +25,7 @@ import platform
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice, repeat
 from multiprocessing import get_context
 from pathlib import Path
@@ -57,6 +57,7 @@ from minorkey.system.progress import Reporter, memory_mb
 from minorkey.system.run_folder import RunFolder
 from minorkey.tasks.segmentation.task import Segmentation
 from minorkey.training.device import accelerator_for, precision_for
+from minorkey.training.graphs import graphed
 from minorkey.training.loop import Fit
 from minorkey.training.optim import build_optimizer
 from minorkey.training.parallel import prepare_network
@@ -196,7 +197,12 @@ def train(
         steps_to=options.steps, seed=config.seed, mean=network.loaded.mean, std=network.loaded.std,
         workers=options.workers,
     )  # fmt: skip
-    with TemporaryDirectory() as folder, hold(network.backbone, accelerator), suppress(Finished):
+    with (
+        TemporaryDirectory() as folder,
+        hold(network.backbone, accelerator),
+        graphed(network.model, options, accelerator.device),
+        suppress(Finished),
+    ):
         Fit(
             model=model, attached=attached, regime=Supervised(task, model, options.steps),
             optimizer=optimizer(network.model, options, method.name), options=options,

@@ -21,6 +21,7 @@ from minorkey.runs.assemble import build_network
 from minorkey.runs.regime import build_regime, pretrained_parts
 from minorkey.system.precision import HALF
 from minorkey.training.device import accelerator_for
+from minorkey.training.graphs import graphed
 from minorkey.training.optim import build_optimizer
 from minorkey.training.parallel import prepare_network
 
@@ -84,8 +85,10 @@ class Training:
         model = prepare_network(self.accelerator, self.regime.task, network.model, config.transform.crop, sharded=False)
         self.regime.prepare(self.accelerator, model)
         self.holding = hold(network.backbone, self.accelerator)
-        if self.regime.teacher.network is not network.model:  # that of the teacher `ema`
-            self.holding.push(hold(backbone_of(self.regime.teacher.network), self.accelerator))
+        self.holding.enter_context(graphed(network.model, config.training, self.accelerator.device))
+        if (second := self.regime.teacher.network) is not network.model:  # that of the teacher `ema`
+            self.holding.push(hold(backbone_of(second), self.accelerator))
+            self.holding.enter_context(graphed(second, config.training, self.accelerator.device))
         self.teachers = self.regime.teachers()
         for name, teacher in self.teachers.items():
             teacher.installed = self._clocked(f"{name}, forward", teacher.installed)  # type: ignore[method-assign]

@@ -4,8 +4,8 @@ memory when they are replayed.
 What a capture refuses is refused: reading a number, and results whose size only the device knows.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -18,12 +18,13 @@ REFUSED = {aten.nonzero, aten.masked_select, aten._unique2, aten.bincount, aten.
 
 
 class Tape:
-    def __init__(self) -> None:
+    def __init__(self, watched: Callable[[], AbstractContextManager[Any]] = nullcontext) -> None:
         self.noted: list[tuple[Any, tuple, dict, Any]] = []
+        self.watched = watched
 
     @contextmanager
     def capture(self) -> Iterator[None]:
-        with _Noting(self.noted):
+        with self.watched(), _Noting(self.noted):
             yield
 
     @torch.no_grad()
@@ -55,5 +56,5 @@ class _Noting(TorchDispatchMode):
         return found
 
 
-def tapes() -> tuple[Tape, Tape]:
-    return Tape(), Tape()
+def tapes(watched: Callable[[], AbstractContextManager[Any]] = nullcontext) -> tuple[Tape, Tape]:
+    return Tape(watched), Tape(watched)

@@ -9,6 +9,7 @@ from timed_training import Training
 
 from gpu_sections.bench import Bench, take
 from gpu_sections.report import Figures
+from minorkey.training.graphs import captured_count
 
 FIRST = (
     ("transda", Variant("full", "ema")),
@@ -39,6 +40,7 @@ def measure(bench: Bench, experiment: str, variant: Variant) -> Figures:
     training = Training(configuration(experiment, variant, folder, args))
     training.clock.waits = False
     seen = take(bench, training.step, 2 * batch)
+    seen["replayed"] = captured_count(training.network)
     held = training.held()
     seen["held without gradients, MB"] = sum(mb for part, mb in held.items() if part != "gradients")
     training.clock.waits = True

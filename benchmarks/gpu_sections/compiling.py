@@ -6,7 +6,7 @@ On a CPU the backbone is traced alone, which needs no compiler.
 from collections.abc import Iterator
 
 from gpu_sections.bench import Bench
-from gpu_sections.recipe import Case, measured_cases
+from gpu_sections.recipe import LAUNCHED, Case, measured_cases
 from minorkey.models.compiling import compile_network
 from minorkey.runs.assemble import Network
 
@@ -17,9 +17,9 @@ def cases(bench: Bench) -> Iterator[tuple]:
     def backbone(network: Network) -> None:
         compile_network(network.backbone, backend="inductor" if bench.on_gpu else "eager")
 
-    rows = [Case("soma, backbone compiled", "soma", change=backbone)]
+    rows = [Case("soma, backbone compiled", "soma", LAUNCHED, change=backbone)]
     if not bench.small:
         whole = {"training": {"compile": True}}
-        rows += [Case("full, backbone compiled", "full", change=backbone)]
+        rows += [Case("full, backbone compiled", "full", LAUNCHED, change=backbone)]
         rows += [Case(f"{method}, compiled", method, whole) for method in ("soma", "full")]
     return measured_cases(bench, rows)

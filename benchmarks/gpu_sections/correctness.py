@@ -20,14 +20,18 @@ from gpu_sections.bench import Bench
 from gpu_sections.recipe import pretrained
 from gpu_sections.report import BOUND, ERROR, Figures
 from minorkey.adapters import attach, fold
+from minorkey.adapters.held import held_in
 from minorkey.adapters.peft_layers import added_parameters, tuner_layers
 from minorkey.config import resolve, save_config
 from minorkey.labels import label_space
+from minorkey.models.build import backbone_of
 from minorkey.models.options import HeadOptions
 from minorkey.runs.assemble import open_sources
 from minorkey.runs.fit import Material, fit
 from minorkey.system.run_folder import RunFolder
 from minorkey.tasks.segmentation.task import Segmentation
+from minorkey.training.graphs import captured_count, graphed
+from minorkey.training.options import TrainingOptions
 
 ROUNDING = 1e-4
 """Of float32 through 24 blocks, on another device or with a weight rounded once more."""
@@ -48,6 +52,7 @@ RUN = {
 
 def cases(bench: Bench) -> Iterator[tuple]:
     """Adapters, devices, precision, checkpoints, decomposition."""
+    yield "replayed = launched", partial(replayed, bench)
     yield "folded in = adapted", partial(folded, bench)
     yield "this device = CPU", partial(devices, bench)
     yield "bf16 autocast, for comparison", partial(half, bench)
@@ -55,6 +60,34 @@ def cases(bench: Bench) -> Iterator[tuple]:
     for index, (role, shape) in enumerate([("query", (64, 64))] if bench.small else [*SHAPES.items()][::2]):
         yield f"minor triplets of {role}, {shape[0]} x {shape[1]}", partial(decomposed, bench, index, shape)
     yield "SoMA attached on the device", partial(attached, bench)
+
+
+def replayed(bench: Bench) -> Figures:
+    """Gradients of the recipe's network, adapted, in the precision of its training, with CUDA graphs and without."""
+    exact()
+    model = deepcopy(pretrained(bench.small, bench.device).model).to(bench.device).train()
+    backbone, images = backbone_of(model), random_images(bench).to(bench.device)
+    attach(backbone)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+    def gradients(pixels: Tensor) -> Tensor:
+        for parameter in trained:
+            parameter.grad = None
+        with torch.autocast(bench.device.type, torch.bfloat16):
+            output = model(pixel_values=pixels)
+        logits = output.class_queries_logits.float(), output.masks_queries_logits.float()
+        sum(each.square().mean() for each in logits).backward()
+        return torch.cat([parameter.grad.flatten() for parameter in trained if parameter.grad is not None])
+
+    with held_in(backbone, torch.bfloat16):
+        first, again = gradients(images), gradients(images)
+        with graphed(model, TrainingOptions(), bench.device):
+            for share in (0.5, 0.6, 0.7, 0.8):
+                gradients(share * images)
+            found, count = gradients(images), captured_count(model)
+    repeated = float((again - first).norm() / first.norm())
+    error = float((found - first).norm() / first.norm())
+    return {ERROR: error, BOUND: RESUMED * max(repeated, 1e-6), "repeated": repeated, "replayed": count}
 
 
 def folded(bench: Bench) -> Figures:

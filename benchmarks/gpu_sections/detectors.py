@@ -10,6 +10,7 @@ from torch import nn
 
 from gpu_sections.bench import Bench, drawn_on, take
 from gpu_sections.report import Figures
+from minorkey.training.graphs import captured_count
 
 METHODS = ("full", "soma", "lora", "frozen")
 
@@ -27,8 +28,9 @@ def cases(bench: Bench) -> Iterator[tuple]:
 def measure(bench: Bench, head: str, method: str, auxiliary: str | None) -> Figures:
     """A step; the networks of a head are copies of one."""
     case = Case(SMALL if bench.small else LARGE, head, method, auxiliary, steps=0, threads=0)
-    training = trainer(case, deepcopy(network(head, auxiliary, bench.small, bench.device)))
-    return {"trained, million": training.trained, **take(bench, training.step, BATCH)}
+    training = trainer(case, model := deepcopy(network(head, auxiliary, bench.small, bench.device)))
+    seen = take(bench, training.step, BATCH)
+    return {"trained, million": training.trained, **seen, "replayed": captured_count(model)}
 
 
 @cache

@@ -34,6 +34,7 @@ from minorkey.models.catalog import IMAGENET_MEAN, IMAGENET_STD, catalog
 from minorkey.models.options import HeadOptions
 from minorkey.runs.assemble import Network
 from minorkey.tasks.segmentation.task import Segmentation
+from minorkey.training.graphs import captured_count
 from minorkey.training.optim import build_optimizer
 
 STAGES = ["stage8", "stage12", "stage16", "stage24"]
@@ -77,11 +78,18 @@ def in_precision(precision: str) -> dict[str, Any]:
     return {"training": {"precision": precision}}
 
 
+LAUNCHED = {"training": {"cuda_graphs": False}}
+"""Settings of a training whose kernels are launched one by one."""
+
 CASES = (
-    Case("full", "full"),
     Case("soma", "soma"),
+    Case("full", "full"),
+    Case("soma, no CUDA graphs", "soma", LAUNCHED),
+    Case("full, no CUDA graphs", "full", LAUNCHED),
     Case("lora", "lora"),
     Case("frozen", "frozen"),
+    Case("lora, no CUDA graphs", "lora", LAUNCHED),
+    Case("frozen, no CUDA graphs", "frozen", LAUNCHED),
     Case("soma, PEFT's own layers", "soma", change=pefts_own_layers, hold=exact),
     Case("lora, PEFT's own layers", "lora", change=pefts_own_layers, hold=exact),
     Case("soma, frozen weights in float32", "soma", hold=exact),
@@ -116,7 +124,7 @@ def measure(bench: Bench, case: Case) -> Figures:
     def feed(loader: TrainingLoader, device: torch.device) -> KeptFeed:
         batch = kept_batch(next(iter(loader)), device)
         seen["ready, s"] = time.perf_counter() - began
-        return KeptFeed(loader, batch, bench, seen)
+        return KeptFeed(loader, batch, bench, seen, network.model)
 
     train(config, network, feed, case.change, case.optimizer, case.hold)
     return seen
@@ -125,9 +133,9 @@ def measure(bench: Bench, case: Case) -> Figures:
 class KeptFeed:
     """One batch, again and again, under a clock."""
 
-    def __init__(self, loader: TrainingLoader, batch: RawBatch, bench: Bench, seen: Figures) -> None:
+    def __init__(self, loader: TrainingLoader, batch: RawBatch, bench: Bench, seen: Figures, model: nn.Module) -> None:
         self.dataset = loader.dataset  # which `Fit` names in its errors
-        self.batch, self.bench, self.seen = batch, bench, seen
+        self.batch, self.bench, self.seen, self.model = batch, bench, seen, model
 
     def __iter__(self) -> Iterator[RawBatch]:
         """The batch, once for each step.
@@ -137,6 +145,7 @@ class KeptFeed:
         """
         for _ in self.bench.steps(self.seen, len(self.batch.keys)):
             yield self.batch
+        self.seen["replayed"] = captured_count(self.model)
         raise Finished
 
 

@@ -74,7 +74,7 @@ def run_section(section: Section, bench: Bench, report: Report, until: float) ->
     """Run what is left of a section."""
     record = report.sections[section.name]
     record["began"] = record.get("began") or time.time()
-    ends = min(record["began"] + section.seconds, until)
+    ends = min(record["began"] + record.get("seconds at most", section.seconds), until)
     record["status"] = "running"
     report.save()
     try:

@@ -1,6 +1,7 @@
 """Replayed passes give what plain ones give: outputs, gradients, and their sums."""
 
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from minorkey.adapters import attach
 from minorkey.adapters.held import held_in
 from minorkey.models.backbone import load_backbone
 from minorkey.models.build import backbone_of, build_segmenter
-from minorkey.training.graphs import SEEN_BEFORE, graphed, parts_of, replayed
+from minorkey.training.graphs import SEEN_BEFORE, captured_count, graphed, parts_of, replayed
 from minorkey.training.options import TrainingOptions
 
 MASKS = {"name": "mask2former", "channels": 32, "queries": 5, "encoder_layers": 1, "decoder_layers": 2}
@@ -75,6 +76,20 @@ def test_replayed_steps_are_the_plain_ones(make_config, method, head, low):
         assert all(len(part.captured) == 1 for part in parts)
     for one, other in zip(found, expected, strict=True):
         assert largest_difference(one, other) == 0
+
+
+@pytest.mark.parametrize("head", [MASKS, {"name": "upernet"}, {"name": "segformer"}])
+def test_nothing_that_is_captured_waits_for_a_gpu(make_config, head, monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
+    from device_waits import Waits, counted
+
+    network, waits = adapted(make_config(head=head)), Waits()
+    with ExitStack() as stack:
+        for part in parts_of(network):
+            stack.enter_context(replayed(part, lambda: tapes(lambda: counted(waits))))
+        steps(network, True, 2)
+        assert captured_count(network) == len(parts_of(network))
+    assert not waits.total, waits.places
 
 
 class Tiny(nn.Module):

@@ -42,8 +42,8 @@ from minorkey.system.storage import write_json, write_tensors
 from minorkey.tasks.table import task_named
 from minorkey.training.checkpoint import check_base, checkpoints, load_checkpoint
 from minorkey.training.device import accelerator_for, precision_for
-from minorkey.training.incidents import Incidents
 from minorkey.training.graphs import graphed
+from minorkey.training.incidents import Incidents
 from minorkey.training.loop import Fit, trim_log
 from minorkey.training.optim import build_optimizer
 from minorkey.training.parallel import prepare_network

@@ -5,6 +5,7 @@ those of the capture were, its outputs are copied from there, and gradients of p
 own, which `backward` puts or adds into `.grad`.
 """
 
+import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
@@ -47,8 +48,13 @@ class CudaTape:
     @contextmanager
     def capture(self) -> Iterator[None]:
         """Nothing is computed inside. Other threads, such as those that load images, may do as they like."""
-        with torch.cuda.graph(self._graph, pool=self._pool, capture_error_mode="thread_local"):
-            yield
+        gc.collect()
+        gc.disable()  # what it lets go of may be nothing to let go of meanwhile
+        try:
+            with torch.cuda.graph(self._graph, pool=self._pool, capture_error_mode="thread_local"):
+                yield
+        finally:
+            gc.enable()
 
     def replay(self) -> None:
         """Compute what was captured."""
@@ -254,9 +260,7 @@ def _held_weights(module: nn.Module) -> set[HeldWeight]:
     return {held for inputs in shared if inputs is not None for held in inputs.held.values()}
 
 
-def _apart(
-    found: Sequence[Tensor | None], asked: Sequence[Tensor], given: Sequence[Tensor]
-) -> list[Tensor | None]:
+def _apart(found: Sequence[Tensor | None], asked: Sequence[Tensor], given: Sequence[Tensor]) -> list[Tensor | None]:
     """Gradients laid out as what they are of, no two in the same memory."""
     taken = {each.untyped_storage().data_ptr() for each in given}
     own: list[Tensor | None] = []
@@ -269,5 +273,3 @@ def _apart(
             taken.add(gradient.data_ptr())
         own.append(gradient)
     return own
-
-

@@ -15,7 +15,11 @@ from warnings import warn
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten
-from transformers import DeformableDetrForObjectDetection, Mask2FormerForUniversalSegmentation, RTDetrV2ForObjectDetection
+from transformers import (
+    DeformableDetrForObjectDetection,
+    Mask2FormerForUniversalSegmentation,
+    RTDetrV2ForObjectDetection,
+)
 
 from minorkey.models.build import backbone_of
 from minorkey.models.heads.detection.detr import DETECTORS
@@ -78,6 +82,12 @@ def parts_of(network: nn.Module) -> list[nn.Module]:
         return [backbone]
     heads = [child for child in network.children() if backbone not in {*child.modules()}]
     return [backbone, *(head for head in heads if len([*head.modules()]) >= LEAST_MODULES)]
+
+
+def captured_count(network: nn.Module) -> int:
+    """How many passes of a network's parts were captured."""
+    passes = (vars(module).get("forward") for module in network.modules())
+    return sum(len(each.captured) for each in passes if isinstance(each, Replayed))
 
 
 class Replayed:
@@ -143,7 +153,7 @@ class Replayed:
         return (
             spec,
             tuple(leaf for leaf in leaves if not isinstance(leaf, Tensor)),
-            tuple((t.shape, t.stride(), t.dtype, t.device, t.requires_grad) for t in tensors),
+            tuple((t.shape, t.dtype, t.device, t.requires_grad) for t in tensors),
             tuple(module.training for module in self._modules),
             tuple((weight.data_ptr(), weight.requires_grad) for weight in self._weights),
             torch.is_grad_enabled(),
