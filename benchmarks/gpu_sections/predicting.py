@@ -6,9 +6,10 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 from rich.console import Console
 
-from gpu_sections.bench import Bench, repeated
+from gpu_sections.bench import MB, Bench, repeated
 from gpu_sections.recipe import configuration, pretrained, street
 from gpu_sections.report import MEMORY, Figures
 from minorkey.data.images import read_image
@@ -25,6 +26,9 @@ def cases(bench: Bench) -> Iterator[tuple]:
     """A case for each precision, then files."""
     for precision in PRECISIONS:
         yield f"one image, {precision}", partial(one_image, bench, precision)
+    if bench.on_gpu:
+        yield "one image, fp32, in 16 GB", partial(one_image_in, bench, 16 * 2**30)
+        yield "one image, fp32, by layer", partial(hungriest, bench)
     yield "judging files", partial(judging, bench)
     yield "predicting files", partial(mapping, bench)
 
@@ -43,6 +47,36 @@ def one_image(bench: Bench, precision: str) -> Figures:
         MEMORY: bench.peak_mb(),
         "labels as in fp32": float((labels == reference).mean()),
     }
+
+
+def one_image_in(bench: Bench, size: int) -> Figures:
+    """In fp32 with so many bytes of memory: cuDNN's fastest convolutions take workspaces as large as there is room."""
+    torch.cuda.set_per_process_memory_fraction(size / torch.cuda.get_device_properties(bench.device).total_memory)
+    try:
+        return one_image(bench, "fp32")
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+
+
+def hungriest(bench: Bench) -> Figures:
+    """The layer whose forward pass takes the most memory for a while, beside what was there before it."""
+    predictor, image = predictor_of(bench, "fp32"), first_image(bench)
+    taken: dict[str, float] = {}
+
+    def before(*_: object) -> None:
+        torch.cuda.reset_peak_memory_stats()
+
+    def after(name: str, *_: object) -> None:
+        here = torch.cuda.max_memory_allocated() - torch.cuda.memory_allocated()
+        taken[name] = max(taken.get(name, 0.0), here)
+
+    for name, module in predictor.model.named_modules():
+        if not [*module.children()]:
+            module.register_forward_pre_hook(before)
+            module.register_forward_hook(partial(after, name))
+    predictor.predict_one(image)
+    layer = max(taken, key=lambda name: taken[name])
+    return {"layer": f"{layer}: {predictor.model.get_submodule(layer)}", "takes, MB": taken[layer] / MB}
 
 
 def judging(bench: Bench) -> Figures:
