@@ -51,7 +51,11 @@ class CudaTape:
         gc.collect()
         gc.disable()  # what it lets go of may be nothing to let go of meanwhile
         try:
-            with torch.cuda.graph(self._graph, pool=self._pool, capture_error_mode="thread_local"):
+            # The stream of now around it: a capture that fails leaves its own one behind.
+            with (
+                torch.cuda.stream(torch.cuda.current_stream()),
+                torch.cuda.graph(self._graph, pool=self._pool, capture_error_mode="thread_local"),
+            ):
                 yield
         finally:
             gc.enable()
