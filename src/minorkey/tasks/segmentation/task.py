@@ -170,7 +170,7 @@ class Segmentation(Task):
 
 
 def _classes_present(labels: Tensor) -> int:
-    return int(np.count_nonzero(np.bincount(labels.numpy().ravel(), minlength=IGNORE_INDEX)[:IGNORE_INDEX]))
+    return int(np.count_nonzero(np.bincount(labels.cpu().numpy().ravel(), minlength=IGNORE_INDEX)[:IGNORE_INDEX]))
 
 
 def _pixel_loss(model: nn.Module, batch: Batch, weights: Tensor | None) -> Scored:
