@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from minorkey.adapters import attach
 from minorkey.adapters.held import held_in
 from minorkey.models.backbone import load_backbone
-from minorkey.models.build import backbone_of, build_segmenter
+from minorkey.models.build import backbone_of
+from minorkey.tasks.segmentation.task import Segmentation
 from minorkey.training.graphs import SEEN_BEFORE, captured_count, graphed, parts_of, replayed
 from minorkey.training.options import TrainingOptions
 
@@ -20,7 +21,7 @@ MASKS = {"name": "mask2former", "channels": 32, "queries": 5, "encoder_layers": 
 
 def adapted(config) -> nn.Module:
     backbone = load_backbone(config.backbone).network
-    network = build_segmenter(backbone, config.head, 7, seed=0)
+    network = Segmentation().build(backbone, config.head, 7, seed=0)
     attach(backbone, config.method)
     for name, parameter in network.named_parameters():
         if "lora_B" in name:

@@ -5,7 +5,6 @@ from pathlib import Path
 import typer
 
 
-
 def demo(
     out: Path | None = typer.Option(
         None, help="Folder for the runs and the page.", show_default="runs/demo, or runs/demo-detection"
