@@ -51,6 +51,7 @@ from minorkey.labels import label_space
 from minorkey.models.catalog import catalog
 from minorkey.models.checkpointing import checkpoint_blocks
 from minorkey.models.quiet import quiet_libraries
+from minorkey.regimes.base import Setup
 from minorkey.regimes.supervised import Supervised
 from minorkey.runs.assemble import Network, build_network, open_sources
 from minorkey.system.progress import Reporter, memory_mb
@@ -204,7 +205,8 @@ def train(
         suppress(Finished),
     ):
         Fit(
-            model=model, attached=attached, regime=Supervised(task, model, options.steps),
+            model=model, attached=attached,
+            regime=Supervised(Setup(task, model, attached, len(space), options.steps)),
             optimizer=optimizer(network.model, options, method.name), options=options,
             anneal=method.spec.anneals_weight_decay, accelerator=accelerator,
             loader=feed(loader, accelerator.device), folder=RunFolder(Path(folder)),

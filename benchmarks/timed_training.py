@@ -16,7 +16,7 @@ from minorkey.config import RunConfig
 from minorkey.data.sample import Batch, Pair
 from minorkey.labels import label_space
 from minorkey.models.build import backbone_of
-from minorkey.regimes.base import total
+from minorkey.models.heads.set_criterion import total
 from minorkey.runs.assemble import build_network
 from minorkey.runs.regime import build_regime, pretrained_parts
 from minorkey.system.precision import HALF

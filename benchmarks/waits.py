@@ -107,7 +107,7 @@ CASES = {
     "self_training, mask2former": Case(12, {**adapting("self_training", self_training=EVERYTHING), "head": MASKS}),
     # A DETR's step on the source, another on pseudo-boxes, and once for how many of these there are.
     "self_training, boxes": Case(
-        7, {**adapting("self_training", box_self_training={"threshold": 0.001}), **detector("rt_detr_v2")}
+        7, {**adapting("self_training", self_training={"threshold": 0.001}), **detector("rt_detr_v2")}
     ),
 }
 

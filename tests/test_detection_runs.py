@@ -29,7 +29,7 @@ ADAPTING = {
     "target": "world:night",
     "regime": "self_training",
     "teacher": {"name": "adapter_ema", "momentum": 0.7},
-    "box_self_training": {"threshold": 0.02, "warmup": 1},
+    "self_training": {"threshold": 0.02, "warmup": 1},
 }
 CASES = {
     "supervised": DETECTION,
@@ -130,7 +130,7 @@ def test_other_weights_may_be_judged_on_other_domains(runs, command):
         ({"evaluation": {"scales": [1.0, 2.0]}}, "evaluation.scales is for segmentation"),
         ({"training": {"rare_classes": 0.1}}, "training.rare_classes counts labelled pixels"),
         (ADAPTING | {"regime": "transda"}, "regime transda is for segmentation; set regime to self_training"),
-        (ADAPTING | {"box_self_training": {"warmup": 4}}, "box_self_training.warmup is 4 of 4 steps"),
+        (ADAPTING | {"self_training": {"warmup": 4}}, "self_training.warmup is 4 of 4 steps"),
     ],
 )
 def test_what_does_not_go_with_detection(make_config, changes, expected):

@@ -134,7 +134,7 @@ def test_full_killed(prepared, start, console):
 
 
 def test_weight_average_killed_in_training_and_in_judging(prepared, start, console):
-    training = TRAINING | {"weight_ema_from": 3, "weight_ema_momentum": 0.2}
+    training = TRAINING | {"weight_ema_from": 3, "average_momentum": 0.8}
     file, folder, reference = prepared(method="soma", head={"name": "linear"}, training=training)
     _kill_in_training(start("train", file, "--out", folder.path), folder, lines=8)
     judging = start("train", "--resume", folder.path)

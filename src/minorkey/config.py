@@ -1,13 +1,24 @@
 """The run configuration: one tree of options, resolved once from a preset and overrides, saved with the results."""
 
-import difflib
+import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, cast, get_args
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from minorkey.adapters.options import MethodOptions
 from minorkey.data.readers.options import SourceOptions
@@ -19,17 +30,15 @@ from minorkey.evaluation.options import EvaluationOptions
 from minorkey.labels.tables import read_yaml
 from minorkey.models.catalog import with_first_block
 from minorkey.models.options import BackboneOptions, HeadOptions
-from minorkey.regimes.options import (
-    BoxSelfTrainingOptions,
-    RegimeName,
-    SelfTrainingOptions,
-    TeacherOptions,
-    TransdaOptions,
-)
+from minorkey.regimes.base import Regime, RegimeOptions
+from minorkey.regimes.table import REGIMES
+from minorkey.regimes.teachers import TEACHERS, TeacherOptions
+from minorkey.regimes.transda.regime import TransdaOptions
 from minorkey.system.outside import given_by_user, written_by_others
 from minorkey.system.storage import write_text
 from minorkey.tasks.base import Task
 from minorkey.tasks.protocol import Metric, Weights
+from minorkey.tasks.self_training import SelfTrainingOptions
 from minorkey.tasks.table import TASKS, task_named
 from minorkey.training.options import TrainingOptions
 
@@ -69,11 +78,17 @@ class RunConfig(BaseModel):
     backbone: BackboneOptions = BackboneOptions()
     head: HeadOptions = HeadOptions()
     method: MethodOptions = MethodOptions()
-    regime: RegimeName = Field("supervised", description="supervised, or how the unlabelled target is used")
-    teacher: TeacherOptions = TeacherOptions()
-    self_training: SelfTrainingOptions = SelfTrainingOptions()
-    box_self_training: BoxSelfTrainingOptions = BoxSelfTrainingOptions()
+    regime: str = Field(
+        "supervised",
+        description="supervised, or how the unlabelled target is used: self_training, transda, or your own regime as "
+        "package.module:Class",
+    )
+    teacher: SerializeAsAny[TeacherOptions] = TeacherOptions()
+    self_training: SerializeAsAny[SelfTrainingOptions] = Field(SelfTrainingOptions(), validate_default=True)
     transda: TransdaOptions = TransdaOptions()
+    regime_options: SerializeAsAny[BaseModel] = Field(
+        RegimeOptions(), validate_default=True, description="of a regime of your own"
+    )
     training: TrainingOptions = TrainingOptions()
     evaluation: EvaluationOptions = EvaluationOptions()
     start_from: Path | None = Field(None, description="finished run whose trained weights this one begins with")
@@ -93,25 +108,39 @@ class RunConfig(BaseModel):
         named = not isinstance(head, dict) or "name" in head
         return values if named else {**values, "head": {"name": task_named(values["task"]).default_head, **head}}
 
+    @field_validator("regime")
+    @classmethod
+    def _regime_exists(cls, name: str) -> str:
+        return REGIMES.checked(name)
+
+    @field_validator("teacher", mode="before")
+    @classmethod
+    def _teacher_options(cls, value: Any) -> Any:
+        name = value.get("name") if isinstance(value, Mapping) else getattr(value, "name", None)
+        known = isinstance(name, str) and TEACHERS.knows(name)
+        return own_options("teacher", TEACHERS.resolve(str(name)).Options if known else TeacherOptions, value)
+
+    @field_validator("self_training", mode="before")
+    @classmethod
+    def _self_training_options(cls, value: Any, info: ValidationInfo) -> BaseModel:
+        model = task_named(info.data["task"]).self_training if "task" in info.data else None
+        return own_options("self_training", model or SelfTrainingOptions, value)
+
+    @field_validator("regime_options", mode="before")
+    @classmethod
+    def _regime_options(cls, value: Any, info: ValidationInfo) -> BaseModel:
+        regime = REGIMES.resolve(info.data["regime"]) if "regime" in info.data else Regime
+        model = regime.Options if regime.section == "regime_options" else RegimeOptions
+        return own_options("regime_options", model, value)
+
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:
-        if self.target and self.regime == "supervised":
-            raise ValueError("target is given, but regime is supervised; set regime to self_training or transda")
-        if self.regime != "supervised" and not self.target:
-            raise ValueError(f"regime {self.regime} adapts to a target; name one, e.g. target=path/to/images")
-        if self.regime != "supervised" and self.training.shard:
-            raise ValueError(f"training.shard does not go with regime {self.regime}, whose teacher swaps weights")
+        self.regime_class.check(self)
         if self.target_transform is not None and self.target_transform.crop != self.transform.crop:
             sizes = "x".join(map(str, self.target_transform.crop)), "x".join(map(str, self.transform.crop))
             raise ValueError(f"target_transform.crop is {sizes[0]}, but transform.crop {sizes[1]}; make them the same")
-        if self.warmup >= self.training.steps:
-            section = "box_self_training" if self.task == "detection" else "self_training"
-            steps = f"{self.warmup} of {self.training.steps} steps"
-            raise ValueError(f"{section}.warmup is {steps}: nothing is left to adapt in; make it shorter")
         if self.start_from is not None and self.head_from is not None:
             raise ValueError("start_from and head_from are both given, and the first brings a head too; leave one out")
-        if self.training.choose == "teacher" and self.regime == "supervised":
-            raise ValueError("training.choose is teacher, but a supervised training has none; use last or ema")
         return self
 
     @model_validator(mode="after")
@@ -138,7 +167,7 @@ class RunConfig(BaseModel):
         obstacles = {
             f"method {self.method.name}": "use_dora" in self.method.spec.peft,
             f"head {self.head.name}": task_named(self.task).heads.resolve(self.head.name).compiled is None,
-            f"regime {self.regime}": self.regime != "supervised",
+            f"regime {self.regime}": not self.regime_class.compiles,
             "training.shard": self.training.shard,
             "training.gradient_checkpointing": self.training.gradient_checkpointing,
         }
@@ -147,11 +176,19 @@ class RunConfig(BaseModel):
         return self
 
     @property
+    def regime_class(self) -> type[Regime]:
+        """The regime, which knows its own rules and options."""
+        return REGIMES.resolve(self.regime)
+
+    @property
     def warmup(self) -> int:
-        """Steps of self-training that train on the source alone."""
-        if self.regime != "self_training":
-            return 0
-        return (self.box_self_training if self.task == "detection" else self.self_training).warmup
+        """First steps, that train on the source alone."""
+        return self.regime_class.warmup(self)
+
+    @property
+    def teacher_learns(self) -> bool:
+        """Whether there is a teacher that is more than the pretrained network."""
+        return self.regime_class.adapts and not TEACHERS.resolve(self.teacher.name).pretrained
 
     @property
     def metric(self) -> Metric:
@@ -161,8 +198,7 @@ class RunConfig(BaseModel):
     @property
     def deployed(self) -> Weights:
         """Which weights are saved at the end and judged: the teacher's where it averages or labels by itself."""
-        taught = self.regime != "supervised" and self.teacher.name != "base"
-        return "teacher" if self.training.choose == "auto" and taught else self.training.deployed
+        return "teacher" if self.training.choose == "auto" and self.teacher_learns else self.training.deployed
 
 
 def _check_head(task: Task, name: str) -> None:
@@ -195,8 +231,10 @@ def resolve(preset: str | Path | None = None, overrides: Mapping[str, Any] | Non
     Raises:
         ConfigError: unknown preset, key or name (closest one offered), or a value that is out of range.
     """
-    values = _read_preset(preset) if preset is not None else {}
-    return _validate(_merge(_expand(values), _expand(overrides or {})))
+    values, over = _read_preset(preset) if preset is not None else {}, _expand(overrides or {})
+    if over.get("task", task := _task_of(values)) != task:
+        values.pop("self_training", None)  # its keys and defaults are the other task's
+    return _validate(_merge(_expand(values), over))
 
 
 def parse_overrides(arguments: Sequence[str], options: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -251,7 +289,29 @@ def _read_preset(preset: str | Path) -> dict[str, Any]:
         raise ConfigError(unknown("preset", name, presets()) + ", or a path that ends in .yaml")
     if not isinstance(content, dict):
         raise ConfigError(f"'{name}' holds no mapping of keys to values; see `minorkey train --help`")
-    return content
+    return _renewed(content)
+
+
+def _renewed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A file of an earlier version in the keys of this one.
+
+    Options of self-training had a section for each task, and the momentum of the average was the share of new weights.
+    """
+    renewed = dict(values)
+    training = renewed.get("training")
+    if isinstance(training, Mapping) and isinstance(former := training.get("weight_ema_momentum"), (int, float)):
+        kept = {key: value for key, value in training.items() if key != "weight_ema_momentum"}
+        renewed["training"] = {"average_momentum": 1 - former, **kept}
+    for name in TASKS.shipped:
+        options = task_named(name).self_training
+        if options is not None and options.former_section in renewed:
+            section = renewed.pop(options.former_section)
+            renewed |= {"self_training": section} if name == _task_of(values) else {}
+    return renewed
+
+
+def _task_of(values: Mapping[str, Any]) -> Any:
+    return values.get("task", RunConfig.model_fields["task"].default)
 
 
 def _expand(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -279,20 +339,34 @@ def _validate(values: Mapping[str, Any]) -> RunConfig:
     return config.model_copy(update={"training": training, "method": method})
 
 
-def _one_line(error: ValidationError) -> str:
+def own_options(section: str, model: type[BaseModel], values: Any) -> Any:
+    """A section whose keys depend on which part is named, read by that part's own model.
+
+    Raises:
+        ConfigError: as of any section.
+    """
+    if isinstance(values, BaseModel):
+        values = values.model_dump(exclude_unset=True)
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(_one_line(error, model, section)) from error
+
+
+def _one_line(error: ValidationError, model: type[BaseModel] = RunConfig, section: str = "") -> str:
     """The first fault, with its place in the file and, for an unknown key, the closest one there is."""
     first = error.errors()[0]
-    path = ".".join(str(part) for part in first["loc"])
+    place = [section, *first["loc"]] if section else [*first["loc"]]
+    path = ".".join(map(str, place))
     if first["type"] == "extra_forbidden":
-        model = _section(first["loc"][:-1])
-        return unknown("key", path, [_join(first["loc"][:-1], key) for key in model.model_fields])
+        keys = _section(first["loc"][:-1], model).model_fields
+        return unknown("key", path, [_join(place[:-1], key) for key in keys])
     if first["type"] == "missing":
         return f"'{path}' is not set; give it in the preset or as {path}=value"
     if first["type"] == "literal_error":
-        choices = str(first["ctx"]["expected"]).replace("'", "").replace(" or ", ", ").split(", ")
-        close = difflib.get_close_matches(str(first["input"]), choices, n=1, cutoff=0.5)
-        hint = f"; did you mean '{close[0]}'?" if close else "."
-        return f"{path} is {first['input']!r}{hint} Known: {', '.join(choices)}"
+        choices = re.split(",? or |, ", str(first["ctx"]["expected"]).replace("'", ""))
+        close = closest(str(first["input"]), choices) or "."
+        return f"{path} is {first['input']!r}{close} Known: {', '.join(choices)}"
     message = first["msg"].removeprefix("Value error, ")
     return f"{path} is {first['input']!r}: {message}" if path else message
 
@@ -301,9 +375,8 @@ def _join(parts: Sequence[int | str], key: str) -> str:
     return ".".join([*map(str, parts), key])
 
 
-def _section(parts: Sequence[int | str]) -> type[BaseModel]:
-    """The model class of a section of the configuration."""
-    model: type[BaseModel] = RunConfig
+def _section(parts: Sequence[int | str], model: type[BaseModel]) -> type[BaseModel]:
+    """The model class of a section of the configuration, or of another model."""
     for part in parts:
         if isinstance(part, int):  # a place in a list
             continue

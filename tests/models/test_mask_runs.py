@@ -9,6 +9,7 @@ import torch
 
 from minorkey.models.build import backbone_of, head_state
 from minorkey.models.options import HeadOptions
+from minorkey.regimes.base import Setup
 from minorkey.regimes.supervised import Supervised
 from minorkey.runs import train as workflow
 from minorkey.system.storage import read_tensors
@@ -72,7 +73,8 @@ def eomt(make_backbone):
 
 
 def test_regime_anneals_the_masks_of_an_eomt(eomt):
-    regime = Supervised(Segmentation(), eomt, steps=6, done=3)
+    regime = Supervised(Setup(Segmentation(), eomt, attached=None, classes=3, steps=6))
+    regime.after_step(3)
     torch.testing.assert_close(eomt.attn_mask_probs, torch.tensor([0.5**0.9]))  # half way from 1/3 to 2/3
     regime.after_step(4)
     assert not eomt.attn_mask_probs.any()

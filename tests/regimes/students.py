@@ -8,14 +8,17 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, ResNetBackbone, ResNetConfig, SwinBackbone, SwinConfig
 
 from minorkey.adapters import Attached, MethodOptions, attach
+from minorkey.data.photometric import PhotometricConfig
 from minorkey.data.sample import IGNORE_INDEX, Batch, Pair
 from minorkey.models.build import backbone_of
 from minorkey.models.options import HeadOptions
-from minorkey.regimes.options import TeacherOptions
-from minorkey.regimes.teachers import Teacher, make_teacher
+from minorkey.regimes.base import Setup
+from minorkey.regimes.teachers import Teacher, TeacherOptions, make_teacher
 from minorkey.tasks.segmentation.task import Segmentation
+from minorkey.tasks.self_training import Colours
 
 CLASSES = 3
+COLOURS = Colours(PhotometricConfig(), (0.5,) * 3, (0.5,) * 3)
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
 
 
@@ -32,6 +35,13 @@ class Student:
 
     def teacher(self, name: str, **options) -> Teacher:
         return make_teacher(self.model, self.attached, TeacherOptions(name=name, **options))
+
+    def setup(self, options, teacher: str = "ema", **changes) -> Setup:
+        """What a regime is built around: a training of four steps."""
+        changes = {"task": Segmentation(), "classes": CLASSES, "steps": 4, "lr": 1e-3, "colours": COLOURS} | changes
+        return Setup(
+            model=self.model, attached=self.attached, options=options, teacher=TeacherOptions(name=teacher), **changes
+        )
 
 
 def _vit():

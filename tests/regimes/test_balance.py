@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from minorkey.data.sample import IGNORE_INDEX
-from minorkey.regimes.pseudo_labels import pseudo_labels
-from minorkey.regimes.self_training.balance import (
+from minorkey.tasks.balance import (
     BALANCES,
     LEAST_SHARE,
     MOMENTUM,
@@ -13,6 +12,7 @@ from minorkey.regimes.self_training.balance import (
     PriorBalance,
     balanced,
 )
+from minorkey.tasks.pseudo_labels import pseudo_labels
 
 CLASSES = 4
 

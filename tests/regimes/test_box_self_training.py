@@ -5,24 +5,26 @@ from dataclasses import replace
 import pytest
 import torch
 from plain_vits import PLAIN_VITS
-from students import STAGES, move
+from students import COLOURS, STAGES, move
 
 from minorkey.adapters import MethodOptions, attach
 from minorkey.data.sample import Batch, Pair
 from minorkey.models.build import backbone_of
 from minorkey.models.options import HeadOptions
-from minorkey.regimes.options import BoxSelfTrainingOptions, PatchOptions, TeacherOptions
-from minorkey.regimes.self_training.boxes import BoxSelfTraining
-from minorkey.regimes.teachers import make_teacher
+from minorkey.regimes.base import Setup
+from minorkey.regimes.self_training.regime import SelfTraining
+from minorkey.regimes.teachers import TeacherOptions
 from minorkey.tasks.detection.detections import FoundBoxes
 from minorkey.tasks.detection.labels import BoxLabels
+from minorkey.tasks.detection.pseudo_labels import BoxSelfTrainingOptions
 from minorkey.tasks.detection.task import Detection
+from minorkey.tasks.self_training import MaskingOptions
 
 CLASSES, QUERIES = 3, 6
 TASK = Detection()
 
 
-def _regime(teacher: str = "ema", **options) -> BoxSelfTraining:
+def _regime(teacher: str = "ema", **options) -> SelfTraining:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         pretrained = PLAIN_VITS["dinov2"]()
@@ -31,8 +33,10 @@ def _regime(teacher: str = "ema", **options) -> BoxSelfTraining:
         head = HeadOptions(name="rt_detr_v2", channels=32, queries=QUERIES, decoder_layers=2)
         model = Detection().build(pretrained, head, CLASSES, seed=0)
         attached = attach(backbone_of(model), MethodOptions(name="soma", rank=4, first_block=0))
-    kept = make_teacher(model, attached, TeacherOptions(name=teacher))
-    regime = BoxSelfTraining(TASK, model.train(), kept, BoxSelfTrainingOptions(**options), CLASSES, steps=4)
+    chosen = BoxSelfTrainingOptions(**options)
+    named = TeacherOptions(name=teacher)
+    setup = Setup(TASK, model.train(), attached, CLASSES, 4, options=chosen, teacher=named, colours=COLOURS)
+    regime = SelfTraining(setup, SelfTraining.pretrained(setup))
     move([p for p in model.parameters() if p.requires_grad], seed=1)
     return regime
 
@@ -108,7 +112,7 @@ def test_the_teacher_sees_the_images_as_they_were_taken_and_the_student_does_not
 
 
 def test_patches_of_the_strong_view_are_hidden(pair):
-    regime = _regime(threshold=0.01, masking=PatchOptions(ratio=0.5, patch=16))
+    regime = _regime(threshold=0.01, masking=MaskingOptions(ratio=0.5, patch=16))
     seen = []
     regime.model.register_forward_pre_hook(
         lambda _module, _inputs, named: seen.append(named["pixel_values"]), with_kwargs=True

@@ -5,14 +5,8 @@ import pytest
 import torch
 
 from minorkey.data.sample import IGNORE_INDEX
-from minorkey.regimes.health import (
-    agreement,
-    class_shares,
-    collapse_warning,
-    collapsed_class,
-    vanished_classes,
-    vanished_warning,
-)
+from minorkey.regimes.health import collapse_warning, collapsed_class, vanished_classes, vanished_warning
+from minorkey.tasks.pseudo_labels import agreement, class_shares
 
 STREET = [0.37, 0.06, 0.23, 0.01, 0.01, 0.16, 0.04, 0.12]  # a road, then walls, plants, sky and little else
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from minorkey.data.sample import IGNORE_INDEX
-from minorkey.regimes.self_training.mixing import class_mask, mix
+from minorkey.tasks.segmentation.mixing import class_mask, mix
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from minorkey.data.sample import IGNORE_INDEX
-from minorkey.regimes.pseudo_labels import pseudo_labels
+from minorkey.tasks.pseudo_labels import pseudo_labels
 
 
 @pytest.fixture

@@ -7,33 +7,21 @@ import torch
 import torch.nn.functional as F
 from students import CLASSES, Student, assert_same, make_student, move, random_pair
 
-from minorkey.data.photometric import PhotometricConfig
 from minorkey.data.sample import IGNORE_INDEX
 from minorkey.models.build import backbone_of
-from minorkey.regimes.options import MaskingOptions, SelfTrainingOptions
-from minorkey.regimes.self_training.pixels import SelfTraining
-from minorkey.regimes.teachers import Anchor
+from minorkey.regimes.self_training.regime import SelfTraining
+from minorkey.tasks.segmentation.pseudo_labels import PixelSelfTrainingOptions
 from minorkey.tasks.segmentation.task import Segmentation
+from minorkey.tasks.self_training import MaskingOptions
 
 THRESHOLD = 0.75
 PIXELS = MaskingOptions(patch=8)
 
 
 def _regime(student: Student, teacher: str = "ema", **changes) -> SelfTraining:
-    options = SelfTrainingOptions(**{"threshold": THRESHOLD, "masking": PIXELS, "distort": False} | changes)
-    needed = options.feature_distance_source or options.feature_distance_target
-    regime = SelfTraining(
-        Segmentation(),
-        student.model,
-        student.teacher(teacher),
-        Anchor(student.model, student.attached) if needed else None,
-        options,
-        PhotometricConfig() if options.distort else None,
-        ((0.5,) * 3, (0.5,) * 3),
-        CLASSES,
-        steps=4,
-        lr=1e-3,
-    )
+    options = PixelSelfTrainingOptions(**{"threshold": THRESHOLD, "masking": PIXELS, "distort": False} | changes)
+    setup = student.setup(options, teacher)
+    regime = SelfTraining(setup, SelfTraining.pretrained(setup))
     move(student.trained.values(), seed=1)
     return regime
 

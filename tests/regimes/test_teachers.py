@@ -6,8 +6,7 @@ from students import Student, assert_same, make_student, move, random_batch, sna
 from torch import nn
 
 from minorkey.models.build import backbone_of
-from minorkey.regimes.options import TeacherOptions
-from minorkey.regimes.teachers import TEACHERS, Anchor, momentum_at
+from minorkey.regimes.teachers import TEACHERS, Anchor, TeacherOptions, momentum_at
 from minorkey.tasks.segmentation.task import Segmentation
 from minorkey.training.checkpoint import trained_tensors
 
@@ -82,7 +81,7 @@ def test_both_averages_are_the_same_teacher(method, backbone, buffers):
     assert all((expected[k].double() - actual[k].double()).abs().max() < ATOL for k in expected)
 
 
-@pytest.mark.parametrize("name", TEACHERS)
+@pytest.mark.parametrize("name", TEACHERS.shipped)
 @pytest.mark.parametrize("method", ["soma", "full"])
 def test_what_it_deploys_is_what_it_says(name, method):
     """The trained tensors of a teacher, put into a student, give what the teacher gives, in evaluation mode."""
@@ -171,7 +170,7 @@ def _modes(model: nn.Module) -> dict[str, bool]:
     return {name: module.training for name, module in model.named_modules()}
 
 
-@pytest.mark.parametrize("name", TEACHERS)
+@pytest.mark.parametrize("name", TEACHERS.shipped)
 @pytest.mark.parametrize(("method", "error"), [("soma", None), ("full", ZeroDivisionError)])
 def test_the_student_is_as_it_was_after_the_block(name, method, error):
     student = make_student(method, "resnet")
@@ -231,7 +230,7 @@ def test_statistics_are_moved_by_target_images_alone(name, method):
     assert bool(frozen) == (method == "full")
 
 
-@pytest.mark.parametrize("name", TEACHERS)
+@pytest.mark.parametrize("name", TEACHERS.shipped)
 def test_statistics_of_the_student(name):
     """They are the student's of the last step, and a pass of the teacher moves none."""
     student = make_student("full", "resnet")
@@ -246,7 +245,7 @@ def test_statistics_of_the_student(name):
 
 
 @pytest.mark.parametrize("buffers", ["target", "student"])
-@pytest.mark.parametrize("name", TEACHERS)
+@pytest.mark.parametrize("name", TEACHERS.shipped)
 def test_state_survives(name, buffers):
     """A fresh teacher with the state, around a student with the student's, says the same bit for bit."""
     student = make_student("lora")
@@ -265,7 +264,7 @@ def test_state_survives(name, buffers):
     assert_same(_tensors(again), _tensors(teacher))
 
 
-@pytest.mark.parametrize("name", TEACHERS)
+@pytest.mark.parametrize("name", TEACHERS.shipped)
 def test_a_pass_between_forward_and_backward_does_not_disturb_the_gradients(name):
     def gradients(interrupted: bool):
         student = make_student("full", "resnet")
@@ -280,7 +279,7 @@ def test_a_pass_between_forward_and_backward_does_not_disturb_the_gradients(name
 
 
 @pytest.mark.parametrize("buffers", ["target", "student"])
-@pytest.mark.parametrize("name", TEACHERS)
+@pytest.mark.parametrize("name", TEACHERS.shipped)
 def test_a_step_does_not_walk_through_the_network(name, buffers, monkeypatch):
     teacher = make_student("lora", "resnet").teacher(name, buffers=buffers)
 

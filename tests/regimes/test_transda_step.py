@@ -11,9 +11,7 @@ from students import CLASSES, Student, assert_same, make_student, move, random_p
 
 from minorkey.data.sample import IGNORE_INDEX
 from minorkey.models.build import backbone_of
-from minorkey.regimes.options import TransdaOptions
-from minorkey.regimes.transda.regime import Transda
-from minorkey.tasks.segmentation.task import Segmentation
+from minorkey.regimes.transda.regime import Transda, TransdaOptions
 
 ADVERSARIAL = 0.5
 
@@ -21,7 +19,7 @@ ADVERSARIAL = 0.5
 def _transda(student: Student, teacher, *, labelled: bool, **options) -> Transda:
     torch.manual_seed(3)
     chosen = TransdaOptions(adversarial=ADVERSARIAL, **options)
-    regime = Transda(Segmentation(), student.model, teacher, chosen, CLASSES, steps=4, labelled=labelled)
+    regime = Transda(student.setup(chosen, labelled=labelled), {"teacher": teacher})
     for module in regime.modules().values():
         for parameter in module.parameters():
             parameter.data.normal_(std=0.1)

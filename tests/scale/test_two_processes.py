@@ -27,7 +27,7 @@ NOISE = 1e-7
 """Gradients below are zero but for rounding (that of a key's bias is); AdamW makes steps of them as of any other."""
 
 FOUR = {"batch_size": 4, "steps": 4, "checkpoint_every": 2}
-AVERAGED = {"weight_ema_from": 2, "weight_ema_momentum": 0.3}
+AVERAGED = {"weight_ema_from": 2, "average_momentum": 0.7}
 BOXES = {
     "task": "detection",
     "label_space": "weather7",

@@ -61,7 +61,7 @@ def test_without_weights_it_is_the_models_own_loss(batch):
 
 def test_weights_count_pixel_by_pixel_in_both_heads(batch, weights):
     model = _model("upernet")
-    terms, read = Segmentation().loss_and_reading(model, batch, weights)
+    terms, read = Segmentation().loss_and_probabilities(model, batch, weights)
     features = model.backbone(batch.pixel_values).feature_maps
     for name, head, share in (("segmentation", model.decode_head, 1.0), ("auxiliary", model.auxiliary_head, 0.4)):
         scores = F.interpolate(head(features), size=(32, 32), mode="bilinear", align_corners=False)
@@ -79,7 +79,7 @@ def test_a_mask_models_terms_are_multiplied_by_the_mean_weight(head, batch, weig
     torch.manual_seed(2)
     expected = Segmentation().loss(model, batch)
     torch.manual_seed(2)
-    found, read = Segmentation().loss_and_reading(model, batch, weights)
+    found, read = Segmentation().loss_and_probabilities(model, batch, weights)
     mean = weights[batch.labels != IGNORE_INDEX].mean()
     assert found.keys() == expected.keys()
     for name, term in expected.items():
@@ -91,7 +91,7 @@ def test_a_mask_models_terms_are_multiplied_by_the_mean_weight(head, batch, weig
 
 @pytest.mark.parametrize("head", ["upernet", "mask2former"])
 def test_reading_a_pass_has_no_graph(head, batch):
-    assert not Segmentation().loss_and_reading(_model(head), batch)[1]().requires_grad
+    assert not Segmentation().loss_and_probabilities(_model(head), batch)[1]().requires_grad
 
 
 @pytest.mark.parametrize("head", ["upernet", "mask2former", "eomt"])

@@ -13,8 +13,8 @@ from minorkey.runs import train as workflow
 from minorkey.runs.evaluate import evaluate
 from minorkey.system.run_folder import RunFolder
 from minorkey.training.checkpoint import checkpoints
-from minorkey.training.choice import BestWeights
 from minorkey.training.options import TrainingOptions
+from minorkey.training.weights import BestWeights
 
 STEPS = {"steps": 4, "checkpoint_every": 2, "judge_every": 1}
 

@@ -13,6 +13,7 @@ from minorkey.data.readers import open_datasets
 from minorkey.data.transforms import TransformConfig
 from minorkey.labels import label_space
 from minorkey.models.backbone import load_backbone
+from minorkey.regimes.base import Setup
 from minorkey.regimes.supervised import Supervised
 from minorkey.runs.train import load, train
 from minorkey.system.progress import Reporter
@@ -47,7 +48,7 @@ def run_with_sgd(make_config, street_folder, console, tmp_path) -> Callable[...,
         fit = Fit(
             model=model,
             attached=attached,
-            regime=Supervised(Segmentation(), model, steps=2),
+            regime=Supervised(Setup(Segmentation(), model, attached, classes=7, steps=2)),
             optimizer=SGD(param_groups(model, lr=0.1, weight_decay=0.0), lr=0.1),
             options=options,
             anneal=False,
@@ -133,7 +134,7 @@ def test_log_is_cut_where_the_run_goes_on(tmp_path: Path):
 def test_weight_average_is_what_is_saved(make_config, console, tmp_path):
     """With a momentum near 0 the average stays at its first value, here that after step 2."""
     training = {"schedule": "constant", "anneal_weight_decay": False}
-    average = {"steps": 4, "weight_ema_from": 2, "weight_ema_momentum": 1e-9}
+    average = {"steps": 4, "weight_ema_from": 2, "average_momentum": 1 - 1e-9}
     train(make_config(training=training | average), tmp_path / "average", console=console)
     train(make_config(training=training | {"steps": 2}), tmp_path / "two", console=console)
     for file in ("head.safetensors", "adapter/adapter_model.safetensors"):

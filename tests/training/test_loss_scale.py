@@ -11,10 +11,10 @@ from torch import nn
 from torch.amp import GradScaler
 
 from minorkey.errors import TrainingError
-from minorkey.regimes.self_training.balance import ConfidenceBalance
 from minorkey.runs import fit as fitting
 from minorkey.runs.train import train
 from minorkey.system.run_folder import RunFolder
+from minorkey.tasks.balance import ConfidenceBalance
 from minorkey.training.checkpoint import checkpoints, load_checkpoint
 from minorkey.training.device import accelerator_for
 from minorkey.training.loop import Fit

@@ -4,14 +4,14 @@ from minorkey.training.weights import WeightEma
 
 
 def test_average_follows_the_closed_form():
-    """The first value is copied, so it weighs (1 - m)^T; value t > 0 weighs m (1 - m)^(T - t)."""
-    momentum, values = 0.1, torch.randn(6, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    """The first value is copied, so it weighs m^T; value t > 0 weighs (1 - m) m^(T - t)."""
+    momentum, values = 0.9, torch.randn(6, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     ema = WeightEma(momentum)
     for value in values:
         ema.update({"w": value})
     ages = torch.arange(5, -1, -1)
-    weights = momentum * (1 - momentum) ** ages
-    weights[0] /= momentum
+    weights = (1 - momentum) * momentum**ages
+    weights[0] /= 1 - momentum
     torch.testing.assert_close(weights.sum(), torch.tensor(1.0).to(weights))
     torch.testing.assert_close(ema.average["w"], (weights[:, None].double() * values).sum(0), rtol=0, atol=1e-6)
 

@@ -1,15 +1,7 @@
-"""Signs of health that need no target label, and the test for a collapse of the pseudo-labels.
-
-The signs stay on the device of what they are given: none makes the host wait.
-"""
+"""The test for a collapse of the pseudo-labels, by shares of classes that need no target label."""
 
 from collections.abc import Sequence
 from pathlib import Path
-
-import torch
-from torch import Tensor
-
-from minorkey.data.sample import IGNORE_INDEX
 
 LEFT_TO_OTHERS = 0.2
 """What a collapse leaves of the share of all other classes together; see `collapsed_class`."""
@@ -20,42 +12,6 @@ FREQUENT = 0.01
 
 HARDLY = 0.05
 """Of its share in the source: below that a class has vanished from the pseudo-labels."""
-
-
-def agreement(student: Tensor, teacher: Tensor) -> Tensor:
-    """Share of the pixels where student and teacher say the same class.
-
-    Args:
-        student: `(B, H, W)` integer train ids. Where it is IGNORE_INDEX, nothing is compared.
-        teacher: the same of the teacher.
-
-    Returns:
-        Scalar in [0, 1]; 0 where nothing can be compared.
-    """
-    counted = (student != IGNORE_INDEX) & (teacher != IGNORE_INDEX)
-    return ((student == teacher) & counted).sum() / counted.sum().clamp(min=1)
-
-
-def class_shares(labels: Tensor, classes: int) -> Tensor:
-    """Share of every class among the pixels that have one.
-
-    Args:
-        labels: integer train ids of any shape, IGNORE_INDEX where a pixel does not count.
-        classes: K.
-
-    Returns:
-        `(K,)` float32 that sums to 1; all 0 where no pixel counts.
-    """
-    counts = class_counts(labels, classes)
-    return counts / counts.sum().clamp(min=1)
-
-
-def class_counts(labels: Tensor, classes: int) -> Tensor:
-    """How many pixels every class has, `(K,)` int64; arguments as of `class_shares`."""
-    # One place more takes what is ignored: choosing the others by a mask would have the host wait for their number.
-    places = labels.where(labels != IGNORE_INDEX, classes).flatten().long()
-    counts = torch.zeros(classes + 1, dtype=torch.int64, device=labels.device)
-    return counts.index_add_(0, places, torch.ones_like(places))[:classes]
 
 
 def collapsed_class(pseudo_classes: Sequence[float], source_classes: Sequence[float]) -> int | None:

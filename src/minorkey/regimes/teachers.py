@@ -15,25 +15,55 @@ Beside these, each has its own running statistics of the batch norms that train 
 passes over target images alone, as the momentum network of TransDA (arXiv 2203.07988) has it. With
 `buffers: student` they are the student's.
 
-The average is theta_bar <- m theta_bar + (1 - m) theta after every step.
+The average is theta_bar <- m theta_bar + (1 - m) theta after every step (`averages.py`).
+
+A teacher of one's own is a subclass of `Teacher`, named as `package.module:Class`; it says which tensors are its own
+(`_find_slots`) and how they follow the student (`update`).
 """
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from copy import deepcopy
+from typing import ClassVar, Literal
 
 import torch
 from accelerate import Accelerator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor, nn
 
 from minorkey.adapters import Attached
+from minorkey.catalog import Catalog
 from minorkey.models.batch_norm import globalise
 from minorkey.models.build import backbone_of
 from minorkey.models.modes import evaluating
-from minorkey.regimes.options import TeacherName, TeacherOptions
+from minorkey.regimes.averages import move_averages
 from minorkey.training.checkpoint import trained_tensors
 
 Tensors = dict[str, Tensor]
+
+
+class TeacherOptions(BaseModel):
+    """The model that labels the target while the student learns (docs/adaptation.md)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(
+        "adapter_ema",
+        description="ema: averaged copy of the whole network; adapter_ema: averages of what trains alone, on the "
+        "student's frozen backbone; self: the student; base: the pretrained backbone under the student's head; or your "
+        "own as package.module:Class",
+    )
+    momentum: float = Field(0.999, ge=0, lt=1, description="share of the average that a step keeps")
+    ramp: bool = Field(True, description="average evenly at first: the momentum of step t is at most 1 - 1 / (t + 1)")
+    buffers: Literal["target", "student"] = Field(
+        "target",
+        description="running statistics of its batch norms: its own, from target images only, or the student's",
+    )
+
+    @field_validator("name")
+    @classmethod
+    def _exists(cls, name: str) -> str:
+        return TEACHERS.checked(name)
 
 
 def momentum_at(step: int, options: TeacherOptions) -> float:
@@ -49,15 +79,17 @@ def momentum_at(step: int, options: TeacherOptions) -> float:
 
 
 class Teacher:
-    """The student with tensors of the teacher's own in place of some of its own.
-
-    By itself it is the teacher `self`: only the running statistics are its own.
+    """The student with tensors of the teacher's own in place of some of its own; by itself, running statistics alone.
 
     Args:
         network: the student, with its adapter attached.
         attached: that adapter.
         options: momentum and statistics.
     """
+
+    Options: ClassVar[type[TeacherOptions]] = TeacherOptions
+    is_student: ClassVar[bool] = False  # whether its weights are the student's, so that one pass can be both
+    pretrained: ClassVar[bool] = False  # whether it is to be made while the network is as pretrained, and stays so
 
     def __init__(self, network: nn.Module, attached: Attached, options: TeacherOptions) -> None:
         self.network, self.attached, self.options = network, attached, options
@@ -83,11 +115,6 @@ class Teacher:
                 yield self.network
             finally:
                 _exchange(self._slots, self._own)
-
-    @property
-    def is_student(self) -> bool:
-        """Whether its weights are the student's, so that one pass can be both."""
-        return type(self) is Teacher
 
     @contextmanager
     def noting(self) -> Iterator[None]:
@@ -131,12 +158,18 @@ class Teacher:
         return evaluating(self.network, self._norms.values(), self._modules)
 
 
+class Itself(Teacher):
+    """The student: the teacher `self`."""
+
+    is_student = True
+
+
 class AdapterEma(Teacher):
     """Averages of what trains; the frozen backbone is the student's."""
 
     def update(self, step: int) -> None:
         """Move the averages towards the student."""
-        _average(self._own, self._averaged, momentum_at(step, self.options))
+        move_averages(self._own, self._averaged, momentum_at(step, self.options))
 
     def _find_slots(self) -> Tensors:
         self._averaged = _trained(self.network)
@@ -145,6 +178,8 @@ class AdapterEma(Teacher):
 
 class Base(Teacher):
     """The backbone as it is when this is made, which is to be as pretrained, under the student's head."""
+
+    pretrained = True
 
     def _find_slots(self) -> Tensors:
         inside = {id(parameter) for parameter in backbone_of(self.network).parameters()}
@@ -187,7 +222,7 @@ class Ema(Teacher):
 
     def update(self, step: int) -> None:
         """Move the copy towards the student."""
-        _average(self._averaged, self._followed, momentum_at(step, self.options))
+        move_averages(self._averaged, self._followed, momentum_at(step, self.options))
         self._copy_buffers()
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
@@ -208,17 +243,17 @@ class Ema(Teacher):
         self._copied = {buffer: student[name] for name, buffer in named if name not in self._slots}
 
 
-TEACHERS: dict[TeacherName, type[Teacher]] = {
-    "ema": Ema,
-    "adapter_ema": AdapterEma,
-    "self": Teacher,
-    "base": Base,
-}
+TEACHERS: Catalog[type[Teacher]] = Catalog(
+    "teacher",
+    {"ema": Ema, "self": Itself, "adapter_ema": AdapterEma, "base": Base},
+    "a subclass of minorkey.regimes.teachers:Teacher",
+    lambda part: isinstance(part, type) and issubclass(part, Teacher),
+)
 
 
 def make_teacher(network: nn.Module, attached: Attached, options: TeacherOptions) -> Teacher:
     """The teacher of a student that is not yet prepared for devices, precision and processes."""
-    return TEACHERS[options.name](network, attached, options)
+    return TEACHERS.resolve(options.name)(network, attached, options)
 
 
 def _trained(network: nn.Module) -> Tensors:
@@ -237,13 +272,6 @@ def _trained_norms(network: nn.Module, attached: Attached) -> dict[str, nn.Modul
 
 def _statistics(norms: Mapping[str, nn.Module]) -> Tensors:
     return {f"{name}.{part}": value for name, norm in norms.items() for part, value in norm.named_buffers()}
-
-
-@torch.no_grad()
-def _average(averages: Tensors, values: Tensors, momentum: float) -> None:
-    torch._foreach_lerp_(
-        [averages[name] for name in values], [value.detach() for value in values.values()], 1 - momentum
-    )
 
 
 def _exchange(slots: Tensors, own: Tensors) -> None:

@@ -189,7 +189,7 @@ def evaluate(
 
 
 def _adaptation(config: RunConfig) -> Adaptation | None:
-    if config.regime == "supervised":
+    if not config.regime_class.adapts:
         return None
     targets = [target.data for target in config.target]
     return Adaptation(regime=config.regime, teacher=config.teacher.name, targets=targets)

@@ -97,7 +97,7 @@ def fit(
             network.model.load_state_dict(begun.head, strict=False)
         state = begun.adapter if begun else None
         attached = attach(network.backbone, config.method, seed=config.seed, state=state, load=False)
-        pretrained = pretrained_parts(config, network, attached)  # before anything trained is loaded
+        pretrained = pretrained_parts(config, network, attached, len(space))  # before anything trained is loaded
         if state is not None:
             attached.load_state_dict(state)
         validate, watch = validation(config, network, space, console), watching(config, network, space)

@@ -1,4 +1,4 @@
-"""TransDA's rounds (arXiv 2203.07988) as one training that resumes: warm-up, pseudo-labels, further rounds.
+"""The rounds of a regime (TransDA, arXiv 2203.07988) as one training that resumes: warm-up, pseudo-labels, more rounds.
 
 Every round starts from the pretrained backbone and is a run folder of its own, the last one that of the run itself.
 """
@@ -26,7 +26,7 @@ def fit_in_rounds(config: RunConfig, folder: RunFolder, material: Material, cons
     Raises:
         MinorkeyError: as `fit`.
     """
-    last = config.transda.rounds
+    last = len(config.regime_class.rounds(config)) - 1
     places = [*(folder.earlier_round(number) for number in range(last)), folder]
     cost: TrainingCost | None = None
     for number, place in enumerate(places):
@@ -45,11 +45,10 @@ def fit_in_rounds(config: RunConfig, folder: RunFolder, material: Material, cons
 
 def round_config(config: RunConfig, number: int) -> RunConfig:
     """The configuration of a round: of all but the last, the teacher's weights are kept, since it labels the target."""
-    changes: dict[str, object] = {}
-    if number == 0 and config.transda.warmup_steps is not None:
-        changes["steps"] = config.transda.warmup_steps
-    if number < config.transda.rounds:
-        changes["choose"] = "last" if config.teacher.name == "base" else "teacher"
+    rounds = config.regime_class.rounds(config)
+    changes = dict(rounds[number])
+    if number < len(rounds) - 1:
+        changes["choose"] = "teacher" if config.teacher_learns else "last"
     return config.model_copy(update={"training": config.training.model_copy(update=changes)})
 
 

@@ -69,7 +69,7 @@ def train(config: RunConfig, out: Path, *, resume: bool = False, console: Consol
     from_main(lambda: _reserve(material, console))
     material = replace(material, rare=from_main(lambda: _rare_classes(config, folder, material, console)))
     if not from_main(folder.cost.is_file):
-        (fit_in_rounds if config.regime == "transda" else fit)(config, folder, material, console)
+        (fit_in_rounds if config.regime_class.rounds(config) else fit)(config, folder, material, console)
     return evaluate(folder.path, console=console)
 
 

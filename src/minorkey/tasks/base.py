@@ -5,7 +5,7 @@ nothing, until it says otherwise. Instances have no state.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -23,6 +23,7 @@ from minorkey.models.options import HeadOptions
 from minorkey.tasks.counts import Counts
 from minorkey.tasks.prediction import Prediction
 from minorkey.tasks.protocol import Protocol
+from minorkey.tasks.self_training import Colours, PseudoLabeller, SelfTrainingOptions
 
 if TYPE_CHECKING:
     from minorkey.config import RunConfig
@@ -142,6 +143,39 @@ class Task(ABC):
         labels = self.collate([sample] * 2, crop)
         return Batch(torch.zeros(2, 3, *crop, device=device), on_device(labels, device), [""] * 2, [""] * 2)
 
+    # --- a target without labels
+
+    self_training: ClassVar[type[SelfTrainingOptions] | None] = None
+    """What can be set of self-training; None: the task has no pseudo-labels, and the regime is refused."""
+
+    def pseudo_labeller(self, options: Any, classes: int, colours: Colours) -> PseudoLabeller:
+        """What makes pseudo-labels for a student, and the views of target images that it learns them of.
+
+        Args:
+            options: an instance of `self_training`.
+            classes: K.
+            colours: of the target's images.
+        """
+        raise NotImplementedError
+
+    def probabilities(self, model: nn.Module, pixel_values: Tensor) -> Tensor:
+        """Class probabilities `(B, K, H, W)` of training crops `(B, 3, H, W)`, in one pass; of tasks that have them."""
+        raise NotImplementedError
+
+    def loss_and_probabilities(
+        self, model: nn.Module, batch: Batch, weights: Tensor | None = None
+    ) -> tuple[dict[str, Tensor], Callable[[], Tensor]]:
+        """As `loss`, with a call that gives the class probabilities `(B, K, ...)` of the same pass, detached.
+
+        By default there are none, for tasks whose views compare no classes.
+        """
+        return self.loss(model, batch, weights), _no_probabilities
+
+    @classmethod
+    def offers(cls, optional: str) -> bool:
+        """Whether this task has an optional method of the contract, e.g. `probabilities`."""
+        return getattr(cls, optional) is not getattr(Task, optional)
+
     # --- prediction
 
     prediction_type: ClassVar[type[Prediction]]
@@ -184,3 +218,7 @@ class Task(ABC):
         Raises:
             ConfigError: the task has no probabilities of all classes.
         """
+
+
+def _no_probabilities() -> Tensor:
+    raise NotImplementedError("this task has no class probabilities of a training pass")

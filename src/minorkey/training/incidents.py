@@ -1,4 +1,4 @@
-"""What goes wrong with a target while a training goes on, said once each: broken images, classes that are lost."""
+"""What goes wrong with a target while a training goes on, reported once each: broken images, classes that are lost."""
 
 import json
 import shutil
@@ -18,26 +18,26 @@ GOOD = "good-"
 
 
 class Incidents:
-    """Collects what a step notes and says it when the next line is logged.
+    """Collects what a step notes and reports it when the next line is logged.
 
     Args:
         classes: names of the K classes.
-        console: where it is said.
-        settled: step before which pseudo-labels of a single class are no collapse: a fresh head may well say one.
+        console: where it is reported.
+        settled: step before which pseudo-labels of a single class are no collapse: a fresh head may well predict one.
     """
 
     def __init__(self, classes: Sequence[str], console: Console, settled: int = 0) -> None:
         self.classes, self.console, self.settled = classes, console, settled
         self._collapsed = False
         self._problems: list[str] = []
-        self._said: set[str] = set()
+        self._reported: set[str] = set()
         self._vanished: set[str] = set()
 
     def recall(self, log: Path) -> None:
-        """Say nothing again that is in the log of a run that goes on."""
+        """Report nothing again that is in the log of a run that goes on."""
         text = from_main(lambda: log.read_text(encoding="utf-8") if log.is_file() else "")
         records = [json.loads(line) for line in text.splitlines()]
-        self._said |= {record["skipped"] for record in records if "skipped" in record}
+        self._reported |= {record["skipped"] for record in records if "skipped" in record}
         self._collapsed |= any("collapse" in record for record in records)
         self._vanished |= {record["vanished"] for record in records if "vanished" in record}
 
@@ -46,19 +46,19 @@ class Incidents:
         self._problems += problems
 
     def report(self, step: int, signals: Mapping[str, Any], saved: Path) -> list[dict[str, Any]]:
-        """Say what is new in any process; one log record per incident. All processes call this at one time.
+        """Report what is new in any process; one log record per incident. All processes call this at one time.
 
         Args:
             step: of the log line.
             signals: their means since the last one.
-            saved: folder of the checkpoints; before a collapse is said, the last of them is kept for good.
+            saved: folder of the checkpoints; before a collapse is reported, the last of them is kept for good.
         """
         problems = dict.fromkeys(problem for each in gathered_objects(self._problems) for problem in each)
         self._problems = []
-        records = [{"step": step, "skipped": problem} for problem in problems if problem not in self._said]
-        self._said |= problems.keys()
+        records = [{"step": step, "skipped": problem} for problem in problems if problem not in self._reported]
+        self._reported |= problems.keys()
         for record in records:
-            self._say(f"skipped: {record['skipped']}")
+            self._print(f"skipped: {record['skipped']}")
         pseudo, source = signals.get("pseudo_classes", []), signals.get("source_classes", [])
         if step <= self.settled or self._collapsed:
             return records
@@ -67,19 +67,19 @@ class Incidents:
         self._collapsed = True
         name = self.classes[collapsed]
         kept = from_main(lambda: keep_last(saved))
-        self._say(collapse_warning(name, pseudo[collapsed], source[collapsed], kept))
+        self._print(collapse_warning(name, pseudo[collapsed], source[collapsed], kept))
         return [*records, {"step": step, "collapse": name}]
 
     def _losses(self, step: int, pseudo: Sequence[float], source: Sequence[float]) -> list[dict[str, Any]]:
-        """Say which classes have vanished that had not before; a record each."""
+        """Report which classes have vanished that had not before; a record each."""
         lost = {self.classes[place]: place for place in vanished_classes(pseudo, source)}
         new = {name: place for name, place in lost.items() if name not in self._vanished}
         self._vanished |= new.keys()
         for name, place in new.items():
-            self._say(vanished_warning(name, pseudo[place], source[place]))
+            self._print(vanished_warning(name, pseudo[place], source[place]))
         return [{"step": step, "vanished": name} for name in new]
 
-    def _say(self, line: str) -> None:
+    def _print(self, line: str) -> None:
         self.console.print(line, highlight=False, soft_wrap=True)
 
 

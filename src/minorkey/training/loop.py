@@ -20,7 +20,8 @@ from minorkey.data.pairs import PairLoader
 from minorkey.data.sample import Batch, Pair, RawBatch, RawPair
 from minorkey.errors import TrainingError
 from minorkey.models.build import backbone_of, head_state
-from minorkey.regimes.base import Regime, total
+from minorkey.models.heads.set_criterion import total
+from minorkey.regimes.base import Regime
 from minorkey.system.precision import Precision, kernels
 from minorkey.system.processes import from_main, process_count, process_index, together
 from minorkey.system.progress import Reporter, memory_mb
@@ -34,7 +35,6 @@ from minorkey.training.checkpoint import (
     save_checkpoint,
     trained_tensors,
 )
-from minorkey.training.choice import BestWeights
 from minorkey.training.drawn import Drawn, draw
 from minorkey.training.incidents import Incidents
 from minorkey.training.interruption import stop_on_interrupt
@@ -45,7 +45,7 @@ from minorkey.training.options import TrainingOptions
 from minorkey.training.sharding import laid_out_as, overwrite, put_together, whole
 from minorkey.training.share import average_gradients, with_shares
 from minorkey.training.snapshots import Snapshots, evaluating
-from minorkey.training.weights import WeightEma
+from minorkey.training.weights import BestWeights, WeightEma
 
 
 class Interrupted(TrainingError):
@@ -102,7 +102,7 @@ class Fit:
     def __post_init__(self) -> None:
         self.network = self.accelerator.unwrap_model(self.model)
         self.scale = LossScale(self.accelerator.scaler)
-        self.ema = WeightEma(self.options.weight_ema_momentum)
+        self.ema = WeightEma(self.options.average_momentum)
         self.best = BestWeights()
         self.meter = Meter(self.accelerator.device)
         # Once: to look these up takes longer than what is done with them in a step.

@@ -1,7 +1,8 @@
 """What a user can say about the optimisation. Defaults are those of SoMA's recipes (arXiv 2412.04077)."""
 
+from collections.abc import Mapping
 from math import ceil
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -36,7 +37,9 @@ class TrainingOptions(BaseModel):
     anneal_weight_decay: bool | None = Field(None, description="default: as the method's own recipe has it")
     clip_norm: float | None = Field(None, gt=0, description="largest norm of the gradient; default: no clipping")
     weight_ema_from: int | None = Field(None, ge=0, description="step from which an average of the weights is kept")
-    weight_ema_momentum: float = Field(2e-4, gt=0, le=1)
+    average_momentum: float = Field(
+        0.9998, ge=0, lt=1, description="share of that average that a step keeps, as teacher.momentum is"
+    )
     choose: Weights | Literal["auto"] = Field(
         "auto",
         description="weights to deploy; auto: the teacher's where there is one, the average where one is kept, else "
@@ -83,6 +86,13 @@ class TrainingOptions(BaseModel):
     )
     log_every: int = Field(10, gt=0)
     checkpoint_every: int = Field(500, gt=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _former_momentum(cls, values: Any) -> Any:
+        if isinstance(values, Mapping) and "weight_ema_momentum" in values:
+            raise ValueError("weight_ema_momentum is now average_momentum, the share that is kept: 1 less it")
+        return values
 
     @model_validator(mode="after")
     def _rates_are_positive(self) -> Self:

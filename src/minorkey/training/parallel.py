@@ -7,6 +7,7 @@ from transformers import PreTrainedModel
 
 from minorkey.models.batch_norm import globalise
 from minorkey.models.compiling import compile_network
+from minorkey.models.heads.set_criterion import total
 from minorkey.system.processes import process_count
 from minorkey.tasks.base import Task
 from minorkey.training.sharding import shard
@@ -73,8 +74,7 @@ def trial_loss(task: Task, network: PreTrainedModel, crop: tuple[int, int], devi
     """
     network.eval()
     with torch.autograd.graph.saved_tensors_hooks(lambda tensor: None, _not_kept):
-        losses = task.loss(network, task.trial(crop, device))
-        return torch.stack(list(losses.values())).sum()
+        return total(task.loss(network, task.trial(crop, device)))
 
 
 def _not_kept(nothing: None) -> Tensor:

@@ -6,20 +6,18 @@ and their dynamic weights); the student learns the pseudo-labels that the batch 
 pass over the target images also serves as the teacher's.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from minorkey.data.sample import Batch, Pair
 from minorkey.models.features import FeatureTap
-from minorkey.regimes.base import named, total
-from minorkey.regimes.options import TransdaOptions
-from minorkey.regimes.pseudo_labels import pseudo_labels
-from minorkey.regimes.signals import health_signals
-from minorkey.regimes.taught import Taught, named_group
+from minorkey.models.heads.set_criterion import total
+from minorkey.regimes.base import RegimeOptions, Setup, TeacherRegime, named_group
 from minorkey.regimes.teachers import Teacher
 from minorkey.regimes.transda.discrepancy import (
     adversarial_loss,
@@ -32,12 +30,27 @@ from minorkey.regimes.transda.discrepancy import (
     target_weights,
 )
 from minorkey.regimes.transda.discriminator import Discriminator, frozen_call
-from minorkey.tasks.segmentation.task import Segmentation
+from minorkey.tasks.pseudo_labels import agreement, health_signals, pseudo_labels
+from minorkey.tasks.table import TASKS, task_named
+
+if TYPE_CHECKING:
+    from minorkey.config import RunConfig
+
+
+class TransdaOptions(RegimeOptions):
+    """TransDA (arXiv 2203.07988): rounds of adversarial training with pseudo-labels written in between."""
+
+    rounds: int = Field(3, ge=0, description="rounds with pseudo-labels, after the warm-up round")
+    warmup_steps: int | None = Field(None, gt=0, description="steps of the warm-up round; default: training.steps")
+    adversarial: float = Field(0.001, ge=0, description="weight of the adversarial loss")
+    class_wise: bool = Field(False, description="the discriminator tells classes apart as well (2 K channels)")
+    dynamic_weights: bool = Field(True, description="weigh pixels by their discrepancy between the domains")
+    discriminator_lr: float = Field(1e-4, gt=0, description="Adam, betas 0.9 and 0.99")
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What a network makes of a batch, in float32."""
+class Output:
+    """What comes out of a network for a batch, in float32."""
 
     features: Tensor  # (B, C, h, w), with the graph of the pass if it has one
     probabilities: Tensor  # (B, K, H, W), without
@@ -45,40 +58,22 @@ class Seen:
 
     @classmethod
     def of(cls, features: Tensor, probabilities: Tensor, batch: Batch) -> Self:
-        """What comes out of a batch of a `Pair`."""
+        """For a batch of a `Pair`."""
         assert batch.filled is not None
         return cls(features.float(), probabilities, shown_at(batch.filled, features))
 
 
-class Transda(Taught):
-    """The regime of one round.
+class Transda(TeacherRegime):
+    """The regime of one round; the teacher gives target features, and writes the next round's pseudo-labels."""
 
-    Args:
-        task: says what the losses are.
-        model: what trains.
-        teacher: gives the target features, and writes the next round's pseudo-labels.
-        options: which variant.
-        classes: K.
-        steps: length of the round.
-        labelled: whether the target batches carry pseudo-labels; not in the warm-up round.
-    """
+    Options = TransdaOptions
+    section = "transda"
 
-    task: Segmentation
-
-    def __init__(
-        self,
-        task: Segmentation,
-        model: nn.Module,
-        teacher: Teacher,
-        options: TransdaOptions,
-        classes: int,
-        steps: int,
-        labelled: bool,
-    ) -> None:
-        super().__init__(task, model, teacher, classes, steps)
-        self.options, self.labelled = options, labelled
-        channels = FeatureTap(model).channels
-        self.discriminator = Discriminator(channels, 2 * classes if options.class_wise else 1)
+    def __init__(self, setup: Setup, pretrained: Mapping[str, Teacher] | None = None) -> None:
+        super().__init__(setup, pretrained)
+        self.labelled = setup.labelled  # not in the warm-up round
+        channels = FeatureTap(setup.model).channels
+        self.discriminator = Discriminator(channels, 2 * setup.classes if self.options.class_wise else 1)
         self.weighting = Discriminator(channels)
 
     @property
@@ -90,24 +85,24 @@ class Transda(Taught):
         """Yield `target` (with pseudo-labels), then `source` with `adversarial`, then those of the discriminators."""
         if self.labelled and self.teacher.is_student:
             with self.teacher.noting(), FeatureTap(self.model) as tap:
-                terms, read = self.task.loss_and_reading(self.model, batch.target)
-            taught = Seen.of(tap.features.detach(), read(), batch.target)
-            said = taught.probabilities
+                terms, probabilities = self.task.loss_and_probabilities(self.model, batch.target)
+            target = Output.of(tap.features.detach(), probabilities(), batch.target)
+            student = target.probabilities
             yield {"target": total(terms)}
         else:
-            taught = self._teach(batch.target)
-            said = taught.probabilities
+            target = self._teacher_output(batch.target)
+            student = target.probabilities
             if self.labelled:
-                terms, read = self.task.loss_and_reading(self.model, batch.target)
-                said = read()
+                terms, probabilities = self.task.loss_and_probabilities(self.model, batch.target)
+                student = probabilities()
                 yield {"target": total(terms)}
-        self._note(batch, taught.probabilities, said)
+        self._note(batch, target.probabilities, student)
         with FeatureTap(self.model) as tap:
-            terms, read = self.task.loss_and_reading(self.model, batch.source)
-        learnt = Seen.of(tap.features, read(), batch.source)
-        yield from self._pushed(learnt, taught, named("source", terms, batch.source))
+            terms, probabilities = self.task.loss_and_probabilities(self.model, batch.source)
+        source = Output.of(tap.features, probabilities(), batch.source)
+        yield from self._adversarial(source, target, self.named("source", terms, batch.source))
 
-    def _pushed(self, source: Seen, target: Seen, terms: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
+    def _adversarial(self, source: Output, target: Output, terms: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
         """The source's terms with the adversarial one, then the losses of both discriminators."""
         features = torch.cat([source.features.detach(), target.features])
         counts = [len(source.features), len(target.features)]
@@ -117,11 +112,11 @@ class Transda(Taught):
             self._weights(target_weights, target, domains[1]),
         ]
         labels = [self._labels(source), self._labels(target)]
-        pushed = adversarial_loss(frozen_call(self.discriminator, source.features), weights[0], labels[0])
-        yield terms | {"adversarial": self.options.adversarial * pushed}
-        told = self.discriminator(features).split(counts)
+        adversarial = adversarial_loss(frozen_call(self.discriminator, source.features), weights[0], labels[0])
+        yield terms | {"adversarial": self.options.adversarial * adversarial}
+        predictions = self.discriminator(features).split(counts)
         yield {
-            "discriminator": discriminator_loss(*told, *weights, *labels),
+            "discriminator": discriminator_loss(*predictions, *weights, *labels),
             "weighting": discriminator_loss(domains[0], domains[1], counting(source.shown), counting(target.shown)),
         }
 
@@ -134,24 +129,40 @@ class Transda(Taught):
         settings = {"lr": self.options.discriminator_lr, "betas": (0.9, 0.99)}
         return [named_group(name, module, **settings) for name, module in self.modules().items()]
 
-    def _teach(self, target: Batch) -> Seen:
+    def _teacher_output(self, target: Batch) -> Output:
         with self.teacher.installed() as network, FeatureTap(network) as tap:
             probabilities = self.task.probabilities(network, target.pixel_values)
-        return Seen.of(tap.features, probabilities, target)
+        return Output.of(tap.features, probabilities, target)
 
-    def _weights(self, weigh: Callable[[Tensor, Tensor, Tensor], Tensor], seen: Seen, domains: Tensor) -> Tensor:
+    def _weights(self, weigh: Callable[[Tensor, Tensor, Tensor], Tensor], output: Output, domains: Tensor) -> Tensor:
         """The weights of the positions, `(B, h, w)`: dynamic by the logits of `Dis`, 0 where there is no image."""
-        counted = counting(seen.shown)
+        counted = counting(output.shown)
         if not self.options.dynamic_weights:
             return counted
-        return weigh(log_probabilities(seen.probabilities), domains, seen.shown) * counted
+        return weigh(log_probabilities(output.probabilities), domains, output.shown) * counted
 
-    def _labels(self, seen: Seen) -> Tensor | None:
+    def _labels(self, output: Output) -> Tensor | None:
         """Soft labels for the class-wise discriminator."""
         if not self.options.class_wise:
             return None
-        return soft_labels(log_probabilities(seen.probabilities), seen.features)
+        return soft_labels(log_probabilities(output.probabilities), output.features)
 
-    def _note(self, batch: Pair, taught: Tensor, said: Tensor) -> None:
-        pseudo = pseudo_labels(taught, filled=batch.target.filled)
-        self.signals = health_signals(pseudo, said.argmax(dim=1), batch.source.labels, self.classes)
+    def _note(self, batch: Pair, teacher: Tensor, student: Tensor) -> None:
+        """The signals, of the class probabilities of both on the target."""
+        pseudo = pseudo_labels(teacher, filled=batch.target.filled)
+        health = health_signals(pseudo, batch.source.labels, self.classes)
+        self.signals = health | {"agreement": agreement(student.argmax(dim=1), pseudo.labels)}
+
+    @classmethod
+    def check(cls, config: "RunConfig") -> None:
+        """The task has probabilities of its classes, pixel by pixel."""
+        super().check(config)
+        if not task_named(config.task).offers("probabilities"):
+            able = [name for name in TASKS.shipped if task_named(name).offers("probabilities")]
+            raise ValueError(f"regime transda is for {', '.join(able)}; set regime to self_training")
+
+    @classmethod
+    def rounds(cls, config: "RunConfig") -> Sequence[Mapping[str, Any]]:
+        """The warm-up, perhaps of another length, and the rounds with pseudo-labels."""
+        steps = config.transda.warmup_steps
+        return [{} if steps is None else {"steps": steps}, *[{}] * config.transda.rounds]

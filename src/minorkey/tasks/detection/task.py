@@ -24,11 +24,13 @@ from minorkey.tasks.detection.crops import box_transform
 from minorkey.tasks.detection.detections import Detections, FoundBoxes
 from minorkey.tasks.detection.labels import BoxLabels, HostBoxes, join_boxes
 from minorkey.tasks.detection.prediction import DetectionPrediction
+from minorkey.tasks.detection.pseudo_labels import BoxLabeller, BoxSelfTrainingOptions
 from minorkey.tasks.protocol import METRICS, Protocol
 
 if TYPE_CHECKING:
     from minorkey.config import RunConfig
 from minorkey.tasks.segmentation.sliding import default_stride, window_boxes
+from minorkey.tasks.self_training import Colours
 
 UNIT = 32
 """Pixels in a cell of the pyramid's coarsest level; the encoders want the others to have exactly 2 x 2 and 4 x 4."""
@@ -59,6 +61,7 @@ class Detection(Task):
     metrics: ClassVar[dict[str, Any]] = {name: METRICS[name] for name in ("coco", "voc", "voc07")}
     demo = "world_weather"
     prediction_type = DetectionPrediction
+    self_training = BoxSelfTrainingOptions
 
     def check(self, config: "RunConfig") -> None:
         """Refuse what belongs to labelled pixels and to windows."""
@@ -68,8 +71,6 @@ class Detection(Task):
                 raise ValueError(f"evaluation.{name} is for segmentation; detection sees whole images, once")
         if options.scales != (1.0,):
             raise ValueError("evaluation.scales is for segmentation; detection sees whole images, once")
-        if config.regime == "transda":
-            raise ValueError("regime transda is for segmentation; set regime to self_training")
 
     def crop(
         self, sample: Sample, config: TransformConfig, rng: np.random.Generator, wanted: int | None = None
@@ -185,6 +186,10 @@ class Detection(Task):
                 seen.append(found._replace(corners=corners, kept=found.kept & inside))
         merged = Candidates(*(torch.cat(column) for column in zip(*seen, strict=True)))
         return _surest(merged, protocol.most_detections)
+
+    def pseudo_labeller(self, options: Any, classes: int, colours: Colours) -> BoxLabeller:
+        """By `find`; the colours of what is learnt are distorted already."""
+        return BoxLabeller(self, options, classes)
 
     def find(self, model: nn.Module, pixel_values: Tensor) -> FoundBoxes:
         """What is found in each of a batch of training crops `(B, 3, H, W)`: the likeliest class of every query."""

@@ -26,7 +26,9 @@ from minorkey.tasks.counts import Counts
 from minorkey.tasks.prediction import SegmentationPrediction
 from minorkey.tasks.protocol import METRICS, Protocol
 from minorkey.tasks.segmentation.crops import train_transform
+from minorkey.tasks.segmentation.pseudo_labels import PixelLabeller, PixelSelfTrainingOptions
 from minorkey.tasks.segmentation.sliding import sliding_bands, sliding_logits
+from minorkey.tasks.self_training import Colours
 
 if TYPE_CHECKING:
     from minorkey.config import RunConfig
@@ -52,6 +54,7 @@ class Segmentation(Task):
     demo = "demo"
     main_term = "segmentation"
     prediction_type = SegmentationPrediction
+    self_training = PixelSelfTrainingOptions
 
     def check(self, config: "RunConfig") -> None:
         """Refuse what belongs to boxes."""
@@ -90,13 +93,17 @@ class Segmentation(Task):
             Mask models: what their criterion names. Others: `segmentation`, the cross-entropy, summed up with the
             weights and divided by the number of labelled pixels; with an auxiliary head, `auxiliary` as well.
         """
-        return self.loss_and_reading(model, batch, weights)[0]
+        return self.loss_and_probabilities(model, batch, weights)[0]
 
-    def loss_and_reading(self, model: nn.Module, batch: Batch, weights: Tensor | None = None) -> Scored:
+    def loss_and_probabilities(self, model: nn.Module, batch: Batch, weights: Tensor | None = None) -> Scored:
         """As `loss`, with a call that gives the class probabilities `(B, K, H, W)` of the same pass, detached."""
         if isinstance(extract_model_from_parallel(model), MASK_MODELS):
             return _mask_loss(model, batch, weights)
         return _pixel_loss(model, batch, weights)
+
+    def pseudo_labeller(self, options: Any, classes: int, colours: Colours) -> PixelLabeller:
+        """By `probabilities`."""
+        return PixelLabeller(self, options, classes, colours)
 
     def probabilities(self, model: nn.Module, pixel_values: Tensor) -> Tensor:
         """Class probabilities `(B, K, H, W)` of training crops `(B, 3, H, W)`, in one pass."""

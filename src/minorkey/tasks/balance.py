@@ -8,8 +8,8 @@ each class by a factor, and keep the running means that it comes from.
 import torch
 from torch import Tensor, nn
 
-from minorkey.regimes.health import class_counts
 from minorkey.system.reduction import sum_over_processes
+from minorkey.tasks.pseudo_labels import class_counts
 
 MOMENTUM = 0.9
 """Share of the running means that a batch keeps."""
@@ -19,7 +19,7 @@ LEAST_SHARE = 1e-3
 
 
 class ConfidenceBalance(nn.Module):
-    """By how confident the teacher is where it says a class, as in CBST (Zou et al., arXiv 1810.07911).
+    """By how confident the teacher is where it predicts a class, as in CBST (Zou et al., arXiv 1810.07911).
 
     There a quantile over all target images before a round, here a running mean over batches and processes.
 
@@ -27,7 +27,7 @@ class ConfidenceBalance(nn.Module):
         classes: K.
     """
 
-    confidence: Tensor  # (K,) in (0, 1]; 1 for a class that was never said
+    confidence: Tensor  # (K,) in (0, 1]; 1 for a class that was never predicted
 
     def __init__(self, classes: int) -> None:
         super().__init__()
@@ -38,17 +38,17 @@ class ConfidenceBalance(nn.Module):
         """Take a batch in.
 
         Args:
-            probabilities: of the teacher, `(B, K, H, W)`.
-            filled: `(B, H, W)` bool, false where there is no image.
-            source_labels: `(B, H, W)` train ids.
+            probabilities: of the teacher, `(B, K, H, W)`, or of whole images `(B, K)`.
+            filled: `(B, H, W)` or `(B,)` bool, false where there is no image.
+            source_labels: train ids in the shape of `filled`.
 
         Returns:
             One over the confidence of each class, `(K,)`.
         """
         labels = balanced(probabilities, 1 / self.confidence).argmax(dim=1)
-        said = nn.functional.one_hot(labels, len(self.confidence)).movedim(-1, 1) * filled[:, None]
+        predicted = nn.functional.one_hot(labels, len(self.confidence)).movedim(-1, 1) * filled[:, None]
         sums, counts = sum_over_processes(
-            torch.stack([(probabilities * said).sum(dim=(0, 2, 3)), said.sum(dim=(0, 2, 3)).float()])
+            torch.stack([_by_class(probabilities * predicted), _by_class(predicted).float()])
         )
         momentum = torch.where(self.confidence < 1, MOMENTUM, 0.0)  # the first time counts in full
         moved = momentum * self.confidence + (1 - momentum) * sums / counts.clamp(min=1)
@@ -84,7 +84,7 @@ class PriorBalance(nn.Module):
         sums = sum_over_processes(
             torch.stack(
                 [
-                    (probabilities * filled[:, None]).sum(dim=(0, 2, 3)),
+                    _by_class(probabilities * filled[:, None]),
                     class_counts(source_labels, len(self.source)).to(probabilities),
                 ]
             )
@@ -102,15 +102,20 @@ BALANCES: dict[str, type[ConfidenceBalance] | type[PriorBalance]] = {
 
 
 def balanced(probabilities: Tensor, factors: Tensor) -> Tensor:
-    """Probabilities `(B, K, H, W)` times the factor `(K,)` of their class, made to sum up to 1 again.
+    """Probabilities `(B, K, ...)` times the factor `(K,)` of their class, made to sum up to 1 again.
 
     >>> balanced(torch.tensor([0.75, 0.25]).view(1, 2, 1, 1), torch.tensor([1.0, 3.0])).flatten().tolist()
     [0.5, 0.5]
     """
-    weighted = probabilities * factors[:, None, None]
+    weighted = probabilities * factors.view(-1, *[1] * (probabilities.ndim - 2))
     return weighted / weighted.sum(dim=1, keepdim=True)
 
 
 def shares(sums: Tensor) -> Tensor:
     """Each of `(K,)` over their sum; 0 where that is 0."""
     return sums / sums.sum().clamp(min=1)
+
+
+def _by_class(values: Tensor) -> Tensor:
+    """The sums of `(B, K, ...)` over all but the classes, `(K,)`."""
+    return values.sum(dim=[dim for dim in range(values.ndim) if dim != 1])
