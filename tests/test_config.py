@@ -1,4 +1,5 @@
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from minorkey.adapters.specs import METHODS
@@ -101,3 +102,39 @@ def test_protocol_says_which_weights():
 
 def test_options_have_what_the_file_has():
     assert set(resolve("demo").model_dump()) == set(RunConfig.model_fields)
+
+
+FORMER = {
+    "training": {"weight_ema_from": 3, "weight_ema_momentum": 0.2},
+    "self_training": {"threshold": 0.9, "class_mix": True},
+    "box_self_training": {"threshold": 0.3, "warmup": 2},
+}
+
+
+@pytest.mark.parametrize(("task", "expected"), [("segmentation", (0.9, 0)), ("detection", (0.3, 2))])
+def test_a_file_of_an_earlier_version_is_read(tmp_path, task, expected):
+    space = {"label_space": "weather7" if task == "detection" else "cityscapes19"}
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(MINIMAL | FORMER | space | {"task": task}))
+    config = resolve(tmp_path / "run.yaml", {"training": {"average_momentum": 0.5}} if task == "detection" else {})
+    assert config.training.average_momentum == pytest.approx(0.5 if task == "detection" else 0.8)
+    assert (config.self_training.threshold, config.self_training.warmup) == expected
+    assert "box_self_training" not in config.model_dump()
+
+
+def test_former_keys_are_refused_beside_a_file():
+    with pytest.raises(ConfigError, match="unknown key 'box_self_training'; did you mean 'self_training'?"):
+        resolve(None, MINIMAL | {"box_self_training": {"threshold": 0.3}})
+    with pytest.raises(ConfigError, match="weight_ema_momentum is now average_momentum, the share that is kept"):
+        resolve(None, MINIMAL | {"training": {"weight_ema_momentum": 0.3}})
+
+
+def test_self_training_has_the_options_and_defaults_of_its_task(tmp_path):
+    save_config(resolve(None, MINIMAL), tmp_path / "pixels.yaml")
+    pixels = load_config(tmp_path / "pixels.yaml")
+    boxes = resolve(tmp_path / "pixels.yaml", {"task": "detection", "head": "rt_detr_v2"})
+    assert (pixels.self_training.threshold, pixels.self_training.masking.patch) == (0.968, 64)
+    assert (boxes.self_training.threshold, boxes.self_training.masking) == (0.5, None)
+    with pytest.raises(ConfigError, match=r"did you mean 'self_training\.class_mix'\?"):
+        resolve(None, MINIMAL | {"self_training": {"clas_mix": False}})
+    with pytest.raises(ConfigError, match=r"unknown key 'self_training\.class_mix'"):
+        resolve(None, MINIMAL | {"task": "detection", "self_training": {"class_mix": False}})

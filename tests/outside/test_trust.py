@@ -19,6 +19,8 @@ DOORS = {
     "source": {"source": ["mine.evil:thing"]},
     "source with a part": {"source": [{"data": "mine.evil:thing:train", "weight": 1}]},
     "target": {"target": ["mine.evil:thing"], "regime": "self_training"},
+    "regime": {"regime": "mine.evil:thing"},
+    "teacher": {"teacher": {"name": "mine.evil:thing"}},
     "unseen": {"unseen": ["mine.evil:thing:val"]},
     "corruption": {"unseen": ["world:night+mine.evil:thing@3"]},
 }
