@@ -34,5 +34,10 @@ def feature_distance(features: Tensor, pretrained: Tensor) -> Tensor:
     Args:
         features: `(B, C, h, w)`, the student's behind the head.
         pretrained: `(B, C, h, w)`, constants.
+
+    >>> import torch
+    >>> east, north = torch.tensor([1.0, 0.0]).view(1, 2, 1, 1), torch.tensor([0.0, 3.0]).view(1, 2, 1, 1)
+    >>> feature_distance(east, 5 * east).item(), feature_distance(east, north).item()
+    (0.0, 1.0)
     """
     return 1 - F.cosine_similarity(features.float(), pretrained.detach().float(), dim=1).mean()

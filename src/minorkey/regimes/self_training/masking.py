@@ -20,6 +20,10 @@ def patch_mask(
 
     Returns:
         `(B, 1, H, W)` bool, true where the image stays.
+
+    >>> visible = patch_mask(torch.zeros(1, 3, 4, 6), ratio=1.0, patch=2)
+    >>> tuple(visible.shape), visible.any().item()
+    ((1, 1, 4, 6), False)
     """
     batch, _, height, width = pixel_values.shape
     grid = (batch, 1, -(-height // patch), -(-width // patch))

@@ -23,6 +23,7 @@ from minorkey.regimes.self_training.token_dropping import dropped_tokens
 from minorkey.regimes.teachers import Anchor, Teacher
 from minorkey.tasks.pseudo_labels import agreement
 from minorkey.tasks.self_training import SelfTrainingOptions, View
+from minorkey.tasks.table import task_named
 
 if TYPE_CHECKING:
     from minorkey.config import RunConfig
@@ -128,8 +129,10 @@ class SelfTraining(TeacherRegime):
 
     @classmethod
     def check(cls, config: "RunConfig") -> None:
-        """A warm-up leaves steps to adapt in."""
+        """The task makes pseudo-labels, and a warm-up leaves steps to adapt in."""
         super().check(config)
+        if task_named(config.task).self_training is None:
+            raise ValueError(f"regime self_training needs pseudo-labels, which {config.task} has none of; take another")
         if (warmup := cls.warmup(config)) >= config.training.steps:
             steps = f"{warmup} of {config.training.steps} steps"
             raise ValueError(f"{cls.section}.warmup is {steps}: nothing is left to adapt in; make it shorter")

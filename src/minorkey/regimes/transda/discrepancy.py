@@ -27,6 +27,10 @@ def normalised_entropy(logits: Tensor, temperature: float = 1.0) -> Tensor:
     """H(softmax(logits / temperature)) / log K of logits `(B, K, h, w)`: `(B, h, w)` in [0, 1], 1 where all are equal.
 
     Needs K >= 2.
+
+    >>> logits = torch.tensor([[0.0, 0.0], [3.0, 0.0]])[..., None, None]
+    >>> [round(entropy.item(), 2) for entropy in normalised_entropy(logits)]
+    [1.0, 0.28]
     """
     log_p = (logits.float() / temperature).log_softmax(dim=1)
     return -(log_p.exp() * log_p).sum(dim=1) / math.log(logits.shape[1])
@@ -36,6 +40,9 @@ def min_max(values: Tensor, filled: Tensor | None = None) -> Tensor:
     """Stretch the values of a whole batch, any shape, to [0, 1]. If they are all equal: ones, so that all count.
 
     Where `filled` is false they do not count, and what comes out there means nothing.
+
+    >>> min_max(torch.tensor([1.0, 2.0, 5.0])).tolist(), min_max(torch.tensor([3.0, 3.0])).tolist()
+    ([0.0, 0.25, 1.0], [1.0, 1.0])
     """
     counted = torch.ones_like(values, dtype=torch.bool) if filled is None else filled
     low, high = values.where(counted, torch.inf).amin(), values.where(counted, -torch.inf).amax()
@@ -49,7 +56,11 @@ def shown_at(filled: Tensor, features: Tensor) -> Tensor:
 
 
 def counting(filled: Tensor) -> Tensor:
-    """Weights `(B, h, w)` under which a mean over all positions is one over those that are filled."""
+    """Weights `(B, h, w)` under which a mean over all positions is one over those that are filled.
+
+    >>> counting(torch.tensor([True, True, False, False])).tolist()
+    [2.0, 2.0, 0.0, 0.0]
+    """
     return filled * (filled.numel() / filled.sum().clamp(min=1))
 
 
@@ -121,6 +132,10 @@ def domain_loss(
 
     Returns:
         A scalar.
+
+    >>> unsure = torch.zeros(1, 1, 1, 1)
+    >>> [round(domain_loss(unsure, source=domain).item(), 4) for domain in (True, False)]  # log 2
+    [0.6931, 0.6931]
     """
     prediction = prediction.float()
     if labels is None:

@@ -17,6 +17,9 @@ def class_mask(labels: Tensor, generator: torch.Generator | None = None) -> Tens
 
     Returns:
         `(B, H, W)` bool, true where the source is to be taken.
+
+    >>> class_mask(torch.tensor([[[3, 3, 255]]])).tolist()  # half of one class, rounded up
+    [[[True, True, False]]]
     """
     flat = labels.flatten(1)
     present = torch.zeros(len(flat), IGNORE_INDEX + 1, dtype=torch.bool, device=labels.device)
@@ -29,5 +32,9 @@ def class_mask(labels: Tensor, generator: torch.Generator | None = None) -> Tens
 
 
 def mix(mask: Tensor, source: Tensor, target: Tensor) -> Tensor:
-    """`source` where `mask` `(B, H, W)` is true, else `target`; images `(B, 3, H, W)`, or maps `(B, H, W)`."""
+    """`source` where `mask` `(B, H, W)` is true, else `target`; images `(B, 3, H, W)`, or maps `(B, H, W)`.
+
+    >>> mix(torch.tensor([[[True, False]]]), torch.tensor([[[1, 2]]]), torch.tensor([[[7, 8]]])).tolist()
+    [[[1, 8]]]
+    """
     return torch.where(mask[:, None] if source.ndim == 4 else mask, source, target)
