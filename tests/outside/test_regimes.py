@@ -61,10 +61,8 @@ class Copied(AdapterEma):
 
     Options = Options
 
-    def update(self, step: int) -> None:
-        if step % self.options.every == 0:
-            for name, value in self._averaged.items():
-                self._own[name].copy_(value.detach())
+    def momentum(self, step: int) -> float:
+        return float(step % self.options.every != 0)
 '''
 
 OWN = {

@@ -17,8 +17,8 @@ passes over target images alone, as the momentum network of TransDA (arXiv 2203.
 
 The average is theta_bar <- m theta_bar + (1 - m) theta after every step (`averages.py`).
 
-A teacher of one's own is a subclass of `Teacher`, named as `package.module:Class`; it says which tensors are its own
-(`_find_slots`) and how they follow the student (`update`).
+A teacher of one's own is a subclass, named as `package.module:Class`, with options in `Options`. An average may have
+another `momentum`; any teacher says which tensors it has of its own (`replaced`), and how they follow (`update`).
 """
 
 from collections.abc import Iterator, Mapping
@@ -95,11 +95,11 @@ class Teacher:
         self.network, self.attached, self.options = network, attached, options
         self._norms = _trained_norms(network, attached) if options.buffers == "target" else {}
         self._collect()
-        self._own = {name: value.detach().clone() for name, value in self._slots.items()}
+        self.own = {name: value.detach().clone() for name, value in self._slots.items()}
 
     def prepare(self, accelerator: Accelerator) -> None:
         """Follow the student to its device; its precision and processes are those of the student already."""
-        self._own = {name: value.to(accelerator.device) for name, value in self._own.items()}
+        self.own = {name: value.to(accelerator.device) for name, value in self.own.items()}
         self._collect()  # a module that moves gets other buffers
 
     @contextmanager
@@ -110,23 +110,27 @@ class Teacher:
         and note what they see.
         """
         with torch.no_grad(), self._evaluating():
-            _exchange(self._slots, self._own)
+            _exchange(self._slots, self.own)
             try:
                 yield self.network
             finally:
-                _exchange(self._slots, self._own)
+                _exchange(self._slots, self.own)
 
     @contextmanager
     def noting(self) -> Iterator[None]:
         """For a training pass of the student over target images that is the teacher's as well: its statistics move."""
-        _exchange(self._statistics, self._own)
+        _exchange(self._statistics, self.own)
         try:
             yield
         finally:
-            _exchange(self._statistics, self._own)
+            _exchange(self._statistics, self.own)
 
     def update(self, step: int) -> None:
         """Take in the student after optimizer step `step`, 1 for the first."""
+
+    def momentum(self, step: int) -> float:
+        """Share of its averages, if it has any, that it keeps at that step, in [0, 1]."""
+        return momentum_at(step, self.options)
 
     def trained_tensors(self) -> Tensors:
         """Copies of what trains and of the running statistics, as the teacher has them, by name in a checkpoint."""
@@ -135,22 +139,22 @@ class Teacher:
 
     def state_dict(self) -> Tensors:
         """The tensors of the teacher's own, by name in the network."""
-        return dict(self._own)
+        return dict(self.own)
 
     @torch.no_grad()
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Go on from a `state_dict()`, bit for bit."""
-        assert state.keys() == self._own.keys(), "the checkpoint is of another teacher"
+        assert state.keys() == self.own.keys(), "the checkpoint is of another teacher"
         for name, value in state.items():
-            self._own[name].copy_(value)
+            self.own[name].copy_(value)
 
     def _collect(self) -> None:
         """Look up what every pass needs of the network, once: a walk through it takes as long as a small step."""
         self._modules = list(self.network.modules())
         self._statistics = _statistics(self._norms)
-        self._slots = self._find_slots()
+        self._slots = self.replaced()
 
-    def _find_slots(self) -> Tensors:
+    def replaced(self) -> Tensors:
         """The tensors of the network that the teacher has its own values for."""
         return _statistics(self._norms)
 
@@ -169,11 +173,12 @@ class AdapterEma(Teacher):
 
     def update(self, step: int) -> None:
         """Move the averages towards the student."""
-        move_averages(self._own, self._averaged, momentum_at(step, self.options))
+        move_averages(self.own, self._averaged, self.momentum(step))
 
-    def _find_slots(self) -> Tensors:
+    def replaced(self) -> Tensors:
+        """What trains, and the statistics."""
         self._averaged = _trained(self.network)
-        return self._averaged | super()._find_slots()
+        return self._averaged | super().replaced()
 
 
 class Base(Teacher):
@@ -181,10 +186,11 @@ class Base(Teacher):
 
     pretrained = True
 
-    def _find_slots(self) -> Tensors:
+    def replaced(self) -> Tensors:
+        """What trains in the backbone, and the statistics."""
         inside = {id(parameter) for parameter in backbone_of(self.network).parameters()}
         backbone = {name: value for name, value in _trained(self.network).items() if id(value) in inside}
-        return backbone | super()._find_slots()
+        return backbone | super().replaced()
 
 
 class Anchor(Base):
@@ -193,8 +199,9 @@ class Anchor(Base):
     def __init__(self, network: nn.Module, attached: Attached) -> None:
         super().__init__(network, attached, TeacherOptions(name="base", buffers="student"))
 
-    def _find_slots(self) -> Tensors:
-        return super()._find_slots() | _statistics(_trained_norms(self.network, self.attached))
+    def replaced(self) -> Tensors:
+        """As of `Base`, with all statistics that training moves."""
+        return super().replaced() | _statistics(_trained_norms(self.network, self.attached))
 
 
 class Ema(Teacher):
@@ -204,7 +211,7 @@ class Ema(Teacher):
         self.student = network
         copied, attached = deepcopy((network, attached))
         super().__init__(copied, attached, options)
-        self._own = self._averaged | self._slots
+        self.own = self._averaged | self._slots
 
     def prepare(self, accelerator: Accelerator) -> None:
         """Put the copy where the student is, in its precision."""
@@ -212,7 +219,7 @@ class Ema(Teacher):
             globalise(self.network)
         self.network = accelerator.prepare_model(self.network, evaluation_mode=True)
         self._collect()  # a module that moves gets other buffers
-        self._own = self._averaged | self._slots
+        self.own = self._averaged | self._slots
 
     @contextmanager
     def installed(self) -> Iterator[nn.Module]:
@@ -222,7 +229,7 @@ class Ema(Teacher):
 
     def update(self, step: int) -> None:
         """Move the copy towards the student."""
-        move_averages(self._averaged, self._followed, momentum_at(step, self.options))
+        move_averages(self._averaged, self._followed, self.momentum(step))
         self._copy_buffers()
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
