@@ -1,9 +1,9 @@
 """Finds the examples of a markdown page and runs them in order, in one folder and one process.
 
 Blocks tagged `python` share a namespace; those tagged `bash`, and the `$` lines of `console` blocks, go to
-bash, with this environment's commands on the PATH. Two HTML comments, which readers do not see, steer it: the
-page may begin with `<!-- setup: commands -->`, run first ($REPO is the checkout), and
-`<!-- not run: reason -->` before a block skips it.
+bash, with this environment's commands on the PATH. Three HTML comments, which readers do not see, steer it: the
+page may begin with `<!-- setup: commands -->`, run first ($REPO is the checkout), `<!-- not run: reason -->` before
+a block skips it, and `<!-- file: name -->` writes it to a file in the folder, which modules are imported from.
 """
 
 import os
@@ -21,6 +21,7 @@ SHOWN = ("yaml", "json", "text", "bibtex", "mermaid")
 SETUP = re.compile(r"\A<!-- setup:(.*?)-->", re.DOTALL)
 BLOCK = re.compile(
     r"(?:<!-- not run:(?P<reason>[^>]*)-->\s*)?"
+    r"(?:<!-- file:(?P<file>[^>]*)-->\s*)?"
     r"^(?P<indent>[ \t]*)```(?P<language>[^\n`]*)\n(?P<code>.*?)^(?P=indent)```[ \t]*$",
     re.DOTALL | re.MULTILINE,
 )
@@ -28,12 +29,13 @@ BLOCK = re.compile(
 
 @dataclass(frozen=True)
 class Example:
-    """A block of code; `line` is that of its opening fence, `skip` the reason not to run it."""
+    """A block of code; `line` is that of its opening fence, `skip` the reason not to run it, `file` where it goes."""
 
     line: int
     language: str
     code: str
     skip: str | None
+    file: str | None = None
 
 
 def find_examples(text: str) -> list[Example]:
@@ -47,7 +49,8 @@ def find_examples(text: str) -> list[Example]:
         if reason is not None and not reason.strip():
             raise ValueError(f"line {line}: `not run` gives no reason")
         if language in RUN:
-            examples.append(Example(line, language, dedent(block["code"]), reason and reason.strip()))
+            file = block["file"] and block["file"].strip()
+            examples.append(Example(line, language, dedent(block["code"]), reason and reason.strip(), file))
     return examples
 
 
@@ -57,11 +60,13 @@ def run_page(page: Path, folder: Path, seconds: float) -> tuple[set[int], str]:
     passed.touch()
     work.mkdir()
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    modules = os.pathsep.join(filter(None, [str(work), os.environ.get("PYTHONPATH")]))
+    own = {"PATH": path, "PYTHONPATH": modules, "REPO": str(REPO), "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1"}
     with log.open("w") as output:
         process = subprocess.Popen(
             [sys.executable, __file__, str(page), str(passed)],
             cwd=work,
-            env={**os.environ, "PATH": path, "REPO": str(REPO), "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1"},
+            env={**os.environ, **own},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -89,7 +94,10 @@ def _main(page: Path, passed: Path) -> None:
     for example in find_examples(text):
         if example.skip:
             continue
-        if example.language == "python":
+        if example.file:
+            Path(example.file).parent.mkdir(parents=True, exist_ok=True)
+            Path(example.file).write_text(example.code, encoding="utf-8")
+        elif example.language == "python":
             exec(compile("\n" * example.line + example.code, page, "exec"), namespace)
         elif example.language == "bash":
             _bash(example.code)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from minorkey.runs.batches import BatchPredictor
     from minorkey.runs.train import load
     from minorkey.spectrum.run import survey
+    from minorkey.system.outside import outside_allowed
     from minorkey.tasks.predictor import Predictor
     from minorkey.training.annealing import AnnealingCallback, AnnealingWeightDecay
     from minorkey.training.optim import param_groups
@@ -44,6 +45,7 @@ _HOMES = {
     "builtin_backbone": "minorkey.models.backbone",
     "Predictor": "minorkey.tasks.predictor",
     "survey": "minorkey.spectrum.run",
+    "outside_allowed": "minorkey.system.outside",
     "AnnealingCallback": "minorkey.training.annealing",
     "AnnealingWeightDecay": "minorkey.training.annealing",
     "param_groups": "minorkey.training.optim",
@@ -67,6 +69,7 @@ __all__ = [
     "export_run",
     "fold",
     "load",
+    "outside_allowed",
     "param_groups",
     "presets",
     "report",
