@@ -60,7 +60,8 @@ class Catalog(Generic[Part]):
             ConfigError: no part has this name, which is no `package.module:attribute` either.
         """
         if not self.knows(name):
-            raise ConfigError(f"{unknown(self.kind, name, [*self.shipped, *self.aliases])}, {OWN}")
+            known = unknown(self.kind, name, [*self.shipped, *self.aliases])
+            raise ConfigError(f"{known}, {OWN}" if self.shipped else f"{self.kind} '{name}' is none; give {OWN[3:]}")
         return self.aliases.get(name, name)
 
     def knows(self, name: str) -> bool:
@@ -69,7 +70,7 @@ class Catalog(Generic[Part]):
 
     def checked(self, name: str) -> str:
         """`canonical`, of a part that was resolved: validates a field of options, in place of a `Literal` of names."""
-        if not self.knows(name):
+        if self.shipped and not self.knows(name):
             expected = ", ".join([*self.shipped, OWN])
             raise PydanticCustomError("literal_error", "expected {expected}", {"expected": expected})
         self.resolve(name)

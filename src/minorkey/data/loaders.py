@@ -6,16 +6,17 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from minorkey.data.photometric import Distortion, draw_distortion
 from minorkey.data.plan import Plan, StepPlan
 from minorkey.data.rare_classes import RareClasses, RareClassPlan
 from minorkey.data.readers.reader import Reader
 from minorkey.data.sample import HostLabels, RawBatch, Sample
-from minorkey.data.transforms import TransformConfig
+from minorkey.data.transforms import TransformConfig, transform_own
 from minorkey.data.workers import start_worker
 from minorkey.errors import ConfigError, DataError, MinorkeyError
+from minorkey.system.outside import note_cause, outside_faults
 
 Address = tuple[int, int]
 """(step, slot): a place in the batches of all processes."""
@@ -75,9 +76,13 @@ class TrainingDataset(Dataset[Crop | MinorkeyError]):
         photometric, wanted = self.config.photometric, self.plan.wanted_class(step, slot)
         try:
             sample, problems = self._read(self.readers[dataset], index)
+            with outside_faults():
+                sample = self.task.crop(sample, self.config, rng, wanted)
+            sample = transform_own(sample, self.config, rng)
         except MinorkeyError as error:
+            if get_worker_info() is not None:
+                note_cause(error)
             return error
-        sample = self.task.crop(sample, self.config, rng, wanted)
         return Crop(sample, None if photometric is None else draw_distortion(photometric, rng), problems)
 
     def keys(self, step: int) -> list[str]:

@@ -5,6 +5,7 @@ generator that is passed in. The photometric distortion is part of the recipe an
 it is applied to whole batches on their device (`photometric.distort`).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -13,10 +14,19 @@ import torch
 from PIL import Image
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt
 
+from minorkey.catalog import Catalog
 from minorkey.data.photometric import PhotometricConfig, ascending
-from minorkey.data.sample import normalise
+from minorkey.data.sample import Sample, normalise
+from minorkey.errors import OutsideError
+from minorkey.system.outside import outside_faults
 
 CROP_TRIES = 10
+
+OwnTransform = Callable[[Sample, np.random.Generator], Sample]
+
+OWN_TRANSFORMS: Catalog[OwnTransform] = Catalog(
+    "transform", {}, "a function of a Sample and a Generator that gives a Sample", callable
+)
 
 
 def _switch(value: object) -> object:
@@ -40,7 +50,29 @@ class TransformConfig(BaseModel):
     max_long_side: PositiveInt | None = None  # of the scaled image, pixels; the scale is lowered to keep to it
     max_class_share: float = Field(default=0.75, gt=0, le=1)  # no class covers more of a crop
     flip: float = Field(default=0.5, ge=0, le=1)  # probability
+    # Functions of anyone's own, package.module:attribute, that crops go through one after the other, before the colours
+    own: tuple[Annotated[str, AfterValidator(OWN_TRANSFORMS.checked)], ...] = ()
     photometric: Annotated[PhotometricConfig | None, BeforeValidator(_switch)] = PhotometricConfig()
+
+
+def transform_own(sample: Sample, config: TransformConfig, rng: np.random.Generator) -> Sample:
+    """A crop after the transforms of one's own, in their order.
+
+    Raises:
+        OutsideError: one of them fails, or gives no sample that fits into the crop.
+    """
+    for name in config.own:
+        with outside_faults():
+            sample = OWN_TRANSFORMS.resolve(name)(sample, rng)
+        image = getattr(sample, "image", None)
+        if image is None or image.dtype != np.uint8 or image.shape[2:] != (3,) or not _within(image, config.crop):
+            given = type(sample).__name__ if image is None else f"image {image.shape} {image.dtype}"
+            raise OutsideError(f"transform '{name}' gives a {given}; expected a Sample of (H, W, 3) uint8, as a crop")
+    return sample
+
+
+def _within(image: np.ndarray, size: tuple[int, int]) -> bool:
+    return image.shape[0] <= size[0] and image.shape[1] <= size[1]
 
 
 @dataclass(frozen=True)

@@ -185,7 +185,7 @@ def _normalisation(options: BackboneOptions, source: str, config: PreTrainedConf
         content = json.loads(_preprocessor_file(source, options.revision).read_text())
     except OSError:
         content = config.to_dict()
-    return _triple(content.get("image_mean", IMAGENET_MEAN)), _triple(content.get("image_std", IMAGENET_STD))
+    return _triple(content.get("image_mean") or IMAGENET_MEAN), _triple(content.get("image_std") or IMAGENET_STD)
 
 
 def _triple(values: Sequence[float]) -> Triple:

@@ -94,6 +94,12 @@ def blamed(error: Exception) -> OutsideError | None:
     return None
 
 
+def note_cause(error: Exception) -> None:
+    """Note on an error how it came about, for another process, which gets no traceback with it."""
+    if error.__cause__ is not None:
+        error.add_note("".join(traceback.format_exception(error.__cause__)))
+
+
 def reason(error: Exception) -> str:
     """An error in one line."""
     first = (str(error).strip().splitlines() or [""])[0]
