@@ -13,7 +13,7 @@ help:
 	@echo "make test-timm  install timm in an environment of its own, then run the tests of its networks"
 	@echo "make test-oldest  install the oldest transformers that is taken, with the torch of GPU machines, then run what a GPU would"
 	@echo "make test-ray   install Ray in an environment of its own, then run the tests that it drives"
-	@echo "make lint    check formatting and style (ruff)"
+	@echo "make lint    check formatting, style (ruff) and which room imports which (import-linter)"
 	@echo "make types   check types (mypy)"
 	@echo "make format  format the code and mend what ruff can mend"
 	@echo "make clean   remove .venv and caches; runs/ stays"
@@ -39,6 +39,7 @@ test-ray: $(RAY)/.installed
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports
 
 types: $(INSTALLED)
 	$(BIN)/mypy
@@ -77,5 +78,5 @@ $(RAY)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf .venv .venv-timm .venv-ray .venv-oldest .mypy_cache .pytest_cache .ruff_cache build dist src/*.egg-info
+	rm -rf .venv .venv-timm .venv-ray .venv-oldest .mypy_cache .pytest_cache .ruff_cache .grimp_cache .import_linter_cache build dist src/*.egg-info
 	find src tests scripts benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
