@@ -15,6 +15,9 @@ PARTS: Catalog[object] = Catalog("part", {}, "anything", lambda part: True)
 
 DOORS = {
     "method": {"method": {"name": "mine.evil:thing"}},
+    "head": {"head": {"name": "mine.evil:thing"}},
+    "task": {"task": "mine.evil:thing"},
+    "transform": {"transform": {"own": ["mine.evil:thing"]}},
     "backbone": {"backbone": {"name": "mine.evil:thing"}},
     "source": {"source": ["mine.evil:thing"]},
     "source with a part": {"source": [{"data": "mine.evil:thing:train", "weight": 1}]},
