@@ -158,6 +158,20 @@ def test_a_data_set_of_ones_own_that_cannot_be_used(opened):
         opened("mine.data:number")
 
 
+def test_a_folder_may_name_its_reader_if_the_user_allows_it(opened, tmp_path):
+    (tmp_path / "farm").mkdir()
+    file = tmp_path / "farm" / "dataset.yaml"
+    file.write_text("reader: mine.data:Grey\n")
+    with pytest.raises(ConfigError, match=r"dataset\.yaml names data set 'mine\.data:Grey'.*--allow-outside"):
+        opened(f"{tmp_path}/farm")
+    with outside.outside_allowed():
+        reader = opened(f"{tmp_path}/farm:val")
+    assert (len(reader), reader[0].labels is not None) == (2, True)
+    file.write_text("reader: mine.data:Grey\nids: {0: road}\n")
+    with pytest.raises(ConfigError, match=r"`reader` reads all by itself; leave 'ids' out"):
+        opened(f"{tmp_path}/farm")
+
+
 def test_the_folder_of_a_data_set_is_no_module(tmp_path, monkeypatch, opened):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.data").mkdir()

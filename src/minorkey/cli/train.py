@@ -60,7 +60,8 @@ def train(
         return
     if out is None:
         config = resolve(preset, given)
-        out = Path("runs") / f"{Path(preset or 'run').stem}-{config.method.name}-{config.seed}"
+        method_name = config.method.name.replace(":", ".")  # of package.module:attribute
+        out = Path("runs") / f"{Path(preset or 'run').stem}-{method_name}-{config.seed}"
     api.train(preset, out=out, **given)
     show_scores([out])
     typer.echo(f"run folder: {out}")

@@ -12,7 +12,7 @@ from minorkey.data.readers.images import ImageReader
 from minorkey.data.readers.joined import Joined
 from minorkey.data.readers.layout import Layout
 from minorkey.data.readers.locate import is_bare, locate, split_name
-from minorkey.data.readers.own import Asked, OwnReader, split_own
+from minorkey.data.readers.own import Asked, OwnReader, reader_of, split_own
 from minorkey.data.readers.paired import PairedReader
 from minorkey.data.readers.pairing import NoImages
 from minorkey.data.readers.reader import Reader, Role
@@ -86,8 +86,10 @@ def _open(
             raise ConfigError(f"{spec}: no boxes are read by `{HUB}:`; save them as COCO JSON, and give that folder")
         return [open_hub(spec.removeprefix(f"{HUB}:"), role, space)]
     if own := split_own(spec):
-        return [OwnReader(spec, Asked(own[1], role, space, data_root))]
+        return [OwnReader(spec, own[0], Asked(own[1], role, space, data_root))]
     name, part = split_name(spec)
+    if reader := reader_of(Path(name)):
+        return [OwnReader(spec, reader, Asked(part, role, space, data_root, Path(name)))]
     if name == WORLD:
         return [open_world(part or "clear", role, world, space, task)]
     if role == "target" and is_bare(spec, task):

@@ -1,4 +1,4 @@
-"""Anyone's own data set: `package.module:attribute`, and what follows it as `:part`."""
+"""Anyone's own data set: `package.module:attribute[:part]`, or a folder whose `dataset.yaml` names it as `reader`."""
 
 import re
 from collections.abc import Callable
@@ -10,9 +10,10 @@ from minorkey.catalog import Catalog
 from minorkey.data.corruptions.naming import Corruption, split_corruption
 from minorkey.data.readers.reader import Role
 from minorkey.data.sample import Sample
-from minorkey.errors import OutsideError
+from minorkey.errors import ConfigError, OutsideError
 from minorkey.labels import LabelSpace
-from minorkey.system.outside import OUTSIDE, outside_faults
+from minorkey.labels.tables import read_yaml
+from minorkey.system.outside import OUTSIDE, outside_faults, written_by_others
 
 NAME = re.compile(rf"(?P<name>(?=[^:]*\.){OUTSIDE.pattern})(:(?P<part>.*))?")
 """A module in a package: `farm:val` stays the split of a data set."""
@@ -22,10 +23,11 @@ NAME = re.compile(rf"(?P<name>(?=[^:]*\.){OUTSIDE.pattern})(:(?P<part>.*))?")
 class Asked:
     """What is asked of someone's own data set."""
 
-    part: str  # "val" of `package.module:attribute:val`; "" where nothing follows
+    part: str  # "val" of `package.module:attribute:val` or `folder:val`; "" where nothing follows
     role: Role
     label_space: LabelSpace  # labels are to be its train ids
     data_root: Path | None
+    folder: Path | None = None  # whose `dataset.yaml` names the data set
 
 
 class Samples(Protocol):
@@ -56,28 +58,44 @@ def split_own(spec: str) -> tuple[str, str] | None:
     return match["name"], match["part"] or ""
 
 
+def reader_of(folder: Path) -> str | None:
+    """What the `dataset.yaml` in a folder names as its `reader`; None: there is none.
+
+    Raises:
+        ConfigError: it names anything beside; or the user has not allowed it.
+        OutsideError: that cannot be imported, or is not what is expected.
+    """
+    file = folder / "dataset.yaml"
+    content = read_yaml(file) if file.is_file() else None
+    if not isinstance(content, dict) or "reader" not in content:
+        return None
+    if more := sorted(map(str, content.keys() - {"reader"})):
+        raise ConfigError(f"{file}: `reader` reads all by itself; leave '{more[0]}' out")
+    with written_by_others(file):
+        return OWN_DATASETS.checked(str(content["reader"]))
+
+
 class OwnReader:
     """The samples of someone's own data set as a reader; those of a target lose their labels.
 
     Args:
         spec: as the user wrote it.
+        own: whose, `package.module:attribute`.
         asked: what to read.
 
     Raises:
         OutsideError: it cannot be made, or is no sequence.
     """
 
-    def __init__(self, spec: str, asked: Asked) -> None:
-        own = split_own(spec)
-        assert own is not None
+    def __init__(self, spec: str, own: str, asked: Asked) -> None:
         with outside_faults():
-            self._samples: Samples = OWN_DATASETS.resolve(own[0])(asked)
+            self._samples: Samples = OWN_DATASETS.resolve(own)(asked)
             if not (hasattr(self._samples, "__len__") and hasattr(self._samples, "__getitem__")):
                 kind = type(self._samples).__name__
-                raise OutsideError(f"data set '{own[0]}' makes a {kind}; expected __len__ and __getitem__ of it")
+                raise OutsideError(f"data set '{own}' makes a {kind}; expected __len__ and __getitem__ of it")
             self._length = len(self._samples)
         self.name, self._labelled = spec, asked.role != "target"
-        self.domain: str = getattr(self._samples, "domain", own[0].rpartition(":")[2])
+        self.domain: str = getattr(self._samples, "domain", own.rpartition(":")[2])
         self.notes: tuple[str, ...] = tuple(getattr(self._samples, "notes", ()))
 
     def __len__(self) -> int:
