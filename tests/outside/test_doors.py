@@ -14,6 +14,7 @@ from minorkey.data.readers import open_datasets
 from minorkey.data.sample import Sample
 from minorkey.data.transforms import TransformConfig, transform_own
 from minorkey.errors import ConfigError, MinorkeyError, ModelError, OutsideError
+from minorkey.export.run import export_run
 from minorkey.labels import label_space
 from minorkey.models.backbone import load_backbone
 from minorkey.models.options import BackboneOptions
@@ -245,6 +246,8 @@ def test_a_run_with_a_part_from_outside_is_judged_resumed_and_loaded(write_modul
     scores = workflow.train(config, tmp_path / "run")
     assert workflow.train(config, tmp_path / "run", resume=True) == scores
     assert workflow.evaluate(tmp_path / "run").domains == scores.domains
+    with pytest.raises(ConfigError, match=r"has the backbone 'mine\.nets:Net', which other libraries do not know"):
+        export_run(tmp_path / "run", "model")
     monkeypatch.setattr(outside, "_taken", set())  # as in another process
     with pytest.raises(ConfigError, match=r"config\.yaml names backbone 'mine\.nets:Net'"):
         workflow.load(tmp_path / "run")
