@@ -246,7 +246,7 @@ def test_a_run_with_a_part_from_outside_is_judged_resumed_and_loaded(write_modul
     scores = workflow.train(config, tmp_path / "run")
     assert workflow.train(config, tmp_path / "run", resume=True) == scores
     assert workflow.evaluate(tmp_path / "run").domains == scores.domains
-    with pytest.raises(ConfigError, match=r"has the backbone 'mine\.nets:Net', which other libraries do not know"):
+    with pytest.raises(ConfigError, match=r"backbone 'mine\.nets:Net' is code that no other library has"):
         export_run(tmp_path / "run", "model")
     monkeypatch.setattr(outside, "_taken", set())  # as in another process
     with pytest.raises(ConfigError, match=r"config\.yaml names backbone 'mine\.nets:Net'"):

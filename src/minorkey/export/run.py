@@ -5,12 +5,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from minorkey.config import RunConfig
 from minorkey.errors import ConfigError, StorageError, unknown
 from minorkey.export.adapter import write_adapter
 from minorkey.export.card import Card, card_text
 from minorkey.export.hub import check_repo_id, push
 from minorkey.export.merged import write_model
 from minorkey.export.trained import Trained, open_trained
+from minorkey.runs.train import config_of
+from minorkey.system.outside import OUTSIDE
 from minorkey.system.run_folder import RunFolder
 from minorkey.system.storage import new_folder, write_json, write_text
 
@@ -42,7 +45,7 @@ def export_run(
         push_to: also upload it to this repository of the hub, user/name; nothing is uploaded otherwise.
 
     Raises:
-        ConfigError: `to` or `push_to` is not valid, or `out` holds something else.
+        ConfigError: `to` or `push_to` is not valid, `out` holds something else, or a part is not of this package.
         DataError: there is no finished training in `run`.
         AdapterError: the method has no adapter, or the pretrained weights have changed since.
         StorageError: the folder cannot be written, or not uploaded; what was written is then kept.
@@ -55,6 +58,7 @@ def export_run(
     source.require_trained()
     target = Path(out) if out is not None else source.exports / to
     check_replaceable(target)
+    check_parts(config_of(source.path), to)
     trained = open_trained(source)
     with new_folder(target) as new:
         card = KINDS[to](trained, new)
@@ -63,6 +67,16 @@ def export_run(
     if push_to is not None:
         push(target, push_to)
     return Exported(target, f'folder = "{push_to or target}"\n\n{card.code}')
+
+
+def check_parts(config: RunConfig, to: str) -> None:
+    """Raise `ConfigError` where another library would need code that is neither its own nor of this package."""
+    needed = {"backbone": config.backbone.name}
+    if to == "model":
+        needed |= {"head": config.head.name, "task": config.task}
+    for kind, name in needed.items():
+        if OUTSIDE.fullmatch(name):
+            raise ConfigError(f"{kind} '{name}' is code that no other library has; load the run with minorkey.load")
 
 
 def check_replaceable(folder: Path) -> None:

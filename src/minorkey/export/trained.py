@@ -5,14 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from minorkey.config import RunConfig
-from minorkey.errors import ConfigError
 from minorkey.evaluation.scores import ScoreTable
 from minorkey.export.base import Base, base_of
 from minorkey.models.build import backbone_of
 from minorkey.models.catalog import catalog
 from minorkey.runs.evaluate import load
 from minorkey.runs.train import config_of
-from minorkey.system.outside import OUTSIDE
 from minorkey.system.run_folder import RunFolder
 from minorkey.system.storage import read_metadata
 from minorkey.tasks.predictor import Predictor
@@ -55,17 +53,9 @@ def open_trained(run: RunFolder) -> Trained:
 
     Raises:
         DataError: there is no finished training.
-        ConfigError: its backbone, head or task is not of this package.
         AdapterError: the pretrained weights are not those that it started from.
     """
-    config = config_of(run.path)
-    for kind, name in {"backbone": config.backbone.name, "head": config.head.name, "task": config.task}.items():
-        if OUTSIDE.fullmatch(name):
-            raise ConfigError(
-                f"'{run.path}' has the {kind} '{name}', which other libraries do not know: it cannot be exported; load "
-                "it with minorkey.load"
-            )
-    predictor = load(run.path, device="cpu")
+    predictor, config = load(run.path, device="cpu"), config_of(run.path)
     backbone: Any = backbone_of(predictor.model)
     base_sha256 = read_metadata(run.head)["base_weights_sha256"]
     # Where the weights lay on this machine is nobody else's business; transformers writes it into every config.
