@@ -95,8 +95,8 @@ def blamed(error: Exception) -> OutsideError | None:
 
 
 def note_cause(error: Exception) -> None:
-    """Note on an error how it came about, for another process, which gets no traceback with it."""
-    if error.__cause__ is not None:
+    """Note on an error of an outside part how it came about, for another process, which gets no traceback with it."""
+    if isinstance(error, OutsideError) and error.__cause__ is not None:
         error.add_note("".join(traceback.format_exception(error.__cause__)))
 
 
