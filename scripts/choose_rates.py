@@ -66,9 +66,9 @@ def main() -> None:
         out = args.out / args.preset / f"{method}-{lr:g}-{backbone_lr:g}"
         table = on_the_source(args.preset, out, changes, args.overrides)
         score = table.domains[0].score
-        found = f"source validation {table.protocol.score_name} {100 * score:.1f}"
+        found = f"source validation {table.metric.name} {table.metric.number(score)}"
         print(f"{method:7s} head {lr:g} backbone {backbone_lr:g}: {found}", flush=True)
-        return score
+        return -table.metric.rank(score)
 
     head = best_rate(args.head_rates, lambda lr: judged("frozen", lr, UNUSED))
     print(f"chosen: head {head:g}", flush=True)

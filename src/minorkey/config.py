@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, cast, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
 from pydantic import (
@@ -37,7 +37,7 @@ from minorkey.regimes.transda.regime import TransdaOptions
 from minorkey.system.outside import given_by_user, written_by_others
 from minorkey.system.storage import write_text
 from minorkey.tasks.base import Task
-from minorkey.tasks.protocol import Metric, Weights
+from minorkey.tasks.protocol import Weights
 from minorkey.tasks.self_training import SelfTrainingOptions
 from minorkey.tasks.table import TASKS, task_named
 from minorkey.training.options import TrainingOptions
@@ -191,9 +191,9 @@ class RunConfig(BaseModel):
         return self.regime_class.adapts and not TEACHERS.resolve(self.teacher.name).pretrained
 
     @property
-    def metric(self) -> Metric:
+    def metric(self) -> str:
         """What is scored."""
-        return self.evaluation.metric or cast(Metric, next(iter(task_named(self.task).metrics)))
+        return self.evaluation.metric or next(iter(task_named(self.task).metrics))
 
     @property
     def deployed(self) -> Weights:

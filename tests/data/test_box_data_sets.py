@@ -23,7 +23,7 @@ STREET_SPACES = ("weather7", "cityscapes8", "bdd10", "kitti3", "carla5")
 
 
 def open_boxes(name: str, data_root: Path, space: str = "cityscapes8", role: str = "unseen") -> list[Reader]:
-    return open_datasets(name, role=role, label_space=label_space(space), data_root=data_root, task="detection")
+    return open_datasets(name, role=role, label_space=label_space(space), data_root=data_root, annotation="boxes")
 
 
 def root_of(name: str) -> str:
@@ -79,7 +79,7 @@ def test_in_archives(name, case, tmp_path):
 def test_from_a_cache(name, case, tmp_path):
     write_loose(case.files, tmp_path / root_of(name))
     cache = RawCache(tmp_path / "pixels")
-    named = {"label_space": label_space(case.space), "data_root": tmp_path, "task": "detection", "cache": cache}
+    named = {"label_space": label_space(case.space), "data_root": tmp_path, "annotation": "boxes", "cache": cache}
     for _ in range(2):
         check(case, open_datasets(f"{name}:{case.split}", role="unseen", **named))
     assert len(list((tmp_path / "pixels" / "pixels").rglob("*.npy"))) >= 1

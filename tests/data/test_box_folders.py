@@ -17,7 +17,7 @@ CAR = {"image_id": 1, "category_id": 1}
 
 
 def open_own(root: Path, role: str = "source", space: str = "weather7") -> Reader:
-    return open_datasets(str(root), role=role, label_space=label_space(space), task="detection")[0]
+    return open_datasets(str(root), role=role, label_space=label_space(space), annotation="boxes")[0]
 
 
 def write(root: Path, dataset: str, **files: bytes) -> Path:

@@ -34,8 +34,8 @@ def town(tmp_path: Path) -> Path:
     return root
 
 
-def open_town(spec: object, role: str = "unseen", task: str = "detection") -> list[Reader]:
-    return open_datasets(str(spec), role=role, label_space=label_space("weather7"), task=task)
+def open_town(spec: object, role: str = "unseen", annotation: str = "boxes") -> list[Reader]:
+    return open_datasets(str(spec), role=role, label_space=label_space("weather7"), annotation=annotation)
 
 
 def keys(reader: Reader) -> list[str]:
@@ -176,7 +176,7 @@ def test_carla_by_brightness(shared):
     for name in ("", "-day", "-dark"):
         spec = f"carla-det{name}:val"
         (reader,) = open_datasets(
-            spec, role="unseen", label_space=label_space("carla5"), data_root=folder.parent, task="detection"
+            spec, role="unseen", label_space=label_space("carla5"), data_root=folder.parent, annotation="boxes"
         )
         assert reader.name == spec
         parts[name] = keys(reader)

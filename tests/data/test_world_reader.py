@@ -59,7 +59,7 @@ def test_end_of_the_world():
 def test_boxes_follow_the_label_space():
     def boxes(role: str, space: str):
         options = WorldOptions(seed=3, train_count=2, size=(160, 80))
-        named = {"label_space": label_space(space), "options": options, "task": "detection"}
+        named = {"label_space": label_space(space), "options": options, "annotation": "boxes"}
         return open_datasets("world", role=role, **named)[0][1]
 
     expected = world.render(6, 1, domain="clear", size=(160, 80))
@@ -78,7 +78,7 @@ def test_boxes_follow_the_label_space():
 def test_boxes_lower_than_a_16th_of_the_image_are_crowds():
     """An exact 16th is none: 5 of 80 pixels."""
     options = WorldOptions(seed=3, train_count=4, size=(160, 80))
-    named = {"label_space": label_space("weather7"), "options": options, "task": "detection"}
+    named = {"label_space": label_space("weather7"), "options": options, "annotation": "boxes"}
     (reader,) = open_datasets("world", role="source", **named)
     samples = [reader[index] for index in range(4)]
     heights = np.concatenate([sample.boxes[:, 3] - sample.boxes[:, 1] for sample in samples])

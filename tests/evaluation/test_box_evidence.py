@@ -52,7 +52,7 @@ def test_pascal_voc_scores_differ_from_coco(metric, name):
     (score,) = scores.domains
     assert score.score == score.details[name]
     assert score.score != pytest.approx(score.details["AP50"], abs=1e-6)
-    assert scores.protocol.score_name == "AP50"
+    assert scores.metric.name == "AP50"
 
 
 def test_a_difference_of_two_runs_is_paired():

@@ -65,10 +65,10 @@ def test_each_domain_has_its_own_size():
 
 
 def test_detection_says_its_metric():
-    assert Protocol(label_space="x").score_name == "mIoU"
+    assert Protocol(label_space="x").scored.name == "mIoU"
     protocol = Protocol(label_space="x", metric="coco", detections=100)
-    assert (protocol.score_name, protocol.class_score_name) == ("AP", "AP")
+    assert (protocol.scored.name, protocol.scored.class_name) == ("AP", "AP")
     assert protocol.describe().startswith("x, all classes; AP of COCO, 100 detections an image; native size")
     eleven = Protocol(label_space="x", metric="voc07", detections=300)
-    assert eleven.score_name == Protocol(label_space="x", metric="voc").score_name == "AP50"
+    assert eleven.scored.name == Protocol(label_space="x", metric="voc").scored.name == "AP50"
     assert "AP50 of Pascal VOC 2007, 11 points, 300 detections an image" in eleven.describe()

@@ -14,10 +14,9 @@ from transformers import (
 
 import minorkey
 from minorkey.adapters import fold, load_adapter
-from minorkey.export.base import layers_in_eomt
 from minorkey.export.run import export_run
 from minorkey.models.build import backbone_of
-from minorkey.models.heads.segmentation.eomt import encoder_state
+from minorkey.models.heads.segmentation.eomt import encoder_state, layers_in_eomt
 from minorkey.models.options import HeadOptions
 from minorkey.system.run_folder import RunFolder
 from minorkey.tasks.segmentation.task import Segmentation

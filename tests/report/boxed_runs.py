@@ -9,10 +9,11 @@ from PIL import Image, ImageDraw, ImageFilter
 from safetensors.numpy import save_file
 
 from minorkey.data.sample import Sample
-from minorkey.evaluation.examiner import BoxExaminer
 from minorkey.evaluation.scores import TrainingCost, build_scores
 from minorkey.labels import label_space
+from minorkey.tasks.detection.metric import BoxEvaluator
 from minorkey.tasks.detection.prediction import DetectionPrediction
+from minorkey.tasks.detection.task import Detection
 from minorkey.tasks.predictor import Started
 from minorkey.tasks.protocol import Protocol
 
@@ -32,7 +33,7 @@ def write_box_run(
 ) -> Path:
     """A run folder as training and evaluation leave it; equal scenes for every method and domain."""
     protocol = Protocol(label_space=SPACE.name, metric=metric)
-    examiner = BoxExaminer(SPACE, protocol)
+    evaluator = BoxEvaluator(len(SPACE), protocol, metric)
     noise = np.random.default_rng([5, *method.encode()])
     evidence = {}
     for domain, light in LIGHTS.items():
@@ -40,10 +41,10 @@ def write_box_run(
         for index in range(images):
             sample = street(np.random.default_rng([index, 7]), domain, f"{index:04d}", light, size)
             prediction = find(noise, sample, quality * (0.4 + 0.6 * light))
-            notes.append(examiner.note(sample, Started(prediction, sample.image, lambda found, image: found)))
+            notes.append(evaluator.note(sample, Started(prediction, sample.image, lambda found, image: found)))
             if index < 2:
-                examiner.keep(sample, prediction, folder / "figures" / "samples" / domain / sample.key)
-        evidence[domain] = examiner.evidence(notes)
+                Detection().keep(sample, prediction, folder / "figures" / "samples" / domain / sample.key)
+        evidence[domain] = evaluator.evidence(notes)
     scores = build_scores(
         {domain: ("source" if domain == "clear" else "unseen", kept) for domain, kept in evidence.items()},
         run=f"{method}-0", method=method, task="detection", classes=SPACE.classes, protocol=protocol,

@@ -8,10 +8,10 @@ from boxed_runs import CAR, PERSON, SPACE, write_box_run
 from PIL import Image
 
 from minorkey.errors import DataError
-from minorkey.reporting.box_matching import match_boxes
 from minorkey.reporting.gallery import build_gallery, classes_shown
 from minorkey.reporting.page import build_report
 from minorkey.reporting.runs import read_run
+from minorkey.tasks.detection.box_matching import match_boxes
 from minorkey.tasks.detection.matching import match_coco
 
 CARS = [[0, 0, 20, 10], [40, 0, 60, 10], [80, 0, 100, 10]]

@@ -66,7 +66,7 @@ def test_tables_name_the_metric_and_keep_others_apart(detection_run):
     runs = [detection_run("soma", 0.9), detection_run("lora", 0.4), detection_run("full", 0.6, "voc07")]
     tables = [read_run(folder).scores for folder in runs]
     assert markdown_table(tables[:2]).startswith("| AP, % | clear (source) | fog |")
-    assert build_grid(tables[2:]).metric == "AP50"
+    assert build_grid(tables[2:]).metric.name == "AP50"
     (footnote,) = build_grid(tables).footnotes
     assert "AP50 of Pascal VOC 2007, 11 points, 100 detections an image" in footnote
 

@@ -7,8 +7,9 @@ from PIL import Image
 
 from minorkey.errors import DataError
 from minorkey.labels import colourise, label_space
-from minorkey.reporting.gallery import build_gallery, classes_shown, error_map
+from minorkey.reporting.gallery import build_gallery, classes_shown
 from minorkey.reporting.runs import read_run
+from minorkey.tasks.segmentation.gallery import error_map
 
 SPACE = label_space("cityscapes19")
 

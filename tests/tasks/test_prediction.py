@@ -5,8 +5,8 @@ from PIL import Image
 from minorkey.errors import StorageError
 from minorkey.labels import label_space
 from minorkey.runs import train as workflow
-from minorkey.tasks.prediction import SegmentationPrediction
 from minorkey.tasks.protocol import Protocol
+from minorkey.tasks.segmentation.prediction import SegmentationPrediction
 
 SPACE = label_space("cityscapes19")
 

@@ -7,9 +7,8 @@ from rich.console import Console
 
 from minorkey.evaluation.scores import ScoreTable
 from minorkey.reporting.figures import save_figure
-from minorkey.reporting.robustness import robustness_rows, write_robustness
+from minorkey.reporting.robustness import robustness_rows, robustness_table, write_robustness
 from minorkey.reporting.robustness_figure import draw_robustness
-from minorkey.reporting.robustness_table import robustness_table
 from minorkey.reporting.tables import rich_table
 from minorkey.system.run_folder import RunFolder
 
@@ -20,7 +19,7 @@ def show_scores(folders: Sequence[Path]) -> None:
     console = Console()
     console.print(rich_table(tables))
     for protocol in {table.protocol.id(): table.protocol for table in tables}.values():
-        text = f"{protocol.score_name} in %, 95 % interval over images; {protocol.describe()}"
+        text = f"{protocol.scored.in_unit}, 95 % interval over images; {protocol.describe()}"
         console.print(text, highlight=False, soft_wrap=True)
 
 
@@ -32,5 +31,5 @@ def show_robustness(folder: Path) -> None:
     save_figure(draw_robustness(rows), folder / "figures" / "robustness")
     console = Console()
     console.print(robustness_table(rows))
-    console.print(f"{scores.protocol.score_name} in %; {scores.protocol.describe()}", highlight=False, soft_wrap=True)
+    console.print(f"{scores.metric.in_unit}; {scores.protocol.describe()}", highlight=False, soft_wrap=True)
     console.print(f"table: {folder / 'robustness.csv'}, plot: {folder / 'figures' / 'robustness.png'}")

@@ -1,26 +1,23 @@
 """From the name of a data set, as a user writes it, to its readers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from minorkey.data.raw_cache import RawCache
-from minorkey.data.readers.boxes import BoxReader, BoxSpec
 from minorkey.data.readers.brightness import of_brightness
 from minorkey.data.readers.files import Files
 from minorkey.data.readers.hf import open_hub
 from minorkey.data.readers.images import ImageReader
 from minorkey.data.readers.joined import Joined
+from minorkey.data.readers.kinds import FileReader, kind_of
 from minorkey.data.readers.layout import Layout
 from minorkey.data.readers.locate import is_bare, locate, split_name
 from minorkey.data.readers.own import Asked, OwnReader, reader_of, split_own
-from minorkey.data.readers.paired import PairedReader
 from minorkey.data.readers.pairing import NoImages
 from minorkey.data.readers.reader import Reader, Role
-from minorkey.data.readers.spec import DatasetSpec
 from minorkey.data.readers.world import WorldOptions, open_world
 from minorkey.errors import ConfigError, DataError
 from minorkey.labels import LabelSpace
-from minorkey.tasks.options import TaskName
 
 WORLD, HUB = "world", "hf"
 
@@ -32,7 +29,7 @@ def open_datasets(
     label_space: LabelSpace,
     data_root: Path | None = None,
     options: WorldOptions | None = None,
-    task: TaskName = "segmentation",
+    annotation: str = "pixels",
     cache: RawCache | None = None,
 ) -> list[Reader]:
     """Open a data set: a reader for each of its domains.
@@ -48,7 +45,8 @@ def open_datasets(
         label_space: the classes of the run; labels are mapped to it while reading.
         data_root: where known data sets lie, each in a folder of its name.
         options: seed, size and number of scenes of the built-in world.
-        task: whether samples have label images or boxes. A name may stand for a data set of each kind.
+        annotation: what samples are labelled with, a row of `readers.kinds.KINDS`: label images or boxes. A name may
+            stand for a data set of each kind.
         cache: keeps the pixels of files, before corruptions; what is rendered or comes from `hf:` needs none.
 
     Raises:
@@ -59,7 +57,7 @@ def open_datasets(
     from minorkey.data.corruptions import CorruptedReader, split_corruption
 
     clean, corruption = split_corruption(spec)
-    readers = _open(clean, role, label_space, data_root, options or WorldOptions(), task, cache)
+    readers = _open(clean, role, label_space, data_root, options or WorldOptions(), annotation, cache)
     return readers if corruption is None else [CorruptedReader(reader, corruption) for reader in readers]
 
 
@@ -78,12 +76,12 @@ def _open(
     space: LabelSpace,
     data_root: Path | None,
     world: WorldOptions,
-    task: TaskName,
+    annotation: str,
     cache: RawCache | None,
 ) -> list[Reader]:
     if spec.startswith(f"{HUB}:"):
-        if task == "detection" and role != "target":
-            raise ConfigError(f"{spec}: no boxes are read by `{HUB}:`; save them as COCO JSON, and give that folder")
+        if role != "target" and (instead := kind_of(annotation).hub):
+            raise ConfigError(f"{spec}: no {annotation} are read by `{HUB}:`; {instead}")
         return [open_hub(spec.removeprefix(f"{HUB}:"), role, space)]
     if own := split_own(spec):
         return [OwnReader(spec, own[0], Asked(own[1], role, space, data_root))]
@@ -91,15 +89,15 @@ def _open(
     if reader := reader_of(Path(name)):
         return [OwnReader(spec, reader, Asked(part, role, space, data_root, Path(name)))]
     if name == WORLD:
-        return [open_world(part or "clear", role, world, space, task)]
-    if role == "target" and is_bare(spec, task):
+        return [open_world(part or "clear", role, world, space, annotation)]
+    if role == "target" and is_bare(spec, annotation):
         return [ImageReader(spec, cache)]
-    root, forms, domains = locate(name, data_root, task)
+    root, forms, domains = locate(name, data_root, annotation)
     files, splits = Files(root, cache), _splits(spec, part)
     opened: list[Reader] = []
     for title, domain in domains.items():
         called = (title if domain.place else name, title, domain.place)
-        found = [_first_form(files, forms, split, role, space, called) for split in splits]
+        found = [_first_form(files, kind_of(annotation).reader, forms, split, role, space, called) for split in splits]
         chosen = found if domain.luma is None else [of_brightness(reader, domain.luma) for reader in found]
         opened.append(chosen[0] if len(splits) == 1 else Joined(chosen, splits, name=f"{called[0]}:{part}"))
     return opened
@@ -115,12 +113,13 @@ def _splits(spec: str, part: str) -> list[str]:
 
 def _first_form(
     files: Files,
+    read: Callable[..., FileReader],
     forms: Sequence[Layout],
     asked: str,
     role: Role,
     space: LabelSpace,
     called: tuple[str, str, str],
-) -> BoxReader | PairedReader:
+) -> FileReader:
     """The data set in the first of its forms that can be read; if none can, what is wrong with the likeliest."""
     name, domain, place = called
     errors: list[DataError] = []
@@ -130,11 +129,7 @@ def _first_form(
             if role == "source" and split in spec.unlabelled:
                 raise DataError(f"split '{split}' of '{name}' has no labels to train on; choose another")
             wanted = None if role == "target" else space
-            title = f"{name}:{split}"
-            if isinstance(spec, BoxSpec):
-                return BoxReader(files, spec, split, wanted, name=title, domain=domain, place=place)
-            assert isinstance(spec, DatasetSpec)
-            return PairedReader(files, spec, split, wanted, name=title, domain=domain, place=place)
+            return read(files, spec, split, wanted, name=f"{name}:{split}", domain=domain, place=place)
         except DataError as error:
             errors.append(error)
     raise next((error for error in errors if not isinstance(error, NoImages)), errors[0])

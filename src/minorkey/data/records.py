@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -18,7 +18,6 @@ from minorkey.data.workers import start_worker
 from minorkey.errors import MinorkeyError
 from minorkey.labels import LabelSpace
 from minorkey.system.storage import write_json
-from minorkey.tasks.options import TaskName
 
 PROBES = 8
 """Images whose labels are part of a cache's name, so that it is not used once the data set has changed."""
@@ -42,11 +41,33 @@ class Record:
     problem: str = ""  # why it cannot be read; then the rest is unknown
 
 
+class Recorder(Protocol):
+    """What makes the records: a task (`tasks.base.Task`)."""
+
+    name: ClassVar[str]
+
+    def record(self, sample: Sample, classes: int) -> Record:
+        """The record of a sample whose labels are of `classes` classes."""
+
+
+class PixelRecorder:
+    """Counts labelled pixels."""
+
+    name: ClassVar[str] = "segmentation"
+
+    def record(self, sample: Sample, classes: int) -> Record:
+        """The pixels of each class, and those of none."""
+        return pixel_record(sample, classes)
+
+
+PIXELS = PixelRecorder()
+
+
 def read_records(
     reader: Reader,
     space: LabelSpace,
     *,
-    task: TaskName = "segmentation",
+    task: Recorder = PIXELS,
     indices: Sequence[int] | None = None,
     workers: int = 0,
     cache: Path | None = None,
@@ -60,7 +81,7 @@ def read_records(
     Args:
         reader: the data set.
         space: the label space that its labels are mapped to.
-        task: whether its labels are looked at, or its boxes.
+        task: makes the records, of what it learns.
         indices: the images to look at; None takes all.
         workers: processes that read; 0 reads in this one.
         cache: the folder of the caches; None reads every image anew.
@@ -89,12 +110,8 @@ def evenly_spread(length: int, count: int) -> list[int]:
     return np.linspace(0, length - 1, min(count, length)).round().astype(int).tolist()
 
 
-def record_of(sample: Sample, classes: int, task: TaskName = "segmentation") -> Record:
-    """The record of a sample whose labels, or boxes, are of `classes` classes."""
-    return _pixel_record(sample, classes) if task == "segmentation" else _box_record(sample, classes)
-
-
-def _pixel_record(sample: Sample, classes: int) -> Record:
+def pixel_record(sample: Sample, classes: int) -> Record:
+    """The record of a sample with a label image."""
     height, width = sample.image.shape[:2]
     if sample.labels is None:
         return Record(sample.key, (width, height))
@@ -106,7 +123,8 @@ def _pixel_record(sample: Sample, classes: int) -> Record:
     return Record(sample.key, (width, height), tuple(counts[:classes].tolist()), int(counts[IGNORE_INDEX]))
 
 
-def _box_record(sample: Sample, classes: int) -> Record:
+def box_record(sample: Sample, classes: int) -> Record:
+    """The record of a sample with boxes."""
     height, width = sample.image.shape[:2]
     boxes, ids, crowd = sample.boxes, sample.box_classes, sample.crowd
     if boxes is None or ids is None or crowd is None:
@@ -121,16 +139,16 @@ def _box_record(sample: Sample, classes: int) -> Record:
 class _Records(Dataset[Record]):
     reader: Reader
     classes: int
-    task: TaskName
+    task: Recorder
 
     def __getitem__(self, index: int) -> Record:
         try:
-            return record_of(self.reader[index], self.classes, self.task)
+            return self.task.record(self.reader[index], self.classes)
         except MinorkeyError as error:
             return Record(self.reader.key(index), problem=str(error))
 
 
-def _read(reader: Reader, indices: Sequence[int], classes: int, task: TaskName, workers: int) -> Iterator[Record]:
+def _read(reader: Reader, indices: Sequence[int], classes: int, task: Recorder, workers: int) -> Iterator[Record]:
     loader = DataLoader(
         _Records(reader, classes, task),
         batch_size=None,
@@ -147,8 +165,8 @@ def _as_it_is(record: Any) -> Any:
     return record
 
 
-def _fingerprint(reader: Reader, space: LabelSpace, task: TaskName) -> str:
-    digest = hashlib.sha256(repr((VERSION, task, reader.name, reader.domain, space.classes)).encode())
+def _fingerprint(reader: Reader, space: LabelSpace, task: Recorder) -> str:
+    digest = hashlib.sha256(repr((VERSION, task.name, reader.name, reader.domain, space.classes)).encode())
     for index in range(len(reader)):
         digest.update(f"{reader.key(index)}\n".encode())
     for index in evenly_spread(len(reader), PROBES):
@@ -157,8 +175,8 @@ def _fingerprint(reader: Reader, space: LabelSpace, task: TaskName) -> str:
         except MinorkeyError as error:
             digest.update(str(error).encode())
         else:
-            labels = [sample.labels] if task == "segmentation" else [sample.boxes, sample.box_classes, sample.crowd]
-            digest.update(b"".join(array.tobytes() for array in labels if array is not None))
+            arrays = [sample.labels, sample.boxes, sample.box_classes, sample.crowd]
+            digest.update(b"".join(array.tobytes() for array in arrays if array is not None))
     return digest.hexdigest()[:32]
 
 

@@ -18,7 +18,7 @@ Progress = Callable[[Iterable[Record]], Iterable[Record]]
 
 @dataclass(frozen=True)
 class ClassCounts:
-    """Pixels per class of the labelled images of a data set."""
+    """Pixels, or what else a task counts, per class of the labelled images of a data set."""
 
     keys: tuple[str, ...]  # (N,)
     counts: np.ndarray  # (N, K) int64

@@ -9,7 +9,8 @@ from minorkey.data.records import TINY_SIDE, Record
 from minorkey.data.statistics import class_frequencies, count_classes
 from minorkey.datacheck.targets import Opened, Use
 from minorkey.labels import LabelSpace
-from minorkey.tasks.options import TaskName
+from minorkey.tasks.counted import Counted
+from minorkey.tasks.table import task_named
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,8 @@ class Findings:
     sizes: dict[str, int]  # "width x height" -> images, from small to large
     unlabelled: int  # images
     ignored: float  # share of the pixels of labelled images that belong to no class
-    counts: dict[str, int]  # class -> pixels, or boxes
-    frequencies: dict[str, float]  # class -> share of the pixels that belong to one, or of the boxes
+    counts: dict[str, int]  # class -> pixels, boxes or images
+    frequencies: dict[str, float]  # class -> its share of them
     images_with: dict[str, int]  # class -> images that show it
     empty: list[str]  # keys of images whose labels name no class, or without boxes
     crowd: int  # boxes that are neither trained nor judged on
@@ -46,11 +47,16 @@ class Check:
     """Everything that was found."""
 
     target: str
-    task: TaskName
+    task: str
     label_space: str
     data: list[Findings]
     problems: list[str] = field(default_factory=list)  # data sets that cannot be opened
     warnings: list[str] = field(default_factory=list)  # what a training gets through, whether it is meant or not
+
+    @property
+    def counted(self) -> Counted:
+        """How it is spoken of labels."""
+        return task_named(self.task).counted
 
     @property
     def all_problems(self) -> list[str]:
@@ -91,14 +97,13 @@ def findings(opened: Opened, records: Sequence[Record], space: LabelSpace) -> Fi
     )
 
 
-def suspicions(data: Sequence[Findings], task: TaskName) -> list[str]:
+def suspicions(data: Sequence[Findings], counted: Counted) -> list[str]:
     """What a training gets through, whether it is meant or not."""
     notes = [f"{each.name}: {note}" for each in data for note in each.notes]
-    empty = {"segmentation": "have labels without a class", "detection": "have no boxes"}[task]
     return [
         *notes,
         *_shared_domains(data),
-        *_missing_labels(data, empty),
+        *_missing_labels(data, counted.empty),
         *_odd_boxes(data),
         *_missing_classes(data),
     ]

@@ -3,10 +3,9 @@
 from math import log10
 from pathlib import Path
 
-from minorkey.data.records import TINY_SIDE
 from minorkey.datacheck.findings import Check
 from minorkey.datacheck.pictures import pictures
-from minorkey.datacheck.tables import SHOWN, amount_text, box_count, image_count, verdict
+from minorkey.datacheck.tables import SHOWN, amount_text, count_text, image_count, verdict
 from minorkey.datacheck.targets import Target
 from minorkey.plotting.page_template import page_template
 from minorkey.system.storage import write_json, write_text
@@ -51,8 +50,7 @@ def _render(check: Check, target: Target, pictures_each: int) -> str:
         galleries=[list(pictures(opened.reader, space, target.task, pictures_each)) for opened in target.opened],
         image_count=image_count,
         amount_text=amount_text,
-        box_count=box_count,
-        tiny_side=TINY_SIDE,
+        count_text=count_text,
         bar_length=bar_length,
         shown=SHOWN,
     )

@@ -45,5 +45,5 @@ def check(
             reader, found.space, task=found.task, indices=chosen, workers=workers, cache=cache_folder()
         )
         data.append(findings(opened, list(progress(records, reader.name, len(chosen))), found.space))
-    warnings = found.warnings + suspicions(data, found.task)
-    return Check(target, found.task, found.space.name, data, found.problems, warnings), found
+    warnings = found.warnings + suspicions(data, found.task.counted)
+    return Check(target, found.task.name, found.space.name, data, found.problems, warnings), found

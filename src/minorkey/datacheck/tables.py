@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from rich.table import Table
 
 from minorkey.datacheck.findings import Check, Findings
-from minorkey.tasks.options import TaskName
+from minorkey.tasks.counted import Counted
 
 SHOWN = 10
 """Lines per data set; the rest is in the file."""
@@ -13,21 +13,21 @@ SHOWN = 10
 
 def data_table(check: Check) -> Table:
     """One row per data set."""
-    boxes = check.task == "detection"
+    counted = check.counted
     table = Table("data set", "use", title="Data")
-    for heading in ("images", "size", "no labels", "boxes" if boxes else "ignored", "problems"):
+    for heading in ("images", "size", "no labels", "ignored" if counted.by_share else counted.things, "problems"):
         table.add_column(heading, justify="right")
     for each in check.data:
         table.add_row(
             *(each.name, each.use, image_count(each), _sizes(each), str(each.unlabelled)),
-            *(box_count(each) if boxes else f"{each.ignored:.1%}", str(len(each.problems))),
+            *(f"{each.ignored:.1%}" if counted.by_share else count_text(each), str(len(each.problems))),
             style="red" if each.problems else None,
         )
     return table
 
 
-def box_count(found: Findings) -> str:
-    """How many boxes there are, crowds apart."""
+def count_text(found: Findings) -> str:
+    """How many of what is counted there are, e.g. boxes, crowds apart."""
     return f"{sum(found.counts.values()):,}"
 
 
@@ -38,13 +38,12 @@ def _sizes(found: Findings) -> str:
 
 
 def class_table(check: Check) -> Table:
-    """The share, or the number of boxes, of every class, one column per data set."""
-    title = {"segmentation": "Share of the labelled pixels, %", "detection": "Boxes"}[check.task]
-    table = Table("class", title=title)
+    """How much there is of every class, one column per data set."""
+    table = Table("class", title=check.counted.title)
     for each in check.data:
         table.add_column(f"{each.name}\n{each.use}", justify="right")
     for name in check.data[0].frequencies if check.data else ():
-        table.add_row(name, *(amount_text(each, name, check.task) for each in check.data))
+        table.add_row(name, *(amount_text(each, name, check.counted) for each in check.data))
     return table
 
 
@@ -71,9 +70,9 @@ def image_count(found: Findings) -> str:
     return f"{found.images:,}" if every else f"{found.looked_at:,} of {found.images:,}"
 
 
-def amount_text(found: Findings, name: str, task: TaskName) -> str:
-    """How much there is of a class: its share in percent, or its boxes."""
-    if task == "detection":
+def amount_text(found: Findings, name: str, counted: Counted) -> str:
+    """How much there is of a class: its share in percent, or a number."""
+    if not counted.by_share:
         return f"{found.counts[name]:,}" if found.counts[name] else "never"
     share = 100 * found.frequencies[name]
     return f"{share:.3f}" if 0 < share < 0.1 else f"{share:.1f}" if share else "never"

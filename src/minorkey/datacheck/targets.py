@@ -13,7 +13,8 @@ from minorkey.data.readers.reader import Role
 from minorkey.errors import ConfigError, MinorkeyError
 from minorkey.labels import LabelSpace, label_space
 from minorkey.system.run_folder import RunFolder
-from minorkey.tasks.options import TaskName
+from minorkey.tasks.base import Task
+from minorkey.tasks.table import task_named
 
 Use = Literal["data set", "trained on", "adapted to", "judged on", "unseen"]
 """What a data set is there for; `judged on` are the validation images of a source."""
@@ -32,7 +33,7 @@ class Target:
     """What is to be checked."""
 
     space: LabelSpace
-    task: TaskName
+    task: Task
     opened: list[Opened] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)  # data sets that a training needs and that cannot be opened
     warnings: list[str] = field(default_factory=list)  # those that it does without
@@ -87,7 +88,7 @@ def _nothing_yet(config: RunConfig, cached: bool) -> Target:
     if cached and config.data_cache is None:
         raise ConfigError("no data_cache is set; name the folder that is to keep the pixels, data_cache=PATH")
     cache = RawCache(config.data_cache) if cached and config.data_cache else None
-    return Target(label_space(config.label_space), config.task, cache=cache)
+    return Target(label_space(config.label_space), task_named(config.task), cache=cache)
 
 
 def _open_alone(spec: str, overrides: Mapping[str, Any], cached: bool) -> Target:
@@ -113,7 +114,7 @@ def _open(asked: _Asked, config: RunConfig, found: Target) -> None:
             label_space=found.space,
             data_root=config.data_root,
             options=config.world,
-            task=found.task,
+            annotation=found.task.annotation,
             cache=found.cache,
         )
         if (part := asked.part) is not None:

@@ -10,10 +10,8 @@ from torch import from_numpy
 from minorkey.errors import DataError
 from minorkey.system.run_folder import RunFolder
 from minorkey.system.storage import write_tensors
-from minorkey.tasks.detection.evidence import BoxEvidence
 from minorkey.tasks.evidence import Evidence
 from minorkey.tasks.protocol import Protocol
-from minorkey.tasks.segmentation.evidence import PixelEvidence
 
 
 def write_evidence(folder: RunFolder, protocol: Protocol, evidence: Mapping[str, Evidence]) -> None:
@@ -41,13 +39,10 @@ def read_evidence(folder: RunFolder, protocol: Protocol, num_classes: int) -> di
     if not path.is_file():
         return None
     try:
-        tensors = load_file(path)
-        if protocol.metric == "miou":
-            return dict(PixelEvidence.restored(tensors))
-        return dict(BoxEvidence.restored(tensors, num_classes, protocol.metric, protocol.most_detections))
+        return dict(protocol.scored.evaluator(num_classes, protocol).restored(load_file(path)))
     except (SafetensorError, OSError, KeyError) as error:
         raise DataError(f"cannot read {path}: {error}; run `minorkey evaluate` again") from error
 
 
 def _file(folder: RunFolder, protocol: Protocol) -> Path:
-    return folder.confusions if protocol.metric == "miou" else folder.detections
+    return folder.path / protocol.scored.evidence_file

@@ -5,7 +5,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 from minorkey.system.precision import Asked
-from minorkey.tasks.protocol import DETECTIONS, Metric
+from minorkey.tasks.protocol import DETECTIONS
 
 Size = tuple[PositiveInt, PositiveInt]
 
@@ -24,7 +24,7 @@ class EvaluationOptions(BaseModel):
     flip: bool = Field(False, description="average with the mirrored image")
     scales: tuple[PositiveFloat, ...] = Field((1.0,), min_length=1, description="average over these image scales")
     classes: tuple[str, ...] | None = Field(None, description="only pixels of these classes count; default: all")
-    metric: Metric | None = Field(None, description="default: miou for segmentation, coco for detection")
+    metric: str | None = Field(None, description="what is scored; default: miou for segmentation, coco for detection")
     detections: PositiveInt = Field(DETECTIONS, description="the most per image that count (detection)")
     source: bool = Field(True, description="also judge the source domains, on their validation images")
     images: PositiveInt | None = Field(None, description="at most so many images per domain; default: all")

@@ -12,7 +12,6 @@ from rich.console import Console
 from minorkey.data.readers import Reader
 from minorkey.data.sample import Sample
 from minorkey.errors import ConfigError, DataError
-from minorkey.evaluation.examiner import examiner_of
 from minorkey.evaluation.scores import Role
 from minorkey.evaluation.shards import deal, in_order
 from minorkey.system.ahead import Room, ahead
@@ -47,7 +46,7 @@ def judge(
         predictor: the model and its protocol.
         domains: what to judge on; names must differ.
         pictures: images per domain whose prediction is kept below `folder`.
-        folder: `<domain>/<key>/` are written here: `image.png`, and `truth.png` with `prediction.png` or `boxes.json`.
+        folder: `<domain>/<key>/` are written here, what `Task.keep` keeps of an image.
         console: for the progress.
 
     Raises:
@@ -59,7 +58,7 @@ def judge(
     kept = _kept(domains, pictures)
     shares = deal(len(images), process_count(), first=kept)
     mine = shares[process_index()]
-    examiner = examiner_of(predictor.protocol, predictor.space)
+    evaluator = predictor.protocol.scored.evaluator(len(predictor.space), predictor.protocol)
 
     room = Room()
 
@@ -73,9 +72,9 @@ def judge(
         (place, sample), started = given
         if isinstance(started, DataError):
             raise DataError(f"{sample.domain}/{sample.key}: {started}")
-        noted = examiner.note(sample, started)
+        noted = evaluator.note(sample, started)
         if place in kept:
-            examiner.keep(sample, started(), folder / sample.domain / sample.key)
+            predictor.task.keep(sample, started(), folder / sample.domain / sample.key)
         return place, noted
 
     notes = []
@@ -86,7 +85,7 @@ def judge(
             reporter.update(done, images[place][0].reader.domain)
     in_place = iter(in_order(shares, gathered_objects(notes)))
     return {
-        domain.reader.domain: (domain.role, examiner.evidence(list(islice(in_place, len(domain.indices())))))
+        domain.reader.domain: (domain.role, evaluator.evidence(list(islice(in_place, len(domain.indices())))))
         for domain in domains
     }
 

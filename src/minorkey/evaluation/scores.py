@@ -1,4 +1,5 @@
-"""The scores of one run, in the form of its `metrics.json`. All scores are fractions in `[0, 1]`."""
+"""The scores of one run, in the form of its `metrics.json`. Scores are fractions in `[0, 1]`, or in
+the unit of their metric."""
 
 import json
 import math
@@ -12,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from minorkey.errors import DataError
 from minorkey.evaluation.bootstrap import mean_interval, score_interval
 from minorkey.tasks.evidence import Evidence, only_scored
+from minorkey.tasks.metric import Metric
 from minorkey.tasks.protocol import Protocol
 
 Role = Literal["source", "unseen"]
@@ -43,7 +45,7 @@ class MeanScore(_Record):
 
 
 class WorstDomain(_Record):
-    """The unseen domain with the lowest score."""
+    """The unseen domain with the worst score."""
 
     domain: str
     score: float
@@ -90,6 +92,11 @@ class ScoreTable(_Record):
     worst: WorstDomain | None
     training: TrainingCost
     adaptation: Adaptation | None = None  # None: trained on the source alone
+
+    @property
+    def metric(self) -> Metric:
+        """What the scores are called, and are in."""
+        return self.protocol.scored
 
     @property
     def unseen(self) -> list[DomainScore]:
@@ -167,7 +174,7 @@ def build_scores(
     }
     domains = [score_domain(name, role, kept, classes) for name, (role, kept) in scored.items()]
     unseen = _unseen(domains)
-    worst = min(unseen, key=lambda score: score.score, default=None)
+    worst = max(unseen, key=lambda score: protocol.scored.rank(score.score), default=None)
     return ScoreTable(
         run=run,
         method=method,
@@ -190,6 +197,7 @@ def score_domain(domain: str, role: Role, evidence: Evidence, classes: Sequence[
         DataError: Nothing is labelled in it.
     """
     score, by_class = labelled_score(domain, evidence), evidence.by_class()
+    scored = classes if len(by_class) else ()  # a metric may have no scores of classes
     details = evidence.details()
     return DomainScore(
         domain=domain,
@@ -197,10 +205,10 @@ def score_domain(domain: str, role: Role, evidence: Evidence, classes: Sequence[
         images=evidence.shape[0],
         score=score,
         interval=score_interval(evidence),
-        by_class=_named(classes, by_class),
+        by_class=_named(scored, by_class),
         details=_named(details.keys(), details.values()),
-        class_details={name: _named(classes, values) for name, values in evidence.class_details().items()},
-        missing_classes=[name for name, value in zip(classes, by_class, strict=True) if np.isnan(value)],
+        class_details={name: _named(scored, values) for name, values in evidence.class_details().items()},
+        missing_classes=[name for name, value in zip(scored, by_class, strict=True) if np.isnan(value)],
     )
 
 

@@ -6,7 +6,6 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from minorkey.export.trained import Trained
-from minorkey.models.heads.segmentation.eomt import EomtEncoder
 from minorkey.models.quiet import quiet_libraries
 from minorkey.models.timm_backbone import TimmFeatures
 from minorkey.system.storage import write_json, write_tensors
@@ -26,13 +25,13 @@ backbone = timm.create_model(f"local-dir:{folder}/backbone", pretrained=True, gl
 
 
 def write_backbone(trained: Trained, folder: Path) -> str:
-    """Write the folded backbone to `folder` / `FOLDER`; an EoMT's is inside the model, and is not written.
+    """Write the folded backbone to `folder` / `FOLDER`; one that the model holds is inside it, and is not written.
 
     Returns:
         Python that loads it from the variable `folder`; empty where nothing is written.
     """
     backbone = trained.backbone
-    if isinstance(backbone, EomtEncoder):
+    if trained.head.holds_backbone:
         return ""
     if isinstance(backbone, TimmFeatures):
         _write_timm(backbone, folder / FOLDER)

@@ -10,9 +10,6 @@ from minorkey.config import RunConfig
 from minorkey.evaluation.scores import ScoreTable
 from minorkey.export.trained import Trained
 from minorkey.models.timm_backbone import TimmFeaturesConfig
-from minorkey.tasks.options import TaskName
-
-TAGS: dict[TaskName, str] = {"segmentation": "semantic-segmentation", "detection": "object-detection"}
 
 
 @dataclass(frozen=True)
@@ -46,12 +43,13 @@ def card_text(card: Card, trained: Trained) -> str:
 
 
 def _metadata(card: Card, trained: Trained) -> str:
+    tag = trained.task.exported(trained.predictor.model).tag
     data = ModelCardData(
         library_name=card.library,
         pipeline_tag=card.task,
         base_model=trained.base_on_hub,
         base_model_relation=card.relation if trained.base_on_hub else None,
-        tags=["minorkey", trained.config.method.name, TAGS[trained.config.task], "domain-generalization"],
+        tags=["minorkey", trained.config.method.name, tag, "domain-generalization"],
     )
     return data.to_yaml()
 
@@ -101,11 +99,12 @@ def _method(trained: Trained) -> dict[str, Any]:
 def _scores(scores: ScoreTable | None) -> str:
     if scores is None:
         return "Not judged yet."
+    number = scores.metric.number
     rows = [
-        f"| {s.domain} | {s.role} | {100 * s.score:.1f} | {100 * s.interval[0]:.1f} to {100 * s.interval[1]:.1f} "
-        f"| {s.images} |"
+        f"| {s.domain} | {s.role} | {number(s.score)} | {' to '.join(map(number, s.interval))} | {s.images} |"
         for s in scores.domains
     ]
-    heading = f"| domain | role | {scores.protocol.score_name} (%) | 95 % interval over images | images |"
+    metric = f"{scores.metric.name} ({scores.metric.unit})" if scores.metric.unit else scores.metric.name
+    heading = f"| domain | role | {metric} | 95 % interval over images | images |"
     table = [heading, "|---|---|---:|---:|---:|", *rows]
     return "\n".join([*table, "", f"Protocol: {scores.protocol.describe()}."])

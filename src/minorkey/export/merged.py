@@ -1,18 +1,15 @@
 """Everything folded in, as a folder of transformers: the whole model, and its backbone alone in `backbone/`."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig
 
 from minorkey.export.backbone_only import FOLDER, write_backbone
 from minorkey.export.card import Card
 from minorkey.export.code import write_code
 from minorkey.export.portable import portable
-from minorkey.export.processor import preprocessor, reading_code
+from minorkey.export.processor import preprocessor
 from minorkey.export.trained import Trained
-from minorkey.models.heads.detection.detr import DETECTORS
-from minorkey.models.heads.segmentation.masks import MASK_MODELS
 from minorkey.models.quiet import quiet_libraries
 from minorkey.system.storage import write_json
 
@@ -31,46 +28,28 @@ OWN_CODE = (
 )
 
 
-@dataclass(frozen=True)
-class Kind:
-    """What a model is to others."""
-
-    name: str
-    auto_class: str  # class of transformers that loads it
-    pipeline: str  # the hub's tag
-
-
-def kind_of(model: PreTrainedModel) -> Kind:
-    """The kind of a model, by its class."""
-    if isinstance(model, DETECTORS):
-        return Kind("An object detection model", "AutoModelForObjectDetection", "object-detection")
-    purpose = "Universal" if isinstance(model, MASK_MODELS) else "Semantic"
-    return Kind("A semantic segmentation model", f"AutoModelFor{purpose}Segmentation", "image-segmentation")
-
-
 def write_model(trained: Trained, folder: Path) -> Card:
     """Write the folded model into `folder`, and the backbone alone, as its own library has it, below it."""
-    images = preprocessor(trained.predictor)
+    exported = trained.task.exported(trained.predictor.model)
+    images = preprocessor(trained.predictor, exported)
     backbone_code = write_backbone(trained, folder)
     if backbone_code:
         write_json(folder / FOLDER / "preprocessor_config.json", images)
-    model, stock = portable(trained.predictor.model)
-    kind = kind_of(model)
+    model, stock = portable(trained.predictor.model, trained.head)
     _name_classes(model.config, trained.predictor.space.classes)
     if not stock:
-        model.config.auto_map = write_code(model, kind.auto_class, folder)
+        model.config.auto_map = write_code(model, exported.auto_class, folder)
     with quiet_libraries():
         model.save_pretrained(folder)
     write_json(folder / "preprocessor_config.json", images)
-    reading, note = reading_code(model)
-    code = CODE.format(auto_class=kind.auto_class, trust="" if stock else ", trust_remote_code=True")
+    code = CODE.format(auto_class=exported.auto_class, trust="" if stock else ", trust_remote_code=True")
     return Card(
-        what=WHAT.format(kind=kind.name) + (WITH_BACKBONE if backbone_code else "."),
-        code=code + reading + backbone_code,
+        what=WHAT.format(kind=exported.name) + (WITH_BACKBONE if backbone_code else "."),
+        code=code + exported.code + backbone_code,
         library="transformers",
-        task=kind.pipeline,
+        task=exported.pipeline,
         relation="finetune",
-        notes=[STOCK if stock else OWN_CODE, note],
+        notes=[STOCK if stock else OWN_CODE, exported.note],
     )
 
 

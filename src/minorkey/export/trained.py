@@ -7,12 +7,13 @@ from typing import Any
 from minorkey.config import RunConfig
 from minorkey.evaluation.scores import ScoreTable
 from minorkey.export.base import Base, base_of
-from minorkey.models.build import backbone_of
+from minorkey.models.build import Head, backbone_of
 from minorkey.models.catalog import catalog
 from minorkey.runs.evaluate import load
 from minorkey.runs.train import config_of
 from minorkey.system.run_folder import RunFolder
 from minorkey.system.storage import read_metadata
+from minorkey.tasks.base import Task
 from minorkey.tasks.predictor import Predictor
 
 
@@ -27,6 +28,16 @@ class Trained:
     other_base: Base | None  # the untouched one, where it has other names than `backbone`
     base_sha256: str  # of the pretrained backbone's weights
     scores: ScoreTable | None  # None: not judged yet
+
+    @property
+    def task(self) -> Task:
+        """The task of the run."""
+        return self.predictor.task
+
+    @property
+    def head(self) -> Head:
+        """The row of the run's head."""
+        return self.task.heads.resolve(self.config.head.name)
 
     @property
     def base_network(self) -> Any:
@@ -60,6 +71,6 @@ def open_trained(run: RunFolder) -> Trained:
     base_sha256 = read_metadata(run.head)["base_weights_sha256"]
     # Where the weights lay on this machine is nobody else's business; transformers writes it into every config.
     backbone.config._name_or_path = ""
-    base = base_of(predictor.model, backbone, config.backbone)
+    base = base_of(predictor.task.heads.resolve(config.head.name), backbone, config.backbone)
     scores = ScoreTable.read(run.metrics) if run.metrics.is_file() else None
     return Trained(run, config, predictor, backbone, base, base_sha256, scores)

@@ -31,10 +31,20 @@ class Head(ABC):
         compiled: the part of a model whose passes are one graph; None: they branch on values, or are read through
             hooks, which a graph forgets.
         smallest_batch: images that it needs at a time to learn, 2 where it normalises over the batch.
+        holds_backbone: the model has the backbone's layers inside, under names of its own, and is one of transformers
+            as it is.
+        own_class: of a model whose class is of transformers: the one of ours that it is exported in, where its
+            backbone is none of theirs.
     """
 
     compiled: Callable[[Any], nn.Module] | None = None
     smallest_batch: int = 1
+    holds_backbone: bool = False
+    own_class: type[PreTrainedModel] | None = None
+
+    def layers_inside(self, backbone: PreTrainedModel) -> Mapping[str, str]:
+        """Name of each layer in the model's copy of a backbone -> in the backbone, where the model holds one."""
+        return {}
 
     @abstractmethod
     def on(self, backbone: PreTrainedModel, num_labels: int, options: HeadOptions, seed: int) -> PreTrainedModel:

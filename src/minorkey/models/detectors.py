@@ -12,6 +12,11 @@ from minorkey.models.heads.detection.atss.detector import AtssConfig, AtssForObj
 from minorkey.models.heads.detection.collaborative import CollaborativeHead, Decoding
 from minorkey.models.options import HeadOptions
 from minorkey.models.pyramid import PyramidConfig
+from minorkey.models.pyramid_models import (
+    PyramidDeformableDetrForObjectDetection,
+    PyramidDFineForObjectDetection,
+    PyramidRTDetrV2ForObjectDetection,
+)
 from minorkey.models.quiet import quiet_libraries
 
 STRIDES = (8, 16, 32)
@@ -54,10 +59,16 @@ def _atss(features: PyramidConfig, num_labels: int, channels: int, options: Head
 DETECTION_HEADS = head_catalog(
     {
         "deformable_detr": DetectionHead(
-            build=deformable_detr.build_deformable_detr, decoding=deformable_detr.DECODING
+            build=deformable_detr.build_deformable_detr,
+            decoding=deformable_detr.DECODING,
+            own_class=PyramidDeformableDetrForObjectDetection,
         ),
-        "rt_detr_v2": DetectionHead(build=rt_detr_v2.build_rt_detr_v2, decoding=rt_detr_v2.DECODING),
-        "d_fine": DetectionHead(build=d_fine.build_d_fine, decoding=d_fine.DECODING),
+        "rt_detr_v2": DetectionHead(
+            build=rt_detr_v2.build_rt_detr_v2, decoding=rt_detr_v2.DECODING, own_class=PyramidRTDetrV2ForObjectDetection
+        ),
+        "d_fine": DetectionHead(
+            build=d_fine.build_d_fine, decoding=d_fine.DECODING, own_class=PyramidDFineForObjectDetection
+        ),
         "atss": DetectionHead(build=_atss),
     }
 )

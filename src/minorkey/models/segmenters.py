@@ -1,27 +1,40 @@
 """The heads of semantic segmentation, a row each."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from operator import attrgetter
 
 import torch
 from transformers import PreTrainedModel, UperNetConfig, UperNetForSemanticSegmentation
 
 from minorkey.models.build import Head, PyramidHead, head_catalog, whole
-from minorkey.models.heads.segmentation.eomt import build_eomt
+from minorkey.models.heads.segmentation.eomt import build_eomt, layers_in_eomt
 from minorkey.models.heads.segmentation.linear import LinearForSemanticSegmentation, LinearSegmenterConfig
 from minorkey.models.heads.segmentation.mask2former import build_mask2former
 from minorkey.models.heads.segmentation.segformer import MlpForSemanticSegmentation, MlpSegmenterConfig
 from minorkey.models.heads.segmentation.semfpn import SemanticFpnConfig, SemanticFpnForSemanticSegmentation
 from minorkey.models.options import HeadOptions
 from minorkey.models.pyramid import PyramidConfig
+from minorkey.models.pyramid_models import (
+    PyramidMask2FormerForUniversalSegmentation,
+    PyramidUperNetForSemanticSegmentation,
+)
 
 
+@dataclass(frozen=True, kw_only=True)
 class Eomt(Head):
     """Queries that go through the last blocks of the backbone, of which the model has a copy."""
+
+    holds_backbone: bool = True
 
     def on(self, backbone: PreTrainedModel, num_labels: int, options: HeadOptions, seed: int) -> PreTrainedModel:
         """A model with the backbone's weights inside."""
         torch.manual_seed(seed)
         return build_eomt(backbone, num_labels, options)
+
+    def layers_inside(self, backbone: PreTrainedModel) -> Mapping[str, str]:
+        """Where the backbone's own weights went."""
+        return layers_in_eomt(backbone)
 
 
 def _linear(features: PyramidConfig, num_labels: int, channels: int, options: HeadOptions) -> PreTrainedModel:
@@ -58,8 +71,13 @@ SEGMENTATION_HEADS = head_catalog(
         "linear": PyramidHead(build=_linear, strides=None, compiled=whole),
         "semfpn": PyramidHead(build=_semfpn, compiled=whole),
         "segformer": PyramidHead(build=_segformer, channels=256, compiled=whole),
-        "upernet": PyramidHead(build=_upernet, smallest_batch=2),
-        "mask2former": PyramidHead(build=build_mask2former, channels=256, compiled=attrgetter("model")),
+        "upernet": PyramidHead(build=_upernet, smallest_batch=2, own_class=PyramidUperNetForSemanticSegmentation),
+        "mask2former": PyramidHead(
+            build=build_mask2former,
+            channels=256,
+            own_class=PyramidMask2FormerForUniversalSegmentation,
+            compiled=attrgetter("model"),
+        ),
         "eomt": Eomt(),
     }
 )

@@ -4,33 +4,47 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from minorkey.evaluation.scores import DomainScore, ScoreTable, TrainingCost
+from minorkey.tasks.metric import Metric
 
 
 @dataclass(frozen=True)
 class ClassRow:
-    """Score of one class, or a further score, in percent, one value per column; `None` where it is undefined."""
+    """Score of one class, or a further score, one value per column, in the unit of the metric; `None`: undefined."""
 
     name: str
     values: list[float | None]
     best: float | None
+    metric: Metric
+
+    def write(self, value: float) -> str:
+        """A value as text."""
+        return self.metric.write(value)
+
+    def shade(self, value: float) -> float:
+        """How good a value is, 0 ... 1: the score in percent itself, of other units against the best of the row."""
+        if self.metric.unit == "%":
+            return value / 100
+        low, high = sorted(map(abs, (value, self.best or 0.0)))
+        return low / high if high else 1.0
 
 
 def unseen_class_rows(tables: Sequence[ScoreTable]) -> list[ClassRow]:
     """Per class that occurs, the mean score over the unseen domains that show it; one column per run."""
-    rows = [_class_row(name, [_mean_score(name, table.unseen) for table in tables]) for name in tables[0].classes]
+    metric = tables[0].metric
+    rows = [_row(metric, name, [_mean_score(name, table.unseen) for table in tables]) for name in tables[0].classes]
     return [row for row in rows if row.best is not None]
 
 
 def domain_class_rows(table: ScoreTable) -> list[ClassRow]:
     """Per class that occurs, the score of one run; one column per domain."""
-    rows = [_class_row(name, [_mean_score(name, [score]) for score in table.domains]) for name in table.classes]
+    rows = [_row(table.metric, name, [_mean_score(name, [s]) for s in table.domains]) for name in table.classes]
     return [row for row in rows if row.best is not None]
 
 
 def domain_detail_rows(table: ScoreTable) -> list[ClassRow]:
     """The further scores of one run, over all classes; one column per domain."""
     names = dict.fromkeys(name for score in table.domains for name in score.details)
-    rows = [_class_row(name, [score.details.get(name) for score in table.domains]) for name in names]
+    rows = [_row(table.metric, name, [score.details.get(name) for score in table.domains]) for name in names]
     return [row for row in rows if row.best is not None]
 
 
@@ -59,18 +73,19 @@ def missing_class_notes(tables: Sequence[ScoreTable]) -> list[str]:
     judged = {score.domain for table in tables for score in table.domains}
     return [
         f"Never seen in the labels of {'any domain' if judged == names.keys() else ', '.join(names)}, "
-        f"so not in the {tables[0].protocol.score_name} there: {', '.join(classes)}."
+        f"so not in the {tables[0].metric.name} there: {', '.join(classes)}."
         for classes, names in domains.items()
     ]
 
 
-def _class_row(name: str, fractions: Sequence[float | None]) -> ClassRow:
-    values = [None if value is None else 100 * value for value in fractions]
-    return ClassRow(name, values, max((value for value in values if value is not None), default=None))
+def _row(metric: Metric, name: str, scores: Sequence[float | None]) -> ClassRow:
+    values = [None if score is None else metric.amount(score) for score in scores]
+    known = [value for value in values if value is not None]
+    return ClassRow(name, values, metric.best(known) if known else None, metric)
 
 
 def _mean_score(name: str, scores: Sequence[DomainScore]) -> float | None:
-    values = [value for score in scores if (value := score.by_class[name]) is not None]
+    values = [value for score in scores if (value := score.by_class.get(name)) is not None]
     return sum(values) / len(values) if values else None
 
 

@@ -38,7 +38,7 @@ def run_colours(runs: Sequence[Run]) -> list[str]:
 
 
 def score_figure(grid: Grid, colours: Sequence[str]) -> Figure:
-    """Dot plot of scores in percent: a band per domain, in it a dot with its 95 % interval for every run.
+    """Dot plot of scores: a band per domain, in it a dot with its 95 % interval for every run.
 
     Runs that may not be compared with the others have hollow dots.
     """
@@ -55,7 +55,7 @@ def score_figure(grid: Grid, colours: Sequence[str]) -> Figure:
         _draw_dots(axes, dots, style)
     axes.set_yticks(bands, [column_title(column) for _, column in shown])
     axes.set_ylim(-0.5, len(shown) - 0.5)
-    axes.set_xlabel(f"{grid.metric}, %")
+    axes.set_xlabel(grid.metric.heading)
     axes.grid(axis="x")
     legend(figure, axes)
     return figure

@@ -22,7 +22,6 @@ from minorkey.reporting.adaptation.rows import (
     gain_views,
     target_notes,
 )
-from minorkey.reporting.box_gallery import LEAST_SCORE
 from minorkey.reporting.details import (
     cost_rows,
     domain_class_rows,
@@ -31,7 +30,7 @@ from minorkey.reporting.details import (
     unseen_class_rows,
 )
 from minorkey.reporting.figures import curve_figure, inline_svg, run_colours, save_figure, score_figure
-from minorkey.reporting.gallery import build_gallery, classes_shown, of_boxes
+from minorkey.reporting.gallery import build_gallery, classes_shown
 from minorkey.reporting.knockout import knockout_views
 from minorkey.reporting.robustness import RobustnessRow, robustness_rows, summarise
 from minorkey.reporting.robustness_figure import draw_robustness
@@ -40,6 +39,7 @@ from minorkey.reporting.spectrum import spectrum_rows, spectrum_views
 from minorkey.reporting.tables import build_grid, comparable, method_name, reference, run_labels
 from minorkey.reporting.verdict import verdict
 from minorkey.system.storage import storage_errors, write_text
+from minorkey.tasks.table import task_named
 
 PACKAGES = ("minorkey", "torch", "transformers", "peft", "accelerate")
 
@@ -49,7 +49,7 @@ def build_report(runs: Sequence[Path], out: Path, title: str | None = None, scen
 
     Args:
         runs: Run folders with `metrics.json`, and, where they exist, `config.yaml`, `log.jsonl`,
-            `confusions.safetensors` or `detections.safetensors` (paired intervals), `figures/samples/` (the gallery).
+            the evidence of the scores (paired intervals), `figures/samples/` (the gallery).
         out: The HTML file to write.
         title: Heading of the page.
         scenes_per_domain: How many kept samples of each domain are shown.
@@ -135,8 +135,7 @@ def _gallery(runs: Sequence[Run], compared: ScoreTable, space: LabelSpace, scene
     return {
         "gallery_runs": [(label, colour) for label, colour, _ in shown],
         "scenes": build_gallery(pictured, space, scenes_per_domain),
-        "boxed": of_boxes(pictured),
-        "least_score": LEAST_SCORE,
+        "words": task_named(compared.task).gallery_words(),
         "legend": legend,
     }
 

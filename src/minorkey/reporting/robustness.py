@@ -1,23 +1,26 @@
-"""Scores under corruption, from the domains `NAME+CORRUPTION@SEVERITY` of a run. All are fractions in `[0, 1]`.
+"""Scores under corruption, from the domains `NAME+CORRUPTION@SEVERITY` of a run, as the run has them.
 
 Two summaries: *mean score under corruption* is the mean over corruptions of the mean over severities; *share of the
-clean score kept* divides it by the score of the domain without a corruption. Neither is the mCE of ImageNet-C, which
-is an error relative to that of AlexNet.
+clean score kept* divides it by the score of the domain without a corruption; of an error it is above 1. Neither is the
+mCE of ImageNet-C, which is an error relative to that of AlexNet.
 """
 
 import csv
 import io
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from rich.table import Table
+
 from minorkey.data.corruptions import CORRUPTIONS, SEVERITIES
 from minorkey.evaluation.scores import DomainScore, ScoreTable
 from minorkey.system.storage import write_json, write_text
+from minorkey.tasks.metric import Metric
 
 DIGITS = 6
 """Decimals of what is written."""
@@ -34,7 +37,7 @@ class RobustnessRow:
     protocol: str  # id of the protocol; only rows of the same one may be compared
     domain: str  # the clean one
     corruption: str
-    metric: str  # what the scores are called
+    metric: Metric  # of the scores
     scores: dict[int, float]  # by severity, as far as it was judged
     clean: float | None  # score of the clean domain; None: not judged
 
@@ -61,6 +64,11 @@ class RobustnessSummary:
     clean: float | None
     kept: float | None  # share of the clean score kept
     even: bool  # every corruption was judged at the same severities
+    metric: Metric
+
+    def texts(self) -> list[str]:
+        """Clean score, mean under corruption and share kept, as they are printed."""
+        return [_number(self.metric, self.clean), _number(self.metric, self.mean), _share(self.kept)]
 
 
 def robustness_rows(table: ScoreTable, label: str | None = None) -> list[RobustnessRow]:
@@ -84,7 +92,7 @@ def robustness_rows(table: ScoreTable, label: str | None = None) -> list[Robustn
             protocol=table.protocol.id(),
             domain=domain,
             corruption=corruption,
-            metric=table.protocol.score_name,
+            metric=table.metric,
             scores=dict(sorted(by_severity.items())),
             clean=clean.get(domain),
         )
@@ -99,24 +107,40 @@ def summarise(rows: Sequence[RobustnessRow]) -> list[RobustnessSummary]:
     return [_summary(list(group)) for _, group in groupby(rows, key=lambda row: (row.run, row.domain))]
 
 
-def metric_name(rows: Sequence[RobustnessRow]) -> str:
-    """What their scores are called; "score" where they differ."""
-    names = {row.metric for row in rows}
-    return names.pop() if len(names) == 1 else "score"
+def metric_heading(rows: Sequence[RobustnessRow]) -> str:
+    """Name and unit of their scores; "score" where they differ."""
+    headings = {row.metric.heading for row in rows}
+    return headings.pop() if len(headings) == 1 else "score"
 
 
 def robustness_markdown(rows: Sequence[RobustnessRow]) -> str:
-    """A GitHub table in percent: a line per run, domain and corruption, and a last one for each mean."""
-    head = ["run", "domain", "corruption", *map(str, SEVERITIES), f"mean {metric_name(rows)}", "kept"]
+    """A GitHub table: a line per run, domain and corruption, and a last one for each mean."""
+    names = {row.metric.name for row in rows}
+    mean = f"mean {names.pop() if len(names) == 1 else 'score'}"
+    head = ["run", "domain", "corruption", *map(str, SEVERITIES), mean, _kept_title(rows)]
     lines = [head, ["---"] * 3 + ["---:"] * (len(head) - 3)]
     for row in rows:
-        scores = [percent(row.scores.get(severity)) for severity in SEVERITIES]
-        lines.append([row.run, row.domain, row.corruption, *scores, percent(row.mean), percent(row.kept)])
+        lines.append([row.run, row.domain, row.corruption, *_scores(row, SEVERITIES), *_mean(row)])
     for each in summarise(rows):
         kind = f"mean of {each.corruptions}" + ("" if each.even else ", not all at the same severities")
         empty = [""] * len(SEVERITIES)
-        lines.append([each.run, each.domain, kind, *empty, percent(each.mean), percent(each.kept)])
+        lines.append([each.run, each.domain, kind, *empty, *each.texts()[1:]])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def robustness_table(rows: Sequence[RobustnessRow]) -> Table:
+    """For the terminal: a line per domain and corruption, scores by severity, and a last one for each mean."""
+    shown = [severity for severity in SEVERITIES if any(severity in row.scores for row in rows)]
+    table = Table("domain", "corruption")
+    for title in ("clean", *map(str, shown), "mean", f"{_kept_title(rows)}, %"):
+        table.add_column(title, justify="right")
+    for row in rows:
+        clean = _number(row.metric, row.clean)
+        table.add_row(row.domain, CORRUPTIONS[row.corruption].title, clean, *_scores(row, shown), *_mean(row))
+    for each in summarise(rows):
+        clean, *mean = each.texts()
+        table.add_row(each.domain, f"mean of {each.corruptions}", clean, *[""] * len(shown), *mean)
+    return table
 
 
 def write_robustness(folder: Path, rows: Sequence[RobustnessRow]) -> None:
@@ -131,7 +155,9 @@ def write_robustness(folder: Path, rows: Sequence[RobustnessRow]) -> None:
     writer.writeheader()
     writer.writerows(lines)
     write_text(folder / "robustness.csv", buffer.getvalue())
-    summaries = [{name: _rounded(value) for name, value in asdict(each).items()} for each in summarise(rows)]
+    summaries = [
+        {name: _rounded(value) for name, value in vars(each).items() if name != "metric"} for each in summarise(rows)
+    ]
     write_json(folder / "robustness.json", {"rows": lines, "summaries": summaries})
 
 
@@ -152,6 +178,7 @@ def _summary(rows: Sequence[RobustnessRow]) -> RobustnessSummary:
         clean=first.clean,
         kept=mean / first.clean if first.clean else None,
         even=all(row.scores.keys() == first.scores.keys() for row in rows),
+        metric=first.metric,
     )
 
 
@@ -171,6 +198,23 @@ def _rounded(value: Any) -> Any:
     return round(value, DIGITS) if isinstance(value, float) else value
 
 
-def percent(value: float | None) -> str:
-    """A score in percent, one decimal; a dash where there is none."""
+def _scores(row: RobustnessRow, severities: Sequence[int]) -> list[str]:
+    return [_number(row.metric, row.scores.get(severity)) for severity in severities]
+
+
+def _mean(row: RobustnessRow) -> list[str]:
+    """The mean and the share kept, as they are printed."""
+    return [_number(row.metric, row.mean), _share(row.kept)]
+
+
+def _number(metric: Metric, score: float | None) -> str:
+    return "–" if score is None else metric.number(score)
+
+
+def _share(value: float | None) -> str:
+    """In percent."""
     return "–" if value is None else f"{100 * value:.1f}"
+
+
+def _kept_title(rows: Sequence[RobustnessRow]) -> str:
+    return "kept" if all(row.metric.higher_is_better for row in rows) else "of clean"

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from minorkey.data.corruptions import CORRUPTIONS, SEVERITIES
 from minorkey.reporting.figures import INK, LINE, MARKERS, METHOD_COLOURS, SPARE_COLOURS
-from minorkey.reporting.robustness import RobustnessRow, metric_name
+from minorkey.reporting.robustness import RobustnessRow, metric_heading
 
 MANY = 8
 """More lines than this in one plot cannot be told apart."""
@@ -40,9 +40,9 @@ def _one_plot(rows: Sequence[RobustnessRow]) -> Figure:
     for row, colour, marker in zip(rows, CORRUPTION_COLOURS, cycle(MARKERS), strict=False):
         _line(axes, row, colour, marker, CORRUPTIONS[row.corruption].title)
     if rows[0].clean is not None:
-        axes.axhline(100 * rows[0].clean, color=INK, linestyle="--", linewidth=1, label="clean")
+        axes.axhline(rows[0].metric.amount(rows[0].clean), color=INK, linestyle="--", linewidth=1, label="clean")
     axes.set_ylim(bottom=0)
-    axes.set_ylabel(f"{metric_name(rows)}, %")
+    axes.set_ylabel(metric_heading(rows))
     axes.set_xlabel("severity")
     _legend(figure, axes)
     return figure
@@ -58,7 +58,7 @@ def _small_plots(curves: Mapping[str, Sequence[RobustnessRow]], colours: Mapping
         for (label, rows), marker in zip(curves.items(), cycle(MARKERS), strict=False):
             _line_and_clean(axes, [row for row in rows if row.corruption == name], colours, marker, label)
     plots[0].set_ylim(bottom=0)  # shared by all
-    figure.supylabel(f"{metric_name([row for rows in curves.values() for row in rows])}, %", fontsize=9, color=INK)
+    figure.supylabel(metric_heading([row for rows in curves.values() for row in rows]), fontsize=9, color=INK)
     figure.supxlabel("severity (dashed: clean)", fontsize=9, color=INK)
     _legend(figure, *plots)
     return figure
@@ -70,11 +70,11 @@ def _line_and_clean(
     for row in rows:
         _line(axes, row, colours[row.run], marker, label)
         if row.clean is not None:
-            axes.axhline(100 * row.clean, color=colours[row.run], linestyle="--", linewidth=0.8)
+            axes.axhline(row.metric.amount(row.clean), color=colours[row.run], linestyle="--", linewidth=0.8)
 
 
 def _line(axes: Axes, row: RobustnessRow, colour: str, marker: str, label: str) -> None:
-    scores = [100 * score for score in row.scores.values()]
+    scores = list(map(row.metric.amount, row.scores.values()))
     axes.plot(list(row.scores), scores, color=colour, marker=marker, markersize=4, linewidth=1.4, label=label)
 
 

@@ -5,7 +5,7 @@ Every other row carries a mark and a footnote, and is never the best of a column
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -13,7 +13,8 @@ from rich.table import Table
 
 from minorkey.adapters.specs import METHODS
 from minorkey.evaluation.bootstrap import Interval
-from minorkey.evaluation.scores import ScoreTable
+from minorkey.evaluation.scores import DomainScore, MeanScore, ScoreTable
+from minorkey.tasks.metric import Metric
 from minorkey.tasks.protocol import Protocol
 
 MARKS = "†‡§¶"
@@ -24,12 +25,13 @@ REGIMES = {"self_training": "self-training", "transda": "TransDA"}
 
 @dataclass(frozen=True)
 class Cell:
-    """One score in percent."""
+    """One score, in the unit of its metric."""
 
     value: float
     interval: Interval | None = None  # 95 %
     note: str = ""  # the domain, in the column of the worst one
     best: bool = False
+    write: Callable[[float], str] = "{:.1f}".format  # the score, or an end of its interval, as text
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Grid:
     columns: list[Column]
     rows: list[Row]
     footnotes: list[str]
-    metric: str  # what the scores of the rows that are compared are called
+    metric: Metric  # of the rows that are compared
 
 
 def build_grid(tables: Sequence[ScoreTable]) -> Grid:
@@ -67,13 +69,14 @@ def build_grid(tables: Sequence[ScoreTable]) -> Grid:
         Row(label, [_cell(table, column) for column in columns], mark)
         for label, table, mark in zip(run_labels(tables), tables, marks, strict=True)
     ]
-    return Grid(columns, _with_best(rows), footnotes, reference(tables).protocol.score_name)
+    metric = reference(tables).metric
+    return Grid(columns, _with_best(rows, metric), footnotes, metric)
 
 
 def markdown_table(tables: Sequence[ScoreTable]) -> str:
-    """A GitHub table of scores in percent with 95 % intervals; the best of a column in bold."""
+    """A GitHub table of scores with 95 % intervals; the best of a column in bold."""
     grid = build_grid(tables)
-    lines = [[f"{grid.metric}, %", *map(column_title, grid.columns)], ["---"] + ["---:"] * len(grid.columns)]
+    lines = [[grid.metric.heading, *map(column_title, grid.columns)], ["---"] + ["---:"] * len(grid.columns)]
     lines += [[row.label + row.mark, *(_text(cell, "**") for cell in row.cells)] for row in grid.rows]
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     return "\n\n".join([table, *grid.footnotes])
@@ -82,7 +85,7 @@ def markdown_table(tables: Sequence[ScoreTable]) -> str:
 def rich_table(tables: Sequence[ScoreTable]) -> Table:
     """The same scores for the terminal, turned round: domains are rows, so that many fit into 80 columns."""
     grid = build_grid(tables)
-    drawn = Table(title=f"{grid.metric} in %, 95 % interval over images", caption="\n".join(grid.footnotes) or None)
+    drawn = Table(title=f"{grid.metric.in_unit}, 95 % interval over images", caption="\n".join(grid.footnotes) or None)
     drawn.add_column("domain")
     for row in grid.rows:
         drawn.add_column(row.label + row.mark, justify="right")
@@ -158,19 +161,16 @@ def _columns(tables: Sequence[ScoreTable]) -> list[Column]:
 
 
 def _cell(table: ScoreTable, column: Column) -> Cell | None:
-    if column.kind == "mean":
-        mean = table.unseen_mean
-        return Cell(100 * mean.score, _percent(mean.interval)) if mean else None
+    metric = table.metric
     if column.kind == "worst":
-        return Cell(100 * table.worst.score, note=table.worst.domain) if table.worst else None
-    for score in table.domains:
-        if (score.domain, score.role) == (column.title, column.kind):
-            return Cell(100 * score.score, _percent(score.interval))
-    return None
-
-
-def _percent(interval: tuple[float, float]) -> Interval:
-    return Interval(100 * interval[0], 100 * interval[1])
+        worst = table.worst
+        return Cell(metric.amount(worst.score), note=worst.domain, write=metric.write) if worst else None
+    found: MeanScore | DomainScore | None = table.unseen_mean
+    if column.kind != "mean":
+        found = next((s for s in table.domains if (s.domain, s.role) == (column.title, column.kind)), None)
+    if found is None:
+        return None
+    return Cell(metric.amount(found.score), Interval(*map(metric.amount, found.interval)), write=metric.write)
 
 
 def _marks(tables: Sequence[ScoreTable]) -> tuple[list[str], list[str]]:
@@ -195,12 +195,13 @@ def _difference(table: ScoreTable, compared: ScoreTable) -> str:
     return "judged on other domains or images"
 
 
-def _with_best(rows: Sequence[Row]) -> list[Row]:
+def _with_best(rows: Sequence[Row], metric: Metric) -> list[Row]:
     compared = [row for row in rows if not row.mark]
     if len(compared) < 2:
         return list(rows)
     columns = zip(*(row.cells for row in compared), strict=True)
-    best = [max((cell.value for cell in column if cell), default=None) for column in columns]
+    values = [[cell.value for cell in column if cell] for column in columns]
+    best = [metric.best(column) if column else None for column in values]
     return [row if row.mark else _highlight(row, best) for row in rows]
 
 
@@ -212,9 +213,10 @@ def _highlight(row: Row, best: Sequence[float | None]) -> Row:
 def _text(cell: Cell | None, strong: str = "") -> str:
     if cell is None:
         return "–"
-    value = f"{strong}{cell.value:.1f}{strong}" if cell.best else f"{cell.value:.1f}"
+    value = cell.write(cell.value)
+    value = f"{strong}{value}{strong}" if cell.best else value
     if cell.interval:
-        return f"{value} [{cell.interval.low:.1f}, {cell.interval.high:.1f}]"
+        return f"{value} [{cell.write(cell.interval.low)}, {cell.write(cell.interval.high)}]"
     return f"{value} ({cell.note})" if cell.note else value
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from minorkey.evaluation.bootstrap import Difference, paired_difference
 from minorkey.reporting.runs import Run
 from minorkey.reporting.tables import comparable, method_name, run_labels
+from minorkey.tasks.metric import Metric
 
 SOMA = "soma"
 ONE_RUN = "Each row is one training run: the intervals cover the choice of test images, not the randomness of training."
@@ -26,11 +27,20 @@ class Verdict:
 class _Entry:
     label: str
     run: Run
-    mean: float  # unseen mean, percent
+    mean: float  # unseen mean
 
     @property
-    def metric(self) -> str:
-        return self.run.scores.protocol.score_name
+    def metric(self) -> Metric:
+        return self.run.scores.metric
+
+    @property
+    def score(self) -> str:
+        """The mean with the name of the metric: `43.2 % mIoU`."""
+        return f"{self.metric.text(self.mean)} {self.metric.name}"
+
+    def lead(self, other: "_Entry") -> str:
+        """How far its mean is from that of a run behind it: `1.5 points`."""
+        return self.metric.difference(self.mean - other.mean)
 
 
 def verdict(runs: Sequence[Run]) -> Verdict:
@@ -44,13 +54,11 @@ def verdict(runs: Sequence[Run]) -> Verdict:
     over = f"over {_count(len(best.run.scores.unseen), 'unseen domain')}"
     difference = unseen_difference(best.run, second.run)
     if difference is not None and not difference.excludes_zero:
-        headline = (
-            f"No method is shown to be best {over}: {best.label} {best.mean:.1f} % {best.metric}, {second.label} "
-        )
-        headline += f"{second.mean:.1f} %."
+        headline = f"No method is shown to be best {over}: {best.label} {best.score}, {second.label} "
+        headline += f"{second.metric.text(second.mean)}."
     else:
-        headline = f"{best.label} has the best mean {over}: {best.mean:.1f} % {best.metric}, "
-        headline += f"{best.mean - second.mean:.1f} points above {second.label}."
+        where = "above" if best.metric.higher_is_better else "below"
+        headline = f"{best.label} has the best mean {over}: {best.score}, {best.lead(second)} {where} {second.label}."
     details = [_certainty(best, second), *_about_soma(entries), *_about_source(entries), ONE_RUN]
     if len({entry.run.scores.method for entry in entries}) < len(entries):
         details.append(SEVERAL_RUNS)
@@ -78,20 +86,20 @@ def unseen_difference(a: Run, b: Run) -> Difference | None:
 def _ranked(runs: Sequence[Run]) -> list[_Entry]:
     tables = [run.scores for run in runs]
     entries = [
-        _Entry(label, run, 100 * run.scores.unseen_mean.score)
+        _Entry(label, run, run.scores.unseen_mean.score)
         for label, run, same in zip(run_labels(tables), runs, comparable(tables), strict=True)
         if same and run.scores.unseen_mean
     ]
-    return sorted(entries, key=lambda entry: -entry.mean)
+    return sorted(entries, key=lambda entry: entry.metric.rank(entry.mean))
 
 
 def _single(entry: _Entry) -> Verdict:
     mean = entry.run.scores.unseen_mean
     assert mean is not None
-    low, high = (100 * bound for bound in mean.interval)
+    low, high = map(entry.metric.number, mean.interval)
     headline = (
-        f"{entry.label} reaches {entry.mean:.1f} % {entry.metric} on average over "
-        f"{_count(len(entry.run.scores.unseen), 'unseen domain')} (95 % interval {low:.1f} to {high:.1f})."
+        f"{entry.label} reaches {entry.score} on average over "
+        f"{_count(len(entry.run.scores.unseen), 'unseen domain')} (95 % interval {low} to {high})."
     )
     return Verdict(headline, ["One run alone says nothing about which method is better."])
 
@@ -103,7 +111,8 @@ def _certainty(best: _Entry, other: _Entry) -> str:
             "The runs have no per-image results in common, so whether the difference is more than the choice "
             "of test images was not tested."
         )
-    span = f"{100 * difference.low:+.1f} to {100 * difference.high:+.1f} points".replace("-", "−")
+    low, high = (best.metric.number(bound, sign="+") for bound in (difference.low, difference.high))
+    span = f"{low} to {high} {best.metric.points}".rstrip().replace("-", "−")
     if difference.excludes_zero:
         return (
             f"On the same images the difference to {other.label} is {span} (95 % paired bootstrap): "
@@ -120,24 +129,21 @@ def _about_soma(entries: Sequence[_Entry]) -> list[str]:
     best = entries[0]
     if soma is None or soma is best:
         return []
-    sentence = (
-        f"{method_name(SOMA)} is not the best here: {soma.mean:.1f} % {soma.metric}, "
-        f"{best.mean - soma.mean:.1f} points behind {best.label}."
-    )
+    sentence = f"{method_name(SOMA)} is not the best here: {soma.score}, {best.lead(soma)} behind {best.label}."
     return [sentence] if soma is entries[1] else [sentence + " " + _certainty(best, soma)]
 
 
 def _about_source(entries: Sequence[_Entry]) -> list[str]:
     """On the source domains the ranking is often another one."""
-    means = {}
+    metric, means = entries[0].metric, {}
     for entry in entries:
-        source = [100 * score.score for score in entry.run.scores.domains if score.role == "source"]
+        source = [score.score for score in entry.run.scores.domains if score.role == "source"]
         if source:
             means[entry.label] = sum(source) / len(source)
     if not means:
         return []
-    top = max(means, key=lambda label: means[label])
-    return [f"On the source itself {top} is best, with {means[top]:.1f} % {entries[0].metric}."]
+    top = min(means, key=lambda label: metric.rank(means[label]))
+    return [f"On the source itself {top} is best, with {metric.text(means[top])} {metric.name}."]
 
 
 def _count(number: int, noun: str) -> str:

@@ -124,6 +124,6 @@ def _open(
         label_space=space,
         data_root=config.data_root,
         options=config.world,
-        task=config.task,
+        annotation=task_named(config.task).annotation,
         cache=cache,
     )

@@ -27,7 +27,7 @@ from minorkey.system.storage import read_tensors, write_json
 from minorkey.tasks.evidence import Evidence
 from minorkey.tasks.predictor import Predictor
 from minorkey.tasks.protocol import Protocol
-from minorkey.tasks.segmentation.sliding import default_stride
+from minorkey.tasks.scored import task_with
 from minorkey.tasks.table import task_named
 from minorkey.training.device import device_for
 
@@ -38,20 +38,16 @@ def protocol_of(config: RunConfig) -> Protocol:
     for name in options.classes or ():
         if name not in classes:
             raise ConfigError(unknown(f"class of label space '{config.label_space}'", name, classes))
-    stride = options.stride or (default_stride(options.window) if options.window else None)
     return Protocol(
         label_space=config.label_space,
-        window=options.window,
-        stride=stride,
         resize=options.resize,
         resize_in=options.resize_in,
-        flip=options.flip,
-        scales=options.scales,
         weights=config.deployed,
         classes_scored=options.classes,
         metric=config.metric,
-        detections=options.detections if config.task == "detection" else None,
+        task=None if task_with(config.metric) == config.task else config.task,
         precision=judging_precision(options.precision, units_of(device_for(config.training))),
+        **task_named(config.task).protocol(config),
     )
 
 

@@ -5,23 +5,30 @@ nothing, until it says otherwise. Instances have no state.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from minorkey.catalog import Catalog
+from minorkey.data.records import Record
 from minorkey.data.sample import Batch, HostLabels, Sample, on_device
 from minorkey.data.transforms import TransformConfig
-from minorkey.errors import ModelError, unknown
+from minorkey.errors import ConfigError, ModelError, unknown
 from minorkey.labels import LabelSpace
 from minorkey.models.build import Head
 from minorkey.models.options import HeadOptions
+from minorkey.tasks.counted import IMAGES, Counted
 from minorkey.tasks.counts import Counts
-from minorkey.tasks.prediction import Prediction
+from minorkey.tasks.exported import Exported
+from minorkey.tasks.gallery import GalleryWords, Kept, plain_scene
+from minorkey.tasks.metric import Metric
+from minorkey.tasks.prediction import Prediction, save_png
 from minorkey.tasks.protocol import Protocol
 from minorkey.tasks.self_training import Colours, PseudoLabeller, SelfTrainingOptions
 
@@ -41,7 +48,7 @@ class Task(ABC):
     annotation: ClassVar[Annotation]
     heads: ClassVar[Catalog[Head]]
     default_head: ClassVar[str]
-    metrics: ClassVar[dict[str, Any]]  # the rows of what may be scored, by name, the default first
+    metrics: ClassVar[Mapping[str, Metric]]  # what may be scored, by `evaluation.metric`; the default first
     demo: ClassVar[str | None] = None  # preset of `minorkey demo --task`
     main_term: ClassVar[str | None] = None  # of `loss`: logged by what it was learnt of alone, e.g. `source`
 
@@ -218,6 +225,84 @@ class Task(ABC):
         Raises:
             ConfigError: the task has no probabilities of all classes.
         """
+
+    # --- data check
+
+    counted: ClassVar[Counted] = IMAGES
+
+    def record(self, sample: Sample, classes: int) -> Record:
+        """What the labels of a sample are like, for the data check and the statistics of classes.
+
+        Args:
+            sample: as read.
+            classes: K.
+        """
+        return Record(sample.key, (sample.image.shape[1], sample.image.shape[0]))
+
+    def draw_labels(self, sample: Sample, image: np.ndarray, space: LabelSpace) -> np.ndarray | None:
+        """The labels of a sample on its image, `(h, w, 3)` uint8, smaller than the sample's; None: there are none."""
+        return None
+
+    def label_text(self, sample: Sample, space: LabelSpace) -> str:
+        """The labels of a sample in words, where they are no picture; empty: there are none."""
+        return ""
+
+    # --- evaluation
+
+    def metric(self, name: str) -> Metric:
+        """One of `metrics`, or anyone's own.
+
+        Raises:
+            ConfigError: there is none of this name.
+            OutsideError: an outside one cannot be imported, or is none.
+        """
+        expected = "a minorkey.tasks.metric.Metric"
+        return Catalog("metric", self.metrics, expected, lambda part: isinstance(part, Metric)).resolve(name)
+
+    def protocol(self, config: "RunConfig") -> dict[str, Any]:
+        """The fields of the test protocol that are this task's own; what else it sets goes into `settings`.
+
+        Args:
+            config: `check` has passed it.
+        """
+        return {}
+
+    # --- export
+
+    def exported(self, model: PreTrainedModel) -> Exported:
+        """How others load a trained model and read its outputs.
+
+        Raises:
+            ConfigError: this task's models are not exported.
+        """
+        raise ConfigError(f"models of task {self.name} are not exported; override `Task.exported` to say how")
+
+    # --- pages
+
+    def keep(self, sample: Sample, prediction: Any, folder: Path) -> None:
+        """Write what the page shows of an evaluated image, `image.png` among it.
+
+        Raises:
+            StorageError: a file cannot be written.
+        """
+        save_png(Image.fromarray(sample.image), folder / "image.png")
+        save_png(prediction.draw(), folder / "prediction.png")
+
+    def scene(self, kept: Kept, space: LabelSpace) -> Any:
+        """An evaluated image beside what each run predicted: a `gallery.Scene`, or what has its `html`.
+
+        Raises:
+            DataError: what was kept cannot be read.
+        """
+        return plain_scene(kept)
+
+    def classes_shown(self, folders: Sequence[Path], space: LabelSpace) -> set[int]:
+        """Train ids whose colours the scenes show, from what `keep` wrote into these folders."""
+        return set()
+
+    def gallery_words(self) -> GalleryWords:
+        """What stands around the scenes."""
+        return GalleryWords()
 
 
 def _no_probabilities() -> Tensor:

@@ -1,10 +1,13 @@
 """What is kept of the images of a domain, so that its score can be computed again for any draw of them."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import ClassVar, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from minorkey.data.sample import Sample
+from minorkey.errors import DataError
 
 Floats = NDArray[np.float64]
 
@@ -12,11 +15,12 @@ Floats = NDArray[np.float64]
 class Evidence(Protocol):
     """Truth and prediction of the N images of one domain, in K classes, as far as the scores need them.
 
-    Scores are fractions in `[0, 1]`; NaN stands for what the truth leaves undefined.
+    Scores are fractions in `[0, 1]`, or in the unit of their metric; NaN stands for what the truth leaves undefined.
+    Where classes have no scores, K is 0.
     """
 
     unit: ClassVar[str]
-    """What the labels mark: pixel or object."""
+    """What the labels mark: pixel, object or image."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -60,3 +64,17 @@ def only_scored(evidence: AnyEvidence, classes: Sequence[str], scored: Collectio
     if scored is None:
         return evidence
     return evidence.only(np.array([name in scored for name in classes], dtype=np.bool))
+
+
+def unlabelled(sample: Sample, what: str) -> DataError:
+    """The error of an evaluator that is given a sample without its kind of labels."""
+    return DataError(f"{sample.domain}/{sample.key} has no {what}; only labelled images can be judged on")
+
+
+def by_domain(arrays: Mapping[str, NDArray]) -> dict[str, dict[str, NDArray]]:
+    """The arrays of a file, called `<domain>/<name>`, by domain and then by name."""
+    found: dict[str, dict[str, NDArray]] = {}
+    for key, array in arrays.items():
+        domain, _, name = key.rpartition("/")
+        found.setdefault(domain, {})[name] = array
+    return found

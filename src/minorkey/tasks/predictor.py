@@ -23,7 +23,7 @@ from minorkey.system.precision import Precision, computing
 from minorkey.tasks.base import Task
 from minorkey.tasks.prediction import Prediction
 from minorkey.tasks.protocol import LARGE, Protocol
-from minorkey.tasks.segmentation.task import Segmentation
+from minorkey.tasks.table import task_named
 
 ImageLike = str | Path | Image.Image | np.ndarray
 Size = tuple[int, int]
@@ -34,13 +34,13 @@ Key = TypeVar("Key")
 class Started:
     """A prediction that the device is at work on; calling it waits, and may be done in another thread."""
 
-    seen: Any  # in the form of `task.start`, on the device
+    on_device: Any  # in the form of `task.start`
     image: np.ndarray  # (H, W, 3) uint8
-    made: Callable[[Any, np.ndarray], Any]
+    finish: Callable[[Any, np.ndarray], Any]
 
     def __call__(self) -> Any:
         """The prediction."""
-        return self.made(self.seen, self.image)
+        return self.finish(self.on_device, self.image)
 
 
 @dataclass
@@ -56,7 +56,7 @@ class Predictor:
     mean: Triple
     std: Triple
     window_batch: int = 8
-    task: Task = field(default_factory=Segmentation)
+    task: Task = field(default_factory=lambda: task_named("segmentation"))
     crop: Size | None = None  # height, width of the training crops; None: images of any size are looked at as a whole
 
     @property
@@ -164,7 +164,7 @@ class Predictor:
         protocol = self._protocol(images[0].shape[:2])
         with computing(self.model, self.precision):
             started = self.task.start(self.model, self._pixels(images), protocol, self.window_batch)
-        return [Started(seen, image, self._finish) for seen, image in zip(started, images, strict=True)]
+        return [Started(begun, image, self._finish) for begun, image in zip(started, images, strict=True)]
 
     @torch.inference_mode()
     def _finish(self, started: Any, image: np.ndarray) -> Any:

@@ -2,11 +2,14 @@
 
 import hashlib
 import json
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, model_validator
 
 from minorkey.system.precision import NAMES, Precision
+
+if TYPE_CHECKING:
+    from minorkey.tasks.metric import Metric
 
 Size = tuple[PositiveInt, PositiveInt]
 
@@ -23,44 +26,7 @@ WEIGHTS: dict[Weights, str] = {
     "oracle": "ORACLE: weights chosen on the unseen domains",
 }
 
-Metric = Literal["miou", "coco", "voc", "voc07"]
-"""What is scored: `miou`; `coco`, the AP of COCO, a mean over IoU thresholds 0.50 to 0.95; `voc`, the AP of Pascal VOC
-at IoU 0.50, from all points of the curve, and `voc07` that of 2007, from 11 points."""
-
-
-class _Score(NamedTuple):
-    name: str  # in tables
-    rule: str  # where the name does not say it
-    meaning: str  # how the score of a domain comes about
-
-
-METRICS: dict[Metric, _Score] = {
-    "miou": _Score(
-        "mIoU",
-        "",
-        "Pixels are summed over the images of a domain, then averaged over the classes that its labels show.",
-    ),
-    "coco": _Score(
-        "AP",
-        "AP of COCO",
-        "Average precision by the rules of COCO: over 101 recall levels and the IoU thresholds 0.50, 0.55 to 0.95, "
-        "averaged over the classes that the labels of a domain show.",
-    ),
-    "voc": _Score(
-        "AP50",
-        "AP50 of Pascal VOC, all points",
-        "Average precision at IoU 0.50 by the rules of Pascal VOC, the area under the curve of precision over recall, "
-        "averaged over the classes that the labels of a domain show.",
-    ),
-    "voc07": _Score(
-        "AP50",
-        "AP50 of Pascal VOC 2007, 11 points",
-        "Average precision at IoU 0.50 by the rules of Pascal VOC 2007, over 11 recall levels, averaged over the "
-        "classes that the labels of a domain show.",
-    ),
-}
-
-NEWER = ("tile", "resize_in", "metric", "detections", "precision")
+NEWER = ("tile", "resize_in", "metric", "detections", "precision", "task", "settings")
 """Left out of the id while unused, so that older scores keep theirs."""
 
 LARGE = 16
@@ -90,9 +56,11 @@ class Protocol(BaseModel):
     scales: tuple[PositiveFloat, ...] = (1.0,)  # average over these image scales
     weights: Weights = "last"
     classes_scored: tuple[str, ...] | None = None  # other classes count as ignored; None: all
-    metric: Metric = "miou"
+    metric: str = "miou"  # a row of the task's metrics, or package.module:attribute
+    task: str | None = None  # whose metric it is; None: that of the shipped task which has it
     detections: PositiveInt | None = None  # the most per image that count, the best ones; None: 100
     precision: Precision = "fp32"  # that the network computed in
+    settings: dict[str, bool | int | float | str] = {}  # what else a task sets, by name
 
     @property
     def most_detections(self) -> int:
@@ -100,14 +68,11 @@ class Protocol(BaseModel):
         return self.detections or DETECTIONS
 
     @property
-    def score_name(self) -> str:
-        """What the score is called: mIoU, AP or AP50."""
-        return METRICS[self.metric].name
+    def scored(self) -> "Metric":
+        """The row of the metric: what the score is called, and is in."""
+        from minorkey.tasks.scored import metric_named  # the tasks import this file
 
-    @property
-    def class_score_name(self) -> str:
-        """What the score of one class is called: IoU, AP or AP50."""
-        return self.score_name.removeprefix("m")
+        return metric_named(self.metric, self.task)
 
     @model_validator(mode="after")
     def _stride_fits_window(self) -> "Protocol":
@@ -137,21 +102,18 @@ class Protocol(BaseModel):
         """
         count = len(self.classes_scored) if self.classes_scored is not None else "all"
         parts = [f"{self.label_space}, {count} classes"]
-        if self.metric != "miou":
-            parts.append(f"{METRICS[self.metric].rule}, {self.most_detections} detections an image")
+        if rule := self.scored.rule:
+            parts.append(rule.format(protocol=self))
         parts += [self._describe_size(), self._describe_window()]
         if self.scales != (1.0,):
             parts.append("scales " + ", ".join(f"{scale:g}" for scale in self.scales))
         if self.flip:
             parts.append("averaged with the mirrored image")
+        parts += [f"{name.replace('_', ' ')} {value}" for name, value in self.settings.items()]
         if self.precision != "fp32":
             parts.append(f"computed in {NAMES[self.precision]}")
         parts.append(WEIGHTS[self.weights])
         return "; ".join(parts)
-
-    def explain_score(self) -> str:
-        """A sentence on how the score of a domain comes about."""
-        return METRICS[self.metric].meaning
 
     def _describe_size(self) -> str:
         def size(side: int | None) -> str:

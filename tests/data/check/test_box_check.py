@@ -16,6 +16,7 @@ from minorkey.datacheck import Check, check
 from minorkey.datacheck.page import write_check
 from minorkey.datacheck.pictures import pictures
 from minorkey.labels import label_space
+from minorkey.tasks.detection.task import Detection
 
 OPTIONS = {"task": "detection", "label_space": "carla5"}
 SPACE = label_space("carla5")
@@ -129,19 +130,19 @@ def test_unknown_classes_and_missing_images(write_coco):
 
 def test_cache_keeps_boxes_and_labels_apart(write_coco, tmp_path):
     root, cache = write_coco(train=TRAIN), tmp_path / "cache"
-    (reader,) = open_datasets(str(root), role="source", label_space=SPACE, task="detection")
-    first = list(read_records(reader, SPACE, task="detection", cache=cache))
+    (reader,) = open_datasets(str(root), role="source", label_space=SPACE, annotation="boxes")
+    first = list(read_records(reader, SPACE, task=Detection(), cache=cache))
     assert first[2].tiny == 2
-    assert list(read_records(reader, SPACE, task="detection", cache=cache)) == first
+    assert list(read_records(reader, SPACE, task=Detection(), cache=cache)) == first
     assert [record.counts for record in read_records(reader, SPACE, cache=cache)] == [None] * 3
     (root / "annotations" / "train.json").write_text(json.dumps(coco({**TRAIN, "b": [(0, 0, 9, 9, "car")]})))
-    (changed,) = open_datasets(str(root), role="source", label_space=SPACE, task="detection")
-    assert sum(next(iter(read_records(changed, SPACE, task="detection", cache=cache, indices=[1]))).counts) == 1
+    (changed,) = open_datasets(str(root), role="source", label_space=SPACE, annotation="boxes")
+    assert sum(next(iter(read_records(changed, SPACE, task=Detection(), cache=cache, indices=[1]))).counts) == 1
 
 
 def test_pictures_show_boxes(write_coco):
-    (reader,) = open_datasets(str(write_coco(train=TRAIN)), role="source", label_space=SPACE, task="detection")
-    framed = list(pictures(reader, SPACE, "detection", 3))
+    (reader,) = open_datasets(str(write_coco(train=TRAIN)), role="source", label_space=SPACE, annotation="boxes")
+    framed = list(pictures(reader, SPACE, Detection(), 3))
     assert [picture.key for picture in framed] == ["a", "b", "c"]
     assert [picture.overlay == picture.image for picture in framed] == [False, True, False]
 

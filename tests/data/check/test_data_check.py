@@ -13,10 +13,10 @@ from typer.testing import CliRunner
 from minorkey.cli.data import data
 from minorkey.datacheck import Check, check
 from minorkey.datacheck.page import bar_length
-from minorkey.datacheck.pictures import overlay
 from minorkey.datacheck.tables import problem_lines
 from minorkey.errors import ConfigError
 from minorkey.labels import label_space
+from minorkey.tasks.segmentation.check import overlay
 
 SPACE = {"label_space": "street7"}
 

@@ -62,10 +62,8 @@ def test_a_domain_of_the_world_can_be_corrupted() -> None:
 
 def test_boxes_of_a_corrupted_domain_are_those_of_the_clean_one() -> None:
     options = WorldOptions(eval_count=1, size=(64, 32))
-    clean = open_world("clear", "unseen", options, label_space("street7"), "detection")[0]
-    corrupted = CorruptedReader(open_world("clear", "unseen", options, label_space("street7"), "detection"), "rain@4")[
-        0
-    ]
+    clean = open_world("clear", "unseen", options, label_space("street7"), "boxes")[0]
+    corrupted = CorruptedReader(open_world("clear", "unseen", options, label_space("street7"), "boxes"), "rain@4")[0]
     assert len(clean.boxes) > 0
     for field in ("boxes", "box_classes", "crowd"):
         np.testing.assert_array_equal(getattr(corrupted, field), getattr(clean, field))

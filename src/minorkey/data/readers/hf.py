@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict
 
 from minorkey.data.images import read_image
 from minorkey.data.readers.decode import LabelDecoder
-from minorkey.data.readers.locate import read_spec, split_name
+from minorkey.data.readers.kinds import read_spec
+from minorkey.data.readers.locate import split_name
 from minorkey.data.readers.reader import Role
 from minorkey.data.readers.spec import DatasetSpec
 from minorkey.data.sample import Sample

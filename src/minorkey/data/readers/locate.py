@@ -1,16 +1,13 @@
 """From the name or the path of a data set to its folder, the forms it may have, and its domains."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from minorkey.data.readers.boxes import BoxSpec, named_box_datasets
+from minorkey.data.readers.kinds import KINDS, kind_of
 from minorkey.data.readers.layout import Layout
-from minorkey.data.readers.spec import DatasetSpec, named_datasets
 from minorkey.errors import ConfigError, DataError, unknown
-from minorkey.labels.tables import parse_row, read_yaml
-from minorkey.tasks.options import TASKS, TaskName
 
 
 class Domain(NamedTuple):
@@ -36,65 +33,31 @@ def split_name(spec: str) -> tuple[str, str]:
     return name, part
 
 
-def locate(name: str, data_root: Path | None, task: TaskName = "segmentation") -> Located:
+def locate(name: str, data_root: Path | None, annotation: str = "pixels") -> Located:
     """Find a known data set in `data_root`, or the one in a folder; one of its domains as in `acdc-night`.
 
     Raises:
         ConfigError: unknown name or domain, or no `data_root` for a known one.
         DataError: the folder, or the `dataset.yaml` in it, is missing.
     """
-    known = _known(task)
+    kind, known = kind_of(annotation), _known(annotation)
     if name in known:
         row, domains = known[name]
-        forms = _table(task)[row]
+        forms = kind.named()[row]
         return Located(_named_root(row, forms[0].folder or row, data_root), forms, domains)
     root, part = _parted(Path(name))
     if not root.is_dir():
         if root.name == name:
-            if other := next((other for other in TASKS if name in _known(other)), None):
-                raise ConfigError(f"data set '{name}' is for {other}, the task is {task}; set task={other}")
+            if other := next((row.task for other, row in KINDS.items() if name in _known(other)), None):
+                raise ConfigError(f"data set '{name}' is for {other}, the task is {kind.task}; set task={other}")
             choices = unknown("data set", name, [*known, "world", "hf"])
             raise ConfigError(f"{choices}, or the path of a folder with a dataset.yaml (a target: of images)")
         raise DataError(
             f"folder {root} is missing; expected images/, labels/ and dataset.yaml in it (a target: images)"
         )
-    spec = read_box_spec(root) if task == "detection" else read_spec(root)
+    spec = kind.read(root)
     title = spec.name or root.resolve().name
     return Located(root, (spec,), _named_domain(title, spec, part) if part else _domains(title, spec))
-
-
-def read_spec(folder: Path) -> DatasetSpec:
-    """What the `dataset.yaml` in a folder says of its label images.
-
-    Raises:
-        DataError: there is none.
-        ConfigError: it is wrong, or of boxes.
-    """
-    file, content = _read_yaml(folder, "the class of every id, e.g. `ids: {0: road, 255: ignore}`")
-    if isinstance(content, dict) and "boxes" in content:
-        raise ConfigError(f"{file} is of boxes; choose `task: detection`, or say what the `ids` of label images are")
-    return parse_row(DatasetSpec, content, str(file))
-
-
-def read_box_spec(folder: Path) -> BoxSpec:
-    """What the `dataset.yaml` in a folder says of its boxes.
-
-    Raises:
-        DataError: there is none.
-        ConfigError: it is wrong, or of label images.
-    """
-    said = "how boxes are written, e.g. `boxes: coco`, or `boxes: yolo` and `classes: [car, person]`"
-    file, content = _read_yaml(folder, said)
-    if isinstance(content, dict) and "boxes" not in content:
-        raise ConfigError(f"{file} says nothing of boxes; write in it {said}")
-    return parse_row(BoxSpec, content, str(file))
-
-
-def _read_yaml(folder: Path, said: str) -> tuple[Path, object]:
-    file = folder / "dataset.yaml"
-    if not file.is_file():
-        raise DataError(f"{file} is missing; write one with {said}")
-    return file, read_yaml(file)
 
 
 def _parted(path: Path) -> tuple[Path, str]:
@@ -116,23 +79,20 @@ def _named_domain(title: str, spec: Layout, part: str) -> dict[str, Domain]:
     return {domain: domains[domain]}
 
 
-def is_bare(name: str, task: TaskName = "segmentation") -> bool:
+def is_bare(name: str, annotation: str = "pixels") -> bool:
     """Whether this is an image, a folder or a glob of images of which no `dataset.yaml` and no table says anything."""
     path = Path(name)
     if path.is_dir():
-        return name not in _known(task) and not (path / "dataset.yaml").is_file()
+        return name not in _known(annotation) and not (path / "dataset.yaml").is_file()
     return path.is_file() or any(mark in name for mark in "*?[")
 
 
-def _table(task: TaskName) -> Mapping[str, Sequence[Layout]]:
-    return named_box_datasets() if task == "detection" else named_datasets()
-
-
 @cache
-def _known(task: TaskName) -> dict[str, tuple[str, dict[str, Domain]]]:
+def _known(annotation: str) -> dict[str, tuple[str, dict[str, Domain]]]:
     """Name -> row of the table and its domains; the domains of a row are names too."""
     known: dict[str, tuple[str, dict[str, Domain]]] = {}
-    for row, forms in _table(task).items():
+    named = KINDS[annotation].named() if annotation in KINDS else {}
+    for row, forms in named.items():
         domains = _domains(row, forms[0])
         each = domains | _by_brightness(row, forms[0])
         known |= {domain: (row, {domain: part}) for domain, part in each.items()} | {row: (row, domains)}

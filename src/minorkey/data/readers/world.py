@@ -12,7 +12,6 @@ from minorkey.data.readers.reader import Role
 from minorkey.data.sample import IGNORE_INDEX, Sample
 from minorkey.errors import ConfigError, unknown
 from minorkey.labels import LabelSpace, apply_id_map, label_space
-from minorkey.tasks.options import TaskName
 
 WORLD_IDS = {**dict(enumerate(label_space("cityscapes19").classes)), IGNORE_INDEX: "ignore"}
 """The world draws Cityscapes train ids."""
@@ -46,7 +45,7 @@ class WorldReader:
         count: int,
         size: tuple[int, int],
         space: LabelSpace | None,
-        task: TaskName = "segmentation",
+        annotation: str = "pixels",
     ) -> None:
         """Choose the scenes.
 
@@ -56,7 +55,7 @@ class WorldReader:
             count: number of scenes.
             size: (width, height) in pixels.
             space: the label space of the run; None: images only.
-            task: whether samples have labels or boxes.
+            annotation: whether samples have labels, `pixels`, or `boxes`.
 
         Raises:
             ConfigError: unknown domain, or the label space has no place for a class of the world.
@@ -67,7 +66,7 @@ class WorldReader:
         self.domain = domain
         self.notes: tuple[str, ...] = ()
         self._seed, self._count, self._size = seed, count, size
-        self._annotated = None if space is None else _ANNOTATED[task](space)
+        self._annotated = None if space is None else _annotated(annotation)(space)
 
     def __len__(self) -> int:
         """Number of scenes."""
@@ -119,14 +118,17 @@ class _Boxed:
         return replace(sample, labels=None, boxes=boxes, box_classes=classes[kept], crowd=crowd)
 
 
-_ANNOTATED: dict[TaskName, Callable[[LabelSpace], _Labelled | _Boxed]] = {
-    "segmentation": _Labelled,
-    "detection": _Boxed,
-}
+_ANNOTATED: dict[str, Callable[[LabelSpace], Callable[[Sample], Sample]]] = {"pixels": _Labelled, "boxes": _Boxed}
+
+
+def _annotated(annotation: str) -> Callable[[LabelSpace], Callable[[Sample], Sample]]:
+    if annotation not in _ANNOTATED:
+        raise ConfigError(f"the built-in world has no {annotation}, only {' and '.join(_ANNOTATED)}; name a data set")
+    return _ANNOTATED[annotation]
 
 
 def open_world(
-    domain: str, role: Role, options: WorldOptions, space: LabelSpace, task: TaskName = "segmentation"
+    domain: str, role: Role, options: WorldOptions, space: LabelSpace, annotation: str = "pixels"
 ) -> WorldReader:
     """The scenes of a domain for a role.
 
@@ -139,4 +141,4 @@ def open_world(
         "target": (2 * (options.seed + TARGET_SCENES), options.train_count),
         "unseen": (2 * options.seed + 1, options.eval_count),
     }[role]
-    return WorldReader(seed, domain, count, options.size, None if role == "target" else space, task)
+    return WorldReader(seed, domain, count, options.size, None if role == "target" else space, annotation)

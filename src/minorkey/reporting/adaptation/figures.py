@@ -66,18 +66,20 @@ def class_figure(parts: Sequence[Part], space: LabelSpace) -> Figure | None:
 
 
 def gain_figure(comparison: Comparison) -> Figure:
-    """A bar per class: points that adaptation added to its score or took; beside it both scores in percent."""
-    changes = comparison.classes
+    """A bar per class: points that adaptation added to its score or took; beside it both scores."""
+    metric, changes = comparison.metric, comparison.classes
     figure, axes = _bar_canvas(len(changes), [change.name for change in changes])
     rows, points = np.arange(len(changes)), np.array([change.points for change in changes])
-    axes.barh(rows, points, 0.62, color=[GAIN if value >= 0 else LOSS for value in points])
+    axes.barh(rows, points, 0.62, color=[GAIN if metric.rank(value) <= 0 else LOSS for value in points])
     axes.axvline(0, color=INK, linewidth=0.8)
     reach = max(1.0, *np.abs(points))
     axes.set_xlim(min(0.0, points.min()) - 0.05 * reach, max(0.0, points.max()) + 0.45 * reach)
     for row, change in enumerate(changes):
-        text = f" {change.points:+.1f}   ({change.before:.1f} → {change.after:.1f})".replace("-", "−")
+        before, after = metric.write(change.before), metric.write(change.after)
+        text = f" {metric.write(change.points, sign='+')}   ({before} → {after})".replace("-", "−")
         axes.text(max(change.points, 0), row, text, va="center", fontsize=8, color=INK)
-    axes.set_xlabel(f"points of {comparison.class_metric} added by adaptation (without → with, %)")
+    unit = f", {metric.unit}" if metric.unit else ""
+    axes.set_xlabel(f"{metric.of_points(metric.class_name or '')} added by adaptation (without → with{unit})")
     return figure
 
 

@@ -10,8 +10,8 @@ from minorkey.data.sample import IGNORE_INDEX
 from minorkey.errors import DataError
 from minorkey.labels import LabelSpace
 from minorkey.reporting.adaptation.log import Part
-from minorkey.reporting.pictures import Pixels, label_map, photo, read_picture
 from minorkey.reporting.runs import Place
+from minorkey.tasks.pictures import Pixels, label_map, photo, read_picture
 
 WIDTH = 220
 """Of a small picture, pixels."""

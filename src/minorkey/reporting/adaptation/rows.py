@@ -49,7 +49,7 @@ class GainView:
 
     heading: str
     sentence: str
-    figure: Markup
+    figure: Markup | None  # None: classes have no scores
 
 
 def adapted_runs(runs: Sequence[Run], colours: Sequence[str]) -> list[AdaptedRun]:
@@ -119,7 +119,7 @@ def gain_views(runs: Sequence[Run], adapted: Sequence[AdaptedRun]) -> list[GainV
         GainView(
             f"{labels[each.adapted]} against source-only {labels[each.source_only]} on {each.domain}",
             _gain(each),
-            Markup(inline_svg(gain_figure(each), f"gain-{number}")),
+            Markup(inline_svg(gain_figure(each), f"gain-{number}")) if each.classes else None,
         )
         for number, each in enumerate(compare_adapted(runs, targets))
     ]
@@ -159,11 +159,13 @@ def _ends(parts: Sequence[Part], name: str) -> str:
 
 
 def _gain(each: Comparison) -> str:
-    change = each.after - each.before
-    text = f"{each.metric} {each.before:.1f} → {each.after:.1f} %, {change:+.1f} points"
+    metric = each.metric
+    change = f"{metric.write(each.after - each.before, sign='+')} {metric.points}".rstrip()
+    after = f"{metric.write(each.after)} {metric.unit}".rstrip()
+    text = f"{metric.name} {metric.write(each.before)} → {after}, {change}"
     if each.difference is not None:
-        low, high = 100 * each.difference.low, 100 * each.difference.high
-        text += f" (95 % paired bootstrap over images {low:+.1f} to {high:+.1f})"
+        low, high = (metric.number(bound, sign="+") for bound in each.difference[1:])
+        text += f" (95 % paired bootstrap over images {low} to {high})"
     return text.replace("-", "−") + (
         "." if each.same_method else "; part of it may be the method's, which differs too."
     )

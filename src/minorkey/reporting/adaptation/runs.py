@@ -7,11 +7,12 @@ from minorkey.evaluation.bootstrap import Difference, paired_difference
 from minorkey.evaluation.scores import DomainScore
 from minorkey.reporting.runs import Run
 from minorkey.reporting.tables import measurement
+from minorkey.tasks.metric import Metric
 
 
 @dataclass(frozen=True)
 class ClassChange:
-    """Score of a class without and with adaptation, percent."""
+    """Score of a class without and with adaptation, in the unit of the metric."""
 
     name: str
     before: float
@@ -30,12 +31,11 @@ class Comparison:
     domain: str
     adapted: int  # places among the runs
     source_only: int
-    metric: str  # what the score is called
-    class_metric: str  # and that of a class
-    before: float  # percent
+    metric: Metric
+    before: float  # in its unit
     after: float
     same_method: bool
-    difference: Difference | None  # as a fraction; None where the runs cannot be paired
+    difference: Difference | None  # None where the runs cannot be paired
     classes: list[ClassChange]  # the largest gain first; those that occur in the labels
 
 
@@ -75,9 +75,9 @@ def _compare(runs: Sequence[Run], adapted: int, source_only: int, domain: str) -
     before, after = _score(runs[source_only], domain), _score(runs[adapted], domain)
     assert before is not None
     assert after is not None
-    protocol = runs[adapted].scores.protocol
+    metric = runs[adapted].scores.metric
     changes = [
-        ClassChange(name, 100 * old, 100 * new)
+        ClassChange(name, metric.amount(old), metric.amount(new))
         for name, old in before.by_class.items()
         if old is not None and (new := after.by_class[name]) is not None
     ]
@@ -85,13 +85,12 @@ def _compare(runs: Sequence[Run], adapted: int, source_only: int, domain: str) -
         domain=domain,
         adapted=adapted,
         source_only=source_only,
-        metric=protocol.score_name,
-        class_metric=protocol.class_score_name,
-        before=100 * before.score,
-        after=100 * after.score,
+        metric=metric,
+        before=metric.amount(before.score),
+        after=metric.amount(after.score),
         same_method=runs[adapted].scores.method == runs[source_only].scores.method,
         difference=_paired(runs[adapted], runs[source_only], domain),
-        classes=sorted(changes, key=lambda change: -change.points),
+        classes=sorted(changes, key=lambda change: metric.rank(change.points)),
     )
 
 

@@ -77,7 +77,7 @@ class KnockoutLog:
 
 
 def write_knockout(rows: Sequence[KnockoutRow], suggestion: Suggestion, folder: Path) -> None:
-    """Write `knockout.csv` (points), `knockout.json` (fractions) and `knockout_{major,minor,classes}.png`.
+    """Write `knockout.csv` (scores in their unit), `knockout.json` and `knockout_{major,minor,classes}.png`.
 
     Raises:
         StorageError: a file cannot be written.
@@ -107,8 +107,8 @@ def read_knockout(folder: Path) -> tuple[list[KnockoutRow], Suggestion] | None:
 
 
 def _lines(rows: Sequence[KnockoutRow]) -> Iterator[list[Any]]:
-    """The rows of the table, scores and losses in points (percent)."""
+    """The rows of the table, scores and losses in the unit of the metric."""
     for row in rows:
         scores = [row.intact, row.without, row.loss, row.low, row.high, *row.class_loss.values()]
-        points = ["" if score is None else f"{100 * score:.3f}" for score in scores]
-        yield [row.block_name, row.which, row.share, row.domain, row.role, row.images, row.score_name, *points]
+        points = ["" if score is None else f"{row.scored.amount(score):.3f}" for score in scores]
+        yield [row.block_name, row.which, row.share, row.domain, row.role, row.images, row.scored.name, *points]

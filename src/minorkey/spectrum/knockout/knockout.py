@@ -119,12 +119,14 @@ def _judge_settings(
 def _rows(
     setting: Setting, share: float, intact: Evidences, without: Evidences, predictor: Predictor
 ) -> list[KnockoutRow]:
-    (block, which), metric, classes = setting, predictor.protocol.metric, predictor.space.classes
+    (block, which), protocol, classes = setting, predictor.protocol, predictor.space.classes
     rows = []
     for domain, (role, before) in intact.items():
         after = without[domain][1]
-        difference = paired_difference([before], [after])
+        better = protocol.scored.higher_is_better
+        difference = paired_difference([before], [after]) if better else paired_difference([after], [before])
         score_before, score_after = (score_domain(domain, role, kept, classes) for kept in (before, after))
+        scores = (score_before, score_after) if better else (score_after, score_before)
         rows.append(
             KnockoutRow(
                 block=block,
@@ -133,20 +135,21 @@ def _rows(
                 domain=domain,
                 role=role,
                 images=before.shape[0],
-                metric=metric,
+                metric=protocol.metric,
+                task=protocol.task,
                 intact=score_before.score,
                 without=score_after.score,
                 loss=difference.value,
                 low=difference.low,
                 high=difference.high,
-                class_loss=_class_loss(score_before, score_after),
+                class_loss=_class_loss(*scores),
             )
         )
     return rows
 
 
-def _class_loss(before: DomainScore, after: DomainScore) -> dict[str, float | None]:
-    pairs = {name: (value, after.by_class[name]) for name, value in before.by_class.items()}
+def _class_loss(better: DomainScore, worse: DomainScore) -> dict[str, float | None]:
+    pairs = {name: (value, worse.by_class[name]) for name, value in better.by_class.items()}
     return {name: None if a is None or b is None else a - b for name, (a, b) in pairs.items()}
 
 

@@ -15,25 +15,27 @@ from minorkey.spectrum.knockout.rows import KnockoutRow
 
 LOSSES = "PuOr_r"
 """Purple for a gain, white for no change, orange for a loss: apart for colour-blind readers too."""
-LEAST_REACH = 1.0
-"""Points at the ends of the colour scale, at least: what is smaller stays pale."""
+LEAST_REACH = 0.01
+"""Loss at the ends of the colour scale, at least, a point of a score in percent: what is smaller stays pale."""
 ROLE_COLOURS: dict[Role, str] = {"source": DOMAIN_COLOURS[0], "unseen": DOMAIN_COLOURS[4]}
 
 
 def knockout_figures(rows: Sequence[KnockoutRow]) -> dict[str, Figure]:
     """Every picture, by file name."""
     ends = dict.fromkeys(row.which for row in rows)
-    return {f"knockout_{which}": loss_figure(rows, which) for which in ends} | {"knockout_classes": class_figure(rows)}
+    figures = {f"knockout_{which}": loss_figure(rows, which) for which in ends}
+    return figures | ({"knockout_classes": class_figure(rows)} if rows[0].scored.per_class else {})
 
 
 def loss_figure(rows: Sequence[KnockoutRow], which: End) -> Figure:
-    """Heat map of the loss in points of the score: blocks down, all of them together last; domains across."""
+    """Heat map of the loss of score: blocks down, all of them together last; domains across."""
     shown = [row for row in rows if row.which == which]
     blocks = list(dict.fromkeys(row.block_name for row in shown))
     domains = {row.domain: row for row in shown}
-    losses = np.array([[100 * row.loss for row in shown if row.block_name == name] for name in blocks])
+    metric = shown[0].scored
+    losses = np.array([[metric.amount(row.loss) for row in shown if row.block_name == name] for name in blocks])
     # Single blocks set the scale: all of them together lose far more and would bleach the rest.
-    reach = max(LEAST_REACH, float(np.abs(losses[:-1] if len(blocks) > 1 else losses).max()))
+    reach = max(metric.amount(LEAST_REACH), float(np.abs(losses[:-1] if len(blocks) > 1 else losses).max()))
     figure, (axes,) = canvas(1, 1, max(4.4, 2.2 + 0.78 * len(domains)), 2 + 0.32 * len(blocks))
     mesh = axes.pcolormesh(losses, cmap=LOSSES, norm=Normalize(-reach, reach), edgecolors="white", linewidth=1)
     axes.invert_yaxis()
@@ -49,11 +51,12 @@ def loss_figure(rows: Sequence[KnockoutRow], which: End) -> Figure:
     axes.set_ylabel("block")
     first = shown[0]
     axes.set_title(f"without the {which} {_percent(first.share)} of components", loc="left", fontsize=10)
+    unit = f" ({metric.unit})" if metric.unit else ""
     axes.set_xlabel(
-        f"domain, {first.score_name} intact (%), {first.images} images each\n(in brackets: 95 % interval contains 0)"
+        f"domain, {metric.name} intact{unit}, {first.images} images each\n(in brackets: 95 % interval contains 0)"
     )
     bar = figure.colorbar(mesh, ax=axes, extend="both", aspect=16)
-    bar.set_label(f"loss, points of {first.score_name}", color=INK)
+    bar.set_label(f"loss, {metric.of_points(metric.name)}", color=INK)
     bar.outline.set_visible(False)
     bar.ax.tick_params(colors=INK, length=0)
     return figure
@@ -72,7 +75,8 @@ def class_figure(rows: Sequence[KnockoutRow]) -> Figure:
     for axes, which in zip(panels, ends, strict=True):
         _draw_classes(axes, [row for row in shown if row.which == which], names)
         axes.set_title(f"{which} {_percent(shown[0].share)} of all blocks removed", loc="left", fontsize=10)
-        axes.set_xlabel(f"loss, points of {shown[0].score_name.removeprefix('m')}")
+        metric = shown[0].scored
+        axes.set_xlabel(f"loss, {metric.of_points(metric.class_name or metric.name)}")
     panels[0].set_yticks(range(len(names)), names)
     panels[0].invert_yaxis()
     handles, labels = panels[0].get_legend_handles_labels()
@@ -96,15 +100,16 @@ def _draw_classes(axes: Axes, rows: Sequence[KnockoutRow], names: Sequence[str])
 
 
 def mean_class_loss(rows: Sequence[KnockoutRow], name: str) -> float:
-    """Mean over the domains that have the class, in points of IoU; NaN, which draws no bar, where none has."""
+    """Mean over the domains that have the class, in the unit of the metric; NaN, which draws no bar, where none has."""
     losses = [loss for row in rows if (loss := row.class_loss[name]) is not None]
-    return 100 * sum(losses) / len(losses) if losses else float("nan")
+    return rows[0].scored.amount(sum(losses) / len(losses)) if losses else float("nan")
 
 
 def _write_loss(axes: Axes, row: KnockoutRow, place: tuple[int, int], reach: float) -> None:
-    text = f"{100 * row.loss:.1f}".replace("-0.0", "0.0")
+    text = row.scored.number(row.loss)
+    text = text.removeprefix("-") if float(text) == 0 else text
     certain = row.low > 0 or row.high < 0
-    dark = not -0.5 * reach < 100 * row.loss < 0.7 * reach  # purple darkens sooner than orange
+    dark = not -0.5 * reach < row.scored.amount(row.loss) < 0.7 * reach  # purple darkens sooner than orange
     colour = "white" if dark else "black"
     line, column = place
     axes.text(
@@ -113,7 +118,7 @@ def _write_loss(axes: Axes, row: KnockoutRow, place: tuple[int, int], reach: flo
 
 
 def _domain_title(row: KnockoutRow) -> str:
-    return f"{row.domain}\n{'source, ' if row.role == 'source' else ''}{100 * row.intact:.1f}"
+    return f"{row.domain}\n{'source, ' if row.role == 'source' else ''}{row.scored.number(row.intact)}"
 
 
 def _percent(share: float) -> str:

@@ -4,7 +4,8 @@ from pydantic import BaseModel, ConfigDict
 
 from minorkey.adapters.decompose import End
 from minorkey.evaluation.scores import Role
-from minorkey.tasks.protocol import METRICS, Metric
+from minorkey.tasks.metric import Metric
+from minorkey.tasks.scored import metric_named
 
 Setting = tuple[int | None, End]
 """A block (None: all together) and the end of its spectrum that is removed."""
@@ -13,8 +14,8 @@ Setting = tuple[int | None, End]
 class KnockoutRow(BaseModel):
     """What one domain loses without the components at one end of a block's weights.
 
-    Scores are fractions. A loss is the intact score minus the one without the components: above 0 where they
-    were of use.
+    A loss is the intact score minus the one without the components, of a metric that is better when it is lower the
+    other way round: above 0 where they were of use.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -25,7 +26,8 @@ class KnockoutRow(BaseModel):
     domain: str
     role: Role
     images: int
-    metric: Metric  # of the scores
+    metric: str  # of the scores
+    task: str | None = None  # whose metric it is, as in `Protocol`
     intact: float  # score of the untouched model
     without: float  # score without the components
     loss: float
@@ -39,6 +41,6 @@ class KnockoutRow(BaseModel):
         return "all" if self.block is None else str(self.block)
 
     @property
-    def score_name(self) -> str:
-        """What the score of a domain is called: mIoU, AP or AP50."""
-        return METRICS[self.metric].name
+    def scored(self) -> Metric:
+        """What the scores are called, and are in."""
+        return metric_named(self.metric, self.task)

@@ -58,11 +58,12 @@ def suggest(rows: Sequence[KnockoutRow], *, with_unseen: bool = False) -> Sugges
     first, lowest, highest = (
         min(blocks // 2, _leading_above(average, [each[end] for each in contrasts])) for end in (0, 1, 2)
     )
-    figures = ", ".join(f"{100 * each.value:.1f}" for each in contrasts)
+    metric = used[0].scored
+    figures = ", ".join(metric.number(each.value) for each in contrasts)
     reason = (
-        f"removing major components rather than as many minor ones costs {figures} points of {used[0].score_name} "
-        f"more, block by block ({_basis(used)}), {100 * average:.1f} on average; the leading blocks above the average "
-        f"are frozen, at most half of the {blocks}. Within the 95 % intervals: {lowest} ... {highest}.{warning}"
+        f"removing major components rather than as many minor ones costs {figures} {metric.of_points(metric.name)} "
+        f"more, block by block ({_basis(used)}), {metric.number(average)} on average; the leading blocks above the "
+        f"average are frozen, at most half of the {blocks}. Within the 95 % intervals: {lowest} ... {highest}.{warning}"
     )
     return Suggestion(first, lowest, highest, reason)
 

@@ -8,20 +8,21 @@ from minorkey.spectrum.knockout.rows import KnockoutRow
 
 
 def knockout_table(rows: Sequence[KnockoutRow]) -> Table:
-    """Loss in points of the score, mean over the domains of a role, with and without which components.
+    """Loss of score, mean over the domains of a role, with and without which components.
 
     The domains one by one, their intervals and the classes are in the files.
     """
+    metric = rows[0].scored
     columns = [
         (end, role) for end in dict.fromkeys(r.which for r in rows) for role in dict.fromkeys(r.role for r in rows)
     ]
-    table = Table("block", title=f"loss in points of {rows[0].score_name}", title_justify="left", title_style="")
+    table = Table("block", title=f"loss in {metric.of_points(metric.name)}", title_justify="left", title_style="")
     for end, role in columns:
         table.add_column(f"without {end}:\n{role}", justify="right")
     for block in dict.fromkeys(row.block_name for row in rows):
         cells = []
         for column in columns:
             losses = [row.loss for row in rows if row.block_name == block and (row.which, row.role) == column]
-            cells.append(f"{100 * sum(losses) / len(losses):+.1f}")
+            cells.append(metric.number(sum(losses) / len(losses), sign="+"))
         table.add_row(block, *cells)
     return table

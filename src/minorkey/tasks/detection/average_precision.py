@@ -11,18 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minorkey.tasks.detection.box_rows import Flags
-from minorkey.tasks.detection.matching import Outcome
+from minorkey.tasks.detection.matching import Outcome, Rule
 from minorkey.tasks.evidence import Floats
-from minorkey.tasks.protocol import Metric
 
-RECALL_LEVELS: dict[Metric, Floats] = {
+RECALL_LEVELS: dict[Rule, Floats] = {
     "coco": np.linspace(0, 1, 101),  # not i / 100, which differs by rounding; this is what COCO's code compares with
     "voc07": np.arange(11) / 10,
 }
 
 
 def average_precision(
-    outcome: Outcome, weights: NDArray[np.int64], positives: NDArray[np.int64], metric: Metric
+    outcome: Outcome, weights: NDArray[np.int64], positives: NDArray[np.int64], metric: Rule
 ) -> Floats:
     """Average precision of one class for R draws of the images, averaged over the T thresholds of `outcome`.
 
@@ -48,13 +47,13 @@ def _curve(hit: Flags, left_out: Flags, weights: NDArray, seen: NDArray, positiv
     return found / np.maximum(counted, 1), found / np.maximum(positives, 1)[:, None]
 
 
-def _area(precision: Floats, recall: Floats, metric: Metric) -> Floats:
+def _area(precision: Floats, recall: Floats, metric: Rule) -> Floats:
     """Mean over the recall levels of the best precision from there on, `(R, M)` to `(R,)`."""
     best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
     return (best * np.diff(_levels_reached(recall, metric), axis=1, prepend=0)).sum(axis=1)
 
 
-def _levels_reached(recall: Floats, metric: Metric) -> Floats:
+def _levels_reached(recall: Floats, metric: Rule) -> Floats:
     """The share of the recall levels that are not above `recall`."""
     levels = RECALL_LEVELS.get(metric)
     return recall if levels is None else np.searchsorted(levels, recall, side="right") / len(levels)

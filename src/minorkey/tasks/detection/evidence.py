@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from minorkey.tasks.detection.average_precision import average_precision
 from minorkey.tasks.detection.box_rows import Found, Truth, choose
 from minorkey.tasks.detection.coco import coco_scores
-from minorkey.tasks.detection.matching import Outcome
+from minorkey.tasks.detection.matching import Outcome, Rule
 from minorkey.tasks.detection.ranking import Ranking, rank
-from minorkey.tasks.evidence import Floats
-from minorkey.tasks.protocol import DETECTIONS, Metric
+from minorkey.tasks.evidence import Floats, by_domain
+from minorkey.tasks.protocol import DETECTIONS
 from minorkey.tasks.segmentation.confusion import mean_present
 
 AT_ONCE = 4_000_000
@@ -35,7 +35,7 @@ class BoxEvidence:
     num_classes: int  # K
     truth: Truth
     found: Found
-    metric: Metric = "coco"
+    metric: Rule = "coco"
     most: int = DETECTIONS  # per image, and class as in COCO
     unit: ClassVar[str] = "object"
 
@@ -58,7 +58,7 @@ class BoxEvidence:
 
     def details(self) -> dict[str, float]:
         """The figures of COCO (`coco_scores`), and AP50 of Pascal VOC by all points and by the 11 of 2007."""
-        voc: dict[str, Metric] = {"VOC AP50": "voc", "VOC07 AP50": "voc07"}
+        voc: dict[str, Rule] = {"VOC AP50": "voc", "VOC07 AP50": "voc07"}
         return coco_scores(self.truth, self.found, self.images, self.most) | {
             name: replace(self, metric=metric).score() for name, metric in voc.items()
         }
@@ -85,7 +85,7 @@ class BoxEvidence:
 
     @classmethod
     def restored(
-        cls, arrays: Mapping[str, NDArray], num_classes: int, metric: Metric, most: int
+        cls, arrays: Mapping[str, NDArray], num_classes: int, metric: Rule, most: int
     ) -> "dict[str, BoxEvidence]":
         """Inverse of `stored`, for all domains of a file.
 
@@ -93,10 +93,10 @@ class BoxEvidence:
             KeyError: an array is missing.
         """
         evidence = {}
-        for domain in dict.fromkeys(name.rpartition("/")[0] for name in arrays):
-            truth = Truth(*(arrays[f"{domain}/truth_{name}"] for name in Truth._fields))
-            found = Found(*(arrays[f"{domain}/found_{name}"] for name in Found._fields))
-            evidence[domain] = cls(int(arrays[f"{domain}/images"][0]), num_classes, truth, found, metric, most)
+        for domain, columns in by_domain(arrays).items():
+            truth = Truth(*(columns[f"truth_{name}"] for name in Truth._fields))
+            found = Found(*(columns[f"found_{name}"] for name in Found._fields))
+            evidence[domain] = cls(int(columns["images"][0]), num_classes, truth, found, metric, most)
         return evidence
 
     @cached_property
@@ -109,11 +109,11 @@ class BoxEvidence:
         return [rank(truth, found, self.images, self.metric, self.most) for truth, found in pairs]
 
 
-def _average(ranking: Ranking, metric: Metric) -> float:
+def _average(ranking: Ranking, metric: Rule) -> float:
     return float(_resampled(ranking, np.ones((1, len(ranking.positives)), dtype=np.int64), metric)[0])
 
 
-def _resampled(ranking: Ranking, draws: NDArray[np.int64], metric: Metric) -> Floats:
+def _resampled(ranking: Ranking, draws: NDArray[np.int64], metric: Rule) -> Floats:
     """Average precision of a class in every resample, `(R, N)` to `(R,)`."""
     parts = np.array_split(draws, 1 + draws.shape[0] * len(ranking.images) // AT_ONCE)
     averages = [

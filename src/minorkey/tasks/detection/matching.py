@@ -7,7 +7,7 @@ Sources: T.-Y. Lin et al., Microsoft COCO (arXiv 1405.0312) and its evaluation c
 Visual Object Classes (VOC) challenge (IJCV 2010), section 4.2, and its development kit.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from minorkey.data.boxes import box_areas
 from minorkey.tasks.detection.box_rows import Flags
 from minorkey.tasks.evidence import Floats
+
+Rule = Literal["coco", "voc", "voc07"]
+"""By whose rules: of COCO, of Pascal VOC with all points of the curve, or of 2007 with 11."""
 
 COCO_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 """The IoU from which on a detection may be a hit, `(10,)`."""

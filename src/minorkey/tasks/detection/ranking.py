@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minorkey.tasks.detection.box_rows import Found, Truth, choose
-from minorkey.tasks.detection.matching import COCO_THRESHOLDS, Outcome, match_coco, match_voc
-from minorkey.tasks.protocol import Metric
+from minorkey.tasks.detection.matching import COCO_THRESHOLDS, Outcome, Rule, match_coco, match_voc
 
 
 class Ranking(NamedTuple):
@@ -18,7 +17,7 @@ class Ranking(NamedTuple):
     positives: NDArray[np.int64]  # (N,) objects to be found in each image
 
 
-def rank(truth: Truth, found: Found, images: int, metric: Metric, most: int) -> Ranking:
+def rank(truth: Truth, found: Found, images: int, metric: Rule, most: int) -> Ranking:
     """Match the detections of one class in every image, then set them in one order.
 
     Among equal scores those of an earlier image come first, and in an image those that were given first.

@@ -1,15 +1,17 @@
 """Object detection: its loss, and the boxes found in whole images."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from accelerate.utils import extract_model_from_parallel
 from torch import Tensor, nn
-from transformers import PreTrainedConfig
+from transformers import PreTrainedConfig, PreTrainedModel
 
+from minorkey.data.records import Record, box_record
 from minorkey.data.sample import Batch, Sample
 from minorkey.data.transforms import TransformConfig
 from minorkey.errors import ConfigError, ModelError
@@ -20,21 +22,24 @@ from minorkey.models.heads.detection.atss.overlap import iou
 from minorkey.models.heads.detection.detr import box_targets
 from minorkey.tasks.base import Task
 from minorkey.tasks.counts import Counts
+from minorkey.tasks.detection import gallery
+from minorkey.tasks.detection.check import COUNTED, draw_labels
 from minorkey.tasks.detection.crops import box_transform
 from minorkey.tasks.detection.detections import Detections, FoundBoxes
+from minorkey.tasks.detection.exported import exported
 from minorkey.tasks.detection.labels import BoxLabels, HostBoxes, join_boxes
+from minorkey.tasks.detection.metric import METRICS
+from minorkey.tasks.detection.padding import padded
 from minorkey.tasks.detection.prediction import DetectionPrediction
 from minorkey.tasks.detection.pseudo_labels import BoxLabeller, BoxSelfTrainingOptions
-from minorkey.tasks.protocol import METRICS, Protocol
-
-if TYPE_CHECKING:
-    from minorkey.config import RunConfig
+from minorkey.tasks.exported import Exported
+from minorkey.tasks.gallery import GalleryWords, Kept
+from minorkey.tasks.protocol import Protocol
 from minorkey.tasks.segmentation.sliding import default_stride, window_boxes
 from minorkey.tasks.self_training import Colours
 
-UNIT = 32
-"""Pixels in a cell of the pyramid's coarsest level; the encoders want the others to have exactly 2 x 2 and 4 x 4."""
-
+if TYPE_CHECKING:
+    from minorkey.config import RunConfig
 
 SAME = 0.6
 """IoU above which boxes of one class that neighbouring tiles found are one object; ATSS's own value."""
@@ -58,7 +63,8 @@ class Detection(Task):
     annotation = "boxes"
     heads = DETECTION_HEADS
     default_head = "rt_detr_v2"
-    metrics: ClassVar[dict[str, Any]] = {name: METRICS[name] for name in ("coco", "voc", "voc07")}
+    metrics = METRICS
+    counted = COUNTED
     demo = "world_weather"
     prediction_type = DetectionPrediction
     self_training = BoxSelfTrainingOptions
@@ -212,6 +218,38 @@ class Detection(Task):
             raise ConfigError("detection has scores of boxes and no probabilities of pixels; leave probabilities out")
         return DetectionPrediction(said.boxes, said.scores, said.classes, image, space)
 
+    def record(self, sample: Sample, classes: int) -> Record:
+        """The boxes of each class; crowds, tiny ones and those that were clipped."""
+        return box_record(sample, classes)
+
+    def draw_labels(self, sample: Sample, image: np.ndarray, space: LabelSpace) -> np.ndarray | None:
+        """The image with boxes and their names, crowds in grey."""
+        return draw_labels(sample, image, space)
+
+    def protocol(self, config: "RunConfig") -> dict[str, Any]:
+        """How many detections of an image count."""
+        return {"detections": config.evaluation.detections}
+
+    def exported(self, model: PreTrainedModel) -> Exported:
+        """The stock classes and processors for it, and how its outputs are read."""
+        return exported(model)
+
+    def keep(self, sample: Sample, prediction: DetectionPrediction, folder: Path) -> None:
+        """Write `image.png` and `boxes.json`: `truth` and `prediction`, boxes in pixels with the names of classes."""
+        gallery.keep(sample, prediction, folder)
+
+    def scene(self, kept: Kept, space: LabelSpace) -> gallery.BoxScene:
+        """The image, its truth, and what each run predicted and got wrong."""
+        return gallery.scene(kept, space)
+
+    def classes_shown(self, folders: Sequence[Path], space: LabelSpace) -> set[int]:
+        """Those of the truth and of the boxes that are shown."""
+        return gallery.classes_shown(folders, space)
+
+    def gallery_words(self) -> GalleryWords:
+        """What stands around the scenes."""
+        return gallery.words()
+
 
 def _found(seen: Candidates) -> Detections:
     corners, scores, classes, kept = (column.cpu().numpy() for column in seen)
@@ -228,12 +266,6 @@ def _surest(seen: Candidates, most: int) -> Candidates:
     alone = kept & ~(near & surer & (classes[:, None] == classes[None])).any(dim=1)
     first = torch.where(alone, scores, -1).topk(min(len(scores), most)).indices
     return Candidates(boxes[first], scores[first], classes[first], alone[first])
-
-
-def padded(images: Tensor) -> Tensor:
-    """Images `(B, 3, H, W)` with 0, the mean colour, at the right and bottom, up to multiples of 32."""
-    height, width = images.shape[-2:]
-    return F.pad(images, (0, -width % UNIT, 0, -height % UNIT))
 
 
 def best(logits: Tensor, boxes: Tensor, most: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from minorkey.tasks.evidence import Floats
+from minorkey.tasks.evidence import Floats, by_domain
 from minorkey.tasks.segmentation.confusion import (
     Matrix,
     class_accuracy,
@@ -124,10 +124,10 @@ class PixelEvidence:
             KeyError: an array is missing.
         """
         evidence = {domain: cls.of_matrices(array) for domain, array in arrays.items() if array.ndim == 3}
-        for domain in dict.fromkeys(name.rpartition("/")[0] for name in arrays if name not in evidence):
-            columns = (arrays[f"{domain}/{name}"] for name in ("images", "cells", "pixels"))
-            images, classes = arrays[f"{domain}/size"].tolist()
-            evidence[domain] = cls((images, classes), *columns)
+        columns = by_domain({name: array for name, array in arrays.items() if name not in evidence})
+        for domain, named in columns.items():
+            images, classes = named["size"].tolist()
+            evidence[domain] = cls((images, classes), named["images"], named["cells"], named["pixels"])
         return evidence
 
 

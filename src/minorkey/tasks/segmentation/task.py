@@ -5,16 +5,19 @@ The one place that tells models of logits per pixel from models of masks (`MASK_
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from accelerate.utils import extract_model_from_parallel
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
 from minorkey.data.loaders import stack
+from minorkey.data.records import Record, pixel_record
 from minorkey.data.sample import IGNORE_INDEX, Batch, Sample
 from minorkey.data.transforms import TransformConfig
 from minorkey.labels import LabelSpace
@@ -23,11 +26,17 @@ from minorkey.models.heads.segmentation.masks import MASK_MODELS, mask_targets, 
 from minorkey.models.segmenters import SEGMENTATION_HEADS
 from minorkey.tasks.base import Task
 from minorkey.tasks.counts import Counts
-from minorkey.tasks.prediction import SegmentationPrediction
-from minorkey.tasks.protocol import METRICS, Protocol
+from minorkey.tasks.exported import Exported
+from minorkey.tasks.gallery import GalleryWords, Kept, Scene
+from minorkey.tasks.protocol import Protocol
+from minorkey.tasks.segmentation import gallery
+from minorkey.tasks.segmentation.check import COUNTED, draw_labels
 from minorkey.tasks.segmentation.crops import train_transform
+from minorkey.tasks.segmentation.exported import exported
+from minorkey.tasks.segmentation.metric import METRICS
+from minorkey.tasks.segmentation.prediction import SegmentationPrediction
 from minorkey.tasks.segmentation.pseudo_labels import PixelLabeller, PixelSelfTrainingOptions
-from minorkey.tasks.segmentation.sliding import sliding_bands, sliding_logits
+from minorkey.tasks.segmentation.sliding import default_stride, sliding_bands, sliding_logits
 from minorkey.tasks.self_training import Colours
 
 if TYPE_CHECKING:
@@ -50,7 +59,8 @@ class Segmentation(Task):
     annotation = "pixels"
     heads = SEGMENTATION_HEADS
     default_head = "semfpn"
-    metrics: ClassVar[dict[str, Any]] = {"miou": METRICS["miou"]}
+    metrics = METRICS
+    counted = COUNTED
     demo = "demo"
     main_term = "segmentation"
     prediction_type = SegmentationPrediction
@@ -174,6 +184,40 @@ class Segmentation(Task):
         labels = said[0].argmax(0).to(torch.uint8).cpu().numpy()
         kept = said[0].float().cpu().numpy() if probabilities else None
         return SegmentationPrediction(labels, image, space, kept)
+
+    def record(self, sample: Sample, classes: int) -> Record:
+        """The pixels of each class, and those of none."""
+        return pixel_record(sample, classes)
+
+    def draw_labels(self, sample: Sample, image: np.ndarray, space: LabelSpace) -> np.ndarray | None:
+        """The image in grey under the colours of its classes."""
+        return draw_labels(sample, image, space)
+
+    def protocol(self, config: "RunConfig") -> dict[str, Any]:
+        """Windows, mirrored images and scales that scores are averaged over."""
+        options = config.evaluation
+        stride = options.stride or (default_stride(options.window) if options.window else None)
+        return {"window": options.window, "stride": stride, "flip": options.flip, "scales": options.scales}
+
+    def exported(self, model: PreTrainedModel) -> Exported:
+        """The stock classes and processors for it, and how its outputs are read."""
+        return exported(model)
+
+    def keep(self, sample: Sample, prediction: SegmentationPrediction, folder: Path) -> None:
+        """Write `image.png`, `truth.png` and `prediction.png`, the last two as train ids."""
+        gallery.keep(sample, prediction, folder)
+
+    def scene(self, kept: Kept, space: LabelSpace) -> Scene:
+        """The image, its truth, and what each run predicted and got wrong."""
+        return gallery.scene(kept, space)
+
+    def classes_shown(self, folders: Sequence[Path], space: LabelSpace) -> set[int]:
+        """Those of the truth."""
+        return gallery.classes_shown(folders)
+
+    def gallery_words(self) -> GalleryWords:
+        """What stands around the scenes."""
+        return gallery.WORDS
 
 
 def _classes_present(labels: Tensor) -> int:

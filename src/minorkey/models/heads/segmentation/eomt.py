@@ -174,3 +174,10 @@ def _check_size(model: PreTrainedModel, arguments: tuple, named: dict[str, Any])
             f"eomt takes images of {side} x {side} pixels here, got {height} x {width}; set transform.crop and "
             f"evaluation.window to [{side}, {side}], or backbone.image_size to the side of the crop"
         )
+
+
+def layers_in_eomt(backbone: PreTrainedModel) -> dict[str, str]:
+    """Name of each layer in the EoMT that is made of a backbone -> in the backbone: where its own weights went."""
+    names = {tensor.data_ptr(): name for name, tensor in backbone.state_dict().items()}
+    moved = {name: names.get(tensor.data_ptr()) for name, tensor in encoder_state(backbone).items()}
+    return {name.rpartition(".")[0]: old.rpartition(".")[0] for name, old in moved.items() if old is not None}

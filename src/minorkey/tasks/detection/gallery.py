@@ -1,19 +1,27 @@
-"""Scenes with boxes: the truth, and each run's hits, misses and false alarms."""
+"""Evaluated images as the page shows them: the true boxes, and each run's hits, misses and false alarms."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from markupsafe import Markup
+from PIL import Image
 
+from minorkey.data.sample import Sample
 from minorkey.errors import DataError
 from minorkey.labels import LabelSpace
-from minorkey.reporting.box_matching import match_boxes
-from minorkey.reporting.pictures import photo, read_picture
-from minorkey.reporting.runs import Place, Run
+from minorkey.plotting.page_template import page_template
+from minorkey.system.storage import write_json
+from minorkey.tasks.detection.box_matching import match_boxes
 from minorkey.tasks.detection.drawing import contrast
+from minorkey.tasks.detection.metric import Columns, detections_of, objects_of
+from minorkey.tasks.detection.prediction import DetectionPrediction
+from minorkey.tasks.gallery import GalleryWords, Kept, Label
+from minorkey.tasks.pictures import photo, read_picture
+from minorkey.tasks.prediction import save_png
 
 LEAST_SCORE = 0.3
 """Detections below this score are not shown: a detector names all it can think of, down to a score of 0."""
@@ -21,6 +29,7 @@ MAX_WIDTH = 640
 """Of an image, in pixels; wider than label maps, for objects are small, and all runs share the one image."""
 
 Kind = Literal["truth", "crowd", "hit", "miss", "false", "uncounted"]
+Part = Literal["truth", "prediction"]
 WORDS: dict[Kind, str] = {"hit": "hit", "false": "false alarm", "uncounted": "does not count"}
 
 
@@ -67,30 +76,58 @@ class BoxScene:
     truth: list[Mark]
     predictions: list[BoxPrediction | None]
 
+    def html(self, runs: Sequence[Label], place: str) -> Markup:
+        """The scene as it stands on the page."""
+        return Markup(_template().box_pictures(self, runs, f"scene-{place}"))
 
-def box_scene(place: Place, runs: Sequence[Run], space: LabelSpace) -> BoxScene:
-    """A kept sample of detection runs.
+
+def keep(sample: Sample, prediction: DetectionPrediction, folder: Path) -> None:
+    """Write `image.png` and `boxes.json`: `truth` and `prediction`, boxes in pixels with the names of classes."""
+    save_png(Image.fromarray(sample.image), folder / "image.png")
+    truth = _listed(objects_of(sample), prediction.space, "crowd")
+    found = _listed(detections_of(prediction), prediction.space, "score")
+    write_json(folder / "boxes.json", {"truth": truth, "prediction": found})
+
+
+def scene(kept: Kept, space: LabelSpace) -> BoxScene:
+    """A kept image.
 
     Raises:
         DataError: a file of it cannot be read.
     """
-    folders = [run.samples.get(place) for run in runs]
-    first = next(folder for folder in folders if folder is not None)
-    image, truth = read_picture(first / "image.png", "RGB"), _read(first, "truth", space)
-    predictions = [
-        None if folder is None else BoxPrediction(_judged(_read(folder, "prediction", space), truth, space))
-        for folder in folders
-    ]
+    image, truth = read_picture(kept.any / "image.png", "RGB"), _read(kept.any, "truth", space)
+    predictions = kept.of_each(lambda folder: BoxPrediction(_matched(_read(folder, "prediction", space), truth, space)))
     height, width = image.shape[:2]
-    return BoxScene(*place, photo(image, MAX_WIDTH), (width, height), _told(truth, space), predictions)
+    marks = _truth_marks(truth, space)
+    return BoxScene(kept.domain, kept.key, photo(image, MAX_WIDTH), (width, height), marks, predictions)
 
 
-def box_classes(folder: Path, space: LabelSpace) -> set[int]:
-    """Train ids of the boxes of a kept sample, true and shown."""
-    return {int(index) for part in ("truth", "prediction") for index in _read(folder, part, space).classes}
+def classes_shown(folders: Iterable[Path], space: LabelSpace) -> set[int]:
+    """Train ids of the boxes of kept images, true and shown."""
+    parts: tuple[Part, ...] = ("truth", "prediction")
+    return {int(index) for folder in folders for part in parts for index in _read(folder, part, space).classes}
 
 
-def _told(truth: Boxes, space: LabelSpace) -> list[Mark]:
+def words() -> GalleryWords:
+    """What stands around the scenes."""
+    footnote = (
+        f"Detections with a score of at least {LEAST_SCORE} are shown. A hit has the class of a true box and an IoU of "
+        "at least 0.5 with it that no surer hit has taken; dotted regions and what is found in them do not count. "
+        "Point at a box for its class and score."
+    )
+    return GalleryWords("Hits and errors", footnote, wide=True, marks=Markup(_template().mark_legend()))
+
+
+def _template() -> Any:
+    return page_template("boxes.html.j2").module
+
+
+def _listed(columns: Columns, space: LabelSpace, last: str) -> list[dict[str, Any]]:
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    return [{"box": box, "class": space.classes[place], last: value} for box, place, value in rows]
+
+
+def _truth_marks(truth: Boxes, space: LabelSpace) -> list[Mark]:
     """The marks of the truth alone."""
     marks = [
         _mark("crowd" if crowd else "truth", truth, index, space, ": does not count" if crowd else "")
@@ -99,7 +136,7 @@ def _told(truth: Boxes, space: LabelSpace) -> list[Mark]:
     return _large_first(marks)
 
 
-def _judged(found: Boxes, truth: Boxes, space: LabelSpace) -> list[Mark]:
+def _matched(found: Boxes, truth: Boxes, space: LabelSpace) -> list[Mark]:
     """The marks of what was found, and of what was missed."""
     matches = match_boxes(found.boxes, found.classes, truth.boxes, truth.classes, truth.crowd)
     marks = [_mark("miss", truth, index, space, ": missed") for index in np.flatnonzero(matches.missed).tolist()]
@@ -121,7 +158,7 @@ def _large_first(marks: list[Mark]) -> list[Mark]:
     return sorted(marks, key=lambda mark: -mark.box[2] * mark.box[3])
 
 
-def _read(folder: Path, part: Literal["truth", "prediction"], space: LabelSpace) -> Boxes:
+def _read(folder: Path, part: Part, space: LabelSpace) -> Boxes:
     """One part of a `boxes.json`; of a prediction the boxes that are shown, the surest first."""
     path = folder / "boxes.json"
     try:

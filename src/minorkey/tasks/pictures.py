@@ -42,6 +42,13 @@ def label_map(labels: Pixels, space: LabelSpace, width: int = MAX_WIDTH) -> str:
     return _data_uri(picture, width, "PNG", Image.Resampling.NEAREST, optimize=True)
 
 
+def resized(pixels: Pixels, limit: int, resampling: Image.Resampling) -> Pixels:
+    """Pixels `(H, W)` or `(H, W, 3)`, no wider than `limit`."""
+    height, width = pixels.shape[:2]
+    size = (min(width, limit), max(1, round(height * min(width, limit) / width)))
+    return np.asarray(Image.fromarray(pixels).resize(size, resampling))
+
+
 def _data_uri(picture: Image.Image, width: int, kind: str, resampling: Image.Resampling, **options: int) -> str:
     if picture.width > width:
         picture = picture.resize((width, max(1, round(picture.height * width / picture.width))), resampling)

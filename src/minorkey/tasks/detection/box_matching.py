@@ -1,4 +1,4 @@
-"""Which true box each detection of an image has hit: what the page marks. Scores come from `evaluation/matching.py`."""
+"""Which true box each detection of an image has hit: what the page marks. Scores come from `matching.py`."""
 
 from typing import NamedTuple
 

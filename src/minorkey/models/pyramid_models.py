@@ -3,8 +3,6 @@
 A folder that called itself `upernet` or `mask2former` would promise stock classes, and its backbone is none.
 """
 
-from typing import Any
-
 from transformers import (
     DeformableDetrConfig,
     DeformableDetrForObjectDetection,
@@ -12,8 +10,6 @@ from transformers import (
     DFineForObjectDetection,
     Mask2FormerConfig,
     Mask2FormerForUniversalSegmentation,
-    PreTrainedConfig,
-    PreTrainedModel,
     RTDetrV2Config,
     RTDetrV2ForObjectDetection,
     UperNetConfig,
@@ -80,22 +76,3 @@ class PyramidDeformableDetrForObjectDetection(DeformableDetrForObjectDetection):
     """transformers' Deformable DETR, unchanged."""
 
     config_class = PyramidDeformableDetrConfig
-
-
-PYRAMID_MODELS: dict[type[PreTrainedModel], type[PreTrainedModel]] = {
-    UperNetForSemanticSegmentation: PyramidUperNetForSemanticSegmentation,
-    Mask2FormerForUniversalSegmentation: PyramidMask2FormerForUniversalSegmentation,
-    RTDetrV2ForObjectDetection: PyramidRTDetrV2ForObjectDetection,
-    DFineForObjectDetection: PyramidDFineForObjectDetection,
-    DeformableDetrForObjectDetection: PyramidDeformableDetrForObjectDetection,
-}
-
-
-def under_own_name(model: PreTrainedModel) -> PreTrainedModel:
-    """A copy of one of the `PYRAMID_MODELS` in the class of ours; weights and settings are the same."""
-    own_class: Any = PYRAMID_MODELS[type(model)]
-    own_config: type[PreTrainedConfig] = own_class.config_class
-    settings = {name: value for name, value in model.config.to_dict().items() if name != "model_type"}
-    own = own_class(own_config.from_dict(settings))
-    own.load_state_dict(model.state_dict())
-    return own

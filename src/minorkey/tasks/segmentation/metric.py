@@ -1,0 +1,41 @@
+"""How segmentation is scored: mIoU, from the confusion matrix of every image."""
+
+from collections.abc import Mapping, Sequence
+
+from numpy.typing import NDArray
+
+from minorkey.data.sample import Sample
+from minorkey.tasks.evidence import unlabelled
+from minorkey.tasks.metric import Evaluator, Metric
+from minorkey.tasks.predictor import Started
+from minorkey.tasks.segmentation.confusion import confusion_matrix
+from minorkey.tasks.segmentation.evidence import Cells, PixelEvidence, cells_of
+
+
+class PixelEvaluator(Evaluator):
+    """Notes the cells of an image's confusion matrix, which are counted on the device."""
+
+    def note(self, sample: Sample, started: Started) -> Cells:
+        """The cells that are not 0."""
+        if sample.labels is None:
+            raise unlabelled(sample, "labels")
+        return cells_of(confusion_matrix(started.on_device, sample.labels, self.num_classes))
+
+    def evidence(self, notes: Sequence[Cells]) -> PixelEvidence:
+        """Those of all images of a domain."""
+        return PixelEvidence.of(notes, self.num_classes)
+
+    def restored(self, arrays: Mapping[str, NDArray]) -> dict[str, PixelEvidence]:
+        """From columns, or, as an earlier version has it, from a matrix of each image."""
+        return PixelEvidence.restored(arrays)
+
+
+METRICS = {
+    "miou": Metric(
+        "mIoU",
+        "Pixels are summed over the images of a domain, then averaged over the classes that its labels show.",
+        PixelEvaluator,
+        class_name="IoU",
+        evidence_file="confusions.safetensors",
+    )
+}
