@@ -18,13 +18,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from minorkey.data.sample import IGNORE_INDEX, Sample
+from minorkey.data.sample import IGNORE_INDEX
 from minorkey.evaluation.bootstrap import mean_interval, paired_difference
 from minorkey.models.backbone import load_backbone
 from minorkey.models.options import BackboneOptions
 from minorkey.tasks.segmentation.confusion import confusion_matrix
 from minorkey.tasks.segmentation.evidence import PixelEvidence
 from minorkey.world import DOMAINS, render_paired
+from minorkey.world.render import Rendered
 
 CLASSES = 19
 PATCH = 8
@@ -61,18 +62,18 @@ def random_twin(network: nn.Module, seed: int) -> nn.Module:
     return type(network)(network.config).eval()
 
 
-def to_tensor(samples: list[Sample]) -> torch.Tensor:
+def to_tensor(samples: list[Rendered]) -> torch.Tensor:
     images = np.stack([sample.image for sample in samples])
     return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
 
 
-def extract(features: Features, samples: list[Sample], batch_size: int = 8) -> torch.Tensor:
+def extract(features: Features, samples: list[Rendered], batch_size: int = 8) -> torch.Tensor:
     """Features `(N, D, H / 8, W / 8)` of all samples."""
     chunks = (samples[i : i + batch_size] for i in range(0, len(samples), batch_size))
     return torch.cat([features(to_tensor(chunk)) for chunk in chunks])
 
 
-def class_shares(samples: list[Sample]) -> torch.Tensor:
+def class_shares(samples: list[Rendered]) -> torch.Tensor:
     """For each patch the share of its pixels in each class, `(N * H / 8 * W / 8, K)`."""
     labels = torch.from_numpy(np.stack([sample.labels for sample in samples])).long()
     one_hot = F.one_hot(torch.where(labels == IGNORE_INDEX, CLASSES, labels), CLASSES + 1)[..., :CLASSES]
@@ -97,7 +98,7 @@ def fit(x: torch.Tensor, shares: torch.Tensor, decay: float = 1e-4, iterations: 
     return layer.requires_grad_(False)
 
 
-def probe(features: Features, train: list[Sample], tests: dict[str, list[Sample]]) -> dict[str, list[np.ndarray]]:
+def probe(features: Features, train: list[Rendered], tests: dict[str, list[Rendered]]) -> dict[str, list[np.ndarray]]:
     """Fit on `train` and predict the id map `(H, W)` of every test sample, by domain."""
     x = extract(features, train).permute(0, 2, 3, 1).flatten(0, 2)
     mean, std = x.mean(0), x.std(0) + 1e-6
@@ -113,7 +114,7 @@ def probe(features: Features, train: list[Sample], tests: dict[str, list[Sample]
     return predictions
 
 
-def judge(predictions: dict[str, list[np.ndarray]], tests: dict[str, list[Sample]]) -> Judged:
+def judge(predictions: dict[str, list[np.ndarray]], tests: dict[str, list[Rendered]]) -> Judged:
     """One confusion matrix per image, by domain."""
     return {
         domain: PixelEvidence(

@@ -1,10 +1,10 @@
-"""Samples of the built-in world: geometry once per place, appearance once per domain."""
+"""Scenes of the built-in world as images: geometry once per place, appearance once per domain."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from minorkey.data.sample import Sample
 from minorkey.errors import DataError, unknown
 from minorkey.world.domains import DOMAINS, Domain
 from minorkey.world.gbuffer import GBuffer, rasterise
@@ -18,7 +18,20 @@ SMALLEST = (64, 32)
 APPEARANCE_STREAM = 100
 
 
-def render(seed: int, index: int, domain: str = "clear", size: tuple[int, int] = (256, 128)) -> Sample:
+@dataclass(frozen=True)
+class Rendered:
+    """One street scene in one domain; readers make a `Sample` of it."""
+
+    image: np.ndarray  # (H, W, 3) uint8, RGB
+    domain: str
+    key: str  # of the scene, in every domain
+    labels: np.ndarray  # (H, W) uint8, train ids of Cityscapes
+    depth: np.ndarray  # (H, W) float32 metres along the viewing axis; inf in the sky
+    boxes: np.ndarray  # (N, 4) float32, x0 y0 x1 y1 in pixels, x1 and y1 exclusive
+    box_classes: np.ndarray  # (N,) int64, places in `DETECTION_CLASSES`
+
+
+def render(seed: int, index: int, domain: str = "clear", size: tuple[int, int] = (256, 128)) -> Rendered:
     """One street scene.
 
     Geometry, labels, depth and boxes depend on (seed, index) and the domain's layout only, so that all
@@ -31,7 +44,7 @@ def render(seed: int, index: int, domain: str = "clear", size: tuple[int, int] =
         size: (width, height) in pixels, even, at least 64 x 32.
 
     Returns:
-        A sample with all annotations: Cityscapes train ids, depth along the viewing axis, boxes.
+        The image with all annotations.
 
     Raises:
         DataError: the domain is unknown, or seed, index or size is out of range.
@@ -39,7 +52,7 @@ def render(seed: int, index: int, domain: str = "clear", size: tuple[int, int] =
     return render_paired(seed, index, (domain,), size)[0]
 
 
-def render_paired(seed: int, index: int, domains: Sequence[str], size: tuple[int, int] = (256, 128)) -> list[Sample]:
+def render_paired(seed: int, index: int, domains: Sequence[str], size: tuple[int, int] = (256, 128)) -> list[Rendered]:
     """The same scene in several domains, in their order; the geometry is computed once per layout.
 
     Raises:
@@ -56,7 +69,7 @@ def render_paired(seed: int, index: int, domains: Sequence[str], size: tuple[int
         g, look = geometry[domain.layout]
         stream = APPEARANCE_STREAM + list(DOMAINS).index(name)
         image = _image(g, look, domain, np.random.default_rng([seed, index, stream]))
-        samples.append(_sample(g, image, name, f"{seed}-{index:06d}"))
+        samples.append(_rendered(g, image, name, f"{seed}-{index:06d}"))
     return samples
 
 
@@ -79,8 +92,8 @@ def _image(g: GBuffer, look: Appearance, domain: Domain, rng: np.random.Generato
     return develop(light, g.camera.size, domain, rng)
 
 
-def _sample(g: GBuffer, image: np.ndarray, domain: str, key: str) -> Sample:
-    return Sample(
+def _rendered(g: GBuffer, image: np.ndarray, domain: str, key: str) -> Rendered:
+    return Rendered(
         image=image,
         domain=domain,
         key=key,

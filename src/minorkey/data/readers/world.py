@@ -80,10 +80,10 @@ class WorldReader:
         """Render a scene."""
         if not 0 <= index < self._count:
             raise IndexError(f"scene {index} of {self._count}")
-        sample = world.render(self._seed, index, domain=self.domain, size=self._size)
+        rendered = world.render(self._seed, index, domain=self.domain, size=self._size)
         if self._annotated is None:
-            return Sample(sample.image, self.domain, self.key(index))
-        return self._annotated(replace(sample, key=self.key(index)))
+            return Sample(rendered.image, self.domain, self.key(index))
+        return self._annotated(replace(Sample(**vars(rendered)), key=self.key(index)))
 
 
 class _Labelled:
