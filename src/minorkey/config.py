@@ -102,11 +102,11 @@ class RunConfig(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _default_head(cls, values: Any) -> Any:
-        if not isinstance(values, dict) or not isinstance(values.get("task"), str):
+        task = values.get("task") if isinstance(values, dict) else None
+        head = values.get("head", {}) if isinstance(values, dict) else None
+        if not isinstance(task, str) or not TASKS.knows(task) or not isinstance(head, dict):
             return values
-        head = values.get("head", {})
-        named = not isinstance(head, dict) or "name" in head
-        return values if named else {**values, "head": {"name": task_named(values["task"]).default_head, **head}}
+        return {**values, "head": {"name": task_named(task).default_head, **head}}
 
     @field_validator("regime")
     @classmethod

@@ -63,5 +63,5 @@ def test_a_loss_is_by_default_a_mean_over_images():
 
 
 def test_an_unknown_task_is_refused_with_the_closest_name():
-    with pytest.raises(ConfigError, match="did you mean 'detection'"):
+    with pytest.raises(ConfigError, match="task is 'detecton'; did you mean 'detection'"):
         resolve(None, {"source": "world", "task": "detecton"})
