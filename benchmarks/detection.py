@@ -41,6 +41,7 @@ from minorkey.adapters import MethodOptions, attach
 from minorkey.data.sample import Batch
 from minorkey.models.build import backbone_of
 from minorkey.models.catalog import catalog
+from minorkey.models.detectors import DETECTION_HEADS
 from minorkey.models.options import HeadOptions
 from minorkey.system.progress import memory_mb
 from minorkey.tasks.detection.labels import BoxLabels
@@ -158,7 +159,7 @@ def trainer(case: Case, network: nn.Module) -> Trainer:
 
     trained = sum(weight.numel() for weight in weights) / 1e6
     holding = hold(backbone, accelerator)
-    holding.enter_context(graphed(network, options, device))
+    holding.enter_context(graphed(network, DETECTION_HEADS.resolve(case.head), options, device))
     return Trainer(step, device, trained, holding)
 
 

@@ -190,8 +190,14 @@ def train(
         checkpoint_blocks(network.model)
     change(network)
     task = Segmentation()
+    head = task.heads.resolve(config.head.name)
     model = prepare_network(
-        accelerator, task, network.model, config.transform.crop, sharded=False, compiled=options.compile
+        accelerator,
+        task,
+        network.model,
+        config.transform.crop,
+        sharded=False,
+        compiled=head.compiled if options.compile else None,
     )
     loader = training_loader(
         task, open_sources(config, space).readers, config.transform, batch_size=options.batch_size, steps_from=0,
@@ -201,7 +207,7 @@ def train(
     with (
         TemporaryDirectory() as folder,
         hold(network.backbone, accelerator),
-        graphed(network.model, options, accelerator.device),
+        graphed(network.model, head, options, accelerator.device),
         suppress(Finished),
     ):
         Fit(

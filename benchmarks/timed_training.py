@@ -85,10 +85,11 @@ class Training:
         model = prepare_network(self.accelerator, self.regime.task, network.model, config.transform.crop, sharded=False)
         self.regime.prepare(self.accelerator, model)
         self.holding = hold(network.backbone, self.accelerator)
-        self.holding.enter_context(graphed(network.model, config.training, self.accelerator.device))
+        head = self.regime.task.heads.resolve(config.head.name)
+        self.holding.enter_context(graphed(network.model, head, config.training, self.accelerator.device))
         if (second := self.regime.teacher.network) is not network.model:  # that of the teacher `ema`
             self.holding.push(hold(backbone_of(second), self.accelerator))
-            self.holding.enter_context(graphed(second, config.training, self.accelerator.device))
+            self.holding.enter_context(graphed(second, head, config.training, self.accelerator.device))
         self.teachers = self.regime.teachers()
         for name, teacher in self.teachers.items():
             teacher.installed = self._clocked(f"{name}, forward", teacher.installed)  # type: ignore[method-assign]

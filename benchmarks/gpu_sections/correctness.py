@@ -26,6 +26,7 @@ from minorkey.config import resolve, save_config
 from minorkey.labels import label_space
 from minorkey.models.build import backbone_of
 from minorkey.models.options import HeadOptions
+from minorkey.models.segmenters import SEGMENTATION_HEADS
 from minorkey.runs.assemble import open_sources
 from minorkey.runs.fit import Material, fit
 from minorkey.system.run_folder import RunFolder
@@ -81,7 +82,7 @@ def replayed(bench: Bench) -> Figures:
 
     with held_in(backbone, torch.bfloat16):
         first, again = gradients(images), gradients(images)
-        with graphed(model, TrainingOptions(), bench.device):
+        with graphed(model, SEGMENTATION_HEADS.resolve("mask2former"), TrainingOptions(), bench.device):
             for share in (0.5, 0.6, 0.7, 0.8):
                 gradients(share * images)
             found, count = gradients(images), captured_count(model)

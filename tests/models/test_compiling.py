@@ -12,6 +12,7 @@ from minorkey.errors import ConfigError, ModelError
 from minorkey.models.backbone import load_backbone
 from minorkey.models.compiling import compile_network
 from minorkey.models.heads.segmentation.masks import MASK_MODELS
+from minorkey.models.segmenters import SEGMENTATION_HEADS
 from minorkey.system.precision import computing
 from minorkey.tasks.segmentation.task import Segmentation
 from minorkey.training.device import accelerator_for
@@ -59,7 +60,7 @@ def test_a_compiled_step_is_the_plain_one(make_config, head):
         graphs.append(graph)
         return graph
 
-    compile_network(network, kept)
+    compile_network(SEGMENTATION_HEADS.resolve(head["name"]).compiled(network), kept)
     assert [*network.state_dict()] == names
     assert largest_difference(step(network, images), expected) < 1e-6
     factor = next(p for name, p in network.named_parameters() if "lora_B" in name)
@@ -76,7 +77,9 @@ def test_a_compiled_step_is_the_plain_one(make_config, head):
 def test_training_compiles_what_it_prepares(make_config):
     config = make_config()
     network = adapted(config)
-    prepare_network(accelerator_for(config.training), Segmentation(), network, (32, 32), sharded=False, compiled=True)
+    accelerator, task = accelerator_for(config.training), Segmentation()
+    compiled = task.heads.resolve(config.head.name).compiled
+    prepare_network(accelerator, task, network, (32, 32), sharded=False, compiled=compiled)
     assert "compile_network" in network.forward.__qualname__
 
 

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from minorkey.adapters import attach
 from minorkey.adapters.held import held_in
 from minorkey.models.backbone import load_backbone
-from minorkey.models.build import backbone_of
+from minorkey.models.build import Head, backbone_of
+from minorkey.models.segmenters import SEGMENTATION_HEADS
 from minorkey.tasks.segmentation.task import Segmentation
-from minorkey.training.graphs import SEEN_BEFORE, captured_count, graphed, parts_of, replayed
+from minorkey.training.graphs import SEEN_BEFORE, captured_count, graphed, replayed
 from minorkey.training.options import TrainingOptions
 
 MASKS = {"name": "mask2former", "channels": 32, "queries": 5, "encoder_layers": 1, "decoder_layers": 2}
@@ -27,6 +28,10 @@ def adapted(config) -> nn.Module:
         if "lora_B" in name:
             nn.init.normal_(parameter, std=0.02, generator=torch.Generator().manual_seed(0))
     return network.train()
+
+
+def row(head: dict) -> Head:
+    return SEGMENTATION_HEADS.resolve(head["name"])
 
 
 def images(seed: int = 1, side: int = 32) -> Tensor:
@@ -72,7 +77,7 @@ def test_replayed_steps_are_the_plain_ones(make_config, method, head, low):
     network = adapted(config)
     with ExitStack() as stack:
         stack.enter_context(held_in(backbone_of(network), torch.bfloat16 if low else None))
-        parts = [stack.enter_context(replayed(part, tapes)) for part in parts_of(network)]
+        parts = [stack.enter_context(replayed(part, tapes)) for part in row(head).replayed(network)]
         found = steps(network, low, 3)
         assert all(len(part.captured) == 1 for part in parts)
     for one, other in zip(found, expected, strict=True):
@@ -86,10 +91,10 @@ def test_nothing_that_is_captured_waits_for_a_gpu(make_config, head, monkeypatch
 
     network, waits = adapted(make_config(head=head)), Waits()
     with ExitStack() as stack:
-        for part in parts_of(network):
+        for part in row(head).replayed(network):
             stack.enter_context(replayed(part, lambda: tapes(lambda: counted(waits))))
         steps(network, True, 2)
-        assert captured_count(network) == len(parts_of(network))
+        assert captured_count(network) == len(row(head).replayed(network))
     assert not waits.total, waits.places
 
 
@@ -154,5 +159,5 @@ def test_what_cannot_be_captured_says_so_once_and_trains():
 
 def test_nothing_is_replayed_without_a_gpu():
     module = Tiny()
-    with graphed(module, TrainingOptions(), torch.device("cpu")):
+    with graphed(module, row({"name": "linear"}), TrainingOptions(), torch.device("cpu")):
         assert "forward" not in vars(module)

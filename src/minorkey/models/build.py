@@ -1,7 +1,7 @@
 """A head around a pretrained backbone: how a row of a table builds it, and what of a model is the head."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,18 @@ Build = Callable[[PyramidConfig, int, int, HeadOptions], PreTrainedModel]
 """From feature maps, K and a width to a model with random weights; its `backbone_config` is the first argument."""
 
 
+def nothing(model: nn.Module) -> list[nn.Module]:
+    """No part of a model (`PyramidHead.fixed`)."""
+    return []
+
+
 @dataclass(frozen=True, kw_only=True)
 class Head(ABC):
     """A row: how a head is put on a pretrained backbone, and what is to be known of it.
 
     Args:
-        compiled: the part of a model whose passes are one graph; None: they branch on values, or are read through
-            hooks, which a graph forgets.
+        compiled: the part of a model whose passes are one graph for `torch.compile`; None: they branch on values, or
+            are read through hooks, which a graph forgets.
         smallest_batch: images that it needs at a time to learn, 2 where it normalises over the batch.
         holds_backbone: the model has the backbone's layers inside, under names of its own, and is one of transformers
             as it is.
@@ -54,6 +59,10 @@ class Head(ABC):
             ModelError: the head cannot be built as asked, or not on this backbone.
         """
 
+    def replayed(self, model: nn.Module) -> list[nn.Module]:
+        """The parts of a model whose passes CUDA graphs may replay: what no sizes that only a batch knows go into."""
+        return []
+
 
 @dataclass(frozen=True, kw_only=True)
 class PyramidHead(Head):
@@ -63,11 +72,14 @@ class PyramidHead(Head):
         build: the model, whose `PyramidBackbone` then makes way for the pretrained one.
         channels: its width, unless the options name one.
         strides: of the feature maps, as many as the backbone gives; None: as it gives them.
+        fixed: the parts of a model that CUDA graphs may replay beside its backbone. Not criteria, which match on the
+            host, nor decoders of a DETR, whose denoising queries are as many as objects.
     """
 
     build: Build
     channels: int = 128
     strides: tuple[int, ...] | None = PYRAMID_STRIDES
+    fixed: Callable[[Any], Sequence[nn.Module]] = nothing
 
     def on(self, backbone: PreTrainedModel, num_labels: int, options: HeadOptions, seed: int) -> PreTrainedModel:
         """A model around the backbone."""
@@ -77,6 +89,10 @@ class PyramidHead(Head):
         model = self.build(pyramid.config, num_labels, options.channels or self.channels, options)
         model.set_submodule(_pyramid(model)[0], pyramid)  # the pretrained one in place of a random one
         return model
+
+    def replayed(self, model: nn.Module) -> list[nn.Module]:
+        """The backbone, and what is fixed of the head."""
+        return [backbone_of(model), *self.fixed(model)]
 
 
 def head_catalog(rows: Mapping[str, Head]) -> Catalog[Head]:

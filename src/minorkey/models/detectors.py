@@ -1,6 +1,7 @@
 """The heads of object detection, a row each, on the last levels of a backbone's pyramid."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 from transformers import PreTrainedModel
@@ -56,15 +57,20 @@ def _atss(features: PyramidConfig, num_labels: int, channels: int, options: Head
     return AtssForObjectDetection(config)
 
 
+def _encoder(model: Any) -> list[nn.Module]:
+    return [model.model.encoder]
+
+
 DETECTION_HEADS = head_catalog(
     {
         "deformable_detr": DetectionHead(
             build=deformable_detr.build_deformable_detr,
             decoding=deformable_detr.DECODING,
             own_class=PyramidDeformableDetrForObjectDetection,
+            fixed=_encoder,
         ),
         "rt_detr_v2": DetectionHead(
-            build=rt_detr_v2.build_rt_detr_v2, decoding=rt_detr_v2.DECODING, own_class=PyramidRTDetrV2ForObjectDetection
+            build=rt_detr_v2.build_rt_detr_v2, decoding=rt_detr_v2.DECODING, own_class=PyramidRTDetrV2ForObjectDetection, fixed=_encoder,
         ),
         "d_fine": DetectionHead(
             build=d_fine.build_d_fine, decoding=d_fine.DECODING, own_class=PyramidDFineForObjectDetection

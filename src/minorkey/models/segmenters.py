@@ -5,9 +5,15 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 import torch
-from transformers import PreTrainedModel, UperNetConfig, UperNetForSemanticSegmentation
+from torch import nn
+from transformers import (
+    Mask2FormerForUniversalSegmentation,
+    PreTrainedModel,
+    UperNetConfig,
+    UperNetForSemanticSegmentation,
+)
 
-from minorkey.models.build import Head, PyramidHead, head_catalog, whole
+from minorkey.models.build import Head, PyramidHead, backbone_of, head_catalog, whole
 from minorkey.models.heads.segmentation.eomt import build_eomt, layers_in_eomt
 from minorkey.models.heads.segmentation.linear import LinearForSemanticSegmentation, LinearSegmenterConfig
 from minorkey.models.heads.segmentation.mask2former import build_mask2former
@@ -19,6 +25,9 @@ from minorkey.models.pyramid_models import (
     PyramidMask2FormerForUniversalSegmentation,
     PyramidUperNetForSemanticSegmentation,
 )
+
+LEAST_MODULES = 8
+"""Modules that a dense head is made of for it to be worth copying what goes in and out of a CUDA graph."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,17 +75,29 @@ def _upernet(features: PyramidConfig, num_labels: int, channels: int, options: H
     return UperNetForSemanticSegmentation(config)
 
 
+def _dense(model: nn.Module) -> list[nn.Module]:
+    """The heads beside the backbone, of those that have enough modules."""
+    backbone = backbone_of(model)
+    heads = [child for child in model.children() if backbone not in {*child.modules()}]
+    return [head for head in heads if len([*head.modules()]) >= LEAST_MODULES]
+
+
+def _mask_decoders(model: Mask2FormerForUniversalSegmentation) -> list[nn.Module]:
+    return [model.model.pixel_level_module.decoder, model.model.transformer_module]
+
+
 SEGMENTATION_HEADS = head_catalog(
     {
-        "linear": PyramidHead(build=_linear, strides=None, compiled=whole),
-        "semfpn": PyramidHead(build=_semfpn, compiled=whole),
-        "segformer": PyramidHead(build=_segformer, channels=256, compiled=whole),
-        "upernet": PyramidHead(build=_upernet, smallest_batch=2, own_class=PyramidUperNetForSemanticSegmentation),
+        "linear": PyramidHead(build=_linear, strides=None, compiled=whole, fixed=_dense),
+        "semfpn": PyramidHead(build=_semfpn, compiled=whole, fixed=_dense),
+        "segformer": PyramidHead(build=_segformer, channels=256, compiled=whole, fixed=_dense),
+        "upernet": PyramidHead(build=_upernet, smallest_batch=2, own_class=PyramidUperNetForSemanticSegmentation, fixed=_dense),
         "mask2former": PyramidHead(
             build=build_mask2former,
             channels=256,
             own_class=PyramidMask2FormerForUniversalSegmentation,
             compiled=attrgetter("model"),
+            fixed=_mask_decoders,
         ),
         "eomt": Eomt(),
     }

@@ -27,7 +27,7 @@ from minorkey.data.workers import worker_count
 from minorkey.errors import DataError
 from minorkey.evaluation.scores import TrainingCost
 from minorkey.labels import LabelSpace
-from minorkey.models.build import backbone_of, head_state, load_head
+from minorkey.models.build import Head, backbone_of, head_state, load_head
 from minorkey.models.checkpointing import checkpoint_blocks
 from minorkey.regimes.base import Regime
 from minorkey.runs.assemble import Network, Sources, build_network
@@ -225,7 +225,7 @@ def _prepare(
         network.model,
         config.transform.crop,
         sharded=options.shard,
-        compiled=options.compile,
+        compiled=_head(config).compiled if options.compile else None,
         judged=bool(options.watch) or config.deployed in ("best_source", "oracle"),
     )
     regime.prepare(accelerator, model, done)
@@ -263,8 +263,12 @@ def _held(config: RunConfig, network: Network, regime: Regime, accelerator: Acce
         for model in dict.fromkeys((network.model, second)):
             backbone = network.backbone if model is network.model else backbone_of(model)
             stack.enter_context(held_in(backbone, low))
-            stack.enter_context(graphed(model, config.training, accelerator.device))
+            stack.enter_context(graphed(model, _head(config), config.training, accelerator.device))
         yield
+
+
+def _head(config: RunConfig) -> Head:
+    return task_named(config.task).heads.resolve(config.head.name)
 
 
 def _cost(

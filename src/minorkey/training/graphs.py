@@ -15,15 +15,8 @@ from warnings import warn
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten
-from transformers import (
-    DeformableDetrForObjectDetection,
-    Mask2FormerForUniversalSegmentation,
-    RTDetrV2ForObjectDetection,
-)
 
-from minorkey.models.build import backbone_of
-from minorkey.models.heads.detection.detr import DETECTORS
-from minorkey.models.heads.segmentation.eomt import EOMT_MODELS
+from minorkey.models.build import Head
 from minorkey.system.processes import process_count
 from minorkey.training.captured import Captured, Constants, Tape, cuda_tapes
 from minorkey.training.options import TrainingOptions
@@ -34,13 +27,10 @@ SEEN_BEFORE = 2
 KINDS = 4
 """Kinds of passes that are captured for one module at most: each has memory of its own."""
 
-LEAST_MODULES = 8
-"""Modules that a dense head is made of for it to be worth copying what goes in and out."""
-
 
 @contextmanager
-def graphed(network: nn.Module, options: TrainingOptions, device: torch.device) -> Iterator[None]:
-    """Replay the passes of a network's parts, where options and device allow it; as it was afterwards."""
+def graphed(network: nn.Module, head: Head, options: TrainingOptions, device: torch.device) -> Iterator[None]:
+    """Replay the passes of those parts that the row of a head names, where options and device allow it."""
     wanted = (
         options.cuda_graphs
         and device.type == "cuda"
@@ -48,7 +38,7 @@ def graphed(network: nn.Module, options: TrainingOptions, device: torch.device) 
         and not (options.compile or options.gradient_checkpointing or options.shard)
     )
     with ExitStack() as stack:
-        for part in parts_of(network) if wanted else ():
+        for part in head.replayed(network) if wanted else ():
             stack.enter_context(replayed(part))
         yield
 
@@ -63,25 +53,6 @@ def replayed(module: nn.Module, tapes: Callable[[], tuple[Tape, Tape]] = cuda_ta
         yield found
     finally:
         del module.forward
-
-
-def parts_of(network: nn.Module) -> list[nn.Module]:
-    """What is replayed of a network: what no sizes that only a batch knows go into.
-
-    Not criteria, which match on the host, nor decoders of a DETR, whose denoising queries are as many as objects, nor
-    an EoMT, which is all in one.
-    """
-    if isinstance(network, EOMT_MODELS):
-        return []
-    backbone: nn.Module = backbone_of(network)
-    if isinstance(network, Mask2FormerForUniversalSegmentation):
-        return [backbone, network.model.pixel_level_module.decoder, network.model.transformer_module]
-    if isinstance(network, DeformableDetrForObjectDetection | RTDetrV2ForObjectDetection):
-        return [backbone, network.model.encoder]
-    if isinstance(network, DETECTORS):
-        return [backbone]
-    heads = [child for child in network.children() if backbone not in {*child.modules()}]
-    return [backbone, *(head for head in heads if len([*head.modules()]) >= LEAST_MODULES)]
 
 
 def captured_count(network: nn.Module) -> int:

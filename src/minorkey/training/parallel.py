@@ -1,5 +1,8 @@
 """A network made ready to be trained by one process or by many."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import Tensor, nn
@@ -20,7 +23,7 @@ def prepare_network(
     crop: tuple[int, int],
     *,
     sharded: bool,
-    compiled: bool = False,
+    compiled: Callable[[Any], nn.Module] | None = None,
     judged: bool = False,
 ) -> nn.Module:
     """The network on its device and in its precision; with several processes, wrapped to average their gradients.
@@ -31,12 +34,12 @@ def prepare_network(
         network: what trains in it requires gradients already.
         crop: height and width of the training images, in pixels.
         sharded: spread it over the processes.
-        compiled: compile its passes; not where it is sharded.
+        compiled: the part of it whose passes are compiled, `Head.compiled`; not where it is sharded. None: none.
         judged: between steps too, in a precision of its own: a sharded network then keeps float32.
     """
     if process_count() == 1:
         if compiled:
-            compile_network(network)
+            compile_network(compiled(network))
         return accelerator.prepare_model(network)
     globalise(network)
     network.to(accelerator.device)
@@ -49,7 +52,7 @@ def prepare_network(
     idle = parameters_without_gradient(network, trial_loss(task, network, crop, accelerator.device))
     accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=bool(idle))
     if compiled:
-        compile_network(network)  # after the trial, which is of another size
+        compile_network(compiled(network))  # after the trial, which is of another size
     return accelerator.prepare_model(network)
 
 
