@@ -76,7 +76,7 @@ class Training:
         self.accelerator = accelerator_for(config.training)
         self.network.to(self.accelerator.device)  # a GPU decomposes many times faster
         attached = attach(network.backbone, config.method, seed=config.seed)
-        pretrained = pretrained_parts(config, network, attached)
+        pretrained = pretrained_parts(config, network, attached, len(space))
         self.regime: Any = build_regime(config, network, attached, len(space), pretrained=pretrained, labelled=True)
         self.clock = Clock(self.accelerator.device)
         self.optimizer = build_optimizer(network.model, config.training, config.method.name)
