@@ -70,7 +70,10 @@ DETECTION_HEADS = head_catalog(
             fixed=_encoder,
         ),
         "rt_detr_v2": DetectionHead(
-            build=rt_detr_v2.build_rt_detr_v2, decoding=rt_detr_v2.DECODING, own_class=PyramidRTDetrV2ForObjectDetection, fixed=_encoder,
+            build=rt_detr_v2.build_rt_detr_v2,
+            decoding=rt_detr_v2.DECODING,
+            own_class=PyramidRTDetrV2ForObjectDetection,
+            fixed=_encoder,
         ),
         "d_fine": DetectionHead(
             build=d_fine.build_d_fine, decoding=d_fine.DECODING, own_class=PyramidDFineForObjectDetection

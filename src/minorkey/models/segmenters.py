@@ -91,7 +91,9 @@ SEGMENTATION_HEADS = head_catalog(
         "linear": PyramidHead(build=_linear, strides=None, compiled=whole, fixed=_dense),
         "semfpn": PyramidHead(build=_semfpn, compiled=whole, fixed=_dense),
         "segformer": PyramidHead(build=_segformer, channels=256, compiled=whole, fixed=_dense),
-        "upernet": PyramidHead(build=_upernet, smallest_batch=2, own_class=PyramidUperNetForSemanticSegmentation, fixed=_dense),
+        "upernet": PyramidHead(
+            build=_upernet, smallest_batch=2, own_class=PyramidUperNetForSemanticSegmentation, fixed=_dense
+        ),
         "mask2former": PyramidHead(
             build=build_mask2former,
             channels=256,
