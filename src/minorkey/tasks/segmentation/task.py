@@ -113,7 +113,7 @@ class Segmentation(Task):
 
     def pseudo_labeller(self, options: Any, classes: int, colours: Colours) -> PixelLabeller:
         """By `probabilities`."""
-        return PixelLabeller(self, options, classes, colours)
+        return PixelLabeller(self.probabilities, options, classes, colours)
 
     def probabilities(self, model: nn.Module, pixel_values: Tensor) -> Tensor:
         """Class probabilities `(B, K, H, W)` of training crops `(B, 3, H, W)`, in one pass."""

@@ -1,0 +1,69 @@
+"""Pseudo-labels that are classes, of pixels or of whole images, and how the unsure ones count."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from minorkey.data.sample import Pair
+from minorkey.tasks.balance import BALANCES, balanced
+from minorkey.tasks.pseudo_labels import PseudoLabels, health_signals, pseudo_labels
+from minorkey.tasks.self_training import PseudoLabeller, SelfTrainingOptions
+
+Probabilities = Callable[[nn.Module, Tensor], Tensor]
+"""Class probabilities `(B, K, H, W)`, or of whole images `(B, K)`, that a network has for images `(B, 3, H, W)`."""
+
+
+class ClassSelfTrainingOptions(SelfTrainingOptions):
+    """Online self-training where labels are classes."""
+
+    unsure: Literal["weigh", "drop", "keep"] = Field(
+        "weigh",
+        description="weigh: the share of sure labels of an image weighs all of them; drop: those that are not sure "
+        "count in no loss; keep: all count alike",
+    )
+    balance: Literal["confidence", "prior"] | None = Field(
+        None,
+        description="so that classes that the teacher is unsure of do not vanish; confidence: the probability of a "
+        "class is taken over how confident the teacher is where it predicts it; prior: classes are to be as frequent "
+        "as in the source, which is right where domains differ in weather or light alone",
+    )
+
+
+class ClassLabeller(PseudoLabeller):
+    """Labels by the teacher's class probabilities; `views` is left to the task.
+
+    Args:
+        probabilities: of the task.
+        options: how sure a label is to be, and what becomes of the others.
+        classes: K.
+    """
+
+    def __init__(self, probabilities: Probabilities, options: ClassSelfTrainingOptions, classes: int) -> None:
+        super().__init__()
+        self.probabilities, self.options, self.classes = probabilities, options, classes
+        self.balance = BALANCES[options.balance](classes) if options.balance else None
+
+    def label(self, network: nn.Module, batch: Pair) -> PseudoLabels:
+        """The most likely classes, balanced where that is asked for."""
+        assert batch.target.clean is not None
+        probabilities = self.probabilities(network, batch.target.clean)
+        filled = batch.target.filled if probabilities.ndim == 4 else torch.ones_like(probabilities[:, 0]).bool()
+        assert filled is not None
+        if self.balance is not None:
+            probabilities = balanced(probabilities, self.balance.factors(probabilities, filled, batch.source.labels))
+        return pseudo_labels(probabilities, self.options.threshold, filled)
+
+    def signals(self, labels: PseudoLabels, batch: Pair) -> dict[str, Tensor]:
+        """Over the labels."""
+        return health_signals(labels, batch.source.labels, self.classes)
+
+    def learnt(self, pseudo: PseudoLabels) -> Tensor:
+        """The labels that a loss sees, IGNORE_INDEX where they count in none."""
+        return pseudo.sure() if self.options.unsure == "drop" else pseudo.labels
+
+    def weights(self, pseudo: PseudoLabels) -> Tensor:
+        """What each of them counts."""
+        return pseudo.weights if self.options.unsure == "weigh" else torch.ones_like(pseudo.weights)
