@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 
 from minorkey.config import load_config, save_config
 from minorkey.errors import ConfigError, OutsideError
+from minorkey.reporting.page import build_report
 from minorkey.runs import train as workflow
 from minorkey.system.run_folder import RunFolder
 from minorkey.training.checkpoint import checkpoints
@@ -88,6 +89,8 @@ def test_they_train_and_resume(own, make_config, console, tmp_path):
     records = [json.loads(line) for line in folder.log.read_text().splitlines()]
     assert all({"source", "consistency", "confidence"} <= record.keys() for record in records)
     assert json.loads(folder.metrics.read_text())["adaptation"]["teacher"] == "mine.teachers:Copied"
+    page = build_report([folder.path], tmp_path / "page.html").read_text()
+    assert all(f"<td>{name}</td>" in page for name in ("mine.regimes:Consistency", "mine.teachers:Copied"))
     again = RunFolder(tmp_path / "again")
     workflow.train(config, again.path, console=console)
     saved = checkpoints(again.checkpoints)

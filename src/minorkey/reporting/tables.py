@@ -19,8 +19,8 @@ from minorkey.tasks.protocol import Protocol
 
 MARKS = "†‡§¶"
 
-REGIMES = {"self_training": "self-training", "transda": "TransDA"}
-"""As tables call what a run did with its target."""
+REGIMES = {"supervised": "", "self_training": "self-training", "transda": "TransDA"}
+"""As tables call what a run did with its target; regimes from outside have their own names."""
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,8 @@ from minorkey.reporting.adaptation.pictures import Timeline, build_timeline
 from minorkey.reporting.adaptation.runs import Comparison, compare_adapted
 from minorkey.reporting.figures import inline_svg
 from minorkey.reporting.runs import Run
-from minorkey.reporting.tables import run_labels
+from minorkey.reporting.tables import REGIMES, run_labels
 from minorkey.reporting.targets import target_domains
-
-REGIMES = {"self_training": "self-training", "transda": "TransDA"}
 
 
 @dataclass(frozen=True)
@@ -90,7 +88,7 @@ def adaptation_rows(adapted: Sequence[AdaptedRun]) -> list[tuple[str, list[str]]
     """A quantity and its text for each run; what no run has is left out."""
     settings = [each.run.settings for each in adapted]
     rows = {
-        "Regime": [REGIMES.get(values.get("regime", ""), "") for values in settings],
+        "Regime": [REGIMES.get(name, name) for name in (str(values.get("regime", "")) for values in settings)],
         "Teacher": [_teacher(values) for values in settings],
         "Target": [", ".join(each.targets) for each in adapted],
         "Broken images skipped": [_skipped(each.parts) for each in adapted],
