@@ -4,12 +4,15 @@ from pathlib import Path
 
 import typer
 
+TASK = "segmentation"
+"""Whose runs lie in `runs/demo`."""
+
 
 def demo(
     out: Path | None = typer.Option(
         None, help="Folder for the runs and the page.", show_default="runs/demo, or runs/demo-detection"
     ),
-    task: str = typer.Option("segmentation", help="segmentation (classes of pixels) or detection (boxes)."),
+    task: str = typer.Option(TASK, help="segmentation (classes of pixels) or detection (boxes)."),
     quick: bool = typer.Option(False, help="SoMA alone, fewer steps: a minute or two instead of minutes."),
 ) -> None:
     """See it work: no data, no downloads, a laptop CPU.
@@ -25,7 +28,7 @@ def demo(
     from minorkey.cli.show import show_scores
     from minorkey.runs import api
 
-    folder = out or Path("runs/demo" if task == "segmentation" else f"runs/demo-{task}")
+    folder = out or Path("runs/demo" if task == TASK else f"runs/demo-{task}")
     page = api.demo(folder, task=task, quick=quick)
     show_scores(api.demo_runs(folder, quick))
     typer.echo(f"page: {page}")

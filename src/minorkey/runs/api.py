@@ -18,10 +18,9 @@ from minorkey.runs import train as workflow
 from minorkey.runs.assemble import open_unseen
 from minorkey.system.processes import from_main
 from minorkey.system.run_folder import RunFolder
-from minorkey.tasks.options import TaskName
+from minorkey.tasks.table import task_named
 
 DEMO_METHODS = ("soma", "lora", "full", "frozen")
-DEMO_PRESETS: dict[TaskName, str] = {"segmentation": "demo", "detection": "world_weather"}
 """Each has a smaller brother whose name ends in `_quick`."""
 
 
@@ -188,7 +187,7 @@ def report(runs: Names | Sequence[Path] | Path, out: str | Path | None = None, t
 def demo(
     out: str | Path = "runs/demo",
     *,
-    task: TaskName = "segmentation",
+    task: str = "segmentation",
     quick: bool = False,
     console: Console | None = None,
     **overrides: Any,
@@ -198,15 +197,16 @@ def demo(
     Four methods side by side, or SoMA alone with `quick`. What an interrupted demo had finished is kept.
 
     Raises:
-        ConfigError: there is no such task.
+        ConfigError: there is no such task, or it has no demo.
 
     Returns:
         The page, `report.html` in `out`.
     """
-    if task not in DEMO_PRESETS:
-        raise ConfigError(unknown("task", task, DEMO_PRESETS))
+    shown = task_named(task).demo
+    if shown is None:
+        raise ConfigError(f"task {task} has no demo; train it on your data, `minorkey train task={task} source=...`")
     folders = demo_runs(out, quick)
-    preset = DEMO_PRESETS[task] + ("_quick" if quick else "")
+    preset = shown + ("_quick" if quick else "")
     for folder in folders:
         train(preset, method=folder.name, out=folder, resume=True, console=console, **overrides)
     title = "Trained on clear days, judged elsewhere"

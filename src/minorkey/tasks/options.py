@@ -1,4 +1,0 @@
-"""The tasks by name."""
-
-TaskName = str
-TASKS: tuple[TaskName, ...] = ("segmentation", "detection")
