@@ -4,7 +4,7 @@
     python benchmarks/performance.py --small
 
 The preset `gta_to_cbm`: DINOv2-L under Mask2Former, batches of 4 crops of 512, bfloat16 on a GPU; random weights. What
-is measured is the training loop itself (`Fit.run`: matching, losses, AdamW, log lines), fed in turns by one batch that
+is measured is the training loop itself (`Loop.run`: matching, losses, AdamW, log lines), fed in turns by one batch that
 stays on the device and by the loader, which decodes 2048x1024 PNG files written here (those of benchmarks/loader.py).
 They are few, so that the system keeps them in memory: how fast a disk is does not show.
 
@@ -58,8 +58,9 @@ from minorkey.system.progress import Reporter, memory_mb
 from minorkey.system.run_folder import RunFolder
 from minorkey.tasks.segmentation.task import Segmentation
 from minorkey.training.device import accelerator_for, precision_for
+from minorkey.training.fit import Fit
 from minorkey.training.graphs import graphed
-from minorkey.training.loop import Fit
+from minorkey.training.loop import Loop
 from minorkey.training.optim import build_optimizer
 from minorkey.training.parallel import prepare_network
 
@@ -107,7 +108,7 @@ class Finished(Exception):
 
 
 class Feed:
-    """Batches for `Fit.run` under a clock. A step has ended when the next batch is asked for."""
+    """Batches for `Loop.run` under a clock. A step has ended when the next batch is asked for."""
 
     def __init__(self, loader: TrainingLoader, device: torch.device, case: Case, measured: Measured) -> None:
         self.loader, self.device, self.case, self.measured = loader, device, case, measured
@@ -210,14 +211,15 @@ def train(
         graphed(network.model, head, options, accelerator.device),
         suppress(Finished),
     ):
-        Fit(
+        fit = Fit(
             model=model, attached=attached,
             regime=Supervised(Setup(task, model, attached, len(space), options.steps)),
             optimizer=optimizer(network.model, options, method.name), options=options,
             anneal=method.spec.anneals_weight_decay, accelerator=accelerator,
             loader=feed(loader, accelerator.device), folder=RunFolder(Path(folder)),
             base_sha256=network.base_sha256, seed=config.seed, precision=precision_for(options),
-        ).run(Reporter(Console(quiet=True), method.name, options.steps))  # fmt: skip
+        )  # fmt: skip
+        Loop(fit).run(Reporter(Console(quiet=True), method.name, options.steps))
 
 
 def write_data(folder: Path, count: int) -> None:

@@ -17,7 +17,7 @@ from minorkey.errors import DataError
 from minorkey.labels import label_space
 from minorkey.runs import train as workflow
 from minorkey.runs.assemble import Sources, open_targets
-from minorkey.runs.fit import Material
+from minorkey.runs.material import Material
 from minorkey.runs.rounds import write_pseudo_labels
 from minorkey.system.run_folder import RunFolder
 from minorkey.training.checkpoint import checkpoints

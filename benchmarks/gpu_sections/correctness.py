@@ -28,7 +28,8 @@ from minorkey.models.build import backbone_of
 from minorkey.models.options import HeadOptions
 from minorkey.models.segmenters import SEGMENTATION_HEADS
 from minorkey.runs.assemble import open_sources
-from minorkey.runs.fit import Material, fit
+from minorkey.runs.fit import fit
+from minorkey.runs.material import Material
 from minorkey.system.run_folder import RunFolder
 from minorkey.tasks.segmentation.task import Segmentation
 from minorkey.training.graphs import captured_count, graphed

@@ -6,9 +6,9 @@ from students import Student, assert_same, make_student, move, random_batch, sna
 from torch import nn
 
 from minorkey.models.build import backbone_of
+from minorkey.models.trained import trained_tensors
 from minorkey.regimes.teachers import TEACHERS, Anchor, TeacherOptions, momentum_at
 from minorkey.tasks.segmentation.task import Segmentation
-from minorkey.training.checkpoint import trained_tensors
 
 ATOL = 1e-6
 """Largest difference of two teachers' probabilities: the same sums, in memory that is laid out in another way."""

@@ -22,8 +22,9 @@ from minorkey.runs.predict import predict_folder
 from minorkey.system import processes
 from minorkey.system.processes import process_count, process_index
 from minorkey.system.storage import write_json, write_tensors
-from minorkey.training.loop import Fit
+from minorkey.training.loop import Loop
 from minorkey.training.sharding import shard
+from minorkey.training.state import State
 
 
 def train(config: str, out: str, resume: bool = False) -> None:
@@ -71,19 +72,20 @@ def mixed_shards(config: str, out: str) -> None:
 
 def adapt(config: str, out: str) -> None:
     """Train, and keep what this process has in the end, and what the processes exchanged in every step."""
-    deploy, step, taken = Fit.deploy, Fit._train_step, []
+    deploy, step, taken = State.deploy, Loop._train_step, []
 
-    def keep_and_deploy(fit: Fit) -> None:
-        state = {f"student.{name}": value.clone() for name, value in fit.network.state_dict().items()}
-        write_tensors(Path(f"{out}-{process_index()}.safetensors"), state | fit.regime.state_dict())
+    def keep_and_deploy(state: State) -> None:
+        fit = state.fit
+        kept = {f"student.{name}": value.clone() for name, value in fit.network.state_dict().items()}
+        write_tensors(Path(f"{out}-{process_index()}.safetensors"), kept | fit.regime.state_dict())
         write_json(Path(f"{out}-{process_index()}.json"), [dict(counts) for counts in taken])
-        deploy(fit)
+        deploy(state)
 
-    def counted_step(fit: Fit, drawn: Any) -> None:
-        if fit.step == 0:
-            fit.model.register_comm_hook(None, reduce)
+    def counted_step(loop: Loop, drawn: Any) -> None:
+        if loop.state.step == 0:
+            loop.fit.model.register_comm_hook(None, reduce)
         taken.append(Counter(words=counter["words"]))
-        step(fit, drawn)
+        step(loop, drawn)
         counter["words"] = 0
 
     def counted_words(values: Any) -> Any:
@@ -95,8 +97,11 @@ def adapt(config: str, out: str) -> None:
         return allreduce_hook(None, bucket)
 
     gathered, counter = processes.gathered, Counter()
-    changed = {"deploy": keep_and_deploy, "_train_step": counted_step}
-    with patch.multiple(Fit, **changed), patch.object(processes, "gathered", counted_words):
+    with (
+        patch.object(State, "deploy", keep_and_deploy),
+        patch.object(Loop, "_train_step", counted_step),
+        patch.object(processes, "gathered", counted_words),
+    ):
         workflow.train(load_config(Path(config)), Path(out))
 
 

@@ -31,13 +31,13 @@ def test_a_training_is_the_same_held_or_not(bf16_on_a_cpu, make_config, console,
     training = {"steps": 2, "choose": "best_source", "watch": 1, "judge_every": 1, "snapshots": 1}
     config = make_config(**adapting("self_training", teacher, training=training))
     seen = []
-    step = fitting.Fit._train_step
+    step = fitting.Loop._train_step
 
-    def noted(work, batches):
-        seen.append([_low(work.network), _low(work.regime.teacher.network)])
-        step(work, batches)
+    def noted(loop, drawn):
+        seen.append([_low(loop.fit.network), _low(loop.fit.regime.teacher.network)])
+        step(loop, drawn)
 
-    monkeypatch.setattr(fitting.Fit, "_train_step", noted)
+    monkeypatch.setattr(fitting.Loop, "_train_step", noted)
     workflow.train(config, tmp_path / "held", console=console)
     monkeypatch.setattr(fitting, "held_in", lambda network, dtype: nullcontext())
     workflow.train(config, tmp_path / "plain", console=console)

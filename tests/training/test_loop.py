@@ -20,11 +20,13 @@ from minorkey.system.progress import Reporter
 from minorkey.system.run_folder import RunFolder
 from minorkey.tasks.counts import Counts
 from minorkey.tasks.segmentation.task import Segmentation
-from minorkey.training.checkpoint import checkpoints, trained_tensors
+from minorkey.training.checkpoint import checkpoints
 from minorkey.training.device import accelerator_for
 from minorkey.training.drawn import draw
+from minorkey.training.fit import Fit
 from minorkey.training.interruption import StopFlag
-from minorkey.training.loop import Fit, trim_log
+from minorkey.training.log import trim_log
+from minorkey.training.loop import Loop
 from minorkey.training.optim import param_groups
 
 PLAIN = {"scale_ratios": [1.0], "flip": 0.0, "photometric": False, "crop": [32, 48], "max_class_share": 1.0}
@@ -62,7 +64,7 @@ def run_with_sgd(make_config, street_folder, console, tmp_path) -> Callable[...,
             seed=0,
         )  # fmt: skip
         with Reporter(console, "training", 2) as reporter:
-            fit.run(reporter)
+            Loop(fit).run(reporter)
         return fit, [json.loads(line)["loss"] for line in (folder / "log.jsonl").read_text().splitlines()]
 
     return run
@@ -71,8 +73,8 @@ def run_with_sgd(make_config, street_folder, console, tmp_path) -> Callable[...,
 def test_accumulated_batches_are_one_large_batch(run_with_sgd):
     whole, whole_losses = run_with_sgd(batch_size=4, accumulate=1)
     parts, part_losses = run_with_sgd(batch_size=2, accumulate=2)
-    expected = trained_tensors(whole.attached, whole.network)
-    actual = trained_tensors(parts.attached, parts.network)
+    expected = whole.trained
+    actual = parts.trained
     assert max((expected[name] - actual[name]).abs().max() for name in expected) < 1e-5
     assert part_losses == pytest.approx(whole_losses, abs=1e-5)
 

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,7 +16,7 @@ from minorkey.system.run_folder import RunFolder
 from minorkey.tasks.balance import ConfidenceBalance
 from minorkey.training.checkpoint import checkpoints, load_checkpoint
 from minorkey.training.device import accelerator_for
-from minorkey.training.loop import Fit
+from minorkey.training.step import put_back, statistics
 
 LARGE = 2.0**127
 """A scale at which gradients overflow float32 as well, which holds nothing above 2^128."""
@@ -99,17 +98,17 @@ def test_a_run_without_a_scale_notes_none(finished_run):
 
 def test_statistics_that_a_step_moved_which_was_not_taken_are_put_back():
     balance = ConfidenceBalance(2)
-    fit = SimpleNamespace(network=nn.Sequential(nn.BatchNorm2d(3)), regime=balance)
-    before = Fit._statistics(fit)
-    fit.network(torch.rand(2, 3, 4, 4))
+    network = nn.Sequential(nn.BatchNorm2d(3))
+    before = statistics(network, balance)
+    network(torch.rand(2, 3, 4, 4))
     balance.factors(torch.full((1, 2, 2, 2), 0.5), torch.ones(1, 2, 2, dtype=torch.bool), torch.zeros(1, 2, 2))
-    moved = Fit._statistics(fit)
+    moved = statistics(network, balance)
     assert [name for a, b in zip(before, moved, strict=True) for name in a if not a[name].equal(b[name])] == [
         "0.running_mean",
         "0.running_var",
         "0.num_batches_tracked",
         "confidence",
     ]
-    Fit._put_back(fit, before)
-    after = Fit._statistics(fit)
+    put_back(before, network, balance)
+    after = statistics(network, balance)
     assert all(a[name].equal(b[name]) for a, b in zip(before, after, strict=True) for name in a)

@@ -36,8 +36,8 @@ from minorkey.catalog import Catalog
 from minorkey.models.batch_norm import globalise
 from minorkey.models.build import backbone_of
 from minorkey.models.modes import evaluating
+from minorkey.models.trained import trained_tensors
 from minorkey.regimes.averages import move_averages
-from minorkey.training.checkpoint import trained_tensors
 
 Tensors = dict[str, Tensor]
 

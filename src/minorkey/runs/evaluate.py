@@ -53,10 +53,10 @@ def protocol_of(config: RunConfig) -> Protocol:
 
 def validation(
     config: RunConfig, network: Network, space: LabelSpace, console: Console
-) -> Callable[[], dict[str, float]] | None:
-    """A call that judges the network as it then is: score of the domains that its weights are chosen on, by name.
+) -> Callable[[nn.Module], dict[str, float]] | None:
+    """A call that gives a network's score on each domain that the deployed weights are chosen on, by name.
 
-    None where the weights are not chosen by judging.
+    None where the weights are not chosen by scores.
 
     Raises:
         ConfigError: there is nothing to choose on.
@@ -68,8 +68,7 @@ def validation(
     if not domains:
         wanted = "unseen domain" if choose == "oracle" else "source with validation images"
         raise ConfigError(f"training.choose is {choose}, but there is no {wanted} to choose on; use last or ema")
-    judged = _judging(config, network, space, domains)
-    return lambda: judged(network.model)
+    return _judging(config, network, space, domains)
 
 
 def watching(config: RunConfig, network: Network, space: LabelSpace) -> Callable[[nn.Module], dict[str, float]] | None:

@@ -9,12 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
-from minorkey.adapters import Attached
 from minorkey.errors import AdapterError, StorageError
-from minorkey.models.build import head_state
 from minorkey.system.storage import new_folder, read_tensors, write_json, write_tensors
 from minorkey.training.sharding import laid_out_as
 
@@ -98,17 +96,6 @@ def check_base(checkpoint: Checkpoint, base_sha256: str) -> None:
             f"the checkpoint belongs to base weights {checkpoint.base_sha256[:12]}, but the backbone has "
             f"{base_sha256[:12]}; use the backbone that the run started with"
         )
-
-
-def trained_tensors(attached: Attached, model: nn.Module) -> dict[str, Tensor]:
-    """What training changes, by its name in the checkpoint: the adapter's trained tensors and the head.
-
-    The parameters and buffers themselves, so that what is collected once is of now whenever it is read, also after
-    their memory was exchanged.
-    """
-    inside, whole = attached.backbone.state_dict(keep_vars=True), model.state_dict(keep_vars=True)
-    adapter = {f"adapter.trained.{name}": inside[name] for name in attached.trained_tensors()}
-    return adapter | {f"head.{name}": whole[name] for name in head_state(model)}
 
 
 def optimizer_state(optimizer: Optimizer) -> dict[str, Tensor]:

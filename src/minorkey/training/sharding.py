@@ -67,7 +67,7 @@ def overwrite(tensors: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> No
 
 
 @contextmanager
-def put_together(network: nn.Module) -> Iterator[None]:
+def unsharded(network: nn.Module) -> Iterator[None]:
     """Keep a sharded network whole in every process, so that each may call it as often as it likes."""
     parts = [module for module in network.modules() if isinstance(module, FSDPModule)]
     for part in parts:
