@@ -13,7 +13,7 @@ from transformers import Dinov2Backbone, Dinov2Config
 
 from minorkey.adapters import attach
 from minorkey.models.build import backbone_of
-from minorkey.models.checkpointing import checkpoint_blocks
+from minorkey.models.modes import checkpoint_blocks
 from minorkey.models.options import HeadOptions
 from minorkey.tasks.segmentation.task import Segmentation
 

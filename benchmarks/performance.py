@@ -49,7 +49,7 @@ from minorkey.data.loaders import TrainingLoader, training_loader
 from minorkey.data.sample import RawBatch
 from minorkey.labels import label_space
 from minorkey.models.catalog import catalog
-from minorkey.models.checkpointing import checkpoint_blocks
+from minorkey.models.modes import checkpoint_blocks
 from minorkey.models.quiet import quiet_libraries
 from minorkey.regimes.base import Setup
 from minorkey.regimes.supervised import Supervised

@@ -36,7 +36,8 @@ from minorkey.config import parse_overrides, resolve
 from minorkey.evaluation.bootstrap import paired_t_interval
 from minorkey.evaluation.scores import ScoreTable
 from minorkey.plotting.canvas import DOMAIN_COLOURS, REFERENCE, canvas
-from minorkey.reporting.figures import legend, save_figure
+from minorkey.plotting.style import save_figure
+from minorkey.reporting.figures import legend
 from minorkey.runs.train import train
 from minorkey.system.run_folder import RunFolder
 

@@ -12,7 +12,7 @@ from minorkey.adapters import MethodOptions, attach, fold
 from minorkey.errors import ModelError
 from minorkey.models.backbone import load_backbone
 from minorkey.models.build import backbone_of
-from minorkey.models.checkpointing import checkpoint_blocks
+from minorkey.models.modes import checkpoint_blocks
 from minorkey.models.options import BackboneOptions, HeadOptions
 from minorkey.tasks.segmentation.task import Segmentation
 

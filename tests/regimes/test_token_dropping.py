@@ -6,8 +6,8 @@ from transformers import BeitBackbone, BeitConfig, ConvNextBackbone, ConvNextCon
 from minorkey.adapters import MethodOptions, attach
 from minorkey.errors import ModelError
 from minorkey.models.build import backbone_of
-from minorkey.models.checkpointing import checkpoint_blocks
 from minorkey.models.features import FeatureTap
+from minorkey.models.modes import checkpoint_blocks
 from minorkey.models.options import HeadOptions
 from minorkey.models.segmenters import SEGMENTATION_HEADS
 from minorkey.regimes.self_training.token_dropping import dropped_tokens, kept_indices, nearest_kept

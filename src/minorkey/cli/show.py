@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from minorkey.evaluation.scores import ScoreTable
-from minorkey.reporting.figures import save_figure
+from minorkey.plotting.style import save_figure
 from minorkey.reporting.robustness import robustness_rows, robustness_table, write_robustness
 from minorkey.reporting.robustness_figure import draw_robustness
 from minorkey.reporting.tables import rich_table

@@ -4,11 +4,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from minorkey.data.raw_cache import RawCache
-from minorkey.data.readers.brightness import of_brightness
 from minorkey.data.readers.files import Files
 from minorkey.data.readers.hf import open_hub
 from minorkey.data.readers.images import ImageReader
-from minorkey.data.readers.joined import Joined
+from minorkey.data.readers.joined import Joined, of_brightness
 from minorkey.data.readers.kinds import FileReader, kind_of
 from minorkey.data.readers.layout import Layout
 from minorkey.data.readers.locate import is_bare, locate, split_name

@@ -13,9 +13,8 @@ from minorkey.data.readers import Reader
 from minorkey.data.sample import Sample
 from minorkey.errors import ConfigError, DataError
 from minorkey.evaluation.scores import Role
-from minorkey.evaluation.shards import deal, in_order
 from minorkey.system.ahead import Room, ahead
-from minorkey.system.processes import gathered_objects, process_count, process_index
+from minorkey.system.processes import deal, gathered_objects, in_order, process_count, process_index
 from minorkey.system.progress import Reporter
 from minorkey.tasks.evidence import Evidence
 from minorkey.tasks.predictor import Predictor, Started, telling

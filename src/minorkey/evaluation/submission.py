@@ -17,7 +17,7 @@ from minorkey.errors import ConfigError
 from minorkey.labels import LabelSpace
 from minorkey.labels.legend import legend
 from minorkey.system.progress import Reporter
-from minorkey.tasks.prediction import save_png
+from minorkey.system.storage import save_png
 from minorkey.tasks.predictor import Predictor
 
 

@@ -1,32 +1,17 @@
 """The figures of the page, drawn with matplotlib's object API: no window, no global state."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import StringIO
-from pathlib import Path
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from minorkey.plotting.canvas import plain_canvas
+from minorkey.plotting.style import CARD, INK, LINE, MARKERS, METHOD_COLOURS, SPARE_COLOURS
 from minorkey.reporting.runs import Run
 from minorkey.reporting.tables import Cell, Grid, column_title, run_labels
 
-INK = "#20262e"
-LINE = "#d5dae1"
-CARD = "#fefefe"
-METHOD_COLOURS = {
-    "soma": "#e4572e",
-    "lora": "#2b83ba",
-    "full": "#8e5bb5",
-    "frozen": "#7b8794",
-    "pissa": "#2f9e6e",
-}
-SPARE_COLOURS = ("#c9981a", "#17a2a2", "#d6598f", "#5b6ee1", "#8a6d3b", "#6aa121")
-MARKERS = "oDs^vPX*"
 LETTERS_PER_INCH = 13
 """Of a legend, about."""
 
@@ -43,7 +28,7 @@ def score_figure(grid: Grid, colours: Sequence[str]) -> Figure:
     Runs that may not be compared with the others have hollow dots.
     """
     shown = [(i, column) for i, column in enumerate(grid.columns) if column.kind != "worst"]
-    figure, axes = _canvas(6.8, 0.9 + len(shown) * (0.26 + 0.11 * len(grid.rows)))
+    figure, axes = plain_canvas(6.8, 0.9 + len(shown) * (0.26 + 0.11 * len(grid.rows)))
     bands = range(len(shown) - 1, -1, -1)  # first domain on top
     for band, (_, column) in zip(bands, shown, strict=True):
         if column.kind != "unseen":
@@ -65,7 +50,7 @@ def curve_figure(runs: Sequence[Run], colours: Sequence[str]) -> Figure | None:
     """Training loss by step: what was logged, pale, and its running mean; `None` where nothing was logged."""
     if not any(_losses(run)[0].size for run in runs):
         return None
-    figure, axes = _canvas(6.8, 3.2)
+    figure, axes = plain_canvas(6.8, 3.2)
     labels = run_labels([run.scores for run in runs])
     for run, colour, label in zip(runs, colours, labels, strict=True):
         steps, losses = _losses(run)
@@ -90,47 +75,6 @@ def legend(figure: Figure, axes: Axes) -> None:
     handles, labels = axes.get_legend_handles_labels()
     columns = max(1, int(LETTERS_PER_INCH * figure.get_figwidth()) // (max(map(len, labels)) + 6))
     figure.legend(handles, labels, loc="outside upper center", ncols=columns, frameon=False, labelcolor=INK)
-
-
-def save_figure(figure: Figure, stem: Path) -> None:
-    """Write `stem.svg` and `stem.png`."""
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    stem.with_suffix(".svg").write_text(_svg(figure, stem.name), encoding="utf-8")
-    figure.savefig(stem.with_suffix(".png"), dpi=160, facecolor="white")
-
-
-def inline_svg(figure: Figure, name: str) -> str:
-    """The figure as an SVG element that takes ink, lines and typeface from the page around it."""
-    svg = _svg(figure, name)
-    svg = (
-        svg[svg.index("<svg") :].replace(INK, "currentColor").replace(LINE, "var(--line)").replace(CARD, "var(--card)")
-    )
-    svg = re.sub(r"(<svg[^>]*?) width=\"[^\"]*\"", r"\1", svg, count=1)
-    svg = re.sub(r"(<svg[^>]*?) height=\"[^\"]*\"", r"\1", svg, count=1)
-    return svg.replace("'DejaVu Sans'", "system-ui")
-
-
-def _svg(figure: Figure, name: str) -> str:
-    buffer = StringIO()
-    # a salt of its own per figure keeps ids apart on one page, and the file the same on every build
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    return buffer.getvalue()
-
-
-def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.spines["bottom"].set_color(LINE)
-    axes.tick_params(colors=INK, length=0)
-    axes.xaxis.label.set_color(INK)
-    axes.yaxis.label.set_color(INK)
-    axes.set_axisbelow(True)
-    axes.grid(color=LINE, linewidth=0.8)
-    axes.grid(visible=False)
-    return figure, axes
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from minorkey.reporting.figures import inline_svg
+from minorkey.plotting.style import inline_svg
 from minorkey.reporting.runs import Run
 from minorkey.reporting.tables import run_labels
 from minorkey.spectrum.knockout.files import read_knockout

@@ -13,6 +13,7 @@ from minorkey.errors import DataError
 from minorkey.evaluation.scores import ScoreTable
 from minorkey.labels import LabelSpace, label_space
 from minorkey.plotting.page_template import page_template
+from minorkey.plotting.style import inline_svg, save_figure
 from minorkey.reporting.adaptation.rows import (
     AdaptedRun,
     adaptation_rows,
@@ -29,7 +30,7 @@ from minorkey.reporting.details import (
     missing_class_notes,
     unseen_class_rows,
 )
-from minorkey.reporting.figures import curve_figure, inline_svg, run_colours, save_figure, score_figure
+from minorkey.reporting.figures import curve_figure, run_colours, score_figure
 from minorkey.reporting.gallery import build_gallery, classes_shown
 from minorkey.reporting.knockout import knockout_views
 from minorkey.reporting.robustness import RobustnessRow, robustness_rows, summarise

@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from minorkey.data.corruptions import CORRUPTIONS, SEVERITIES
-from minorkey.reporting.figures import INK, LINE, MARKERS, METHOD_COLOURS, SPARE_COLOURS
+from minorkey.plotting.style import INK, LINE, MARKERS, METHOD_COLOURS, SPARE_COLOURS
 from minorkey.reporting.robustness import RobustnessRow, metric_heading
 
 MANY = 8

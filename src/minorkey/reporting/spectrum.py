@@ -6,7 +6,7 @@ from statistics import fmean
 
 from markupsafe import Markup
 
-from minorkey.reporting.figures import inline_svg
+from minorkey.plotting.style import inline_svg
 from minorkey.reporting.runs import Run
 from minorkey.reporting.tables import run_labels
 from minorkey.spectrum.files import holds_spectrum, read_spectrum

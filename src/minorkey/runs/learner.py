@@ -8,7 +8,7 @@ from minorkey.adapters import Attached, attach
 from minorkey.config import RunConfig
 from minorkey.labels import LabelSpace
 from minorkey.models.build import load_head
-from minorkey.models.checkpointing import checkpoint_blocks
+from minorkey.models.modes import checkpoint_blocks
 from minorkey.regimes.base import Regime
 from minorkey.runs.assemble import Network, build_network
 from minorkey.runs.regime import build_regime, pretrained_parts

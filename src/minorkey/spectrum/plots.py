@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from minorkey.plotting.canvas import DOMAIN_COLOURS, MAJOR, MINOR, REFERENCE, block_axis, canvas
-from minorkey.reporting.figures import INK, MARKERS
+from minorkey.plotting.style import INK, MARKERS
 from minorkey.spectrum.rows import DriftRow, Spectrum, UpdateRow, WeightRow
 from minorkey.spectrum.summary import by_block, by_block_and_role, drift_by_domain, hundredths, roles_of
 

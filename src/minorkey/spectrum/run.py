@@ -10,7 +10,7 @@ from minorkey.labels import label_space
 from minorkey.models.backbone import load_backbone
 from minorkey.models.build import backbone_of
 from minorkey.models.options import BackboneOptions
-from minorkey.reporting.figures import save_figure
+from minorkey.plotting.style import save_figure
 from minorkey.runs.assemble import build_network, open_judged
 from minorkey.runs.evaluate import load
 from minorkey.runs.train import config_of

@@ -6,10 +6,11 @@ time limit, however long the main process writes or another one judges. With one
 
 import atexit
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import cache
+from itertools import chain
 from typing import Any, TypeVar
 
 import numpy as np
@@ -81,6 +82,31 @@ def from_main(make: Callable[[], T]) -> T:
         with _reached():
             dist.broadcast_object_list(made, src=0, group=_group())
     return made[0]  # type: ignore[return-value]
+
+
+def deal(count: int, processes: int, first: Collection[int] = ()) -> list[list[int]]:
+    """Places 0 to `count` - 1 as one ascending list per process, as even as can be.
+
+    Args:
+        count: how many places there are.
+        processes: how many processes there are.
+        first: places that must be with process 0.
+
+    >>> deal(5, 2, first=[4])
+    [[1, 3, 4], [0, 2]]
+    """
+    fixed = set(first)
+    shares = [sorted(fixed), *([] for _ in range(processes - 1))]
+    for place in range(count):
+        if place not in fixed:
+            min(shares, key=len).append(place)
+    return [sorted(share) for share in shares]
+
+
+def in_order(shares: Sequence[Sequence[int]], results: Sequence[Sequence[T]]) -> list[T]:
+    """The results of every process, n_p for a share of n_p places, as one list by place."""
+    placed = zip(chain.from_iterable(shares), chain.from_iterable(results), strict=True)
+    return [result for _, result in sorted(placed, key=lambda pair: pair[0])]
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
 from torch import Tensor
 
 from minorkey.errors import StorageError
@@ -76,6 +77,15 @@ def write_csv(path: Path, heading: Iterable[str], lines: Iterable[Iterable[Any]]
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([heading, *lines])
     write_text(path, text.getvalue())
+
+
+def save_png(image: Image.Image, path: Path, compress_level: int = 6) -> None:
+    """Write a PNG atomically, smaller and more slowly as `compress_level` goes from 1 to 9.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    write_atomically(path, lambda temporary: image.save(temporary, format="PNG", compress_level=compress_level))
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:

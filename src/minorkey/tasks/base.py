@@ -23,12 +23,13 @@ from minorkey.errors import ConfigError, ModelError, unknown
 from minorkey.labels import LabelSpace
 from minorkey.models.build import Head
 from minorkey.models.options import HeadOptions
+from minorkey.system.storage import save_png
 from minorkey.tasks.counted import IMAGES, Counted
 from minorkey.tasks.counts import Counts
 from minorkey.tasks.exported import Exported
 from minorkey.tasks.gallery import GalleryWords, Kept, plain_scene
 from minorkey.tasks.metric import Metric
-from minorkey.tasks.prediction import Prediction, save_png
+from minorkey.tasks.prediction import Prediction
 from minorkey.tasks.protocol import Protocol
 from minorkey.tasks.self_training import Colours, PseudoLabeller, SelfTrainingOptions
 

@@ -45,15 +45,6 @@ class Prediction(ABC):
         return self.draw()._repr_png_()
 
 
-def save_png(image: Image.Image, path: Path, compress_level: int = 6) -> None:
-    """Write a PNG atomically, smaller and more slowly as `compress_level` goes from 1 to 9.
-
-    Raises:
-        StorageError: it cannot be written.
-    """
-    write_atomically(path, lambda temporary: image.save(temporary, format="PNG", compress_level=compress_level))
-
-
 def save_jpeg(image: Image.Image, path: Path) -> None:
     """Write a JPEG atomically, of a quality that shows no blocks.
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from minorkey.adapters.held import exact
 from minorkey.data.sample import Sample
 from minorkey.models.modes import evaluating
-from minorkey.tasks.prediction import save_png
+from minorkey.system.storage import save_png
 
 
 class Installable(Protocol):

@@ -2,8 +2,8 @@
 
 from minorkey.data.images import mean_luma
 from minorkey.data.readers.boxes import BoxReader
+from minorkey.data.readers.joined import Subset
 from minorkey.data.readers.paired import PairedReader
-from minorkey.data.readers.subset import Subset
 from minorkey.errors import DataError
 
 Range = tuple[float, float]

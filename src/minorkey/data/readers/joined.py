@@ -1,12 +1,18 @@
-"""Several splits of a data set as one."""
+"""Another choice of samples: several splits of a data set as one, or a part of one."""
 
 from bisect import bisect
 from collections.abc import Sequence
 from dataclasses import replace
+from fractions import Fraction
 from itertools import accumulate
+from math import ceil
+from pathlib import Path
+
+import numpy as np
 
 from minorkey.data.readers.reader import Reader
 from minorkey.data.sample import Sample
+from minorkey.errors import DataError, unknown
 
 
 class Joined:
@@ -43,3 +49,67 @@ class Joined:
             raise IndexError(f"sample {index} of {len(self)}")
         part = bisect(self._ends, index)
         return part, index - (self._ends[part - 1] if part else 0)
+
+
+class Subset:
+    """Some samples of another reader, in the order given."""
+
+    def __init__(self, reader: Reader, indices: Sequence[int]) -> None:
+        """Keep the samples with these indices."""
+        self.name, self.domain = reader.name, reader.domain
+        self.notes = (*reader.notes, f"{len(indices)} of {len(reader)} images")
+        self._reader, self._indices = reader, tuple(indices)
+
+    def __len__(self) -> int:
+        """Number of samples kept."""
+        return len(self._indices)
+
+    def key(self, index: int) -> str:
+        """The key of a sample, without reading it."""
+        return self._reader.key(self._indices[index])
+
+    def __getitem__(self, index: int) -> Sample:
+        """Read a sample."""
+        return self._reader[self._indices[index]]
+
+
+def choose(reader: Reader, *, fraction: str | float | None = None, files: Path | None = None, seed: int = 0) -> Reader:
+    """The part of a data set that is asked for, or all of it.
+
+    Args:
+        reader: the data set.
+        fraction: part of its images, above 0 to 1, e.g. 0.5 or "1/16", rounded up; the smaller of two fractions of
+            one seed is part of the larger.
+        files: a text file with one key per line; empty lines and lines that start with # are skipped.
+        seed: of the draw.
+
+    Raises:
+        DataError: the list cannot be read, names a key that is not there (closest offered), or is empty.
+    """
+    if fraction is not None:
+        count = ceil(Fraction(fraction) * len(reader))
+        order = np.random.default_rng([seed, len(reader)]).permutation(len(reader))
+        return Subset(reader, sorted(order[:count].tolist()))
+    if files is not None:
+        return Subset(reader, _listed(reader, files))
+    return reader
+
+
+def _listed(reader: Reader, files: Path) -> list[int]:
+    """The places of the keys in a list."""
+    try:
+        lines = [line.strip() for line in files.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read the list {files}: {error}") from error
+    keys = dict.fromkeys(line for line in lines if line and not line.startswith("#"))
+    places = {reader.key(index): index for index in range(len(reader))}
+    if strange := [key for key in keys if key not in places]:
+        raise DataError(f"{files}: {_unknown_key(strange[0], list(places))} ({reader.name})")
+    if not keys:
+        raise DataError(f"{files} names no image; write one key per line, e.g. {reader.key(0)}")
+    return [places[key] for key in keys]
+
+
+def _unknown_key(key: str, keys: list[str]) -> str:
+    """As `unknown`, without a list of thousands."""
+    return unknown("key", key, keys).partition(" Known:")[0].rstrip(".")

@@ -10,9 +10,10 @@ from matplotlib.figure import Figure
 
 from minorkey.labels import LabelSpace
 from minorkey.plotting.canvas import canvas
+from minorkey.plotting.style import INK, LINE
 from minorkey.reporting.adaptation.log import SIGNALS, Part, loss_names, series
 from minorkey.reporting.adaptation.runs import Comparison
-from minorkey.reporting.figures import INK, LINE, legend, running_mean
+from minorkey.reporting.figures import legend, running_mean
 
 COLUMNS = 3
 COLLAPSE, GAIN, LOSS = "#e22330", "#1c8a7c", "#d1603d"

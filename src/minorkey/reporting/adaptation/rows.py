@@ -8,11 +8,11 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from minorkey.labels import LabelSpace
+from minorkey.plotting.style import inline_svg
 from minorkey.reporting.adaptation.figures import Line, class_figure, gain_figure, loss_figure, signal_figure
 from minorkey.reporting.adaptation.log import SIGNALS, Part, read_parts, series
 from minorkey.reporting.adaptation.pictures import Timeline, build_timeline
 from minorkey.reporting.adaptation.runs import Comparison, compare_adapted
-from minorkey.reporting.figures import inline_svg
 from minorkey.reporting.runs import Run
 from minorkey.reporting.tables import REGIMES, run_labels
 from minorkey.reporting.targets import target_domains

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from minorkey.errors import ConfigError, StorageError
-from minorkey.reporting.figures import save_figure
+from minorkey.plotting.style import save_figure
 from minorkey.spectrum.knockout.plots import knockout_figures
 from minorkey.spectrum.knockout.rows import KnockoutRow, Setting
 from minorkey.spectrum.knockout.suggestion import Suggestion

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from minorkey.adapters.decompose import End
 from minorkey.evaluation.scores import Role
 from minorkey.plotting.canvas import DOMAIN_COLOURS, canvas
-from minorkey.reporting.figures import INK, LINE
+from minorkey.plotting.style import INK, LINE
 from minorkey.spectrum.knockout.rows import KnockoutRow
 
 LOSSES = "PuOr_r"

@@ -14,14 +14,13 @@ from minorkey.data.sample import Sample
 from minorkey.errors import DataError
 from minorkey.labels import LabelSpace
 from minorkey.plotting.page_template import page_template
-from minorkey.system.storage import write_json
+from minorkey.system.storage import save_png, write_json
 from minorkey.tasks.detection.box_matching import match_boxes
 from minorkey.tasks.detection.drawing import contrast
 from minorkey.tasks.detection.metric import Columns, detections_of, objects_of
 from minorkey.tasks.detection.prediction import DetectionPrediction
 from minorkey.tasks.gallery import GalleryWords, Kept, Label
 from minorkey.tasks.pictures import photo, read_picture
-from minorkey.tasks.prediction import save_png
 
 LEAST_SCORE = 0.3
 """Detections below this score are not shown: a detector names all it can think of, down to a score of 0."""

@@ -10,9 +10,9 @@ from PIL import Image
 from minorkey.data.sample import IGNORE_INDEX, Sample
 from minorkey.errors import DataError
 from minorkey.labels import LabelSpace
+from minorkey.system.storage import save_png
 from minorkey.tasks.gallery import GalleryWords, Kept, Scene, Shown
 from minorkey.tasks.pictures import Pixels, label_map, photo, read_picture
-from minorkey.tasks.prediction import save_png
 from minorkey.tasks.segmentation.prediction import SegmentationPrediction
 
 WRONG = (226, 35, 48)

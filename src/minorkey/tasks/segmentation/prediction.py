@@ -7,7 +7,8 @@ import numpy as np
 from PIL import Image
 
 from minorkey.labels import LabelSpace, colourise
-from minorkey.tasks.prediction import Prediction, save_png
+from minorkey.system.storage import save_png
+from minorkey.tasks.prediction import Prediction
 
 BAND = 32
 """Rows that are drawn at a time."""

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from minorkey.evaluation.shards import deal, in_order
+from minorkey.system.processes import deal, in_order
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3, 8])
