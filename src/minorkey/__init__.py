@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from minorkey.models.backbone import builtin_backbone
     from minorkey.runs.api import demo, evaluate, report, train
     from minorkey.runs.batches import BatchPredictor
-    from minorkey.runs.train import load
+    from minorkey.runs.evaluate import load
     from minorkey.spectrum.run import survey
     from minorkey.system.outside import outside_allowed
     from minorkey.tasks.predictor import Predictor
@@ -49,7 +49,7 @@ _HOMES = {
     "AnnealingCallback": "minorkey.training.annealing",
     "AnnealingWeightDecay": "minorkey.training.annealing",
     "param_groups": "minorkey.training.optim",
-    "load": "minorkey.runs.train",
+    "load": "minorkey.runs.evaluate",
 }
 
 __all__ = [

@@ -34,7 +34,7 @@ def test_cityscapes_gets_label_ids(finished_run, test_images, tmp_path, console)
     assert (written, [file.name for file in folder.iterdir()]) == (1, ["berlin_000000_000019_leftImg8bit.png"])
     file = folder / "berlin_000000_000019_leftImg8bit.png"
     source = test_images / "cityscapes/leftImg8bit/test/berlin/berlin_000000_000019_leftImg8bit.png"
-    expected = np.array(LABEL_IDS)[api.workflow.load(finished_run.path).predict(source).labels]
+    expected = np.array(LABEL_IDS)[api.load(finished_run.path).predict(source).labels]
     np.testing.assert_array_equal(np.asarray(Image.open(file)), expected)
     again, _ = api.write_submission(finished_run.path, "cityscapes", out=tmp_path / "out", console=console, **given)
     assert again == 0  # what is there is kept
@@ -50,9 +50,7 @@ def test_acdc_gets_train_ids(finished_run, test_images, monkeypatch, capsys, tmp
     (file,) = (tmp_path / "out").iterdir()
     assert file.name == "GOPR0355_frame_000138_rgb_anon.png"
     source = test_images / "acdc/rgb_anon/night/test/GOPR0355" / file.name
-    np.testing.assert_array_equal(
-        np.asarray(Image.open(file)), api.workflow.load(finished_run.path).predict(source).labels
-    )
+    np.testing.assert_array_equal(np.asarray(Image.open(file)), api.load(finished_run.path).predict(source).labels)
 
 
 def test_an_unknown_server_is_refused(finished_run):

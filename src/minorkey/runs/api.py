@@ -14,8 +14,11 @@ from minorkey.errors import ConfigError, unknown
 from minorkey.evaluation.scores import ScoreTable
 from minorkey.evaluation.submission import FORMATS, write_predictions
 from minorkey.reporting.page import build_report
-from minorkey.runs import train as workflow
 from minorkey.runs.assemble import open_unseen
+from minorkey.runs.evaluate import evaluate as evaluate_run
+from minorkey.runs.evaluate import load, protocol_of
+from minorkey.runs.train import config_of
+from minorkey.runs.train import train as train_run
 from minorkey.system.processes import from_main
 from minorkey.system.run_folder import RunFolder
 from minorkey.tasks.table import task_named
@@ -70,7 +73,7 @@ def train(
     named = {"source": source, "target": target, "unseen": unseen, "backbone": backbone, "method": method}
     named |= {"regime": regime, "teacher": teacher}
     given = {key: value for key, value in named.items() if value is not None}
-    return workflow.train(resolve(preset, given | overrides), Path(out), resume=resume, console=console)
+    return train_run(resolve(preset, given | overrides), Path(out), resume=resume, console=console)
 
 
 def resume(out: str | Path, console: Console | None = None) -> ScoreTable:
@@ -79,7 +82,7 @@ def resume(out: str | Path, console: Console | None = None) -> ScoreTable:
     Raises:
         DataError: there is no run in `out`.
     """
-    return workflow.train(workflow.config_of(out), Path(out), resume=True, console=console)
+    return train_run(config_of(out), Path(out), resume=True, console=console)
 
 
 def evaluate(
@@ -106,7 +109,7 @@ def evaluate(
     given = overrides | ({} if unseen is None else {"unseen": unseen})
     config = _judging_config(run, given)
     target = Path(out) if out else evaluation_folder(run, given)
-    return workflow.evaluate(run, config=config, out=target, console=console)
+    return evaluate_run(run, config=config, out=target, console=console)
 
 
 def _judging_config(run: str | Path, given: Mapping[str, Any]) -> RunConfig | None:
@@ -171,8 +174,8 @@ def write_submission(
         raise ConfigError(unknown("test server", server, FORMATS))
     config = _judging_config(run, overrides) or load_config(RunFolder(Path(run)).config)
     folder = Path(out) if out else Path(run) / "submissions" / server
-    predictor = workflow.load(run)
-    predictor.protocol = workflow.protocol_of(config)
+    predictor = load(run)
+    predictor.protocol = protocol_of(config)
     readers = [domain.reader for domain in open_unseen(config, predictor.space)]
     return write_predictions(predictor, readers, FORMATS[server], folder, console or Console(stderr=True)), folder
 

@@ -1,25 +1,21 @@
 """A finished training from its files: loaded as a `Predictor`, and judged."""
 
 import time
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import torch
 from rich.console import Console
-from torch import nn
 
 from minorkey.adapters import fold, load_adapter
-from minorkey.adapters.held import exact
 from minorkey.config import RunConfig, load_config, save_config
 from minorkey.errors import ConfigError, unknown
 from minorkey.evaluation.evidence_files import write_evidence
-from minorkey.evaluation.run import Judged, judge, share_scenes
-from minorkey.evaluation.scores import Adaptation, Role, ScoreTable, TrainingCost, build_scores, labelled_score
+from minorkey.evaluation.run import judge, share_scenes
+from minorkey.evaluation.scores import Adaptation, Role, ScoreTable, TrainingCost, build_scores
 from minorkey.labels import LabelSpace, label_space
 from minorkey.models.build import load_head
 from minorkey.models.heads.detection.collaborative import drop_auxiliary
-from minorkey.runs.assemble import Network, build_network, open_judged, open_source_validation, open_unseen
+from minorkey.runs.assemble import Network, build_network, open_judged
 from minorkey.system.precision import judging_precision, units_of
 from minorkey.system.processes import from_main, speaker, together
 from minorkey.system.run_folder import RunFolder
@@ -49,49 +45,6 @@ def protocol_of(config: RunConfig) -> Protocol:
         precision=judging_precision(options.precision, units_of(device_for(config.training))),
         **task_named(config.task).protocol(config),
     )
-
-
-def validation(
-    config: RunConfig, network: Network, space: LabelSpace, console: Console
-) -> Callable[[nn.Module], dict[str, float]] | None:
-    """A call that gives a network's score on each domain that the deployed weights are chosen on, by name.
-
-    None where the weights are not chosen by scores.
-
-    Raises:
-        ConfigError: there is nothing to choose on.
-    """
-    choose = config.deployed
-    if choose not in ("best_source", "oracle"):
-        return None
-    domains = open_unseen(config, space) if choose == "oracle" else open_source_validation(config, space, console)
-    if not domains:
-        wanted = "unseen domain" if choose == "oracle" else "source with validation images"
-        raise ConfigError(f"training.choose is {choose}, but there is no {wanted} to choose on; use last or ema")
-    return _judging(config, network, space, domains)
-
-
-def watching(config: RunConfig, network: Network, space: LabelSpace) -> Callable[[nn.Module], dict[str, float]] | None:
-    """A call that gives a network's score on `training.watch` images of each unseen domain, by name; None: on none."""
-    images = config.training.watch
-    if not images:
-        return None
-    domains = [replace(domain, images=min(images, domain.images)) for domain in open_unseen(config, space)]
-    return _judging(config, network, space, domains)
-
-
-def _judging(
-    config: RunConfig, network: Network, space: LabelSpace, domains: list[Judged]
-) -> Callable[[nn.Module], dict[str, float]]:
-    predictor = predictor_for(config, network, space)
-
-    def judge_now(model: nn.Module) -> dict[str, float]:
-        now = replace(predictor, model=model)
-        with exact(model):
-            judged = judge(now, domains, pictures=0, folder=Path(), console=Console(quiet=True))
-        return {name: labelled_score(name, evidence) for name, (_, evidence) in judged.items()}
-
-    return judge_now
 
 
 def predictor_for(config: RunConfig, network: Network, space: LabelSpace) -> Predictor:

@@ -12,10 +12,11 @@ from minorkey.adapters.specs import method_spec
 from minorkey.config import RunConfig
 from minorkey.evaluation.scores import TrainingCost
 from minorkey.models.build import Head, backbone_of
-from minorkey.runs.evaluate import predictor_for, validation, watching
+from minorkey.runs.evaluate import predictor_for
 from minorkey.runs.learner import Learner, build_learner
 from minorkey.runs.material import Material, open_batches, pictured
 from minorkey.runs.save import save_result, training_cost
+from minorkey.runs.validate import validation, watching
 from minorkey.system.precision import HALF
 from minorkey.system.processes import from_main, together
 from minorkey.system.progress import Reporter

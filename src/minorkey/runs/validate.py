@@ -1,0 +1,60 @@
+"""Scores while a training goes on: to choose the weights that are deployed, or for the log alone."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+from torch import nn
+
+from minorkey.adapters.held import exact
+from minorkey.config import RunConfig
+from minorkey.errors import ConfigError
+from minorkey.evaluation.run import Judged, judge
+from minorkey.evaluation.scores import labelled_score
+from minorkey.labels import LabelSpace
+from minorkey.runs.assemble import Network, open_source_validation, open_unseen
+from minorkey.runs.evaluate import predictor_for
+
+
+def validation(
+    config: RunConfig, network: Network, space: LabelSpace, console: Console
+) -> Callable[[nn.Module], dict[str, float]] | None:
+    """A call that gives a network's score on each domain that the deployed weights are chosen on, by name.
+
+    None where the weights are not chosen by scores.
+
+    Raises:
+        ConfigError: there is nothing to choose on.
+    """
+    choose = config.deployed
+    if choose not in ("best_source", "oracle"):
+        return None
+    domains = open_unseen(config, space) if choose == "oracle" else open_source_validation(config, space, console)
+    if not domains:
+        wanted = "unseen domain" if choose == "oracle" else "source with validation images"
+        raise ConfigError(f"training.choose is {choose}, but there is no {wanted} to choose on; use last or ema")
+    return _scoring(config, network, space, domains)
+
+
+def watching(config: RunConfig, network: Network, space: LabelSpace) -> Callable[[nn.Module], dict[str, float]] | None:
+    """A call that gives a network's score on `training.watch` images of each unseen domain, by name; None: on none."""
+    images = config.training.watch
+    if not images:
+        return None
+    domains = [replace(domain, images=min(images, domain.images)) for domain in open_unseen(config, space)]
+    return _scoring(config, network, space, domains)
+
+
+def _scoring(
+    config: RunConfig, network: Network, space: LabelSpace, domains: list[Judged]
+) -> Callable[[nn.Module], dict[str, float]]:
+    predictor = predictor_for(config, network, space)
+
+    def scores_of(model: nn.Module) -> dict[str, float]:
+        now = replace(predictor, model=model)
+        with exact(model):
+            evidence_of = judge(now, domains, pictures=0, folder=Path(), console=Console(quiet=True))
+        return {name: labelled_score(name, evidence) for name, (_, evidence) in evidence_of.items()}
+
+    return scores_of
