@@ -17,7 +17,7 @@ from minorkey.errors import AdapterError, ConfigError, StorageError
 from minorkey.evaluation.scores import ScoreTable
 from minorkey.reporting.page import build_report
 from minorkey.runs import train as workflow
-from minorkey.spectrum.knockout import probe
+from minorkey.spectrum.knockout import analysis
 from minorkey.spectrum.knockout.analysis import analyse
 from minorkey.spectrum.knockout.files import write_knockout
 from minorkey.spectrum.knockout.knockout import knockout
@@ -196,7 +196,7 @@ def test_a_backbone_is_judged_by_a_frozen_probe(
 ) -> None:
     small = {"world": {"size": [64, 32]}, "transform": {"crop": [32, 32]}, "unseen": "world:night"}
     for key, value in {**small, "training": {"steps": 2}}.items():
-        monkeypatch.setitem(probe.PROBE, key, value)
+        monkeypatch.setitem(analysis.PROBE, key, value)
     out = tmp_path / "out"
     rows, suggestion = analyse(backbone_folder, images=2, out=out, console=console)
     config = workflow.config_of(out / "probe")

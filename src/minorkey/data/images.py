@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFile, ImageOps
 
-from minorkey.data.jpeg import read_plain_jpeg
-from minorkey.data.png import read_plain_png
+from minorkey.data.plain_images import read_plain_jpeg, read_plain_png
 from minorkey.errors import DataError
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm"})

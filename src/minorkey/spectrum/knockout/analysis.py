@@ -1,15 +1,20 @@
 """The whole of `minorkey spectrum --knockout`: a run or a frozen probe, judged without components, and the files."""
 
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
+from minorkey.config import resolve
+from minorkey.runs.train import train
 from minorkey.spectrum.knockout.files import write_knockout
 from minorkey.spectrum.knockout.knockout import IMAGES, SHARE, knockout
-from minorkey.spectrum.knockout.probe import frozen_probe
 from minorkey.spectrum.knockout.rows import KnockoutRow
 from minorkey.spectrum.knockout.suggestion import Suggestion, suggest
 from minorkey.spectrum.run import is_run, spectrum_folder
+
+PROBE: dict[str, Any] = {"method": "frozen", "head": "linear"}
+"""How the probe differs from the preset `demo_quick`."""
 
 
 def analyse(
@@ -52,3 +57,23 @@ def analyse(
     suggestion = suggest(rows, with_unseen=with_unseen)
     write_knockout(rows, suggestion, folder)
     return rows, suggestion
+
+
+def frozen_probe(backbone: str, out: Path, console: Console | None = None) -> Path:
+    """Train a linear head on a frozen backbone for a minute, on clear scenes of the built-in world.
+
+    An interrupted training goes on, and a finished one is used again.
+
+    Args:
+        backbone: 'builtin', a local folder or a hub id.
+        out: the run folder of the probe.
+        console: where progress is shown; None: standard error.
+
+    Returns:
+        `out`, a run like any other.
+
+    Raises:
+        MinorkeyError: the backbone cannot be loaded, or `out` holds another run.
+    """
+    train(resolve("demo_quick", {"backbone": backbone, **PROBE}), out, resume=True, console=console)
+    return out

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from minorkey.data.images import read_image
-from minorkey.data.jpeg import read_plain_jpeg
+from minorkey.data.plain_images import read_plain_jpeg
 from minorkey.errors import DataError
 
 ROWS, COLUMNS = np.mgrid[:61, :83]

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from minorkey.data.images import read_ids, read_image
-from minorkey.data.png import read_plain_png
+from minorkey.data.plain_images import read_plain_png
 from minorkey.errors import DataError
 
 RNG = np.random.default_rng(0)
