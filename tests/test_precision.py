@@ -11,7 +11,7 @@ from minorkey.errors import ConfigError
 from minorkey.evaluation.scores import ScoreTable
 from minorkey.runs import train as workflow
 from minorkey.runs.evaluate import evaluate
-from minorkey.system.precision import Units, computing, judging_precision, kernels, training_precision, units_of
+from minorkey.system.precision import Units, computing, evaluation_precision, kernels, training_precision, units_of
 from minorkey.tasks.protocol import Protocol
 
 CPU, H100 = Units("cpu"), Units("cuda", bf16=True, tf32=True)
@@ -35,10 +35,10 @@ ARC, OLD_XPU = Units("xpu", bf16=True), Units("xpu")
 )
 def test_precision_follows_the_device(units, training, judging):
     assert training_precision("auto", units) == training
-    assert judging_precision("auto", units) == judging
-    assert training_precision("fp32", units) == judging_precision("fp32", units) == "fp32"
-    assert judging_precision("bf16", units) == "bf16"
-    assert judging_precision("tf32", units) == ("tf32" if units.tf32 else "fp32")
+    assert evaluation_precision("auto", units) == judging
+    assert training_precision("fp32", units) == evaluation_precision("fp32", units) == "fp32"
+    assert evaluation_precision("bf16", units) == "bf16"
+    assert evaluation_precision("tf32", units) == ("tf32" if units.tf32 else "fp32")
 
 
 @pytest.mark.parametrize(

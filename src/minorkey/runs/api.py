@@ -27,8 +27,8 @@ DEMO_METHODS = ("soma", "lora", "full", "frozen")
 """Each has a smaller brother whose name ends in `_quick`."""
 
 
-JUDGING = frozenset({"unseen", "data_root", "world", "evaluation", "backbone"})
-"""The parts of a configuration that may differ between training and judging."""
+EVALUATED_WITH = frozenset({"unseen", "data_root", "world", "evaluation", "backbone"})
+"""The parts of a configuration that may differ between training and evaluation."""
 
 Names = str | Sequence[str]
 
@@ -48,14 +48,14 @@ def train(
     console: Console | None = None,
     **overrides: Any,
 ) -> ScoreTable:
-    """Adapt a pretrained backbone on the source domains, or from there to an unlabelled target, and judge it.
+    """Adapt a pretrained backbone on the source domains, or from there to an unlabelled target, and evaluate it.
 
     Args:
         preset: name of a shipped preset or path of a YAML file; None starts from the defaults.
         out: run folder to write.
         source: labelled data sets to train on.
         target: unlabelled data sets, or folders of images, to adapt to.
-        unseen: data sets that are only judged on.
+        unseen: data sets that are only evaluated on.
         backbone: 'builtin', a local folder or a hub id; or a mapping with further options.
         method: name of an adaptation method; or a mapping with further options.
         regime: how a target is used, `self_training` or `transda`.
@@ -93,41 +93,41 @@ def evaluate(
     console: Console | None = None,
     **overrides: Any,
 ) -> ScoreTable:
-    """Judge a finished run, as trained or on other domains and under another protocol.
+    """Evaluate a finished run, as trained or on other domains and under another protocol.
 
     Args:
         run: run folder.
-        unseen: other data sets to judge on.
+        unseen: other data sets to evaluate on.
         out: where the scores go; None: `evaluation_folder`.
         console: where progress is shown; None: standard error.
-        **overrides: other parts of the configuration that judging depends on, e.g.
+        **overrides: other parts of the configuration that an evaluation depends on, e.g.
             `evaluation={"flip": True, "source": False}`, `data_root=...`, `world=...`.
 
     Raises:
         MinorkeyError: bad input; one line says what to do.
     """
     given = overrides | ({} if unseen is None else {"unseen": unseen})
-    config = _judging_config(run, given)
+    config = _evaluation_config(run, given)
     target = Path(out) if out else evaluation_folder(run, given)
     return evaluate_run(run, config=config, out=target, console=console)
 
 
-def _judging_config(run: str | Path, given: Mapping[str, Any]) -> RunConfig | None:
-    """The run's configuration with what judging may change; None: as trained."""
-    if fixed := sorted(given.keys() - JUDGING):
-        raise ConfigError(f"'{fixed[0]}' was fixed by the training; evaluate takes {', '.join(sorted(JUDGING))}")
+def _evaluation_config(run: str | Path, given: Mapping[str, Any]) -> RunConfig | None:
+    """The run's configuration with what an evaluation may change; None: as trained."""
+    if fixed := sorted(given.keys() - EVALUATED_WITH):
+        raise ConfigError(f"'{fixed[0]}' was fixed by the training; evaluate takes {', '.join(sorted(EVALUATED_WITH))}")
     return load_config(RunFolder(Path(run)).config, given) if given else None
 
 
 def evaluation_folder(run: str | Path, overrides: Mapping[str, Any]) -> Path:
     """Where scores go by default: the run folder as trained, else `evaluations/<digest>` in it.
 
-    The digest is that of the judged domains and the protocol, so a repeated evaluation replaces itself.
+    The digest is that of the evaluated domains and the protocol, so a repeated evaluation replaces itself.
     """
     if not overrides:
         return Path(run)
     config = load_config(RunFolder(Path(run)).config, overrides)
-    values = config.model_dump(mode="json", include=set(JUDGING))
+    values = config.model_dump(mode="json", include=set(EVALUATED_WITH))
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
     return Path(run) / "evaluations" / digest[:8]
 
@@ -135,7 +135,7 @@ def evaluation_folder(run: str | Path, overrides: Mapping[str, Any]) -> Path:
 def under_corruptions(
     run: str | Path, overrides: Mapping[str, Any], severities: Sequence[int] | None = None
 ) -> dict[str, Any]:
-    """The overrides with which `evaluate` judges every unseen domain clean and under every corruption.
+    """The overrides with which `evaluate` takes every unseen domain clean and under every corruption.
 
     Args:
         run: run folder.
@@ -172,7 +172,7 @@ def write_submission(
     """
     if server not in FORMATS:
         raise ConfigError(unknown("test server", server, FORMATS))
-    config = _judging_config(run, overrides) or load_config(RunFolder(Path(run)).config)
+    config = _evaluation_config(run, overrides) or load_config(RunFolder(Path(run)).config)
     folder = Path(out) if out else Path(run) / "submissions" / server
     predictor = load(run)
     predictor.protocol = protocol_of(config)
@@ -195,7 +195,7 @@ def demo(
     console: Console | None = None,
     **overrides: Any,
 ) -> Path:
-    """Train on clear days of the built-in world, judge on domains never seen, and show it on a page.
+    """Train on clear days of the built-in world, evaluate on domains never seen, and show it on a page.
 
     Four methods side by side, or SoMA alone with `quick`. What an interrupted demo had finished is kept.
 

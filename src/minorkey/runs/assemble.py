@@ -1,4 +1,4 @@
-"""What a run is made of, as its configuration says: data sets to train and to judge on, and the network."""
+"""What a run is made of, as its configuration says: data sets to train and to evaluate on, and the network."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -85,32 +85,32 @@ def _open_all(role: ReaderRole, asked: Sequence[SourceOptions], config: RunConfi
 
 
 def open_judged(config: RunConfig, space: LabelSpace, console: Console) -> list[Judged]:
-    """What the run is judged on: validation images of the source domains, then the unseen domains."""
-    judged = open_source_validation(config, space, console) if config.evaluation.source else []
-    judged += open_unseen(config, space)
-    if not judged:
+    """What the run is evaluated on: validation images of the source domains, then the unseen domains."""
+    domains = open_source_validation(config, space, console) if config.evaluation.source else []
+    domains += open_unseen(config, space)
+    if not domains:
         raise ConfigError("nothing to judge on; name at least one data set in `unseen`")
-    check_names(judged)
-    return judged
+    check_names(domains)
+    return domains
 
 
 def open_source_validation(config: RunConfig, space: LabelSpace, console: Console) -> list[Judged]:
     """The validation images of the source domains, of those that have any."""
-    judged = []
+    domains = []
     for source in config.source:
         try:
-            judged += _judged("source", validation_of(source.data), config, space)
+            domains += _open_evaluated("source", validation_of(source.data), config, space)
         except DataError as error:
             console.print(f"source '{source.data}' is not judged: {error}", highlight=False, soft_wrap=True)
-    return judged
+    return domains
 
 
 def open_unseen(config: RunConfig, space: LabelSpace) -> list[Judged]:
     """The domains that are not trained on."""
-    return [judged for spec in config.unseen for judged in _judged("unseen", spec, config, space)]
+    return [domain for spec in config.unseen for domain in _open_evaluated("unseen", spec, config, space)]
 
 
-def _judged(role: Role, spec: str, config: RunConfig, space: LabelSpace) -> list[Judged]:
+def _open_evaluated(role: Role, spec: str, config: RunConfig, space: LabelSpace) -> list[Judged]:
     images = config.evaluation.images or UNLIMITED
     return [Judged(role, reader, images) for reader in _open(spec, "unseen", config, space)]
 

@@ -1,4 +1,4 @@
-"""A finished training from its files: loaded as a `Predictor`, and judged."""
+"""A finished training from its files: loaded as a `Predictor`, and evaluated."""
 
 import time
 from pathlib import Path
@@ -16,7 +16,7 @@ from minorkey.labels import LabelSpace, label_space
 from minorkey.models.build import load_head
 from minorkey.models.heads.detection.collaborative import drop_auxiliary
 from minorkey.runs.assemble import Network, build_network, open_judged
-from minorkey.system.precision import judging_precision, units_of
+from minorkey.system.precision import evaluation_precision, units_of
 from minorkey.system.processes import from_main, speaker, together
 from minorkey.system.run_folder import RunFolder
 from minorkey.system.storage import read_tensors, write_json
@@ -42,7 +42,7 @@ def protocol_of(config: RunConfig) -> Protocol:
         classes_scored=options.classes,
         metric=config.metric,
         task=None if task_with(config.metric) == config.task else config.task,
-        precision=judging_precision(options.precision, units_of(device_for(config.training))),
+        precision=evaluation_precision(options.precision, units_of(device_for(config.training))),
         **task_named(config.task).protocol(config),
     )
 
@@ -97,7 +97,7 @@ def evaluate(
     out: Path | None = None,
     console: Console | None = None,
 ) -> ScoreTable:
-    """Judge a finished training, from its saved files, and write `metrics.json`.
+    """Evaluate a finished training, from its saved files, and write `metrics.json`.
 
     Args:
         run: the run folder.

@@ -1,4 +1,4 @@
-"""Training, step by step: claim the folder, open the data, train, judge. Commands and calls come through here."""
+"""Training, step by step: claim the folder, open the data, train, evaluate. Commands and calls come through here."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -40,7 +40,7 @@ __all__ = [
 
 
 def train(config: RunConfig, out: Path, *, resume: bool = False, console: Console | None = None) -> ScoreTable:
-    """Train, save and judge one run.
+    """Train, save and evaluate one run.
 
     Args:
         config: the resolved configuration.
@@ -112,8 +112,8 @@ def _reserve(material: Material, console: Console) -> None:
         for reader in part.readers
     ]
     if kept and (needed := reserve(kept)):
-        said = f"data_cache {kept[0][0].folder}: about {in_bytes(needed)} will be written, as images are first read"
-        console.print(said, highlight=False, soft_wrap=True)
+        note = f"data_cache {kept[0][0].folder}: about {in_bytes(needed)} will be written, as images are first read"
+        console.print(note, highlight=False, soft_wrap=True)
 
 
 def _rare_classes(config: RunConfig, folder: RunFolder, material: Material, console: Console) -> RareClasses | None:

@@ -1,4 +1,4 @@
-"""What a launcher such as torchrun has told this process, known before torch is imported."""
+"""What a launcher such as torchrun sets for this process, known before torch is imported."""
 
 import os
 import sys
@@ -20,10 +20,10 @@ def is_launched_as_main() -> bool:
 
 
 def is_silent() -> bool:
-    """Whether an error of this process is another one's to tell.
+    """Whether an error of this process is another one's to print.
 
     Until the processes are connected they all do the same, and fail with the same error, which the main process
-    tells. Afterwards (see `processes.together`) an error is raised in the one process that met it.
+    prints. Afterwards (see `processes.together`) an error is raised in the one process that met it.
     """
     return not is_launched_as_main() and not _is_connected()
 

@@ -66,12 +66,12 @@ def training_precision(asked: Asked, units: Units) -> Precision:
     return asked
 
 
-def judging_precision(asked: Asked, units: Units) -> Precision:
-    """The precision of judgements and predictions; `auto`: tf32 on GPUs that have it, fp32 elsewhere.
+def evaluation_precision(asked: Asked, units: Units) -> Precision:
+    """The precision of evaluations and predictions; `auto`: tf32 on GPUs that have it, fp32 elsewhere.
 
     Not bf16: a small update folded into a weight is lost where the sum is rounded to 8 bits, and half precision moves
     scores by about as much as the methods do that are compared with them. A device without TF32 computes fp32 instead.
-    Half precision may be asked for anywhere, for a run may be judged on another machine than it was set up for.
+    Half precision may be asked for anywhere, for a run may be evaluated on another machine than it was set up for.
     """
     if asked == "auto" or (asked == "tf32" and not units.tf32):
         return "tf32" if units.tf32 else "fp32"
@@ -83,7 +83,7 @@ def computing(network: nn.Module, precision: Precision) -> Iterator[None]:
     """Passes through a network in a precision, whatever it is trained in.
 
     What was put around the forward of this very network meanwhile, such as autocast by accelerate, is taken off for
-    the while, and nothing is compiled: images to be judged have many sizes.
+    the while, and nothing is compiled: images to predict have many sizes.
     """
     device = next(network.parameters()).device.type
     wrapped = vars(network).pop("forward", None)

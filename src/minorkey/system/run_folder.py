@@ -70,7 +70,7 @@ class RunFolder:
 
     @property
     def pseudo_label_pictures(self) -> Path:
-        """What teacher and student said of a few target images, at some steps."""
+        """What teacher and student predicted for a few target images, at some steps."""
         return self.path / "figures" / "pseudo_labels"
 
     @property

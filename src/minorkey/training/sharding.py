@@ -15,7 +15,7 @@ from minorkey.system.processes import process_count
 
 
 def shard(network: nn.Module, device: torch.device, param_dtype: torch.dtype | None = None) -> None:
-    """Spread a network over the processes, in place; each block of its backbone is put together when it computes.
+    """Spread a network over the processes, in place; each block of its backbone is whole while it computes.
 
     Parameters become `DTensor`s, so an optimizer is built after this.
 
@@ -23,7 +23,7 @@ def shard(network: nn.Module, device: torch.device, param_dtype: torch.dtype | N
         network: on its device.
         device: the same.
         param_dtype: what parameters are sent and computed in, under autocast; the pieces that train, and the sums of
-            gradients, are float32. None: all is. What blocks hand on is autocast's to say, and is not cast.
+            gradients, are float32. None: all is. What blocks hand on is up to autocast, and is not cast.
     """
     policy = MixedPrecisionPolicy(param_dtype=param_dtype, reduce_dtype=torch.float32, cast_forward_inputs=False)
     settings: dict[str, Any] = {"mesh": init_device_mesh(device.type, (process_count(),)), "mp_policy": policy}
@@ -42,7 +42,7 @@ def _blocks(module: nn.Module) -> Iterator[nn.Module]:
 
 
 def whole(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors put together from all processes, which call this at one time; others as they are; without a graph."""
+    """The whole of tensors that processes have pieces of, all at one time; others as they are; without a graph."""
     detached = {name: value.detach() for name, value in tensors.items()}
     return {name: value.full_tensor() if isinstance(value, DTensor) else value for name, value in detached.items()}
 

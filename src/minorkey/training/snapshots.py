@@ -1,4 +1,4 @@
-"""What teacher and student say of a few target images while a training goes on, as pictures."""
+"""What teacher and student predict for a few target images while a training goes on, as pictures."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -57,15 +57,15 @@ class Snapshots:
             StorageError: a picture cannot be written.
         """
         with teacher.installed() as network, evaluating(network), exact(network):
-            taught = [self._teach(network, sample.image) for sample in self.samples]
+            pseudo_labels = [self._pseudo_label(network, sample.image) for sample in self.samples]
         with evaluating(student), exact(student):
-            said = [_grey(self.predict(student, sample.image).argmax(dim=0)) for sample in self.samples]
-        for sample, teachers, students in zip(self.samples, taught, said, strict=True):
+            predictions = [_grey(self.predict(student, sample.image).argmax(dim=0)) for sample in self.samples]
+        for sample, of_teacher, of_student in zip(self.samples, pseudo_labels, predictions, strict=True):
             place = self.folder / f"step-{step:07d}" / sample.domain / sample.key
-            for name, picture in {"image": Image.fromarray(sample.image), "student": students, **teachers}.items():
+            for name, picture in {"image": Image.fromarray(sample.image), "student": of_student, **of_teacher}.items():
                 save_png(picture, place / f"{name}.png")
 
-    def _teach(self, network: nn.Module, image: np.ndarray) -> dict[str, Image.Image]:
+    def _pseudo_label(self, network: nn.Module, image: np.ndarray) -> dict[str, Image.Image]:
         """The pseudo-labels of an image, and which are kept, on the host: probabilities of all images would be much."""
         confidence, pseudo_labels = self.predict(network, image).max(dim=0)
         return {"teacher": _grey(pseudo_labels), "kept": _grey(255 * (confidence >= self.threshold))}
