@@ -1,9 +1,7 @@
 """What teacher and student predict for a few target images while a training goes on, as pictures."""
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -13,14 +11,8 @@ from torch import Tensor, nn
 from minorkey.adapters.held import exact
 from minorkey.data.sample import Sample
 from minorkey.models.modes import evaluating
+from minorkey.regimes.teachers import Teacher
 from minorkey.system.storage import save_png
-
-
-class Installable(Protocol):
-    """A teacher that can lend its network."""
-
-    def installed(self) -> AbstractContextManager[nn.Module]:
-        """The network with the teacher's weights."""
 
 
 class Snapshots:
@@ -48,7 +40,7 @@ class Snapshots:
         self.threshold = threshold
 
     @torch.no_grad()
-    def take(self, step: int, student: nn.Module, teacher: Installable) -> None:
+    def take(self, step: int, student: nn.Module, teacher: Teacher) -> None:
         """Write the pictures of a step; those that it left before a resume are replaced by equal ones.
 
         Draws no random numbers, and leaves every module in the mode it was in.

@@ -7,12 +7,21 @@ from fractions import Fraction
 from itertools import accumulate
 from math import ceil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from minorkey.data.images import mean_luma
 from minorkey.data.readers.reader import Reader
 from minorkey.data.sample import Sample
 from minorkey.errors import DataError, unknown
+
+if TYPE_CHECKING:
+    from minorkey.data.readers.boxes import BoxReader
+    from minorkey.data.readers.paired import PairedReader
+
+Range = tuple[float, float]
+"""Mean luma from the first number and below the second, of 0 to 256."""
 
 
 class Joined:
@@ -93,6 +102,23 @@ def choose(reader: Reader, *, fraction: str | float | None = None, files: Path |
     if files is not None:
         return Subset(reader, _listed(reader, files))
     return reader
+
+
+def of_brightness(reader: "BoxReader | PairedReader", luma: Range) -> Subset:
+    """The images of a mean luma in a range (`images.mean_luma`); each image is decoded for that, labels are not read.
+
+    Raises:
+        DataError: there is no such image, or one is broken.
+    """
+    low, high = luma
+    found = [mean_luma(*reader.file(index)) for index in range(len(reader))]
+    chosen = [index for index, value in enumerate(found) if low <= value < high]
+    if not chosen:
+        raise DataError(
+            f"{reader.name} is empty: no image has a mean luma of {low:g} to {high:g}, theirs are "
+            f"{min(found):.1f} to {max(found):.1f}; change `brightness` of the data set, or leave the domain out"
+        )
+    return Subset(reader, chosen)
 
 
 def _listed(reader: Reader, files: Path) -> list[int]:
