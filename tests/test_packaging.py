@@ -56,7 +56,7 @@ for module in pkgutil.walk_packages(minorkey.__path__, "minorkey."):
         import_module(module.name)
 print(*(name for name in minorkey.__all__ if inspect.ismodule(getattr(minorkey, name))), minorkey.report.__module__)
 """
-    assert in_fresh_python(code) == "minorkey.runs.api", "a module of that name hides the function"
+    assert in_fresh_python(code) == "minorkey.reporting.page", "a module of that name hides the function"
 
 
 def test_the_core_runs_where_torchvision_and_timm_cannot_be_imported() -> None:

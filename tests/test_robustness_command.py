@@ -6,6 +6,7 @@ from minorkey.cli import main
 from minorkey.data.corruptions import CORRUPTIONS
 from minorkey.errors import ConfigError
 from minorkey.evaluation.scores import ScoreTable
+from minorkey.reporting.page import report
 from minorkey.runs import api
 
 
@@ -42,7 +43,7 @@ def test_corruptions_of_a_domain_are_no_further_unseen_domains(judged):
 
 
 def test_the_page_shows_them(judged, tmp_path):
-    page = api.report(judged, tmp_path / "page.html").read_text()
+    page = report(judged, tmp_path / "page.html").read_text()
     assert "Under corruptions" in page
     assert "Gaussian noise" in page
 

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from minorkey.evaluation.scores import ScoreTable
     from minorkey.export.run import export_run
     from minorkey.models.backbone import builtin_backbone
-    from minorkey.runs.api import demo, evaluate, report, train
+    from minorkey.reporting.demo import demo
+    from minorkey.reporting.page import report
+    from minorkey.runs.api import evaluate, train
     from minorkey.runs.batches import BatchPredictor
     from minorkey.runs.evaluate import load
     from minorkey.spectrum.run import survey
@@ -31,9 +33,9 @@ _HOMES = {
     "SoMA": "minorkey.adapters",
     "attach": "minorkey.adapters",
     "fold": "minorkey.adapters",
-    "demo": "minorkey.runs.api",
+    "demo": "minorkey.reporting.demo",
     "evaluate": "minorkey.runs.api",
-    "report": "minorkey.runs.api",
+    "report": "minorkey.reporting.page",
     "train": "minorkey.runs.api",
     "BatchPredictor": "minorkey.runs.batches",
     "RunConfig": "minorkey.config",

@@ -26,9 +26,10 @@ def demo(
     * `minorkey demo --task detection --quick`
     """
     from minorkey.cli.show import show_scores
-    from minorkey.runs import api
+    from minorkey.reporting.demo import demo as run_demo
+    from minorkey.reporting.demo import demo_runs
 
     folder = out or Path("runs/demo" if task == TASK else f"runs/demo-{task}")
-    page = api.demo(folder, task=task, quick=quick)
-    show_scores(api.demo_runs(folder, quick))
+    page = run_demo(folder, task=task, quick=quick)
+    show_scores(demo_runs(folder, quick))
     typer.echo(f"page: {page}")

@@ -18,6 +18,6 @@ def report(
 
     Example: `minorkey report runs/soma runs/lora --out compare.html`
     """
-    from minorkey.runs import api
+    from minorkey.reporting.page import report as write_report
 
-    typer.echo(f"page: {api.report(runs, out, title)}")
+    typer.echo(f"page: {write_report(runs, out, title)}")

@@ -39,10 +39,19 @@ from minorkey.reporting.runs import Run, read_run
 from minorkey.reporting.spectrum import spectrum_rows, spectrum_views
 from minorkey.reporting.tables import build_grid, comparable, method_name, reference, run_labels
 from minorkey.reporting.verdict import verdict
+from minorkey.system.processes import from_main
+from minorkey.system.run_folder import RunFolder
 from minorkey.system.storage import storage_errors, write_text
 from minorkey.tasks.table import task_named
 
 PACKAGES = ("minorkey", "torch", "transformers", "peft", "accelerate")
+
+
+def report(runs: str | Path | Sequence[str | Path], out: str | Path | None = None, title: str | None = None) -> Path:
+    """One page on one or several runs; by default `report.html` in the only run, or in the working folder."""
+    folders = [Path(runs)] if isinstance(runs, (str, Path)) else [Path(run) for run in runs]
+    only = RunFolder(folders[0]).report if len(folders) == 1 else Path("report.html")
+    return from_main(lambda: build_report(folders, Path(out) if out else only, title))
 
 
 def build_report(runs: Sequence[Path], out: Path, title: str | None = None, scenes_per_domain: int = 2) -> Path:

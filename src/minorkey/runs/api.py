@@ -13,19 +13,12 @@ from minorkey.data.corruptions import SEVERITIES, robustness_domains, split_corr
 from minorkey.errors import ConfigError, unknown
 from minorkey.evaluation.scores import ScoreTable
 from minorkey.evaluation.submission import FORMATS, write_predictions
-from minorkey.reporting.page import build_report
 from minorkey.runs.assemble import open_unseen
 from minorkey.runs.evaluate import evaluate as evaluate_run
 from minorkey.runs.evaluate import load, protocol_of
 from minorkey.runs.train import config_of
 from minorkey.runs.train import train as train_run
-from minorkey.system.processes import from_main
 from minorkey.system.run_folder import RunFolder
-from minorkey.tasks.table import task_named
-
-DEMO_METHODS = ("soma", "lora", "full", "frozen")
-"""Each has a smaller brother whose name ends in `_quick`."""
-
 
 EVALUATED_WITH = frozenset({"unseen", "data_root", "world", "evaluation", "backbone"})
 """The parts of a configuration that may differ between training and evaluation."""
@@ -178,44 +171,3 @@ def write_submission(
     predictor.protocol = protocol_of(config)
     readers = [domain.reader for domain in open_unseen(config, predictor.space)]
     return write_predictions(predictor, readers, FORMATS[server], folder, console or Console(stderr=True)), folder
-
-
-def report(runs: Names | Sequence[Path] | Path, out: str | Path | None = None, title: str | None = None) -> Path:
-    """One page on one or several runs; by default `report.html` in the only run, or in the working folder."""
-    folders = [Path(runs)] if isinstance(runs, (str, Path)) else [Path(run) for run in runs]
-    only = RunFolder(folders[0]).report if len(folders) == 1 else Path("report.html")
-    return from_main(lambda: build_report(folders, Path(out) if out else only, title))
-
-
-def demo(
-    out: str | Path = "runs/demo",
-    *,
-    task: str = "segmentation",
-    quick: bool = False,
-    console: Console | None = None,
-    **overrides: Any,
-) -> Path:
-    """Train on clear days of the built-in world, evaluate on domains never seen, and show it on a page.
-
-    Four methods side by side, or SoMA alone with `quick`. What an interrupted demo had finished is kept.
-
-    Raises:
-        ConfigError: there is no such task, or it has no demo.
-
-    Returns:
-        The page, `report.html` in `out`.
-    """
-    shown = task_named(task).demo
-    if shown is None:
-        raise ConfigError(f"task {task} has no demo; train it on your data, `minorkey train task={task} source=...`")
-    folders = demo_runs(out, quick)
-    preset = shown + ("_quick" if quick else "")
-    for folder in folders:
-        train(preset, method=folder.name, out=folder, resume=True, console=console, **overrides)
-    title = "Trained on clear days, judged elsewhere"
-    return from_main(lambda: build_report(folders, Path(out) / "report.html", title))
-
-
-def demo_runs(out: str | Path, quick: bool = False) -> list[Path]:
-    """The run folders of a demo, named after their methods."""
-    return [Path(out) / name for name in (("soma",) if quick else DEMO_METHODS)]
