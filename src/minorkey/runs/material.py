@@ -1,31 +1,25 @@
-"""What a training learns from: its data sets, opened, and the batches of them that a process takes."""
+"""What a training learns from: its data sets, opened, and what is to be known of them before it begins."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from math import ceil
+from itertools import count
 from pathlib import Path
-from typing import Any
 
-import torch
+from rich.console import Console
 
 from minorkey.config import RunConfig
-from minorkey.data.loaders import TrainingLoader, training_loader
-from minorkey.data.pairs import TARGET_SEED, PairLoader
+from minorkey.data.cache_size import in_bytes, reserve
 from minorkey.data.rare_classes import RareClasses
-from minorkey.data.readers import PseudoLabelled, Reader, label_folders
-from minorkey.data.records import evenly_spread
-from minorkey.data.sample import Sample
-from minorkey.data.transforms import TransformConfig
+from minorkey.data.records import Record
+from minorkey.data.statistics import count_images
 from minorkey.data.workers import worker_count
-from minorkey.errors import DataError
-from minorkey.labels import LabelSpace
-from minorkey.models.backbone import Backbone
-from minorkey.runs.assemble import Sources
-from minorkey.system.processes import process_count, process_index
-from minorkey.tasks.table import task_named
-
-PICTURED = 4
-"""Target images whose pseudo-labels are pictured while the training goes on."""
+from minorkey.labels import LabelSpace, label_space
+from minorkey.runs.assemble import Sources, open_judged, open_sources, open_targets
+from minorkey.system.processes import from_main, together
+from minorkey.system.progress import Reporter
+from minorkey.system.run_folder import RunFolder
+from minorkey.system.storage import cache_folder
+from minorkey.training.device import device_for
 
 
 @dataclass(frozen=True)
@@ -39,62 +33,73 @@ class Material:
     pseudo_labels: Path | None = None  # folder of label images for the targets, from an earlier round
 
 
-def open_batches(
-    config: RunConfig, material: Material, backbone: Backbone, *, done: int, device: torch.device
-) -> TrainingLoader | PairLoader:
-    """This process's part of the batches, from the step on that follows those that are done."""
-    options = config.training
-    first, last = done * options.accumulate, options.steps * options.accumulate
-    workers = worker_count(options.workers, device, last - first, loaders=1 if material.targets is None else 2)
+def open_material(config: RunConfig, folder: RunFolder, console: Console) -> Material:
+    """Open what a run learns from, and tell what a user should know of it.
 
-    def part(data: Sources, transform: TransformConfig, seed: int, **settings: Any) -> TrainingLoader:
-        return training_loader(
-            task_named(config.task),
-            data.readers,
-            transform,
-            batch_size=options.batch_size,
-            steps_from=first,
-            steps_to=last,
-            seed=seed,
-            mean=backbone.mean,
-            std=backbone.std,
-            weights=data.weights,
-            workers=workers,
-            process_index=process_index(),
-            process_count=process_count(),
-            **settings,
-        )
+    Args:
+        config: of the run.
+        folder: its folder.
+        console: where it is told, and progress is shown.
 
-    sources = part(material.sources, config.transform, config.seed, rare=material.rare)
-    if material.targets is None:
-        return sources
-    transform = config.target_transform or config.transform
-    targets = part(
-        _labelled(material, material.targets), transform, config.seed + TARGET_SEED, skip_broken=options.skip_broken
-    )
-    return PairLoader(sources, targets)
+    Raises:
+        DataError: a data set is missing or broken, one of those that the run is evaluated on, too: it is better found
+            before the training than after.
+        StorageError: the disk has no room for the cache of pixels.
+    """
+    with together():
+        space = label_space(config.label_space)
+        material = Material(space, open_sources(config, space), open_targets(config, space))
+        for note in _notes(config, material):
+            console.print(note, highlight=False, soft_wrap=True)
+        open_judged(config, space, console)
+    from_main(lambda: _reserve(material, console))
+    return replace(material, rare=from_main(lambda: _rare_classes(config, folder, material, console)))
 
 
-def _labelled(material: Material, targets: Sources) -> Sources:
-    """The targets, with the pseudo-labels of an earlier round where there was one."""
-    if material.pseudo_labels is None:
-        return targets
-    folders = label_folders(targets.readers, material.pseudo_labels)
-    labelled: list[Reader] = [
-        PseudoLabelled(reader, place, len(material.space))
-        for reader, place in zip(targets.readers, folders, strict=True)
+def _reserve(material: Material, console: Console) -> None:
+    """Say how large the cache of pixels gets, if there is one, and refuse what the disk has no room for."""
+    kept = [
+        (part.cache, reader)
+        for part in (material.sources, material.targets)
+        if part is not None and part.cache is not None
+        for reader in part.readers
     ]
-    return replace(targets, readers=labelled)
+    if kept and (needed := reserve(kept)):
+        note = f"data_cache {kept[0][0].folder}: about {in_bytes(needed)} will be written, as images are first read"
+        console.print(note, highlight=False, soft_wrap=True)
 
 
-def pictured(readers: Sequence[Reader], *, skip_broken: bool) -> list[Sample]:
-    """A few target images, evenly spread over those of every target, under the name of its folder of labels."""
-    samples = []
-    for reader, place in zip(readers, label_folders(readers, Path()), strict=True):
-        for index in evenly_spread(len(reader), ceil(PICTURED / len(readers))):
-            try:
-                samples.append(replace(reader[index], domain=place.name))
-            except DataError:
-                if not skip_broken:  # the training will report it, should it come to this image
-                    raise
-    return samples
+def _rare_classes(config: RunConfig, folder: RunFolder, material: Material, console: Console) -> RareClasses | None:
+    """The classes of every source image, counted once for all runs or, without a folder for that, for this run."""
+    temperature, readers = config.training.rare_classes, material.sources.readers
+    if temperature is None or folder.cost.is_file():
+        return None
+    with Reporter(console, "class statistics", sum(map(len, readers)), unit="image") as reporter:
+        counter = count(1)
+
+        def shown(records: Iterable[Record]) -> Iterator[Record]:
+            for record in records:
+                yield record
+                reporter.update(next(counter))
+
+        cache = cache_folder() or folder.path / "statistics"
+        workers = worker_count(config.training.workers, device_for(config.training), sum(map(len, readers)))
+        counts = count_images(readers, material.space, workers=workers, cache=cache, progress=shown)
+    return RareClasses(counts, temperature)
+
+
+def _notes(config: RunConfig, material: Material) -> list[str]:
+    """What a user should know of the data before the training, a line each."""
+    notes = [note for reader in material.sources.readers for note in reader.notes]
+    if material.targets is not None:
+        readers = material.targets.readers
+        names = ", ".join(f"{len(reader)} images of {reader.name}" for reader in readers)
+        chosen = config.deployed == "oracle"
+        use = (
+            "the labels of its judged images choose the weights"
+            if chosen
+            else "labels of the target are used for judging only"
+        )
+        notes += [note for reader in readers for note in reader.notes]
+        notes.append(f"adapting to {names}, without labels; {use}")
+    return list(dict.fromkeys(notes))
