@@ -13,7 +13,8 @@ from minorkey.data.readers import Reader, label_folders, pseudo_label_file
 from minorkey.errors import DataError
 from minorkey.evaluation.scores import TrainingCost
 from minorkey.runs.evaluate import load
-from minorkey.runs.fit import Material, fit
+from minorkey.runs.fit import fit
+from minorkey.runs.material import Material
 from minorkey.system.processes import from_main, process_count, process_index, together
 from minorkey.system.progress import Reporter
 from minorkey.system.run_folder import RunFolder
