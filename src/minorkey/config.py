@@ -71,7 +71,11 @@ class RunConfig(BaseModel):
     data_cache: Path | None = Field(
         None, description="folder that keeps the decoded pixels of what is trained on, which then need no decoding"
     )
-    label_space: str = Field("cityscapes19", description="name, or YAML file, of the classes to tell apart")
+    label_space: str = Field(
+        "cityscapes19",
+        description="the classes to tell apart: name, YAML file, a list as in 'cat, dog', or 'folders', "
+        "those that the folders of classified images name",
+    )
     world: WorldOptions = WorldOptions()
     transform: TransformConfig = TransformConfig()
     target_transform: TransformConfig | None = Field(None, description="of the target; default: as the source's")
@@ -101,12 +105,13 @@ class RunConfig(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _default_head(cls, values: Any) -> Any:
-        task = values.get("task") if isinstance(values, dict) else None
+    def _task_defaults(cls, values: Any) -> Any:
+        name = values.get("task") if isinstance(values, dict) else None
         head = values.get("head", {}) if isinstance(values, dict) else None
-        if not isinstance(task, str) or not TASKS.knows(task) or not isinstance(head, dict):
+        if not isinstance(name, str) or not TASKS.knows(name):
             return values
-        return {**values, "head": {"name": task_named(task).default_head, **head}}
+        task, given = task_named(name), {"label_space": task_named(name).label_space} | values
+        return given | {"head": {"name": task.default_head, **head}} if isinstance(head, dict) else given
 
     @field_validator("regime")
     @classmethod

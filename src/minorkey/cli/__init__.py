@@ -9,6 +9,7 @@ from minorkey.cli.data import data
 from minorkey.cli.demo import demo
 from minorkey.cli.evaluate import evaluate
 from minorkey.cli.export import export
+from minorkey.cli.leave_one_out import leave_one_out
 from minorkey.cli.predict import predict
 from minorkey.cli.report import report
 from minorkey.cli.spectrum import spectrum
@@ -24,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for command in (demo, train, evaluate, predict, spectrum, report, export):
+for command in (demo, train, leave_one_out, evaluate, predict, spectrum, report, export):
     app.command()(verb(command))
 app.add_typer(data, name="data")
 

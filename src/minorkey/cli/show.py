@@ -2,14 +2,17 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 
 from rich.console import Console
+from rich.table import Table
 
 from minorkey.evaluation.scores import ScoreTable
 from minorkey.plotting.style import save_figure
 from minorkey.reporting.robustness import robustness_rows, robustness_table, write_robustness
 from minorkey.reporting.robustness_figure import draw_robustness
 from minorkey.reporting.tables import rich_table
+from minorkey.runs.leave_one_out import FoldScore
 from minorkey.system.run_folder import RunFolder
 
 
@@ -21,6 +24,24 @@ def show_scores(folders: Sequence[Path]) -> None:
     for protocol in {table.protocol.id(): table.protocol for table in tables}.values():
         text = f"{protocol.scored.in_unit}, 95 % interval over images; {protocol.describe()}"
         console.print(text, highlight=False, soft_wrap=True)
+
+
+def show_folds(folds: Sequence[FoldScore]) -> None:
+    """Print the score of each domain that was left out, and their mean."""
+    metric = folds[0].scores.metric
+    table = Table(title=f"{metric.heading}, each domain left out of training once, 95 % interval over images")
+    for heading in ("unseen domain", "images", metric.name, "validation images of the others"):
+        table.add_column(heading, justify="left" if heading == "unseen domain" else "right")
+    for fold in folds:
+        low, high = map(metric.number, fold.unseen.interval)
+        seen = "" if fold.validation is None else metric.number(fold.validation)
+        score = f"{metric.number(fold.unseen.score)} [{low}, {high}]"
+        table.add_row(fold.unseen.domain, str(fold.unseen.images), score, seen)
+    table.add_section()
+    table.add_row("mean", "", metric.number(fmean(fold.unseen.score for fold in folds)), "")
+    console = Console()
+    console.print(table)
+    console.print(f"{metric.in_unit}; {folds[0].scores.protocol.describe()}", highlight=False, soft_wrap=True)
 
 
 def show_robustness(folder: Path) -> None:

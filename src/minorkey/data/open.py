@@ -25,11 +25,12 @@ def open_datasets(
     spec: str,
     *,
     role: Role,
-    label_space: LabelSpace,
+    label_space: LabelSpace | None,
     data_root: Path | None = None,
     options: WorldOptions | None = None,
     annotation: str = "pixels",
     cache: RawCache | None = None,
+    seed: int = 0,
 ) -> list[Reader]:
     """Open a data set: a reader for each of its domains.
 
@@ -41,11 +42,13 @@ def open_datasets(
             `train,val`; the domain of the world is `clear`.
         role: whether it is trained on with its labels, without, or judged on. The samples of a target have no labels,
             and no label file is looked for.
-        label_space: the classes of the run; labels are mapped to it while reading.
+        label_space: the classes of the run; labels are mapped to it while reading. None: classified images are opened
+            for the sake of their `categories`, the names of their classes, alone.
         data_root: where known data sets lie, each in a folder of its name.
         options: seed, size and number of scenes of the built-in world.
-        annotation: what samples are labelled with, a row of `readers.kinds.KINDS`: label images or boxes. A name may
-            stand for a data set of each kind.
+        annotation: what samples are labelled with, a row of `readers.kinds.KINDS`: label images, boxes or a class. A
+            name may stand for a data set of each kind.
+        seed: draws the parts of a data set that has no splits of its own.
         cache: keeps the pixels of files, before corruptions; what is rendered or comes from `hf:` needs none.
 
     Raises:
@@ -56,8 +59,25 @@ def open_datasets(
     from minorkey.data.corruptions import CorruptedReader, split_corruption
 
     clean, corruption = split_corruption(spec)
-    readers = _open(clean, role, label_space, data_root, options or WorldOptions(), annotation, cache)
+    readers = _open(clean, role, label_space, data_root, options or WorldOptions(), annotation, cache, seed)
     return readers if corruption is None else [CorruptedReader(reader, corruption) for reader in readers]
+
+
+def each_domain(spec: str, *, annotation: str, data_root: Path | None) -> list[str]:
+    """The domains of a data set on disk, each as a data set of its own: `pacs-photo`, `pacs-sketch`, ... for `pacs`.
+
+    Raises:
+        MinorkeyError: as `open_datasets`.
+    """
+    clean, plus, corruption = spec.partition("+")
+    name, part = split_name(clean)
+    if name in (WORLD, HUB) or split_own(clean) or reader_of(Path(name)):
+        return [spec]
+    domains = locate(name, data_root, annotation).domains
+    if len(domains) < 2:
+        return [spec]
+    end = (f":{part}" if part else "") + plus + corruption
+    return [f"{name}-{domain.place}{end}" for domain in domains.values()]
 
 
 def validation_of(spec: str) -> str:
@@ -72,11 +92,12 @@ def validation_of(spec: str) -> str:
 def _open(
     spec: str,
     role: Role,
-    space: LabelSpace,
+    space: LabelSpace | None,
     data_root: Path | None,
     world: WorldOptions,
     annotation: str,
     cache: RawCache | None,
+    seed: int,
 ) -> list[Reader]:
     if spec.startswith(f"{HUB}:"):
         if role != "target" and (instead := kind_of(annotation).hub):
@@ -96,7 +117,9 @@ def _open(
     opened: list[Reader] = []
     for title, domain in domains.items():
         called = (title if domain.place else name, title, domain.place)
-        found = [_first_form(files, kind_of(annotation).reader, forms, split, role, space, called) for split in splits]
+        found = [
+            _first_form(files, kind_of(annotation).opens(seed), forms, split, role, space, called) for split in splits
+        ]
         chosen = found if domain.luma is None else [of_brightness(reader, domain.luma) for reader in found]
         opened.append(chosen[0] if len(splits) == 1 else Joined(chosen, splits, name=f"{called[0]}:{part}"))
     return opened
@@ -116,7 +139,7 @@ def _first_form(
     forms: Sequence[Layout],
     asked: str,
     role: Role,
-    space: LabelSpace,
+    space: LabelSpace | None,
     called: tuple[str, str, str],
 ) -> FileReader:
     """The data set in the first of its forms that can be read; if none can, what is wrong with the likeliest."""
@@ -137,6 +160,6 @@ def _first_form(
 def _default_split(spec: Layout, role: Role, name: str) -> str:
     split = spec.default_split(role)
     if split is None:
-        job = {"source": "to train on", "target": "to adapt to", "unseen": "to judge on"}[role]
+        job = {"source": "to train on", "target": "to adapt to"}.get(role, "to judge on")
         raise DataError(f"'{name}' has no split {job} by itself; say which, e.g. {name}:{next(iter(spec.splits))}")
     return split

@@ -49,6 +49,8 @@ class TransformConfig(BaseModel):
     scale_jitter: Jitter | None = None  # detection: image over the size that just fits the crop; None: scale_ratios
     max_long_side: PositiveInt | None = None  # of the scaled image, pixels; the scale is lowered to keep to it
     max_class_share: float = Field(default=0.75, gt=0, le=1)  # no class covers more of a crop
+    crop_area: Jitter = (0.7, 1.0)  # classification: a crop shows such a share of the image, drawn evenly
+    grey: float = Field(default=0.0, ge=0, le=1)  # classification: probability that colours are taken out
     flip: float = Field(default=0.5, ge=0, le=1)  # probability
     # Functions of anyone's own, package.module:attribute, that crops go through one after the other, before the colours
     own: tuple[Annotated[str, AfterValidator(OWN_TRANSFORMS.checked)], ...] = ()

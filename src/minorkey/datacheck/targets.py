@@ -79,7 +79,7 @@ def _asked_by(config: RunConfig) -> Iterator[_Asked]:
     yield from (_Asked("trained on", source.data, "source", part=source) for source in sources)
     yield from (_Asked("adapted to", target.data, "target", part=target) for target in config.target)
     if config.evaluation.source:
-        yield from (_Asked("judged on", validation_of(each.data), "unseen", needed=False) for each in sources)
+        yield from (_Asked("judged on", validation_of(each.data), "validation", needed=False) for each in sources)
     yield from (_Asked("unseen", spec, "unseen") for spec in config.unseen)
 
 

@@ -20,6 +20,8 @@ def portable(model: PreTrainedModel, head: Head) -> tuple[PreTrainedModel, bool]
     """
     if head.holds_backbone:
         return model, True
+    if (stock := head.stock(model)) is not None:
+        return stock, True
     if head.own_class is None:
         return model, False
     name, pyramid = next((name, part) for name, part in model.named_modules() if isinstance(part, PyramidBackbone))

@@ -16,4 +16,6 @@ def preprocessor(predictor: Predictor, exported: Exported) -> dict[str, Any]:
         "image_mean": list(predictor.mean),
         "image_std": list(predictor.std),
     }
+    if size := predictor.protocol.input_size:
+        settings |= {"do_resize": True, "size": {"height": size[0], "width": size[1]}, "resample": 2}  # bilinear
     return settings | dict(exported.processor)

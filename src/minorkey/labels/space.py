@@ -1,5 +1,6 @@
 """Label spaces: the classes a model tells apart, and how the ids of a data set become its train ids."""
 
+import colorsys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -114,7 +115,10 @@ class LabelSpace:
 
 
 def label_space(name: str) -> LabelSpace:
-    """The label space called `name`, or the one in the YAML file at that path.
+    """The label space called `name`, the one in the YAML file at that path, or that of classes listed with commas.
+
+    >>> label_space("cat, dog").classes
+    ('cat', 'dog')
 
     Raises:
         ConfigError: no such space (closest name offered), or the file is wrong.
@@ -122,6 +126,8 @@ def label_space(name: str) -> LabelSpace:
     if name.endswith((".yaml", ".yml")):
         file = Path(name)
         return _build(file.stem, parse_row(SpaceRow, read_yaml(file), str(file)))
+    if "," in name:
+        return _listed_space(name)
     table = _table()
     if name not in table:
         raise ConfigError(unknown("label space", name, table))
@@ -157,6 +163,17 @@ def _build(name: str, row: SpaceRow) -> LabelSpace:
 def plain_name(name: str) -> str:
     """A class name as names are compared: in lower case, `_` as a blank."""
     return name.lower().replace("_", " ")
+
+
+def _listed_space(text: str) -> LabelSpace:
+    """The classes of a list with commas, each in a colour of its own."""
+    classes = tuple(filter(None, map(str.strip, text.split(","))))
+    train_ids = {plain_name(name): train_id for train_id, name in enumerate(classes)}
+    if len(train_ids) < len(classes):
+        raise ConfigError(f"label_space '{text}' names a class twice; name each once")
+    # Hues a golden section apart never come close to one another, however many there are.
+    hues = [colorsys.hsv_to_rgb(0.618034 * train_id % 1, 0.65, 0.9) for train_id in range(len(classes))]
+    return LabelSpace(text, classes, np.rint(255 * np.array(hues)).astype(np.uint8), train_ids)
 
 
 def _listed(names: set[str]) -> str:

@@ -51,6 +51,10 @@ class Head(ABC):
         """Name of each layer in the model's copy of a backbone -> in the backbone, where the model holds one."""
         return {}
 
+    def stock(self, model: PreTrainedModel) -> PreTrainedModel | None:
+        """The same model, with these weights, as a class of transformers; None: there is none."""
+        return None
+
     @abstractmethod
     def on(self, backbone: PreTrainedModel, num_labels: int, options: HeadOptions, seed: int) -> PreTrainedModel:
         """A model of a loaded backbone and a head that starts from `seed`; the global generator is seeded.

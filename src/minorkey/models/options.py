@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, field_validator
 
 from minorkey.catalog import Catalog
 
@@ -41,7 +41,7 @@ class BackboneOptions(BaseModel):
 
 
 class HeadOptions(BaseModel):
-    """The dense head on top of the backbone's features."""
+    """The head on top of the backbone's features."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -49,7 +49,9 @@ class HeadOptions(BaseModel):
     channels: int | None = Field(
         None, gt=0, description="width of the head; default: 128 for linear, semfpn and upernet, else 256"
     )
-    dropout: float = Field(0.0, ge=0, lt=1, description="dropout before the classifier (linear, semfpn, segformer)")
+    dropout: float = Field(
+        0.0, ge=0, lt=1, description="dropout before the classifier (linear, semfpn, segformer, pooled)"
+    )
     queries: int | None = Field(
         None,
         gt=0,
@@ -71,6 +73,22 @@ class HeadOptions(BaseModel):
     )
     query_blocks: int | None = Field(
         None, gt=0, description="last blocks of the backbone that see the queries (eomt); default: 3 of 12, 4 of 24"
+    )
+    pool: Literal["class", "mean", "both"] | None = Field(
+        None,
+        description="what an image is classified by: its class token, the mean of its other tokens, or both; default: "
+        "both where the backbone has a class token, else mean",
+    )
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=1, description="share of a label that all classes have (classification)"
+    )
+    mixup: float = Field(
+        0.0,
+        ge=0,
+        description="images are blended by shares of a Beta(a, a) of this a (classification); 0: they are not",
+    )
+    class_weights: list[PositiveFloat] | None = Field(
+        None, description="of the losses on images of each class, in the order of the label space (classification)"
     )
     auxiliary: Literal["atss"] | None = Field(
         None,

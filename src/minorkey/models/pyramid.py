@@ -82,9 +82,13 @@ class PyramidBackbone(BackboneMixin, PreTrainedModel):
         output_attentions: bool | None = None,
         return_dict: bool | None = None,
     ) -> BackboneOutput:
-        """Feature maps `(B, C_i, H / stride_i, W / stride_i)` of an image `(B, 3, H, W)`, finest first."""
+        """Feature maps `(B, C_i, H / stride_i, W / stride_i)` of an image `(B, 3, H, W)`, finest first.
+
+        With `output_hidden_states` also the hidden states of the wrapped backbone, as it gives them.
+        """
         height, width = pixel_values.shape[-2:]
-        output = self.backbone(_pad_to_multiple(pixel_values, _patch_size(self.config.backbone_config)))
+        wanted = {"output_hidden_states": True} if output_hidden_states else {}
+        output = self.backbone(_pad_to_multiple(pixel_values, _patch_size(self.config.backbone_config)), **wanted)
         maps = output.feature_maps
         if self.config.strides is not None:
             maps = tuple(
@@ -92,7 +96,9 @@ class PyramidBackbone(BackboneMixin, PreTrainedModel):
                 for level, stride in zip(maps, self.config.strides, strict=True)
             )
         chosen = tuple(maps[i] for i in self.config.out_indices)
-        return BackboneOutput(feature_maps=chosen, hidden_states=None, attentions=None)
+        return BackboneOutput(
+            feature_maps=chosen, hidden_states=output.hidden_states if wanted else None, attentions=None
+        )
 
 
 def _patch_size(config: PreTrainedConfig) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 
 from minorkey.adapters import weights_sha256
 from minorkey.config import RunConfig
+from minorkey.data.classes import FROM_FOLDERS, listed_classes
 from minorkey.data.raw_cache import RawCache
 from minorkey.data.readers import Reader, SourceOptions, choose, open_datasets, validation_of
 from minorkey.data.readers import Role as ReaderRole
@@ -21,6 +22,19 @@ from minorkey.models.build import backbone_of
 from minorkey.tasks.table import task_named
 
 UNLIMITED = 10**9
+
+
+def with_classes(config: RunConfig) -> RunConfig:
+    """A configuration that names its classes, where they are those of the data's class folders.
+
+    Raises:
+        MinorkeyError: as `listed_classes`.
+    """
+    if config.label_space != FROM_FOLDERS:
+        return config
+    specs = [*(source.data for source in config.source), *config.unseen]
+    classes = listed_classes(specs, annotation=task_named(config.task).annotation, data_root=config.data_root)
+    return config.model_copy(update={"label_space": classes})
 
 
 @dataclass(frozen=True)
@@ -99,7 +113,7 @@ def open_source_validation(config: RunConfig, space: LabelSpace, console: Consol
     domains = []
     for source in config.source:
         try:
-            domains += _open_evaluated("source", validation_of(source.data), config, space)
+            domains += _open_evaluated("source", "validation", validation_of(source.data), config, space)
         except DataError as error:
             console.print(f"source '{source.data}' is not judged: {error}", highlight=False, soft_wrap=True)
     return domains
@@ -107,12 +121,14 @@ def open_source_validation(config: RunConfig, space: LabelSpace, console: Consol
 
 def open_unseen(config: RunConfig, space: LabelSpace) -> list[Judged]:
     """The domains that are not trained on."""
-    return [domain for spec in config.unseen for domain in _open_evaluated("unseen", spec, config, space)]
+    return [domain for spec in config.unseen for domain in _open_evaluated("unseen", "unseen", spec, config, space)]
 
 
-def _open_evaluated(role: Role, spec: str, config: RunConfig, space: LabelSpace) -> list[Judged]:
+def _open_evaluated(
+    role: Role, wanted: ReaderRole, spec: str, config: RunConfig, space: LabelSpace
+) -> list[Judged]:
     images = config.evaluation.images or UNLIMITED
-    return [Judged(role, reader, images) for reader in _open(spec, "unseen", config, space)]
+    return [Judged(role, reader, images) for reader in _open(spec, wanted, config, space)]
 
 
 def _open(
@@ -126,4 +142,5 @@ def _open(
         options=config.world,
         annotation=task_named(config.task).annotation,
         cache=cache,
+        seed=config.seed,
     )

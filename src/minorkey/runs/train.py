@@ -7,7 +7,7 @@ from rich.console import Console
 from minorkey.config import RunConfig, load_config, save_config
 from minorkey.errors import ConfigError, DataError
 from minorkey.evaluation.scores import ScoreTable
-from minorkey.runs.assemble import Network, build_network, open_judged, open_sources
+from minorkey.runs.assemble import Network, build_network, open_judged, open_sources, with_classes
 from minorkey.runs.evaluate import evaluate, load, protocol_of
 from minorkey.runs.fit import fit
 from minorkey.runs.material import open_material
@@ -45,6 +45,7 @@ def train(config: RunConfig, out: Path, *, resume: bool = False, console: Consol
         MinorkeyError: bad input, or a training that cannot go on; one line says what to do.
     """
     device_for(config.training)  # first of all: it connects the processes
+    config = from_main(lambda: with_classes(config))
     console = speaker(console)
     folder = RunFolder(Path(out))
     from_main(lambda: _claim(folder, config, resume))

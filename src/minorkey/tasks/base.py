@@ -50,6 +50,7 @@ class Task(ABC):
     heads: ClassVar[Catalog[Head]]
     default_head: ClassVar[str]
     metrics: ClassVar[Mapping[str, Metric]]  # what may be scored, by `evaluation.metric`; the default first
+    label_space: ClassVar[str] = "cityscapes19"  # unless a configuration names one
     demo: ClassVar[str | None] = None  # preset of `minorkey demo --task`
     main_term: ClassVar[str | None] = None  # of `loss`: logged by what it was learnt of alone, e.g. `source`
 
@@ -147,6 +148,7 @@ class Task(ABC):
             boxes=np.array([[0, 0, width, height]], np.float32),
             box_classes=np.zeros(1, np.int64),
             crowd=np.zeros(1, np.bool),
+            category=0,
         )
         labels = self.collate([sample] * 2, crop)
         return Batch(torch.zeros(2, 3, *crop, device=device), on_device(labels, device), [""] * 2, [""] * 2)

@@ -175,7 +175,7 @@ class Predictor:
 
         None where it is not, or where the protocol says how large images are looked at.
         """
-        if self.crop is None or self.protocol.window or self.protocol.resize is not None:
+        if self.crop is None or self.protocol.input_size or self.protocol.window or self.protocol.resize is not None:
             return None
         return self.crop if size[0] * size[1] > LARGE * self.crop[0] * self.crop[1] else None
 

@@ -26,7 +26,7 @@ WEIGHTS: dict[Weights, str] = {
     "oracle": "ORACLE: weights chosen on the unseen domains",
 }
 
-NEWER = ("tile", "resize_in", "metric", "detections", "precision", "task", "settings")
+NEWER = ("tile", "input_size", "resize_in", "metric", "detections", "precision", "task", "settings")
 """Left out of the id while unused, so that older scores keep theirs."""
 
 LARGE = 16
@@ -52,6 +52,7 @@ class Protocol(BaseModel):
     tile: Size | None = None  # window that was chosen, as nobody gave one and the image is `LARGE`
     resize: PositiveInt | None = None  # long side in pixels before the network; None: native size
     resize_in: dict[str, PositiveInt | None] = {}  # the same for single domains, by their name
+    input_size: Size | None = None  # height, width that every image is brought to, whatever its sides
     flip: bool = False  # average with the mirrored image
     scales: tuple[PositiveFloat, ...] = (1.0,)  # average over these image scales
     weights: Weights = "last"
@@ -104,7 +105,10 @@ class Protocol(BaseModel):
         parts = [f"{self.label_space}, {count} classes"]
         if rule := self.scored.rule:
             parts.append(rule.format(protocol=self))
-        parts += [self._describe_size(), self._describe_window()]
+        if self.input_size:
+            parts.append(f"images at {self.input_size[0]}x{self.input_size[1]}")
+        else:
+            parts += [self._describe_size(), self._describe_window()]
         if self.scales != (1.0,):
             parts.append("scales " + ", ".join(f"{scale:g}" for scale in self.scales))
         if self.flip:

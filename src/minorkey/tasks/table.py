@@ -13,6 +13,7 @@ TASKS: Catalog[type[Task]] = Catalog(
     {
         "segmentation": "minorkey.tasks.segmentation.task:Segmentation",
         "detection": "minorkey.tasks.detection.task:Detection",
+        "classification": "minorkey.tasks.classification.task:Classification",
     },
     "a subclass of minorkey.tasks.base.Task",
     _is_task,

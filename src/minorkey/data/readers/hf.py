@@ -20,6 +20,7 @@ from minorkey.labels.tables import parse_row
 SPLITS: dict[Role, tuple[str, ...]] = {
     "source": ("train",),
     "target": ("train",),
+    "validation": ("validation", "val", "test"),
     "unseen": ("validation", "val", "test"),
 }
 LABEL_COLUMNS = ("label", "labels", "annotation", "mask", "semantic_segmentation", "label_ids")
@@ -99,7 +100,7 @@ class HuggingFaceReader:
         return Sample(image=image, domain=self.domain, key=self.key(index), labels=labels)
 
 
-def open_hub(text: str, role: Role, space: LabelSpace) -> HuggingFaceReader:
+def open_hub(text: str, role: Role, space: LabelSpace | None) -> HuggingFaceReader:
     """Open `PATH[:SPLIT][?OPTIONS]`; a repository is downloaded to the cache of `datasets` if it is not there.
 
     Raises:
@@ -114,7 +115,7 @@ def open_hub(text: str, role: Role, space: LabelSpace) -> HuggingFaceReader:
     chosen = _split(splits, split, role, path)
     rows = splits[chosen]
     label = options.label or next((name for name in LABEL_COLUMNS if name in rows.features), LABEL_COLUMNS[0])
-    labels = None if spec is None or role == "target" else Labels(label, LabelDecoder.of(spec, space))
+    labels = None if spec is None or space is None or role == "target" else Labels(label, LabelDecoder.of(spec, space))
     domain = (spec and spec.name) or path.rstrip("/").rpartition("/")[2]
     return HuggingFaceReader(rows, options.image, labels, name=f"hf:{path}:{chosen}", domain=domain)
 

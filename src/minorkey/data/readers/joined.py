@@ -18,6 +18,7 @@ from minorkey.errors import DataError, unknown
 
 if TYPE_CHECKING:
     from minorkey.data.readers.boxes import BoxReader
+    from minorkey.data.readers.categories import CategoryReader
     from minorkey.data.readers.paired import PairedReader
 
 Range = tuple[float, float]
@@ -104,7 +105,7 @@ def choose(reader: Reader, *, fraction: str | float | None = None, files: Path |
     return reader
 
 
-def of_brightness(reader: "BoxReader | PairedReader", luma: Range) -> Subset:
+def of_brightness(reader: "BoxReader | CategoryReader | PairedReader", luma: Range) -> Subset:
     """The images of a mean luma in a range (`images.mean_luma`); each image is decoded for that, labels are not read.
 
     Raises:

@@ -2,16 +2,24 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from minorkey.data.readers.boxes import BoxReader, BoxSpec, named_box_datasets
+from minorkey.data.readers.categories import (
+    CategoryReader,
+    CategorySpec,
+    bare_spec,
+    named_category_datasets,
+    with_columns,
+)
 from minorkey.data.readers.layout import Layout
 from minorkey.data.readers.paired import PairedReader
 from minorkey.data.readers.spec import DatasetSpec, named_datasets
 from minorkey.errors import ConfigError, DataError
 from minorkey.labels.tables import parse_row, read_yaml
 
-FileReader = BoxReader | PairedReader
+FileReader = BoxReader | CategoryReader | PairedReader
 
 
 @dataclass(frozen=True)
@@ -23,6 +31,12 @@ class Kind:
     read: Callable[[Path], Layout]  # the `dataset.yaml` in a folder
     reader: Callable[..., FileReader]
     hub: str | None = None  # what to do, as `hf:` reads none of it
+    bare: bool = False  # whether a folder may do without a `dataset.yaml`
+    drawn: bool = False  # whether its reader draws splits, by a seed, where none are published
+
+    def opens(self, seed: int) -> Callable[..., FileReader]:
+        """The reader, with what it draws splits by."""
+        return partial(self.reader, seed=seed) if self.drawn else self.reader
 
 
 def read_spec(folder: Path) -> DatasetSpec:
@@ -52,6 +66,21 @@ def read_box_spec(folder: Path) -> BoxSpec:
     return parse_row(BoxSpec, content, str(file))
 
 
+def read_category_spec(folder: Path) -> CategorySpec:
+    """What the `dataset.yaml` in a folder says of its classified images, or what the folder shows without one.
+
+    Raises:
+        DataError: it holds no classified images.
+        ConfigError: its `dataset.yaml` is wrong.
+    """
+    file = folder / "dataset.yaml"
+    return (
+        with_columns(parse_row(CategorySpec, read_yaml(file), str(file)), folder)
+        if file.is_file()
+        else bare_spec(folder)
+    )
+
+
 def _read_yaml(folder: Path, missing: str) -> tuple[Path, object]:
     file = folder / "dataset.yaml"
     if not file.is_file():
@@ -63,6 +92,9 @@ KINDS: dict[str, Kind] = {
     "pixels": Kind("segmentation", named_datasets, read_spec, PairedReader),
     "boxes": Kind(
         "detection", named_box_datasets, read_box_spec, BoxReader, hub="save them as COCO JSON, and give that folder"
+    ),
+    "category": Kind(
+        "classification", named_category_datasets, read_category_spec, CategoryReader, bare=True, drawn=True
     ),
 }
 

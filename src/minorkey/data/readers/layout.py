@@ -11,6 +11,7 @@ BRIGHTEST = 256
 DEFAULT_SPLITS: dict[Role, tuple[str, ...]] = {
     "source": ("train", "all"),
     "target": ("train", "all"),
+    "validation": ("val", "test"),
     "unseen": ("val", "test"),
 }
 """The splits a data set is trained and judged on unless said, in order of preference."""

@@ -45,7 +45,7 @@ def locate(name: str, data_root: Path | None, annotation: str = "pixels") -> Loc
         row, domains = known[name]
         forms = kind.named()[row]
         return Located(_named_root(row, forms[0].folder or row, data_root), forms, domains)
-    root, part = _parted(Path(name))
+    root, part = _parted(Path(name), kind.bare)
     if not root.is_dir():
         if root.name == name:
             if other := next((row.task for other, row in KINDS.items() if name in _known(other)), None):
@@ -60,12 +60,12 @@ def locate(name: str, data_root: Path | None, annotation: str = "pixels") -> Loc
     return Located(root, (spec,), _named_domain(title, spec, part) if part else _domains(title, spec))
 
 
-def _parted(path: Path) -> tuple[Path, str]:
+def _parted(path: Path, bare: bool) -> tuple[Path, str]:
     """A folder and the name of a domain in it: `farm-dark` is `dark` of the folder `farm`, if it is none itself."""
     if not path.exists():
         for end in reversed([place for place, sign in enumerate(path.name) if sign == "-" and place]):
             folder = path.with_name(path.name[:end])
-            if (folder / "dataset.yaml").is_file():
+            if (folder / "dataset.yaml").is_file() or (bare and folder.is_dir()):
                 return folder, path.name[end + 1 :]
     return path, ""
 

@@ -25,7 +25,7 @@ class Asked:
 
     part: str  # "val" of `package.module:attribute:val` or `folder:val`; "" where nothing follows
     role: Role
-    label_space: LabelSpace  # labels are to be its train ids
+    label_space: LabelSpace | None  # labels are to be its train ids; None: they are not wanted
     data_root: Path | None
     folder: Path | None = None  # whose `dataset.yaml` names the data set
 

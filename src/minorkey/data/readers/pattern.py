@@ -1,7 +1,8 @@
 """A small language for file names: `leftImg8bit/{split}/{key}_leftImg8bit.png`.
 
-`{split}` and `{domain}` are one folder or part of a name; `{key}` names the sample and may span folders;
-`{variant}` tells apart several images that share labels; `*` is any part of a name, `.*` at the end any suffix.
+`{split}`, `{domain}` and `{category}` (the class of an image) are one folder or part of a name; `{key}` names the
+sample and may span folders; `{variant}` tells apart several images that share labels; `*` is any part of a name, `.*`
+at the end any suffix.
 """
 
 import re
@@ -9,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-FIELDS = {"split": "[^/]+", "domain": "[^/]+", "key": ".+?", "variant": "[^/]+?"}
+FIELDS = {"split": "[^/]+", "domain": "[^/]+", "category": "[^/]+", "key": ".+?", "variant": "[^/]+?"}
 TOKEN = re.compile(r"\{(\w*)\}|(\.\*$)|(\*)")
 
 

@@ -4,8 +4,9 @@ from typing import Literal, Protocol
 
 from minorkey.data.sample import Sample
 
-Role = Literal["source", "target", "unseen"]
-"""What a data set is for: `source` is trained on with its labels, `target` without, `unseen` is judged on only."""
+Role = Literal["source", "target", "validation", "unseen"]
+"""What a data set is for: `source` is trained on with its labels, `target` without, `validation` are images of a source
+that are judged on, `unseen` is judged on only."""
 
 
 class Reader(Protocol):

@@ -128,7 +128,7 @@ def _annotated(annotation: str) -> Callable[[LabelSpace], Callable[[Sample], Sam
 
 
 def open_world(
-    domain: str, role: Role, options: WorldOptions, space: LabelSpace, annotation: str = "pixels"
+    domain: str, role: Role, options: WorldOptions, space: LabelSpace | None, annotation: str = "pixels"
 ) -> WorldReader:
     """The scenes of a domain for a role.
 
@@ -139,6 +139,7 @@ def open_world(
     seed, count = {
         "source": (2 * options.seed, options.train_count),
         "target": (2 * (options.seed + TARGET_SCENES), options.train_count),
+        "validation": (2 * options.seed + 1, options.eval_count),
         "unseen": (2 * options.seed + 1, options.eval_count),
     }[role]
     return WorldReader(seed, domain, count, options.size, None if role == "target" else space, annotation)

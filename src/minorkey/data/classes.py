@@ -1,0 +1,47 @@
+"""The classes that class folders name, where a run does not name its classes itself."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from minorkey.data.corruptions.naming import split_corruption
+from minorkey.data.open import open_datasets
+from minorkey.data.readers.categories import Categorised, class_names
+from minorkey.data.readers.locate import split_name
+from minorkey.data.readers.own import split_own
+from minorkey.errors import ConfigError
+
+FROM_FOLDERS = "folders"
+"""The label space of the classes that the data sets themselves name."""
+
+
+def listed_classes(specs: Iterable[str], *, annotation: str, data_root: Path | None) -> str:
+    """The classes of all data sets as a label space that stands for itself: `cat, dog`.
+
+    Args:
+        specs: data sets as `open_datasets` takes them; all of their images are looked for, whatever the split.
+        annotation: what its task learns of images.
+        data_root: where known data sets lie.
+
+    Raises:
+        ConfigError: a data set does not name its classes.
+        DataError: their classes differ, or one cannot be opened.
+    """
+    bare = dict.fromkeys(_of_all_splits(split_corruption(spec)[0]) for spec in specs)
+    readers: list[Categorised] = []
+    for reader in (
+        one
+        for spec in bare
+        for one in open_datasets(spec, role="source", label_space=None, data_root=data_root, annotation=annotation)
+    ):
+        if isinstance(reader, Categorised):
+            readers.append(reader)
+        else:
+            raise ConfigError(
+                f"data set '{reader.name}' names no classes by itself; name them, e.g. label_space='cat, dog'"
+            )
+    return ", ".join(class_names(readers))
+
+
+def _of_all_splits(spec: str) -> str:
+    """A data set on disk without the splits that are asked for: classes are those of its domains."""
+    return spec if spec.startswith("hf:") or split_own(spec) else split_name(spec)[0]

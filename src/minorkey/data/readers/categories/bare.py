@@ -1,0 +1,97 @@
+"""A folder of class folders, or one with a table, of which no `dataset.yaml` says anything: what it shows by itself."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from minorkey.data.images import IMAGE_SUFFIXES
+from minorkey.data.readers.categories.listing import read_table
+from minorkey.data.readers.categories.spec import CategorySpec
+from minorkey.data.readers.files import Files
+from minorkey.errors import DataError
+
+USUAL_TABLE = "labels.csv"
+SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+"""Names of folders that are splits, where those below them are classes -> what the split is called."""
+
+
+@runtime_checkable
+class Categorised(Protocol):
+    """A reader of a data set that names its classes."""
+
+    @property
+    def domain(self) -> str:
+        """The domain that its samples carry."""
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """The names of the classes that it shows."""
+
+
+def bare_spec(root: Path) -> CategorySpec:
+    """How the images of a folder are named: `labels.csv`, `<split>/<class>/`, `<domain>/<class>/` or `<class>/`.
+
+    Raises:
+        DataError: it is none of these.
+    """
+    if (root / USUAL_TABLE).is_file():
+        return with_columns(CategorySpec(table=USUAL_TABLE), root)
+    tops = _folders(root)
+    if any(_images(folder) for folder in tops):
+        return CategorySpec(images="{category}/{key}.*")
+    inner = [folder.name for folder in tops if any(_images(below) for below in _folders(folder))]
+    if inner and SPLITS.keys() >= set(inner):
+        return CategorySpec(images="{split}/{category}/{key}.*", splits={SPLITS[name]: name for name in inner})
+    if inner:
+        return CategorySpec(domains={name: name for name in inner})
+    raise DataError(
+        f"{root} holds no classified images; expected <class>/, <domain>/<class>/ or <split>/<class>/ with images, "
+        f"{USUAL_TABLE} with columns file and category, or a dataset.yaml"
+    )
+
+
+def with_columns(spec: CategorySpec, root: Path) -> CategorySpec:
+    """A row with the domains and splits that its table names, if it has one.
+
+    Raises:
+        DataError: the table cannot be read.
+    """
+    if spec.table is None:
+        return spec
+    rows = read_table(Files(root), spec.table)
+    domains = sorted({row["domain"] for row in rows if row.get("domain")})
+    splits = sorted({row["split"] for row in rows if row.get("split")})
+    found = {"domains": {name: name for name in domains}, "splits": {name: name for name in splits}}
+    return spec.model_copy(update=found | {"split_column": bool(splits)})
+
+
+def class_names(readers: Iterable[Categorised]) -> tuple[str, ...]:
+    """The classes that every one of these shows, sorted.
+
+    Raises:
+        DataError: two of them differ.
+    """
+    first: tuple[str, Sequence[str]] | None = None
+    for reader in readers:
+        names = sorted(reader.categories)
+        if first is None:
+            first = (reader.domain, names)
+        elif names != first[1]:
+            here, there = set(names), set(first[1])
+            alone = min(here ^ there)
+            has, lacks = (reader.domain, first[0]) if alone in here else (first[0], reader.domain)
+            raise DataError(
+                f"domain '{has}' has class '{alone}', domain '{lacks}' has not; make their class folders the same, or "
+                "name the classes, e.g. label_space='cat, dog'"
+            )
+    assert first is not None, "there is a reader"
+    return tuple(first[1])
+
+
+def _folders(root: Path) -> list[Path]:
+    return sorted(entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _images(folder: Path) -> bool:
+    """Whether images lie in a folder itself."""
+    return any(entry.suffix.lower() in IMAGE_SUFFIXES for entry in folder.iterdir())

@@ -1,0 +1,125 @@
+"""The images of a data set with the class of each, found in class folders or in a table."""
+
+import csv
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from minorkey.data.images import IMAGE_SUFFIXES
+from minorkey.data.readers.categories.spec import CategorySpec
+from minorkey.data.readers.files import Files
+from minorkey.data.readers.pairing import NoImages, hint
+from minorkey.data.readers.pattern import Pattern
+from minorkey.errors import DataError, unknown
+
+COLUMNS = ("file", "category", "domain", "split")
+NEEDED = 2
+"""How many of the columns, the first ones, a table must have."""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """An image of a data set."""
+
+    key: str  # its class and its name there, as files of several classes may share a name
+    address: str  # in `Files`
+    category: str  # as the data set calls it
+
+
+def listed(files: Files, spec: CategorySpec, known: Mapping[str, str]) -> list[Listed]:
+    """The images of a domain and, where the data set has splits, of a split, sorted by key.
+
+    Args:
+        files: what lies below the root of the data set.
+        spec: how they are named.
+        known: the fields `domain` and `split` of the patterns, as far as they are.
+
+    Raises:
+        NoImages: there are none.
+        DataError: a class folder holds no images, or two images share a key.
+    """
+    found = _in_folders(files, spec, known) if spec.table is None else _in_table(files, spec.table, known)
+    keys: dict[str, Listed] = {}
+    for one in found:
+        if (other := keys.setdefault(one.key, one)).address != one.address:
+            raise DataError(f"{files.root}: {other.address} and {one.address} share the name '{one.key}'; keep one")
+    if not keys:
+        expected = Pattern(spec.images, IMAGE_SUFFIXES, known).example("*").replace("{category}", "<class>")
+        raise NoImages(f"{files.root} holds no images of {_which(known)}; expected {expected}{hint(files)}")
+    return [keys[key] for key in sorted(keys)]
+
+
+def _in_folders(files: Files, spec: CategorySpec, known: Mapping[str, str]) -> list[Listed]:
+    pattern = Pattern(spec.images, IMAGE_SUFFIXES, known)
+    found = []
+    for name, address in files.names(pattern.folder).items():
+        if fields := pattern.match(name):
+            category = fields["category"]
+            found.append(Listed(f"{category}/{fields['key']}", address, category))
+    _refuse_empty(files, pattern, {one.category for one in found})
+    return found
+
+
+def _refuse_empty(files: Files, pattern: Pattern, categories: set[str]) -> None:
+    """Raise where a folder that stands for a class holds no images: it is more likely lost than meant.
+
+    Only where the folders of classes are all that lies in one folder, as in all usual layouts.
+    """
+    above, _, below = f"/{pattern.text}".partition("/{category}/")
+    if not below:
+        return
+    folder = files.root / Pattern(f"{above}/."[1:], frozenset(), pattern.known).folder
+    if not folder.is_dir() or not categories:
+        return
+    names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    if empty := [name for name in names if name not in categories]:
+        raise DataError(f"class folder {folder / empty[0]} holds no images; fill it, or remove it")
+
+
+def _in_table(files: Files, table: str, known: Mapping[str, str]) -> list[Listed]:
+    names = files.names("")
+    found = []
+    for number, row in enumerate(read_table(files, table), start=2):
+        if any(name in row and value and row[name] != value for name, value in known.items()):
+            continue
+        file, category = row["file"], row["category"]
+        if not category:
+            raise DataError(f"{files.where(table)}, line {number}: {file} has no category")
+        if file not in names:
+            raise DataError(f"{files.where(table)}, line {number}: {file} is missing")
+        found.append(Listed(file.rpartition(".")[0], names[file], category))
+    return found
+
+
+def read_table(files: Files, table: str) -> list[dict[str, str]]:
+    """The rows of a CSV, by the names in its first line.
+
+    Raises:
+        DataError: it cannot be read, or lacks a column.
+    """
+    where = files.where(table)
+    try:
+        rows = csv.DictReader(io.StringIO(files.read(table).decode("utf-8-sig"), newline=""), restval="")
+        columns = rows.fieldnames or []
+        if missing := [name for name in COLUMNS[:NEEDED] if name not in columns]:
+            raise DataError(
+                f"{where} has no column '{missing[0]}'; expected {', '.join(COLUMNS)} (the last two may be left out)"
+            )
+        return [{name: (row[name] or "").strip() for name in COLUMNS if name in columns} for row in rows]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{where} is no CSV in UTF-8: {error}") from error
+
+
+def check_split(files: Files, spec: CategorySpec, split: str, choices: tuple[str, ...]) -> None:
+    """Refuse a split that there is none of.
+
+    Raises:
+        DataError: the closest one is named.
+    """
+    if choices and split not in choices:
+        raise DataError(f"{files.root}: {unknown('split', split, choices)}")
+
+
+def _which(known: Mapping[str, str]) -> str:
+    parts = [f"{name} '{value}'" for name, value in known.items() if value]
+    return ", ".join(parts) or "any class"

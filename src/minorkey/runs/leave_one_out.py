@@ -1,0 +1,118 @@
+"""Leave one domain out: every domain in turn is unseen, and the others are trained on.
+
+As DomainBed compares methods (Gulrajani and Lopez-Paz, arXiv 2007.01434). Each fold is a run of its own, in a folder
+named after the domain that it leaves out; a fold that is finished is not trained again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from minorkey.config import RunConfig
+from minorkey.data.open import each_domain
+from minorkey.data.readers import SourceOptions
+from minorkey.errors import ConfigError
+from minorkey.evaluation.scores import DomainScore, ScoreTable
+from minorkey.runs.assemble import with_classes
+from minorkey.runs.train import train
+from minorkey.system.processes import from_main, speaker
+from minorkey.system.run_folder import RunFolder
+from minorkey.system.storage import write_csv
+from minorkey.tasks.table import task_named
+
+TABLE = "leave_one_out.csv"
+
+
+@dataclass(frozen=True)
+class Fold:
+    """A run that leaves one domain out."""
+
+    domain: str  # the name of its folder
+    config: RunConfig
+
+
+@dataclass(frozen=True)
+class FoldScore:
+    """What came of a fold."""
+
+    fold: Fold
+    scores: ScoreTable
+
+    @property
+    def unseen(self) -> DomainScore:
+        """The score of the domain that was left out."""
+        return self.scores.unseen[0]
+
+    @property
+    def validation(self) -> float | None:
+        """The mean score on validation images of the domains that were trained on; None where they were not judged."""
+        seen = [domain.score for domain in self.scores.domains if domain.role == "source"]
+        return float(np.mean(seen)) if seen else None
+
+
+def folds_of(config: RunConfig) -> list[Fold]:
+    """A run for each of the domains that a configuration trains on or is judged on, which leaves it out.
+
+    Where the regime adapts to a target, that is the domain that is left out, without its labels.
+
+    Raises:
+        ConfigError: there is one domain only.
+        MinorkeyError: a data set is not known, or its classes differ from those of another.
+    """
+    config, annotation = with_classes(config), task_named(config.task).annotation
+    weights = [source.weight for source in config.source if source.weight is not None]
+    weight = sum(weights) / len(weights) if weights else None  # a domain that was unseen counts as the others do
+    asked = [*config.source, *(SourceOptions(data=spec, weight=weight) for spec in config.unseen)]
+    pool = {
+        spec: source.model_copy(update={"data": spec})
+        for source in asked
+        for spec in each_domain(source.data, annotation=annotation, data_root=config.data_root)
+    }
+    if len(pool) < 2:
+        raise ConfigError(f"'{next(iter(pool))}' is one domain only; to leave one out, name two or more as source")
+    return [_fold(config, pool, spec) for spec in pool]
+
+
+def _fold(config: RunConfig, pool: dict[str, SourceOptions], left_out: str) -> Fold:
+    sources = [source for spec, source in pool.items() if spec != left_out]
+    changes = {"source": sources, "unseen": [left_out]}
+    if config.target:
+        changes["target"] = [SourceOptions(data=left_out)]
+    return Fold(Path(left_out).name.replace(":", "-"), config.model_copy(update=changes))
+
+
+def leave_one_out(
+    config: RunConfig, out: Path, *, resume: bool = False, console: Console | None = None
+) -> list[FoldScore]:
+    """Train and judge all folds, one after the other, and write `leave_one_out.csv`.
+
+    Args:
+        config: its domains are those of `source` and `unseen` together.
+        out: folder of the folds' run folders.
+        resume: go on with what an earlier call in `out` left unfinished.
+        console: where progress is shown; None: standard error.
+
+    Raises:
+        MinorkeyError: bad input, or a training that cannot go on; one line says what to do.
+    """
+    console = speaker(console)
+    folds = from_main(lambda: folds_of(config))
+    if not resume and (begun := next((fold for fold in folds if RunFolder(out / fold.domain).started), None)):
+        raise ConfigError(f"'{out / begun.domain}' holds a run already; add --resume to go on, or choose another --out")
+    done = []
+    for number, fold in enumerate(folds, start=1):
+        console.print(f"fold {number} of {len(folds)}: '{fold.domain}' is left out", highlight=False, soft_wrap=True)
+        done.append(FoldScore(fold, train(fold.config, out / fold.domain, resume=True, console=console)))
+    from_main(lambda: _write(done, out / TABLE))
+    return done
+
+
+def _write(folds: Sequence[FoldScore], path: Path) -> None:
+    rows = [
+        [fold.unseen.domain, fold.unseen.images, fold.unseen.score, *fold.unseen.interval, fold.validation]
+        for fold in folds
+    ]
+    write_csv(path, ["unseen", "images", "score", "low", "high", "source_validation"], rows)

@@ -1,0 +1,1 @@
+"""Image classification: one class for an image as a whole."""

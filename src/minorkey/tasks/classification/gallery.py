@@ -1,0 +1,52 @@
+"""Evaluated images on the page: the image, its class, and what each run took it for."""
+
+import json
+from pathlib import Path
+
+from PIL import Image
+
+from minorkey.data.sample import Sample
+from minorkey.errors import DataError
+from minorkey.labels import LabelSpace
+from minorkey.system.storage import write_json
+from minorkey.tasks.classification.prediction import CategoryPrediction
+from minorkey.tasks.gallery import GalleryWords, Kept, Scene, Shown
+from minorkey.tasks.pictures import photo, read_picture
+from minorkey.tasks.prediction import save_png
+
+WORDS = GalleryWords(footnote="Below a prediction stand the class and its probability; ✗ marks a wrong one.")
+
+
+def keep(sample: Sample, prediction: CategoryPrediction, folder: Path) -> None:
+    """Write `image.png`, `prediction.png` and `class.json`, with the truth."""
+    save_png(Image.fromarray(sample.image), folder / "image.png")
+    save_png(prediction.draw(), folder / "prediction.png")
+    write_json(
+        folder / "class.json",
+        {"truth": sample.category, "predicted": prediction.category, "confidence": round(prediction.confidence, 4)},
+    )
+
+
+def scene(kept: Kept, space: LabelSpace) -> Scene:
+    """A kept image.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    image = photo(read_picture(kept.any / "image.png", "RGB"))
+    truth = space.classes[int(_read(kept.any)["truth"])]
+    return Scene(kept.domain, kept.key, image, None, kept.of_each(lambda folder: _shown(folder, space)), truth)
+
+
+def _shown(folder: Path, space: LabelSpace) -> Shown:
+    said = _read(folder)
+    mark = "" if said["predicted"] == said["truth"] else "✗ "
+    text = f"{mark}{space.classes[int(said['predicted'])]} {said['confidence']:.2f}"
+    return Shown(photo(read_picture(folder / "prediction.png", "RGB")), text=text)
+
+
+def _read(folder: Path) -> dict[str, float]:
+    try:
+        return json.loads((folder / "class.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read {folder / 'class.json'}: {error}; run `minorkey evaluate` again") from error

@@ -1,0 +1,177 @@
+"""Class folders, tables and published sets, opened as a user names them."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from minorkey.data.classes import listed_classes
+from minorkey.data.open import each_domain, open_datasets
+from minorkey.data.readers.categories import named_category_datasets
+from minorkey.errors import ConfigError, DataError
+from minorkey.labels import label_space
+
+SPACE = label_space("apple, leaf, sky")
+
+
+def opened(spec, role="source", space=SPACE, **options):
+    return open_datasets(str(spec), role=role, label_space=space, annotation="category", **options)
+
+
+def keys(reader) -> set[str]:
+    return {reader.key(index) for index in range(len(reader))}
+
+
+def classes_in(root) -> str:
+    return listed_classes([str(root)], annotation="category", data_root=None)
+
+
+def test_domains_are_folders_and_each_class_has_its_train_id(class_folders):
+    readers = opened(class_folders(), "unseen")
+    assert [reader.domain for reader in readers] == ["fruit-day", "fruit-dusk", "fruit-night"]
+    assert {len(reader) for reader in readers} == {30}
+    sample = readers[1][12]
+    assert (sample.key, sample.category, sample.domain, sample.image.shape) == ("leaf/02", 1, "fruit-dusk", (40, 32, 3))
+
+
+def test_one_domain_is_named_by_its_folder_or_with_that_of_the_whole(class_folders):
+    root = class_folders()
+    ((inner,), (joined,)) = opened(root / "dusk", "unseen"), opened(f"{root}-dusk", "unseen")
+    assert (inner.domain, joined.domain) == ("dusk", "fruit-dusk")
+    assert keys(inner) == keys(joined)
+
+
+def test_splits_are_drawn_by_a_seed_from_each_domain(class_folders):
+    root = class_folders()
+    train, val, whole = (opened(f"{root}-day:{split}")[0] for split in ("train", "val", "all"))
+    assert (len(train), len(val), len(whole)) == (24, 6, 30)
+    assert keys(train) | keys(val) == keys(whole)
+    assert keys(train) & keys(val) == set()
+    assert keys(opened(f"{root}-day:val", seed=0)[0]) == keys(val) != keys(opened(f"{root}-day:val", seed=1)[0])
+
+
+@pytest.mark.parametrize(("role", "count"), [("source", 24), ("target", 24), ("validation", 6), ("unseen", 30)])
+def test_which_split_a_role_takes(class_folders, role, count):
+    reader = opened(class_folders(domains=["day"]) / "day", role)
+    # A target may be any folder of images: then it is all of them.
+    assert len(reader[0]) == (30 if role == "target" else count)
+
+
+def test_a_target_has_no_classes(class_folders):
+    assert opened(f"{class_folders()}-day", "target")[0][0].category is None
+
+
+def test_published_splits_are_folders(class_folders):
+    root = class_folders("split", domains=["train", "val"])
+    (train,), (val,) = opened(root), opened(root, "validation")
+    assert (train.domain, train.name, val.name) == ("split", f"{root}:train", f"{root}:val")
+    assert len(train) == len(val) == 30
+    with pytest.raises(DataError, match="unknown split 'tset'"):
+        opened(f"{root}:tset")
+
+
+def test_a_table_names_files_classes_domains_and_splits(class_folders):
+    root = class_folders()
+    rows = ["file,category,domain,split"]
+    rows += [f"day/apple/0{i}.png,apple,bright,{'val' if i > 7 else 'train'}" for i in range(10)]
+    rows += [f"night/leaf/0{i}.png,leaf,dark,train" for i in range(10)]
+    (root / "labels.csv").write_text("\n".join(rows))
+    bright, dark = opened(f"{root}:train")
+    assert (bright.domain, len(bright), dark.domain, len(dark)) == ("fruit-bright", 8, "fruit-dark", 10)
+    assert (bright[0].category, dark[0].category) == (0, 1)
+    assert len(opened(f"{root}-bright", "validation")[0]) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file,class\na.png,apple", "has no column 'category'"),
+        ("file,category\nday/apple/00.png,", "line 2: day/apple/00.png has no category"),
+        ("file,category\nday/apple/99.png,apple", "line 2: day/apple/99.png is missing"),
+    ],
+)
+def test_what_is_wrong_with_a_table(class_folders, text, message):
+    root = class_folders()
+    (root / "labels.csv").write_text(text)
+    with pytest.raises(DataError, match=message):
+        opened(root)
+
+
+def test_an_archive_is_read_as_it_is(class_folders, tmp_path):
+    root = class_folders()
+    packed = tmp_path / "packed"
+    packed.mkdir()
+    with zipfile.ZipFile(packed / "fruit.zip", "w") as archive:
+        for file in sorted(root.rglob("*.png")):
+            archive.write(file, file.relative_to(root))
+    (packed / "dataset.yaml").write_text("domains: [day, dusk, night]\n")
+    inside, outside = opened(packed, "unseen"), opened(root, "unseen")
+    assert [keys(reader) for reader in inside] == [keys(reader) for reader in outside]
+    assert np.array_equal(inside[2][7].image, outside[2][7].image)
+
+
+def test_the_classes_are_those_of_the_folders(class_folders):
+    assert classes_in(class_folders()) == "apple, leaf, sky"
+
+
+def test_classes_may_be_renamed_and_left_out(class_folders):
+    root = class_folders()
+    (root / "dataset.yaml").write_text("domains: [day, dusk]\nread_as: {apple: pome}\nignores: [sky]\n")
+    assert classes_in(root) == "leaf, pome"
+    reader = opened(root, "unseen", label_space("leaf, pome"))[0]
+    assert (len(reader), reader[0].category) == (20, 1)
+
+
+def test_bad_input_is_one_line(class_folders, tmp_path):
+    root = class_folders()
+    (root / "dusk" / "leaf").rename(root / "dusk" / "leaves")
+    with pytest.raises(DataError, match="domain 'fruit-day' has class 'leaf', domain 'fruit-dusk' has not"):
+        classes_in(root)
+    with pytest.raises(ConfigError, match="has no place for class 'leaves'"):
+        opened(root)
+    (root / "night" / "pear").mkdir()
+    with pytest.raises(DataError, match=r"class folder .*night/pear holds no images; fill it, or remove it"):
+        opened(f"{root}-night")
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(DataError, match="holds no classified images; expected <class>/, <domain>/<class>/"):
+        opened(tmp_path / "nothing")
+
+
+def test_a_class_that_a_domain_lacks_is_said_where_the_classes_are_named(class_folders):
+    root = class_folders(classes=["apple", "leaf"])
+    assert opened(f"{root}-day")[0].notes == (f"no image of {root}-day:train shows sky",) or "sky" in str(
+        opened(f"{root}-day")[0].notes
+    )
+
+
+@pytest.mark.parametrize("name", named_category_datasets())
+def test_published_sets_are_read_as_they_are_unpacked(name, tmp_path):
+    (form,) = named_category_datasets()[name]
+    for folder in form.domains.values():
+        for title in ("ant", "bee"):
+            place = tmp_path / name / folder / title
+            place.mkdir(parents=True)
+            for index in range(5):
+                Image.new("RGB", (8, 8)).save(place / f"{index}.jpg")
+    space = label_space("ant, bee")
+    readers = opened(name, "unseen", space, data_root=tmp_path)
+    assert [reader.domain for reader in readers] == [f"{name}-{domain}" for domain in form.domains]
+    assert {len(reader) for reader in readers} == {10}
+    specs = each_domain(name, annotation="category", data_root=tmp_path)
+    assert [opened(spec, "unseen", space, data_root=tmp_path)[0].domain for spec in specs] == specs
+
+
+def test_a_published_set_of_another_task_is_refused_with_its_own():
+    with pytest.raises(ConfigError, match="is for classification, the task is segmentation"):
+        open_datasets("pacs", role="source", label_space=SPACE, data_root=Path("x"))
+
+
+def test_more_classes_than_a_byte_holds_keep_their_own_ids(tmp_path):
+    names = [f"class {number:03d}" for number in range(300)]
+    for title in (names[255], names[299]):
+        (tmp_path / "many" / title).mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / "many" / title / "0.png")
+    reader = opened(tmp_path / "many", "unseen", label_space(", ".join(names)))[0]
+    assert [reader[index].category for index in range(2)] == [255, 299]
