@@ -124,9 +124,7 @@ def open_unseen(config: RunConfig, space: LabelSpace) -> list[Judged]:
     return [domain for spec in config.unseen for domain in _open_evaluated("unseen", "unseen", spec, config, space)]
 
 
-def _open_evaluated(
-    role: Role, wanted: ReaderRole, spec: str, config: RunConfig, space: LabelSpace
-) -> list[Judged]:
+def _open_evaluated(role: Role, wanted: ReaderRole, spec: str, config: RunConfig, space: LabelSpace) -> list[Judged]:
     images = config.evaluation.images or UNLIMITED
     return [Judged(role, reader, images) for reader in _open(spec, wanted, config, space)]
 

@@ -8,11 +8,10 @@ from PIL import Image
 from minorkey.data.sample import Sample
 from minorkey.errors import DataError
 from minorkey.labels import LabelSpace
-from minorkey.system.storage import write_json
+from minorkey.system.storage import save_png, write_json
 from minorkey.tasks.classification.prediction import CategoryPrediction
 from minorkey.tasks.gallery import GalleryWords, Kept, Scene, Shown
 from minorkey.tasks.pictures import photo, read_picture
-from minorkey.tasks.prediction import save_png
 
 WORDS = GalleryWords(footnote="Below a prediction stand the class and its probability; ✗ marks a wrong one.")
 

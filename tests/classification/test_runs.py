@@ -1,0 +1,125 @@
+"""Runs of the task from end to end, on images whose class is a colour."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import AutoImageProcessor, AutoModelForImageClassification
+
+import minorkey
+from minorkey.config import load_config, resolve
+from minorkey.errors import ConfigError
+from minorkey.evaluation.scores import ScoreTable
+from minorkey.runs import train as workflow
+from minorkey.runs.leave_one_out import folds_of, leave_one_out
+from minorkey.system.run_folder import RunFolder
+
+RUN = {
+    "task": "classification",
+    "method": {"name": "soma", "rank": 4},
+    "transform": {"crop": [32, 32], "photometric": False},
+    "training": {
+        "steps": 12, "batch_size": 6, "lr": 3e-2, "backbone_lr": 3e-3, "log_every": 4, "device": "cpu", "workers": 0,
+    },
+    "evaluation": {"pictures": 1},
+}  # fmt: skip
+
+
+@pytest.fixture
+def config_for(class_folders, backbone_folder):
+    def make(root=None, unseen="night", **changes):
+        root = root or class_folders()
+        sources = [f"{root}-{name}" for name in ("day", "dusk", "night") if name != unseen]
+        domains = {"source": sources, "unseen": f"{root}-{unseen}", "backbone": str(backbone_folder)}
+        return resolve(None, {**RUN, **domains, **changes})
+
+    return make
+
+
+@pytest.fixture
+def trained(config_for, tmp_path, console):
+    workflow.train(config_for(), tmp_path / "run", console=console)
+    return tmp_path / "run"
+
+
+def test_a_run_names_its_classes_and_tells_them_apart(trained):
+    config, scores = load_config(RunFolder(trained).config), ScoreTable.read(RunFolder(trained).metrics)
+    assert config.label_space == "apple, leaf, sky"
+    assert [(d.domain, d.role, d.images) for d in scores.domains] == [
+        ("fruit-day", "source", 6), ("fruit-dusk", "source", 6), ("fruit-night", "unseen", 30),
+    ]  # fmt: skip
+    assert scores.metric.name == "accuracy"
+    assert scores.unseen[0].score > 0.6
+    assert list(scores.unseen[0].by_class) == ["apple", "leaf", "sky"]
+
+
+def test_what_follows_a_run(trained, class_folders, tmp_path, command):
+    scores = minorkey.evaluate(trained, evaluation={"metric": "balanced_accuracy", "flip": True})
+    assert scores.metric.name == "balanced accuracy"
+    night = tmp_path / "fruit" / "night"
+    assert command("predict", trained, night, "--out", tmp_path / "said")[0] == 0
+    with (tmp_path / "said" / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    right = np.mean([row["file"].split("/")[0] == row["class"] for row in rows])
+    before = ScoreTable.read(RunFolder(trained).metrics).unseen[0].score
+    assert len(rows) == 30
+    assert right == pytest.approx(before)
+    page = minorkey.report(trained, out=tmp_path / "page.html").read_text()
+    assert "fruit-night" in page
+    assert "accuracy" in page
+    corrupted = minorkey.evaluate(trained, unseen=f"{tmp_path / 'fruit'}-night+fog@2")
+    assert corrupted.unseen[0].domain == "fruit-night+fog@2"
+    assert command("spectrum", trained, "--out", tmp_path / "spectrum")[0] == 0
+    assert command("data", "check", trained, "--out", tmp_path / "check")[0] == 0
+
+
+def test_an_exported_classifier_needs_transformers_alone(trained, tmp_path):
+    exported = minorkey.export_run(trained, "model", out=tmp_path / "model")
+    model = AutoModelForImageClassification.from_pretrained(exported.folder).eval()
+    processor = AutoImageProcessor.from_pretrained(exported.folder)
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8))
+    assert type(model).__name__ == "Dinov2ForImageClassification"
+    assert model.config.id2label == {0: "apple", 1: "leaf", 2: "sky"}
+    with torch.no_grad():
+        probabilities = model(**processor(image, return_tensors="pt")).logits.softmax(1)[0]
+    ours = minorkey.load(trained).predict(image).probabilities
+    np.testing.assert_allclose(probabilities.numpy(), ours, atol=1e-5)
+
+
+def test_a_classifier_adapts_to_a_target_without_labels(config_for, class_folders, tmp_path, console):
+    root = class_folders()
+    options = {"threshold": 0.4, "balance": "confidence", "masking": {"patch": 8}}
+    config = config_for(root, regime="self_training", target=f"{root}-night", self_training=options)
+    scores = workflow.train(config, tmp_path / "run", console=console)
+    lines = [json.loads(line) for line in RunFolder(tmp_path / "run").log.read_text().splitlines()]
+    assert {"kept", "confidence", "agreement"} <= set().union(*map(set, lines))
+    assert scores.adaptation.targets == [f"{root}-night"]
+
+
+def test_every_domain_is_left_out_once_and_finished_folds_are_not_run_again(config_for, tmp_path, console):
+    config = config_for(training=RUN["training"] | {"steps": 2})
+    folds = leave_one_out(config, tmp_path / "folds", console=console)
+    assert [fold.unseen.domain for fold in folds] == ["fruit-day", "fruit-dusk", "fruit-night"]
+    written = (tmp_path / "folds" / "leave_one_out.csv").read_text()
+    assert len(written.splitlines()) == 4
+    stamp = RunFolder(tmp_path / "folds" / "fruit-day").metrics.stat().st_mtime_ns
+    (tmp_path / "folds" / "fruit-dusk" / "metrics.json").unlink()
+    with pytest.raises(ConfigError, match="holds a run already; add --resume"):
+        leave_one_out(config, tmp_path / "folds", console=console)
+    leave_one_out(config, tmp_path / "folds", resume=True, console=console)
+    assert RunFolder(tmp_path / "folds" / "fruit-day").metrics.stat().st_mtime_ns == stamp
+    assert (tmp_path / "folds" / "leave_one_out.csv").read_text() == written
+
+
+def test_folds_of_a_whole_set(class_folders, backbone_folder):
+    root = class_folders()
+    config = resolve(None, {**RUN, "source": {"data": str(root), "weight": 1}, "backbone": str(backbone_folder)})
+    folds = folds_of(config)
+    assert [fold.domain for fold in folds] == ["fruit-day", "fruit-dusk", "fruit-night"]
+    assert [[s.data for s in fold.config.source] for fold in folds][1] == [f"{root}-day", f"{root}-night"]
+    assert folds[1].config.unseen == [f"{root}-dusk"]
+    with pytest.raises(ConfigError, match="is one domain only; to leave one out, name two or more"):
+        folds_of(resolve(None, {**RUN, "source": str(root / "day")}))
