@@ -18,8 +18,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from minorkey.data.sample import IGNORE_INDEX
 from minorkey.evaluation.bootstrap import mean_interval, paired_difference
+from minorkey.labels import IGNORE_INDEX
 from minorkey.models.backbone import load_backbone
 from minorkey.models.options import BackboneOptions
 from minorkey.tasks.segmentation.confusion import confusion_matrix

@@ -47,9 +47,9 @@ from minorkey.data.loaders import Collate, Crop
 from minorkey.data.photometric import Distortion, draw_distortion
 from minorkey.data.raw_cache import RawCache
 from minorkey.data.readers import Reader, open_datasets
-from minorkey.data.sample import IGNORE_INDEX, RawBatch, Sample
+from minorkey.data.sample import RawBatch, Sample
 from minorkey.data.transforms import CROP_TRIES, TransformConfig, resize_window
-from minorkey.labels import apply_id_map, label_space
+from minorkey.labels import IGNORE_INDEX, apply_id_map, label_space
 from minorkey.tasks.segmentation.crops import choose_window
 from minorkey.tasks.segmentation.task import Segmentation
 from minorkey.world import render

@@ -9,7 +9,8 @@ from transformers import PreTrainedModel, ResNetBackbone, ResNetConfig, SwinBack
 
 from minorkey.adapters import Attached, MethodOptions, attach
 from minorkey.data.photometric import PhotometricConfig
-from minorkey.data.sample import IGNORE_INDEX, Batch, Pair
+from minorkey.data.sample import Batch, Pair
+from minorkey.labels import IGNORE_INDEX
 from minorkey.models.build import backbone_of
 from minorkey.models.options import HeadOptions
 from minorkey.regimes.base import Setup

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from minorkey.data.sample import IGNORE_INDEX
+from minorkey.labels import IGNORE_INDEX
 from minorkey.tasks.balance import (
     BALANCES,
     LEAST_SHARE,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from minorkey.data.sample import IGNORE_INDEX
+from minorkey.labels import IGNORE_INDEX
 from minorkey.regimes.health import collapse_warning, collapsed_class, vanished_classes, vanished_warning
 from minorkey.tasks.pseudo_labels import agreement, class_shares
 

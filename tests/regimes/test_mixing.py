@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from minorkey.data.sample import IGNORE_INDEX
+from minorkey.labels import IGNORE_INDEX
 from minorkey.tasks.segmentation.mixing import class_mask, mix
 
 

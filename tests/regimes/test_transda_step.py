@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from students import CLASSES, Student, assert_same, make_student, move, random_pair, snapshot
 
-from minorkey.data.sample import IGNORE_INDEX
+from minorkey.labels import IGNORE_INDEX
 from minorkey.models.build import backbone_of
 from minorkey.regimes.transda.regime import Transda, TransdaOptions
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from minorkey.data.sample import IGNORE_INDEX, Batch, Pair
+from minorkey.data.sample import Batch, Pair
+from minorkey.labels import IGNORE_INDEX
 from minorkey.tasks.class_labels import ClassLabeller, ClassSelfTrainingOptions
 
 SCORES = torch.tensor([[4.0, 0.0, 0.0], [1.0, 0.9, 0.0], [0.0, 0.2, 0.0], [0.0, 0.0, 3.0]])

@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 from plain_vits import PLAIN_VITS
 
-from minorkey.data.sample import IGNORE_INDEX, Batch
+from minorkey.data.sample import Batch
+from minorkey.labels import IGNORE_INDEX
 from minorkey.models.options import HeadOptions
 from minorkey.tasks.segmentation.task import Segmentation, pixel_cross_entropy
 

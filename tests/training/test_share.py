@@ -3,7 +3,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from minorkey.data.sample import IGNORE_INDEX
+from minorkey.labels import IGNORE_INDEX
 from minorkey.tasks.counts import weighted
 from minorkey.tasks.segmentation.task import Segmentation
 from minorkey.training.share import divided_shares, loss_shares

@@ -13,10 +13,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from minorkey.data.boxes import box_sides
 from minorkey.data.readers.reader import Reader
-from minorkey.data.sample import IGNORE_INDEX, Sample
+from minorkey.data.sample import Sample
 from minorkey.data.workers import start_worker
 from minorkey.errors import MinorkeyError
-from minorkey.labels import LabelSpace
+from minorkey.labels import IGNORE_INDEX, LabelSpace
 from minorkey.system.storage import write_json
 
 PROBES = 8

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 
 from minorkey.data.photometric import distort
-from minorkey.labels.space import IGNORE_INDEX as IGNORE_INDEX
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,8 @@ def _assemble(
 
 def _snapshots(config: RunConfig, folder: RunFolder, learner: Learner, material: Material) -> Snapshots | None:
     """Pictures of the pseudo-labels of a few target images, as the test protocol sees them."""
-    if material.targets is None or not config.training.snapshots or config.task == "detection":
+    pixels = task_named(config.task).annotation == "pixels"  # other pseudo-labels are no pictures
+    if material.targets is None or not config.training.snapshots or not pixels:
         return None
     predictor = predictor_for(config, learner.network, material.space)
     return Snapshots(

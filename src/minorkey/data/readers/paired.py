@@ -10,9 +10,9 @@ from minorkey.data.readers.files import Files
 from minorkey.data.readers.pairing import Found, find_beside, find_images, need_all, some
 from minorkey.data.readers.pattern import Pattern
 from minorkey.data.readers.spec import DatasetSpec
-from minorkey.data.sample import IGNORE_INDEX, Sample
+from minorkey.data.sample import Sample
 from minorkey.errors import DataError
-from minorkey.labels import LabelSpace
+from minorkey.labels import IGNORE_INDEX, LabelSpace
 
 
 class Pair(NamedTuple):

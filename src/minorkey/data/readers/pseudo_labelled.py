@@ -8,8 +8,9 @@ import numpy as np
 
 from minorkey.data.images import read_ids
 from minorkey.data.readers.reader import Reader
-from minorkey.data.sample import IGNORE_INDEX, Sample
+from minorkey.data.sample import Sample
 from minorkey.errors import DataError, StorageError
+from minorkey.labels import IGNORE_INDEX
 
 
 def label_folders(readers: Sequence[Reader], folder: Path) -> list[Path]:

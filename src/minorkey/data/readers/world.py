@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from minorkey import world
 from minorkey.data.boxes import box_sides
 from minorkey.data.readers.reader import Role
-from minorkey.data.sample import IGNORE_INDEX, Sample
+from minorkey.data.sample import Sample
 from minorkey.errors import ConfigError, unknown
-from minorkey.labels import LabelSpace, apply_id_map, label_space
+from minorkey.labels import IGNORE_INDEX, LabelSpace, apply_id_map, label_space
 
 WORLD_IDS = {**dict(enumerate(label_space("cityscapes19").classes)), IGNORE_INDEX: "ignore"}
 """The world draws Cityscapes train ids."""

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from minorkey.data.sample import IGNORE_INDEX
 from minorkey.errors import DataError
-from minorkey.labels import LabelSpace
+from minorkey.labels import IGNORE_INDEX, LabelSpace
 from minorkey.reporting.adaptation.log import Part
 from minorkey.reporting.runs import Place
 from minorkey.tasks.pictures import Pixels, label_map, photo, read_picture

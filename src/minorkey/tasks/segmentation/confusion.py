@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from minorkey.data.sample import IGNORE_INDEX
 from minorkey.errors import DataError
+from minorkey.labels import IGNORE_INDEX
 from minorkey.tasks.evidence import Floats
 
 Matrix = NDArray[np.int64]

@@ -9,8 +9,9 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
-from minorkey.data.sample import IGNORE_INDEX, Sample
+from minorkey.data.sample import Sample
 from minorkey.data.transforms import CROP_TRIES, TransformConfig, Window, random_window, resize_window, scaled_size
+from minorkey.labels import IGNORE_INDEX
 
 LEAST_WANTED_SHARE = 1500 / 512**2
 """Of the pixels of a crop that is chosen for a class, those of that class: half of the 3000 pixels that DAFormer asks

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from minorkey.data.sample import IGNORE_INDEX, Sample
+from minorkey.data.sample import Sample
 from minorkey.errors import DataError
-from minorkey.labels import LabelSpace
+from minorkey.labels import IGNORE_INDEX, LabelSpace
 from minorkey.system.storage import save_png
 from minorkey.tasks.gallery import GalleryWords, Kept, Scene, Shown
 from minorkey.tasks.pictures import Pixels, label_map, photo, read_picture

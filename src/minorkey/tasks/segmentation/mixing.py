@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from minorkey.data.sample import IGNORE_INDEX
+from minorkey.labels import IGNORE_INDEX
 
 
 def class_mask(labels: Tensor, generator: torch.Generator | None = None) -> Tensor:

@@ -11,7 +11,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from minorkey.data.sample import IGNORE_INDEX, Batch, Pair
+from minorkey.data.sample import Batch, Pair
+from minorkey.labels import IGNORE_INDEX
 from minorkey.tasks.class_labels import ClassLabeller, ClassSelfTrainingOptions, Probabilities
 from minorkey.tasks.pseudo_labels import PseudoLabels
 from minorkey.tasks.segmentation.mixing import class_mask, mix

@@ -18,9 +18,9 @@ from transformers.utils import ModelOutput
 
 from minorkey.data.loaders import stack
 from minorkey.data.records import Record, pixel_record
-from minorkey.data.sample import IGNORE_INDEX, Batch, Sample
+from minorkey.data.sample import Batch, Sample
 from minorkey.data.transforms import TransformConfig
-from minorkey.labels import LabelSpace
+from minorkey.labels import IGNORE_INDEX, LabelSpace
 from minorkey.models.heads.segmentation.eomt import set_progress
 from minorkey.models.heads.segmentation.masks import MASK_MODELS, mask_targets, semantic_scores
 from minorkey.models.segmenters import SEGMENTATION_HEADS

@@ -8,9 +8,8 @@ import numpy as np
 from minorkey.data.boxes import box_faults, clip_boxes, cut_boxes
 from minorkey.data.readers.boxes.objects import Objects
 from minorkey.data.readers.boxes.spec import ANY_CLASS, BoxSpec
-from minorkey.data.sample import IGNORE_INDEX
 from minorkey.errors import DataError
-from minorkey.labels import LabelSpace, plain_name
+from minorkey.labels import IGNORE_INDEX, LabelSpace, plain_name
 
 
 @dataclass(frozen=True)
