@@ -1,12 +1,15 @@
+from dataclasses import FrozenInstanceError
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
+from minorkey.data.sample import Batch
 from minorkey.labels import IGNORE_INDEX
-from minorkey.tasks.counts import weighted
+from minorkey.tasks.counts import Counts, weighted
 from minorkey.tasks.segmentation.task import Segmentation
-from minorkey.training.share import divided_shares, loss_shares
+from minorkey.training.share import divided_shares, loss_shares, with_shares
 
 
 def test_shares_make_the_average_gradient_that_of_all_pixels():
@@ -47,3 +50,22 @@ def test_objects_of_all_batches_stand_in_for_those_of_one():
     assert (divided_shares(counts) * losses).mean() == pytest.approx(expected)
     assert (divided_shares(np.zeros((2, 3))) * sums).mean() == pytest.approx(sums.sum() / 2)
     assert (divided_shares(counts[:, :1]) == 1).all()
+
+
+MEAN = 4 * 3 / 10
+"""Of four batches, one with 3 of 10 elements."""
+
+
+@pytest.mark.parametrize(
+    ("averaged", "share", "shares"),
+    [(None, MEAN, {}), (frozenset(), 1.0, {}), (frozenset({"class"}), 1.0, {"class": MEAN})],
+)
+def test_a_batch_is_given_its_share_and_stays_as_it_was(averaged, share, shares):
+    """Two processes with two batches each: elements, and objects, of which both places have as many."""
+    everyone = np.array([[[3.0, 3.0], [2.0, 1.0]], [[4.0, 1.0], [1.0, 3.0]]])
+    batch = Batch(torch.zeros(1, 3, 4, 4), None, ["a"], ["0"])
+    given = with_shares(batch, Counts(3, 3, averaged), everyone, process=0, place=0)
+    assert (given.share, given.shares) == (pytest.approx(share), pytest.approx(shares))
+    assert (batch.share, batch.shares) == (1.0, {})
+    with pytest.raises(FrozenInstanceError):
+        batch.share = 2.0

@@ -25,7 +25,7 @@ SKIP_TRIES = 10
 """Images in a row that may be broken, where broken ones are skipped."""
 
 
-class Learnt(Protocol):
+class TrainingTask(Protocol):
     """What is learnt of images, as far as their loading goes: a task (`tasks.base.Task`)."""
 
     @property
@@ -62,7 +62,7 @@ class TrainingDataset(Dataset[Crop | MinorkeyError]):
     workers raise in a traceback; `TrainingLoader` raises it.
     """
 
-    task: Learnt
+    task: TrainingTask
     readers: Sequence[Reader]
     plan: Plan
     config: TransformConfig
@@ -126,7 +126,7 @@ class StepSampler(Sampler[list[Address]]):
 class Collate:
     """Crops to a `RawBatch`, with what its images will be normalised by."""
 
-    task: Learnt
+    task: TrainingTask
     size: tuple[int, int]  # height, width; smaller crops are padded at the right and the bottom
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -178,7 +178,7 @@ class TrainingLoader(DataLoader[RawBatch]):
 
 
 def training_loader(
-    task: Learnt,
+    task: TrainingTask,
     readers: Sequence[Reader],
     config: TransformConfig,
     *,
