@@ -66,6 +66,41 @@ class Copied(AdapterEma):
         return float(step % self.options.every != 0)
 '''
 
+SCALED = '''
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from minorkey.data.sample import Batch
+from minorkey.regimes.base import Regime, named_group
+
+
+class Scale(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.log_variance = nn.Parameter(torch.zeros(()))
+
+
+class Scaled(Regime):
+    """Of labelled source images: the loss over a variance that is learnt beside the network."""
+
+    def __init__(self, setup, pretrained=None) -> None:
+        super().__init__(setup, pretrained)
+        self.scale = Scale()
+
+    def modules(self) -> dict[str, nn.Module]:
+        return {"scale": self.scale}
+
+    def param_groups(self) -> list[dict]:
+        return [named_group("scale", self.scale, lr=0.1)]
+
+    def losses(self, batch: Batch) -> Iterator[dict[str, Tensor]]:
+        terms, scale = self.task.loss(self.model, batch), self.scale.log_variance
+        divided = {name: term * (-scale).exp() for name, term in terms.items()}
+        yield self.named("source", divided, batch) | {"scale": scale}
+'''
+
 OWN = {
     "regime": "mine.regimes:Consistency",
     "regime_options": {"weight": 3.0},
@@ -101,6 +136,15 @@ def test_they_train_and_resume(own, make_config, console, tmp_path):
     saved[-1].rmdir()
     workflow.train(load_config(again.config), again.path, resume=True, console=console)
     assert_same_training(again, folder)
+
+
+def test_a_regime_without_a_target_trains_what_is_its_own(write_module, make_config, console, tmp_path):
+    write_module("scaled", SCALED)
+    folder = RunFolder(tmp_path / "run")
+    workflow.train(make_config(regime="mine.scaled:Scaled", training={"steps": 2}), folder.path, console=console)
+    (scale,) = load_file(checkpoints(folder.checkpoints)[-1] / "regime.safetensors").values()
+    assert 0.15 < abs(float(scale)) < 0.25  # two steps of Adam at a rate of 0.1
+    assert json.loads(folder.metrics.read_text()).get("adaptation") is None
 
 
 def test_their_options_count(own, make_config, console, tmp_path):
