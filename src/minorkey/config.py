@@ -34,7 +34,7 @@ from minorkey.regimes.base import Regime, RegimeOptions
 from minorkey.regimes.table import REGIMES
 from minorkey.regimes.teachers import TEACHERS, TeacherOptions
 from minorkey.regimes.transda.regime import TransdaOptions
-from minorkey.system.outside import given_by_user, written_by_others
+from minorkey.system.outside import OUTSIDE, given_by_user, written_by_others
 from minorkey.system.storage import write_text
 from minorkey.tasks.base import Task
 from minorkey.tasks.protocol import Weights
@@ -158,8 +158,9 @@ class RunConfig(BaseModel):
                 f"training.batch_size is {given}, but head {self.head.name} normalises over the batch; give it {least} "
                 "or more"
             )
-        if metric is not None and metric not in task.metrics:
+        if metric is not None and metric not in task.metrics and not OUTSIDE.fullmatch(metric):
             raise ValueError(f"evaluation.metric {metric} does not score {self.task}; leave it out")
+        task.metric(self.metric)
         if self.training.rare_classes is not None and task.annotation != "pixels":
             raise ValueError(
                 f"training.rare_classes counts labelled pixels, which {self.task} has none of; leave it out"

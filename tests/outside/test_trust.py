@@ -10,6 +10,7 @@ from minorkey.catalog import Catalog
 from minorkey.config import load_config, resolve, save_config
 from minorkey.errors import ConfigError, OutsideError
 from minorkey.system.outside import given_by_user, outside_allowed, outside_faults, written_by_others
+from minorkey.tasks.scored import metric_named
 
 PARTS: Catalog[object] = Catalog("part", {}, "anything", lambda part: True)
 
@@ -17,13 +18,14 @@ DOORS = {
     "method": {"method": {"name": "mine.evil:thing"}},
     "head": {"head": {"name": "mine.evil:thing"}},
     "task": {"task": "mine.evil:thing"},
+    "regime": {"regime": "mine.evil:thing", "target": ["world:fog"]},
+    "teacher": {"teacher": {"name": "mine.evil:thing"}},
+    "metric": {"evaluation": {"metric": "mine.evil:thing"}},
     "transform": {"transform": {"own": ["mine.evil:thing"]}},
     "backbone": {"backbone": {"name": "mine.evil:thing"}},
     "source": {"source": ["mine.evil:thing"]},
     "source with a part": {"source": [{"data": "mine.evil:thing:train", "weight": 1}]},
     "target": {"target": ["mine.evil:thing"], "regime": "self_training"},
-    "regime": {"regime": "mine.evil:thing"},
-    "teacher": {"teacher": {"name": "mine.evil:thing"}},
     "unseen": {"unseen": ["mine.evil:thing:val"]},
     "corruption": {"unseen": ["world:night+mine.evil:thing@3"]},
 }
@@ -108,3 +110,11 @@ def test_faults_of_ours_and_errors_of_one_line_stay_as_they_are(write_module):
         raise KeyError("ours")
     with pytest.raises(Exception, match="^no image$"), outside_faults():
         polite()
+
+
+def test_scores_of_others_may_not_name_a_metric_or_a_task(evil):
+    for names in (("miou", "mine.evil:thing"), ("mine.evil:thing", "segmentation")):
+        with pytest.raises(ConfigError, match=r"^a file of scores names (task|metric) 'mine\.evil:thing'"):
+            metric_named(*names)
+    assert "mine.evil" not in sys.modules
+    assert metric_named("miou", "segmentation").name == "mIoU"

@@ -42,7 +42,7 @@ from minorkey.reporting.verdict import verdict
 from minorkey.system.processes import from_main
 from minorkey.system.run_folder import RunFolder
 from minorkey.system.storage import storage_errors, write_text
-from minorkey.tasks.table import task_named
+from minorkey.tasks.scored import task_of
 
 PACKAGES = ("minorkey", "torch", "transformers", "peft", "accelerate")
 
@@ -145,7 +145,7 @@ def _gallery(runs: Sequence[Run], compared: ScoreTable, space: LabelSpace, scene
     return {
         "gallery_runs": [(label, colour) for label, colour, _ in shown],
         "scenes": build_gallery(pictured, space, scenes_per_domain),
-        "words": task_named(compared.task).gallery_words(),
+        "words": task_of(compared.protocol.metric, compared.task).gallery_words(),
         "legend": legend,
     }
 
