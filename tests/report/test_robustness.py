@@ -5,6 +5,7 @@ from statistics import mean
 import numpy as np
 import pytest
 
+from minorkey.data.corruptions import corruption_title
 from minorkey.evaluation.scores import ScoreTable, TrainingCost, build_scores
 from minorkey.reporting.robustness import robustness_markdown, robustness_rows, summarise, write_robustness
 from minorkey.reporting.robustness_figure import draw_robustness
@@ -146,3 +147,12 @@ def test_protocols_and_domains_that_differ_are_told_apart():
         f"soma-0, camvid (protocol {rows[0].protocol})",
         f"late, camvid (protocol {other.protocol.id()})",
     ]
+
+
+def test_a_corruption_of_ones_own_comes_last_and_is_named_without_importing_it():
+    domains = {"camvid": 90, "camvid+mine.looks:dye@4": 60, "camvid+night@1": 80}
+    night, dye = robustness_rows(table(domains))
+    assert (night.corruption, dye.corruption) == ("night", "mine.looks:dye")
+    assert dye.clean == miou(90)
+    assert corruption_title("mine.looks:dye") == "dye"
+    assert "dye" in [text.get_text() for text in draw_robustness([night, dye]).axes[0].get_legend().get_texts()]

@@ -17,15 +17,17 @@ from typing import Any
 
 from rich.table import Table
 
-from minorkey.data.corruptions import CORRUPTIONS, SEVERITIES
+from minorkey.data.corruptions import CORRUPTIONS, SEVERITIES, corruption_title
 from minorkey.evaluation.scores import DomainScore, ScoreTable
+from minorkey.system.outside import OUTSIDE
 from minorkey.system.storage import write_json, write_text
 from minorkey.tasks.metric import Metric
 
 DIGITS = 6
 """Decimals of what is written."""
 
-_CORRUPTED = re.compile(rf"(?P<domain>.+)\+(?P<corruption>{'|'.join(CORRUPTIONS)})@(?P<severity>[1-5])")
+_NAMES = "|".join([*CORRUPTIONS, OUTSIDE.pattern])
+_CORRUPTED = re.compile(rf"(?P<domain>.+)\+(?P<corruption>{_NAMES})@(?P<severity>[1-5])")
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def robustness_rows(table: ScoreTable, label: str | None = None) -> list[Robustn
             clean=clean.get(domain),
         )
         for (domain, corruption), by_severity in sorted(
-            found.items(), key=lambda item: (item[0][0], places[item[0][1]])
+            found.items(), key=lambda item: (item[0][0], places.get(item[0][1], len(places)))
         )
     ]
 
@@ -136,7 +138,7 @@ def robustness_table(rows: Sequence[RobustnessRow]) -> Table:
         table.add_column(title, justify="right")
     for row in rows:
         clean = _number(row.metric, row.clean)
-        table.add_row(row.domain, CORRUPTIONS[row.corruption].title, clean, *_scores(row, shown), *_mean(row))
+        table.add_row(row.domain, corruption_title(row.corruption), clean, *_scores(row, shown), *_mean(row))
     for each in summarise(rows):
         clean, *mean = each.texts()
         table.add_row(each.domain, f"mean of {each.corruptions}", clean, *[""] * len(shown), *mean)

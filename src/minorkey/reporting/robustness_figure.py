@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from minorkey.data.corruptions import CORRUPTIONS, SEVERITIES
+from minorkey.data.corruptions import CORRUPTIONS, SEVERITIES, corruption_title
 from minorkey.plotting.style import INK, LINE, MARKERS, METHOD_COLOURS, SPARE_COLOURS
 from minorkey.reporting.robustness import RobustnessRow, metric_heading
 
@@ -38,7 +38,7 @@ def draw_robustness(rows: Sequence[RobustnessRow], colours: Mapping[str, str] | 
 def _one_plot(rows: Sequence[RobustnessRow]) -> Figure:
     figure, (axes,) = _canvas(1, (6.8, 3.6))
     for row, colour, marker in zip(rows, CORRUPTION_COLOURS, cycle(MARKERS), strict=False):
-        _line(axes, row, colour, marker, CORRUPTIONS[row.corruption].title)
+        _line(axes, row, colour, marker, corruption_title(row.corruption))
     if rows[0].clean is not None:
         axes.axhline(rows[0].metric.amount(rows[0].clean), color=INK, linestyle="--", linewidth=1, label="clean")
     axes.set_ylim(bottom=0)
@@ -50,11 +50,11 @@ def _one_plot(rows: Sequence[RobustnessRow]) -> Figure:
 
 def _small_plots(curves: Mapping[str, Sequence[RobustnessRow]], colours: Mapping[str, str]) -> Figure:
     judged = {row.corruption for rows in curves.values() for row in rows}
-    names = [name for name in CORRUPTIONS if name in judged]
+    names = [name for name in CORRUPTIONS if name in judged] + sorted(judged - CORRUPTIONS.keys())
     lines = ceil(len(names) / COLUMNS)
     figure, plots = _canvas(len(names), (8.4, 0.7 + 1.75 * lines))
     for axes, name in zip(plots, names, strict=True):
-        axes.set_title(CORRUPTIONS[name].title, fontsize=9, color=INK)
+        axes.set_title(corruption_title(name), fontsize=9, color=INK)
         for (label, rows), marker in zip(curves.items(), cycle(MARKERS), strict=False):
             _line_and_clean(axes, [row for row in rows if row.corruption == name], colours, marker, label)
     plots[0].set_ylim(bottom=0)  # shared by all

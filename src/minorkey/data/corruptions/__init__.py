@@ -2,7 +2,7 @@
 
 from minorkey.data.corrupted import CorruptedReader
 from minorkey.data.corruptions.naming import Corruption, robustness_domains, split_corruption
-from minorkey.data.corruptions.spec import CORRUPTIONS, SEVERITIES, CorruptionSpec
+from minorkey.data.corruptions.spec import CORRUPTIONS, SEVERITIES, CorruptionSpec, corruption_title
 
 __all__ = [
     "CORRUPTIONS",
@@ -10,6 +10,7 @@ __all__ = [
     "CorruptedReader",
     "Corruption",
     "CorruptionSpec",
+    "corruption_title",
     "robustness_domains",
     "split_corruption",
 ]

@@ -58,3 +58,8 @@ CORRUPTIONS: dict[str, CorruptionSpec] = {row.name: row for row in _ROWS}
 CATALOG: Catalog[CorruptionSpec] = Catalog(
     "corruption", CORRUPTIONS, "a CorruptionSpec", lambda part: isinstance(part, CorruptionSpec)
 )
+
+
+def corruption_title(name: str) -> str:
+    """What tables and pictures call a corruption; one from outside is not imported for it."""
+    return CORRUPTIONS[name].title if name in CORRUPTIONS else name.rpartition(":")[2]
