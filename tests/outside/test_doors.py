@@ -19,9 +19,9 @@ from minorkey.labels import label_space
 from minorkey.models.backbone import load_backbone
 from minorkey.models.options import BackboneOptions
 from minorkey.models.pyramid import PyramidBackbone
-from minorkey.runs import train as workflow
+from minorkey.runs.evaluate import evaluate, load
+from minorkey.runs.train import train
 from minorkey.system import outside
-from minorkey.system.run_folder import RunFolder
 
 SAMPLE = Sample(np.full((8, 8, 3), 100, np.uint8), "d", "k", labels=np.zeros((8, 8), np.uint8))
 
@@ -231,7 +231,7 @@ def test_a_part_that_fails_in_a_training_is_named_in_one_line(write_module, make
     write_module("transforms", "def fails(sample, rng):\n    return sample.image['x']\n")
     config = make_config(transform={"own": ["mine.transforms:fails"]}, training={"workers": workers})
     with pytest.raises(OutsideError, match=r"^transform 'mine\.transforms:fails' failed: IndexError: .*, line 2\)"):
-        workflow.train(config, tmp_path / "run")
+        train(config, tmp_path / "run")
     code, error = command("train", "--resume", tmp_path / "run")
     assert code == 2
     assert "Traceback" not in error
@@ -243,13 +243,12 @@ def test_a_part_that_fails_in_a_training_is_named_in_one_line(write_module, make
 def test_a_run_with_a_part_from_outside_is_judged_resumed_and_loaded(write_module, make_config, tmp_path, monkeypatch):
     write_module("nets", NET)
     config = make_config(backbone={"name": "mine.nets:Net"}, method="full")
-    scores = workflow.train(config, tmp_path / "run")
-    assert workflow.train(config, tmp_path / "run", resume=True) == scores
-    assert workflow.evaluate(tmp_path / "run").domains == scores.domains
+    scores = train(config, tmp_path / "run")
+    assert train(config, tmp_path / "run", resume=True) == scores
+    assert evaluate(tmp_path / "run").domains == scores.domains
     with pytest.raises(ConfigError, match=r"backbone 'mine\.nets:Net' is code that no other library has"):
         export_run(tmp_path / "run", "model")
     monkeypatch.setattr(outside, "_taken", set())  # as in another process
     with pytest.raises(ConfigError, match=r"config\.yaml names backbone 'mine\.nets:Net'"):
-        workflow.load(tmp_path / "run")
-    with outside.outside_allowed():
-        workflow.load(RunFolder(tmp_path / "run").path)
+        load(tmp_path / "run")
+    load(tmp_path / "run", allow_outside=True)

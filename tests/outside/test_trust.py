@@ -48,7 +48,7 @@ def test_a_run_of_others_may_not_name_it(door, evil, tmp_path):
     file = _run_of_others(tmp_path, DOORS[door])
     with pytest.raises(
         ConfigError,
-        match=r"config\.yaml names .* 'mine\.evil:thing'.*--allow-outside or, in Python, inside of `with minorkey",
+        match=r"config\.yaml names .* 'mine\.evil:thing'.*--allow-outside or, in a call, allow_outside=True",
     ):
         load_config(file)
     assert "mine.evil" not in sys.modules

@@ -4,6 +4,7 @@ from statistics import mean
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
 from minorkey.data.corruptions import corruption_title
 from minorkey.evaluation.scores import ScoreTable, TrainingCost, build_scores
@@ -155,4 +156,4 @@ def test_a_corruption_of_ones_own_comes_last_and_is_named_without_importing_it()
     assert (night.corruption, dye.corruption) == ("night", "mine.looks:dye")
     assert dye.clean == miou(90)
     assert corruption_title("mine.looks:dye") == "dye"
-    assert "dye" in [text.get_text() for text in draw_robustness([night, dye]).axes[0].get_legend().get_texts()]
+    assert "dye" in [text.get_text() for text in draw_robustness([night, dye]).findobj(Text)]

@@ -18,6 +18,7 @@ from minorkey.runs.evaluate import evaluate as evaluate_run
 from minorkey.runs.evaluate import load, protocol_of
 from minorkey.runs.train import config_of
 from minorkey.runs.train import train as train_run
+from minorkey.system.outside import outside_allowed
 from minorkey.system.run_folder import RunFolder
 
 EVALUATED_WITH = frozenset({"unseen", "data_root", "world", "evaluation", "backbone"})
@@ -69,13 +70,20 @@ def train(
     return train_run(resolve(preset, given | overrides), Path(out), resume=resume, console=console)
 
 
-def resume(out: str | Path, console: Console | None = None) -> ScoreTable:
+def resume(out: str | Path, console: Console | None = None, *, allow_outside: bool = False) -> ScoreTable:
     """Finish the run in `out` with its own configuration; a finished one is only read.
 
+    Args:
+        out: run folder.
+        console: where progress is shown; None: standard error.
+        allow_outside: let the run name code that is not of this package, and run it.
+
     Raises:
+        ConfigError: the run names such code, and that is not allowed.
         DataError: there is no run in `out`.
     """
-    return train_run(config_of(out), Path(out), resume=True, console=console)
+    with outside_allowed(allow_outside):
+        return train_run(config_of(out), Path(out), resume=True, console=console)
 
 
 def evaluate(
@@ -84,6 +92,7 @@ def evaluate(
     unseen: Names | None = None,
     out: str | Path | None = None,
     console: Console | None = None,
+    allow_outside: bool = False,
     **overrides: Any,
 ) -> ScoreTable:
     """Evaluate a finished run, as trained or on other domains and under another protocol.
@@ -93,6 +102,7 @@ def evaluate(
         unseen: other data sets to evaluate on.
         out: where the scores go; None: `evaluation_folder`.
         console: where progress is shown; None: standard error.
+        allow_outside: let the run name code that is not of this package, and run it.
         **overrides: other parts of the configuration that an evaluation depends on, e.g.
             `evaluation={"flip": True, "source": False}`, `data_root=...`, `world=...`.
 
@@ -100,9 +110,10 @@ def evaluate(
         MinorkeyError: bad input; one line says what to do.
     """
     given = overrides | ({} if unseen is None else {"unseen": unseen})
-    config = _evaluation_config(run, given)
-    target = Path(out) if out else evaluation_folder(run, given)
-    return evaluate_run(run, config=config, out=target, console=console)
+    with outside_allowed(allow_outside):
+        config = _evaluation_config(run, given)
+        target = Path(out) if out else evaluation_folder(run, given)
+        return evaluate_run(run, config=config, out=target, console=console)
 
 
 def _evaluation_config(run: str | Path, given: Mapping[str, Any]) -> RunConfig | None:

@@ -16,6 +16,7 @@ from minorkey.labels import LabelSpace, label_space
 from minorkey.models.build import load_head
 from minorkey.models.heads.detection.collaborative import drop_auxiliary
 from minorkey.runs.assemble import Network, build_network, open_judged
+from minorkey.system.outside import outside_allowed, outside_faults
 from minorkey.system.precision import evaluation_precision, units_of
 from minorkey.system.processes import from_main, speaker, together
 from minorkey.system.run_folder import RunFolder
@@ -61,16 +62,24 @@ def predictor_for(config: RunConfig, network: Network, space: LabelSpace) -> Pre
     )
 
 
-def load(run: str | Path, *, device: str = "auto") -> Predictor:
+@outside_faults()
+def load(run: str | Path, *, device: str = "auto", allow_outside: bool = False) -> Predictor:
     """A finished training as a `Predictor`: the adapter folded into the backbone, the head on top.
 
+    Args:
+        run: run folder.
+        device: where it predicts.
+        allow_outside: let the run name code that is not of this package, and run it.
+
     Raises:
+        ConfigError: the run names such code, and that is not allowed.
         DataError: there is no finished training in `run`.
         AdapterError: the backbone's weights are not those that the run started from.
     """
     folder = RunFolder(Path(run))
     folder.require_trained()
-    config = load_config(folder.config)
+    with outside_allowed(allow_outside):
+        config = load_config(folder.config)
     config = config.model_copy(update={"training": config.training.model_copy(update={"device": device})})
     return _load(folder, config, device_for(config.training))
 
@@ -90,6 +99,7 @@ def _load(folder: RunFolder, config: RunConfig, device: torch.device) -> Predict
     return predictor_for(config, network, space)
 
 
+@outside_faults()
 def evaluate(
     run: str | Path,
     *,

@@ -119,9 +119,10 @@ def _assemble(
 
 
 def _snapshots(config: RunConfig, folder: RunFolder, learner: Learner, material: Material) -> Snapshots | None:
-    """Pictures of the pseudo-labels of a few target images, as the test protocol sees them."""
-    pixels = task_named(config.task).annotation == "pixels"  # other pseudo-labels are no pictures
-    if material.targets is None or not config.training.snapshots or not pixels:
+    """Pictures of the pseudo-labels of a few target images, as the test protocol sees them; of pixels alone."""
+    regime = learner.regime
+    pictured_labels = regime.teacher is not None and regime.task.annotation == "pixels"
+    if material.targets is None or not config.training.snapshots or not pictured_labels:
         return None
     predictor = predictor_for(config, learner.network, material.space)
     return Snapshots(

@@ -12,6 +12,7 @@ from minorkey.runs.evaluate import evaluate, load, protocol_of
 from minorkey.runs.fit import fit
 from minorkey.runs.material import open_material
 from minorkey.runs.rounds import fit_in_rounds
+from minorkey.system.outside import outside_faults
 from minorkey.system.processes import from_main, speaker
 from minorkey.system.run_folder import RunFolder
 from minorkey.training.device import device_for
@@ -29,6 +30,7 @@ __all__ = [
 ]
 
 
+@outside_faults()
 def train(config: RunConfig, out: Path, *, resume: bool = False, console: Console | None = None) -> ScoreTable:
     """Train, save and evaluate one run.
 

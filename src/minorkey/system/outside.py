@@ -63,7 +63,7 @@ def admit(name: str, called: str) -> None:
     if _file.get() is not None and name not in _taken and not _allowed.get():
         raise ConfigError(
             f"{_file.get()} names {called}, which is code that is not minorkey's; if you trust it, allow it with "
-            "--allow-outside or, in Python, inside of `with minorkey.outside_allowed():`"
+            "--allow-outside or, in a call, allow_outside=True"
         )
     _taken.add(name)
     _modules[name.partition(":")[0]] = called
