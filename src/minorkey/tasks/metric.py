@@ -87,8 +87,8 @@ class Metric:
         return "points" if self.unit == "%" else self.unit
 
     def of_points(self, name: str) -> str:
-        """What differences of a score of this name are: `points of mIoU`, `AbsRel in m`."""
-        return f"points of {name}" if self.unit == "%" else f"{name} in {self.unit}" if self.unit else name
+        """What differences of a score of this name are: `points of mIoU`, `m of RMSE`."""
+        return f"{self.points} of {name}" if self.points else name
 
     def amount(self, score: float) -> float:
         """A score, or a difference of scores, in its unit."""
