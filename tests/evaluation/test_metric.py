@@ -155,7 +155,9 @@ def test_a_metric_in_a_file_of_others_is_refused(runs, tmp_path, monkeypatch) ->
 
 
 def test_an_outside_name_that_is_no_metric() -> None:
-    with pytest.raises(OutsideError, match="metric 'outside_metric:miscounted' is of type function; expected a minorkey"):
+    with pytest.raises(
+        OutsideError, match="metric 'outside_metric:miscounted' is of type function; expected a minorkey"
+    ):
         Segmentation().metric("outside_metric:miscounted")
 
 

@@ -12,11 +12,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from minorkey.errors import DataError
 from minorkey.evaluation.bootstrap import mean_interval, score_interval
-from minorkey.system.outside import written_by_others
 from minorkey.tasks.evidence import Evidence, only_scored
 from minorkey.tasks.metric import Metric
 from minorkey.tasks.protocol import Protocol
-from minorkey.tasks.table import task_named
 
 Role = Literal["source", "unseen"]
 
@@ -132,19 +130,15 @@ class ScoreTable(_Record):
 
         Raises:
             DataError: The file is missing, not JSON, or not a score table.
-            ConfigError: It names a task or a metric that is not there, or an outside one that is not allowed.
         """
         try:
-            table = cls.from_json(json.loads(path.read_text(encoding="utf-8")))
+            return cls.from_json(json.loads(path.read_text(encoding="utf-8")))
         except FileNotFoundError as error:
             raise DataError(f"no {path.name} in {path.parent}; run `minorkey evaluate` on it first") from error
         except (OSError, ValueError) as error:
             raise DataError(f"cannot read {path}: {error}; run `minorkey evaluate` again") from error
         except DataError as error:
             raise DataError(f"{path}: {error}") from error
-        with written_by_others(path):
-            task_named(table.task).metric(table.protocol.metric)
-        return table
 
 
 def build_scores(

@@ -11,9 +11,7 @@ from minorkey.plotting.style import save_figure
 from minorkey.spectrum.knockout.plots import knockout_figures
 from minorkey.spectrum.knockout.rows import KnockoutRow, Setting
 from minorkey.spectrum.knockout.suggestion import Suggestion
-from minorkey.system.outside import written_by_others
 from minorkey.system.storage import storage_errors, write_csv, write_json, write_text
-from minorkey.tasks.scored import metric_named
 
 COLUMNS = (
     "block",
@@ -97,20 +95,15 @@ def read_knockout(folder: Path) -> tuple[list[KnockoutRow], Suggestion] | None:
 
     Raises:
         StorageError: the file is damaged.
-        ConfigError: it names an outside metric that is not allowed.
     """
     path = folder / "knockout.json"
     if not path.is_file():
         return None
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        rows, suggestion = [KnockoutRow(**row) for row in content["rows"]], Suggestion(**content["suggestion"])
+        return [KnockoutRow(**row) for row in content["rows"]], Suggestion(**content["suggestion"])
     except (ValueError, TypeError, KeyError) as error:
         raise StorageError(f"'{path}' is damaged; run `minorkey spectrum --knockout` again") from error
-    with written_by_others(path):
-        for metric, task in {(row.metric, row.task) for row in rows}:
-            metric_named(metric, task)
-    return rows, suggestion
 
 
 def _lines(rows: Sequence[KnockoutRow]) -> Iterator[list[Any]]:
