@@ -117,7 +117,7 @@ def test_curves_are_those_of_the_log(adapted):
 
 def test_bars_are_the_last_classes(make_run):
     parts = read_parts(read_run(adapt(make_run("lora", 0.8, images=1), collapse_at=200)))
-    figure = class_figure(parts, SPACE)
+    figure = class_figure(parts, SPACE, "pixels")
     axes = figure.axes[0]
     names = [label.get_text() for label in axes.get_yticklabels()]
     widths = dict(zip(names, (bar.get_width() for bar in axes.patches), strict=True))
@@ -131,7 +131,7 @@ def test_classes_of_another_space_are_not_drawn(adapted):
     parts = read_parts(read_run(adapted))
     for record in parts[0].log:
         record["pseudo_classes"] = [0.5, 0.5]
-    assert class_figure(parts, SPACE) is None
+    assert class_figure(parts, SPACE, "pixels") is None
 
 
 def test_few_of_many_moments_and_images_are_shown(adapted):

@@ -12,9 +12,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from minorkey.errors import DataError
 from minorkey.evaluation.bootstrap import mean_interval, score_interval
+from minorkey.tasks.base import Task
 from minorkey.tasks.evidence import Evidence, only_scored
 from minorkey.tasks.metric import Metric
 from minorkey.tasks.protocol import Protocol
+from minorkey.tasks.scored import task_of
 
 Role = Literal["source", "unseen"]
 
@@ -92,6 +94,11 @@ class ScoreTable(_Record):
     worst: WorstDomain | None
     training: TrainingCost
     adaptation: Adaptation | None = None  # None: trained on the source alone
+
+    @property
+    def of_task(self) -> Task:
+        """The task that was trained."""
+        return task_of(self.protocol.metric, self.task)
 
     @property
     def metric(self) -> Metric:

@@ -7,7 +7,6 @@ from minorkey.labels import LabelSpace
 from minorkey.reporting.runs import Run
 from minorkey.tasks.base import Task
 from minorkey.tasks.gallery import Kept
-from minorkey.tasks.scored import task_of
 
 
 def build_gallery(runs: Sequence[Run], space: LabelSpace, per_domain: int = 2) -> dict[str, list[Any]]:
@@ -41,4 +40,4 @@ def classes_shown(runs: Sequence[Run], space: LabelSpace) -> set[int]:
 
 
 def _task(runs: Sequence[Run]) -> Task:
-    return task_of(runs[0].scores.protocol.metric, runs[0].scores.task)
+    return runs[0].scores.of_task

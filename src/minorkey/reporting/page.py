@@ -22,6 +22,7 @@ from minorkey.reporting.adaptation.rows import (
     curve_figures,
     gain_views,
     target_notes,
+    things_of,
 )
 from minorkey.reporting.details import (
     cost_rows,
@@ -42,7 +43,6 @@ from minorkey.reporting.verdict import verdict
 from minorkey.system.processes import from_main
 from minorkey.system.run_folder import RunFolder
 from minorkey.system.storage import storage_errors, write_text
-from minorkey.tasks.scored import task_of
 
 PACKAGES = ("minorkey", "torch", "transformers", "peft", "accelerate")
 
@@ -145,7 +145,7 @@ def _gallery(runs: Sequence[Run], compared: ScoreTable, space: LabelSpace, scene
     return {
         "gallery_runs": [(label, colour) for label, colour, _ in shown],
         "scenes": build_gallery(pictured, space, scenes_per_domain),
-        "words": task_of(compared.protocol.metric, compared.task).gallery_words(),
+        "words": compared.of_task.gallery_words(),
         "legend": legend,
     }
 
@@ -164,6 +164,7 @@ def _adaptation(runs: Sequence[Run], adapted: Sequence[AdaptedRun], space: Label
     return {
         "adaptation": adaptation_views(adapted, space),
         "adaptation_rows": adaptation_rows(adapted),
+        "adapted_things": things_of(adapted),
         "gains": gain_views(runs, adapted),
         "target_notes": target_notes(adapted),
     }

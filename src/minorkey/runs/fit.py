@@ -119,9 +119,8 @@ def _assemble(
 
 
 def _snapshots(config: RunConfig, folder: RunFolder, learner: Learner, material: Material) -> Snapshots | None:
-    """Pictures of the pseudo-labels of a few target images, as the test protocol sees them; of pixels alone."""
-    regime = learner.regime
-    pictured_labels = regime.teacher is not None and regime.task.annotation == "pixels"
+    """Pictures of the pseudo-labels of a few target images, as the test protocol sees them."""
+    pictured_labels = learner.regime.teacher is not None and learner.regime.task.pictured
     if material.targets is None or not config.training.snapshots or not pictured_labels:
         return None
     predictor = predictor_for(config, learner.network, material.space)

@@ -282,6 +282,8 @@ class Task(ABC):
 
     # --- pages
 
+    pictured: ClassVar[bool] = False  # pseudo-labels are label images, and pictures of a few are kept (`Snapshots`)
+
     def keep(self, sample: Sample, prediction: Any, folder: Path) -> None:
         """Write what the page shows of an evaluated image, `image.png` among it.
 

@@ -32,10 +32,10 @@ class Line:
     parts: Sequence[Part]
 
 
-def signal_figure(lines: Sequence[Line]) -> Figure | None:
-    """A plot for each of confidence, kept pixels and agreement, in percent; `None` where none was logged."""
+def signal_figure(lines: Sequence[Line], things: str) -> Figure | None:
+    """A plot for each of confidence, share kept and agreement, in percent; `None` where none was logged."""
     names = [name for name in SIGNALS if any(series(line.parts, name).size for line in lines)]
-    return _small_plots(lines, names, SIGNALS.__getitem__, 100) if names else None
+    return _small_plots(lines, names, lambda name: SIGNALS[name].format(things=things), 100) if names else None
 
 
 def loss_figure(lines: Sequence[Line]) -> Figure | None:
@@ -44,7 +44,7 @@ def loss_figure(lines: Sequence[Line]) -> Figure | None:
     return _small_plots(lines, names, lambda name: name.replace("_", " "), 1) if names else None
 
 
-def class_figure(parts: Sequence[Part], space: LabelSpace) -> Figure | None:
+def class_figure(parts: Sequence[Part], space: LabelSpace, things: str) -> Figure | None:
     """A bar per class: its share of the last pseudo-labels, beside that of the first and of the source labels.
 
     `None` where the shares were not logged, or are of other classes.
@@ -61,7 +61,7 @@ def class_figure(parts: Sequence[Part], space: LabelSpace) -> Figure | None:
     axes.barh(rows, last[shown], 0.62, color=space.colours[shown] / 255, edgecolor=INK, linewidth=0.4)
     axes.plot(first[shown], rows, "o", color=INK, markerfacecolor="none", markersize=5, label="pseudo-labels at first")
     axes.plot(prior[shown], rows, "|", color=INK, markersize=13, markeredgewidth=2.2, label="source labels")
-    axes.set_xlabel("share of the pixels, % (bars: pseudo-labels at last)")
+    axes.set_xlabel(f"share of the {things}, % (bars: pseudo-labels at last)")
     legend(figure, axes)
     return figure
 

@@ -10,8 +10,12 @@ import numpy as np
 from minorkey.reporting.runs import Place, Run, read_log
 from minorkey.system.run_folder import RunFolder
 
-SIGNALS = {"confidence": "confidence of the teacher", "kept": "pixels kept", "agreement": "student agrees with teacher"}
-"""Shares that are logged beside the losses of a run with a target, and their titles."""
+SIGNALS = {
+    "confidence": "confidence of the teacher",
+    "kept": "{things} kept",
+    "agreement": "student agrees with teacher",
+}
+"""Shares that are logged beside the losses of a run with a target, and their titles; things are pixels, or others."""
 NOT_LOSSES = {"step", "loss", "lr", "images_per_second", "memory_mb", "seconds", "loss_scale", "retried", *SIGNALS}
 
 

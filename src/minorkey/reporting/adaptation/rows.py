@@ -80,7 +80,7 @@ def target_notes(adapted: Sequence[AdaptedRun]) -> list[str]:
 def curve_figures(adapted: Sequence[AdaptedRun]) -> dict[str, Figure]:
     """`adaptation-health` and `adaptation-losses`, where they were logged."""
     lines = [Line(each.label, each.colour, each.parts) for each in adapted]
-    figures = {"adaptation-health": signal_figure(lines), "adaptation-losses": loss_figure(lines)}
+    figures = {"adaptation-health": signal_figure(lines, things_of(adapted)), "adaptation-losses": loss_figure(lines)}
     return {name: figure for name, figure in figures.items() if figure}
 
 
@@ -92,10 +92,7 @@ def adaptation_rows(adapted: Sequence[AdaptedRun]) -> list[tuple[str, list[str]]
         "Teacher": [_teacher(values) for values in settings],
         "Target": [", ".join(each.targets) for each in adapted],
         "Broken images skipped": [_skipped(each.parts) for each in adapted],
-        **{
-            title[0].upper() + title[1:]: [_ends(each.parts, name) for each in adapted]
-            for name, title in SIGNALS.items()
-        },
+        **{_title(title, adapted): [_ends(each.parts, name) for each in adapted] for name, title in SIGNALS.items()},
     }
     return [(name, texts) for name, texts in rows.items() if any(texts)]
 
@@ -123,9 +120,18 @@ def gain_views(runs: Sequence[Run], adapted: Sequence[AdaptedRun]) -> list[GainV
     ]
 
 
+def things_of(adapted: Sequence[AdaptedRun]) -> str:
+    """What their tasks count, e.g. pixels; more than one where they differ."""
+    return " and ".join(dict.fromkeys(each.run.scores.of_task.counted.things for each in adapted))
+
+
+def _title(title: str, adapted: Sequence[AdaptedRun]) -> str:
+    return title.format(things=things_of(adapted)).capitalize()
+
+
 def _view(each: AdaptedRun, space: LabelSpace) -> AdaptationView:
     ours = each.run.scores.label_space == space.name
-    figure = class_figure(each.parts, space) if ours else None
+    figure = class_figure(each.parts, space, things_of([each])) if ours else None
     return AdaptationView(
         label=each.label,
         colour=each.colour,

@@ -61,6 +61,7 @@ class Segmentation(Task):
     default_head = "semfpn"
     metrics = METRICS
     counted = COUNTED
+    pictured = True
     demo = "demo"
     main_term = "segmentation"
     prediction_type = SegmentationPrediction
