@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from minorkey.adapters.options import MethodOptions
+from minorkey.data.classes import FROM_FOLDERS, listed_classes
 from minorkey.data.readers.options import SourceOptions
 from minorkey.data.readers.own import taken
 from minorkey.data.readers.world import WorldOptions
@@ -267,6 +268,19 @@ def parse_overrides(arguments: Sequence[str], options: Mapping[str, Any] | None 
             leaf = {key: leaf}
         nested = _merge(nested, _expand(leaf))
     return nested
+
+
+def with_classes(config: RunConfig) -> RunConfig:
+    """A configuration that names its classes, where they are those of the data's class folders.
+
+    Raises:
+        MinorkeyError: as `listed_classes`.
+    """
+    if config.label_space != FROM_FOLDERS:
+        return config
+    specs = [*(source.data for source in config.source), *config.unseen]
+    classes = listed_classes(specs, annotation=task_named(config.task).annotation, data_root=config.data_root)
+    return config.model_copy(update={"label_space": classes})
 
 
 def save_config(config: RunConfig, path: Path) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from minorkey.data.corruptions.naming import split_corruption
-from minorkey.data.open import open_datasets
+from minorkey.data.readers import open_datasets
 from minorkey.data.readers.categories import Categorised, class_names
 from minorkey.data.readers.locate import split_name
 from minorkey.data.readers.own import split_own

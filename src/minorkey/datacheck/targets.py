@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
-from minorkey.config import RunConfig, load_config, presets, resolve
+from minorkey.config import RunConfig, load_config, presets, resolve, with_classes
 from minorkey.data.raw_cache import RawCache
 from minorkey.data.readers import Reader, SourceOptions, choose, open_datasets, validation_of
 from minorkey.data.readers.reader import Role
@@ -88,7 +88,7 @@ def _nothing_yet(config: RunConfig, cached: bool) -> Target:
     if cached and config.data_cache is None:
         raise ConfigError("no data_cache is set; name the folder that is to keep the pixels, data_cache=PATH")
     cache = RawCache(config.data_cache) if cached and config.data_cache else None
-    return Target(label_space(config.label_space), task_named(config.task), cache=cache)
+    return Target(label_space(with_classes(config).label_space), task_named(config.task), cache=cache)
 
 
 def _open_alone(spec: str, overrides: Mapping[str, Any], cached: bool) -> Target:

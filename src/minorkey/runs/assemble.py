@@ -9,7 +9,6 @@ from transformers import PreTrainedModel
 
 from minorkey.adapters import weights_sha256
 from minorkey.config import RunConfig
-from minorkey.data.classes import FROM_FOLDERS, listed_classes
 from minorkey.data.raw_cache import RawCache
 from minorkey.data.readers import Reader, SourceOptions, choose, open_datasets, validation_of
 from minorkey.data.readers import Role as ReaderRole
@@ -22,19 +21,6 @@ from minorkey.models.build import backbone_of
 from minorkey.tasks.table import task_named
 
 UNLIMITED = 10**9
-
-
-def with_classes(config: RunConfig) -> RunConfig:
-    """A configuration that names its classes, where they are those of the data's class folders.
-
-    Raises:
-        MinorkeyError: as `listed_classes`.
-    """
-    if config.label_space != FROM_FOLDERS:
-        return config
-    specs = [*(source.data for source in config.source), *config.unseen]
-    classes = listed_classes(specs, annotation=task_named(config.task).annotation, data_root=config.data_root)
-    return config.model_copy(update={"label_space": classes})
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,10 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from minorkey.config import RunConfig
-from minorkey.data.open import each_domain
-from minorkey.data.readers import SourceOptions
+from minorkey.config import RunConfig, with_classes
+from minorkey.data.readers import SourceOptions, each_domain
 from minorkey.errors import ConfigError
 from minorkey.evaluation.scores import DomainScore, ScoreTable
-from minorkey.runs.assemble import with_classes
 from minorkey.runs.train import train
 from minorkey.system.processes import from_main, speaker
 from minorkey.system.run_folder import RunFolder

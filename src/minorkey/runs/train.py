@@ -4,10 +4,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from minorkey.config import RunConfig, load_config, save_config
+from minorkey.config import RunConfig, load_config, save_config, with_classes
 from minorkey.errors import ConfigError, DataError
 from minorkey.evaluation.scores import ScoreTable
-from minorkey.runs.assemble import Network, build_network, open_judged, open_sources, with_classes
+from minorkey.runs.assemble import Network, build_network, open_judged, open_sources
 from minorkey.runs.evaluate import evaluate, load, protocol_of
 from minorkey.runs.fit import fit
 from minorkey.runs.material import open_material

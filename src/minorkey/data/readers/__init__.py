@@ -1,6 +1,6 @@
 """Readers: one for files on disk, whatever their layout, and one table of data sets; `open_datasets` finds them."""
 
-from minorkey.data.open import open_datasets, validation_of
+from minorkey.data.open import each_domain, open_datasets, validation_of
 from minorkey.data.readers.joined import Subset, choose
 from minorkey.data.readers.options import SourceOptions
 from minorkey.data.readers.pseudo_labelled import PseudoLabelled, label_folders, pseudo_label_file
@@ -15,6 +15,7 @@ __all__ = [
     "Subset",
     "WorldOptions",
     "choose",
+    "each_domain",
     "label_folders",
     "open_datasets",
     "pseudo_label_file",
