@@ -3,10 +3,11 @@
 from typing import Any
 
 import torch
+from torch import nn
 from transformers import Dinov2ForImageClassification, Dinov2WithRegistersForImageClassification, PreTrainedModel
 
 from minorkey.errors import ModelError
-from minorkey.models.build import Head, head_catalog, whole
+from minorkey.models.build import Head, backbone_of, head_catalog, whole
 from minorkey.models.heads.classification.pooled import PooledClassifierConfig, PooledForImageClassification
 from minorkey.models.options import HeadOptions
 from minorkey.models.pyramid import PyramidBackbone
@@ -52,6 +53,10 @@ class Pooled(Head):
         if weights is not None:
             model.class_weights.copy_(torch.tensor(weights))
         return model
+
+    def replayed(self, model: nn.Module) -> list[nn.Module]:
+        """The backbone."""
+        return [backbone_of(model)]
 
     def stock(self, model: PreTrainedModel) -> PreTrainedModel | None:
         """A DINOv2 with its own classifier, which reads both poolings behind the final norm, as this head does."""
