@@ -19,6 +19,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
@@ -197,12 +198,12 @@ def run_all(plan: Plan, args: argparse.Namespace) -> bool:
     running: dict[Future, Job] = {}
     pool = ProcessPoolExecutor(args.processes, mp_context=context, initializer=_alone, initargs=(args.threads,))
     failed: set[Path] = set()
-    longest = 0.0
+    lately: deque[float] = deque(maxlen=2 * args.processes)  # seconds of the last runs
     try:
         while time.monotonic() < end:
             begun = {job.file for job in running.values()} | failed
             room = args.processes - len(running)
-            if time.monotonic() + longest < end:
+            if time.monotonic() + max(lately, default=0) < end:
                 for job in [job for job in plan.wanted() if job.file not in begun][:room]:
                     running[pool.submit(train_one, args.preset, args.overrides, job, args.steps)] = job
             if not running:
@@ -220,7 +221,7 @@ def run_all(plan: Plan, args: argparse.Namespace) -> bool:
                     continue
                 result = future.result()
                 plan.results.write(job, result)
-                longest = max(longest, result["seconds"])
+                lately.append(result["seconds"])
                 score = f"{100 * result['score']:.1f}" if job.unseen else ""
                 left = end - time.monotonic()
                 print(f"{job.file} {score} ({result['seconds']:.0f} s; {left:.0f} s left)", flush=True)

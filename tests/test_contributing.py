@@ -8,7 +8,8 @@ import pytest
 REPO = Path(__file__).parents[1]
 PAGE = (REPO / "CONTRIBUTING.md").read_text(encoding="utf-8")
 KINDS = (
-    "backbone", "head for segmentation", "head for detection", "data set with label images", "data set with boxes",
+    "backbone", "head for segmentation", "head for detection", "head for classification", "data set with label images",
+    "data set with boxes", "data set with classified images",
     "label space", "corruption", "method", "regime", "teacher", "task", "metric", "preset", "command",
 )  # fmt: skip
 
