@@ -34,7 +34,7 @@ from transformers import Dinov2Backbone, Dinov2Config, Mask2FormerConfig
 from minorkey.config import resolve
 from minorkey.models.heads.segmentation.masks import MaskCriterion, mask_targets
 from minorkey.models.quiet import quiet_libraries
-from minorkey.runs import train as workflow
+from minorkey.runs.train import train
 from minorkey.training.loop import Loop
 
 CRITERION_OPERATIONS = 250
@@ -120,22 +120,22 @@ def count_step(changes: dict[str, Any], folder: Path) -> Waits:
     """Waits from the end of the first optimizer step to that of the second; in the last round, if there are several."""
     config = resolve(None, TINY | {"backbone": str(write_backbone(folder))} | changes)
     rounds = ["warm-up", "labelled"] if config.regime == "transda" else ["all"]
-    train, taken = Loop.run, Waits()
+    loop_run, taken = Loop.run, Waits()
 
     def run(loop: Loop, reporter: Any) -> None:
         rounds.pop(0)
         if rounds:
-            return train(loop, reporter)
+            return loop_run(loop, reporter)
         ends = iter([taken.reset, _done])
         hook = register_optimizer_step_post_hook(lambda *_: next(ends)())
         try:
             with counted(taken):
-                return train(loop, reporter)
+                return loop_run(loop, reporter)
         finally:
             hook.remove()
 
     with patch.object(Loop, "run", run), quiet_libraries(), suppress(Done):
-        workflow.train(config, folder / "run", console=Console(file=io.StringIO()))
+        train(config, folder / "run", console=Console(file=io.StringIO()))
     return taken
 
 

@@ -19,7 +19,7 @@ from rich.console import Console
 from transformers import Dinov2Backbone, Dinov2Config
 
 from minorkey.config import RunConfig, resolve, save_config
-from minorkey.runs import train as workflow
+from minorkey.runs.train import train
 from minorkey.system.run_folder import RunFolder
 
 MakeConfig = Callable[..., RunConfig]
@@ -102,7 +102,7 @@ def console() -> Console:
 def finished_run(make_config: MakeConfig, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """A finished SoMA run; read only."""
     folder = tmp_path_factory.mktemp("finished") / "soma"
-    workflow.train(make_config(), folder, console=Console(file=io.StringIO()))
+    train(make_config(), folder, console=Console(file=io.StringIO()))
     return RunFolder(folder)
 
 

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from minorkey.config import save_config
 from minorkey.evaluation.scores import TrainingCost
-from minorkey.runs import train as workflow
+from minorkey.runs.train import train
 from minorkey.system.run_folder import RunFolder
 from minorkey.training.checkpoint import checkpoints
 from minorkey.training.loop import Interrupted
@@ -39,7 +39,7 @@ def reference(make_config, tmp_path_factory) -> Callable[[str], RunFolder]:
     def run(name: str) -> RunFolder:
         if name not in done:
             done[name] = RunFolder(tmp_path_factory.mktemp("whole") / "run")
-            workflow.train(make_config(**CASES[name]), done[name].path, console=Console(file=io.StringIO()))
+            train(make_config(**CASES[name]), done[name].path, console=Console(file=io.StringIO()))
         return done[name]
 
     return run
@@ -97,7 +97,7 @@ def test_resumed_run_ends_as_an_uninterrupted_one(reference, make_config, consol
     whole = reference(name)
     folder = RunFolder(Path(shutil.copytree(whole.path, tmp_path / "run")))
     stopped(folder)
-    workflow.train(make_config(**CASES[name]), folder.path, resume=True, console=console)
+    train(make_config(**CASES[name]), folder.path, resume=True, console=console)
     assert_same_training(folder, whole)
     assert_same_scores(folder, whole)
     for place in whole.path.glob("rounds/*"):
@@ -124,7 +124,7 @@ def test_killed_in_the_last_round(reference, make_config, console, tmp_path):
         process.send_signal(signal.SIGKILL)
         process.communicate()
     assert not folder.cost.is_file()
-    workflow.train(make_config(**CASES["transda self"]), folder.path, resume=True, console=console)
+    train(make_config(**CASES["transda self"]), folder.path, resume=True, console=console)
     assert_same_training(folder, whole)
     assert_same_scores(folder, whole)
 
@@ -140,13 +140,13 @@ def test_ctrl_c_in_a_round_names_the_run(make_config, tmp_path):
 
     changes = adapting("transda", "self", training={"steps": 500}, transda={"rounds": 1})
     with pytest.raises(Interrupted, match=f"go on with `minorkey train --resume {tmp_path / 'run'}`"):
-        workflow.train(make_config(**changes), tmp_path / "run", console=Console(file=Impatient(), width=200))
+        train(make_config(**changes), tmp_path / "run", console=Console(file=Impatient(), width=200))
     assert checkpoints(RunFolder(tmp_path / "run").earlier_round(0).checkpoints)
 
 
 def test_cost_counts_every_round_once(make_config, console, tmp_path):
     changes = adapting("transda", "self", transda={"rounds": 2, "warmup_steps": 3}, training={"steps": 1})
-    workflow.train(make_config(**changes), tmp_path / "run", console=console)
+    train(make_config(**changes), tmp_path / "run", console=console)
     folder = RunFolder(tmp_path / "run")
     places = [folder.earlier_round(0), folder.earlier_round(1), folder]
     costs = [TrainingCost.read(place.cost) for place in places]

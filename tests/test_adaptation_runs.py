@@ -15,10 +15,11 @@ from rich.console import Console
 from minorkey.config import RunConfig, save_config
 from minorkey.errors import DataError
 from minorkey.labels import label_space
-from minorkey.runs import train as workflow
-from minorkey.runs.assemble import Sources, open_targets
+from minorkey.runs.assemble import Sources, build_network, open_targets
+from minorkey.runs.load import load
 from minorkey.runs.material import Material
 from minorkey.runs.rounds import write_pseudo_labels
+from minorkey.runs.train import train
 from minorkey.system.run_folder import RunFolder
 from minorkey.training.checkpoint import checkpoints
 
@@ -49,12 +50,12 @@ def photos(street_folder, tmp_path) -> Path:
 @pytest.mark.parametrize("regime", REGIMES)
 def test_labels_of_the_target_are_not_read(streets_config, console, tmp_path, regime):
     config = streets_config(regime, training={"steps": 2})
-    workflow.train(config, tmp_path / "honest", console=console)
+    train(config, tmp_path / "honest", console=console)
     assert "adapting to 4 images of " in console.file.getvalue()
     assert "without labels; labels of the target are used for judging only" in console.file.getvalue()
     for file in (tmp_path / "target" / "labels").rglob("*.png"):
         file.write_bytes(b"no image at all")
-    workflow.train(config, tmp_path / "broken", console=console)
+    train(config, tmp_path / "broken", console=console)
     assert_same_training(RunFolder(tmp_path / "broken"), RunFolder(tmp_path / "honest"))
 
 
@@ -74,7 +75,7 @@ def test_a_broken_target_image_ends_the_run_in_one_line(streets_config, command,
 @pytest.mark.parametrize("regime", REGIMES)
 def test_broken_target_images_are_left_out_on_request_and_said_once(streets_config, photos, console, tmp_path, regime):
     config = streets_config(regime, target=str(photos), training={"skip_broken": True, "snapshots": 1})
-    workflow.train(config, tmp_path / "run", console=console)
+    train(config, tmp_path / "run", console=console)
     folder = RunFolder(tmp_path / "run")
     rounds = [folder] if regime == "self_training" else [folder.earlier_round(0), folder]
     for place in rounds:
@@ -92,7 +93,7 @@ def test_broken_target_images_are_left_out_on_request_and_said_once(streets_conf
 def test_what_was_skipped_is_in_the_log_before_a_checkpoint(streets_config, photos, console, tmp_path):
     """A run that is killed after the checkpoint, and before its next log line, would not say it again."""
     training = {"steps": 4, "log_every": 100, "checkpoint_every": 2, "skip_broken": True}
-    workflow.train(streets_config("self_training", target=str(photos), training=training), tmp_path, console=console)
+    train(streets_config("self_training", target=str(photos), training=training), tmp_path, console=console)
     (skipped,) = [record for record in read_log(RunFolder(tmp_path)) if "skipped" in record]
     assert skipped["step"] == 2, "the first two batches have all four images"
 
@@ -103,7 +104,7 @@ def test_a_broken_image_among_those_to_label(streets_config, photos, console, tm
     broken = photos / "1.png"
     shutil.move(broken, tmp_path / "away.png")
     config = streets_config("transda", target=str(photos), training={"steps": 1, "skip_broken": skip})
-    workflow.train(config, tmp_path / "run", console=console)
+    train(config, tmp_path / "run", console=console)
     shutil.move(tmp_path / "away.png", broken)
     folder = RunFolder(tmp_path / "run")
     material = Material(label_space("street7"), Sources([], None), open_targets(config, label_space("street7")))
@@ -126,7 +127,7 @@ def test_targets_of_one_name_keep_their_own_pseudo_labels(streets_config, photos
             Image.open(image).resize(size).save(tmp_path / place / "images" / image.name)
     targets = [str(tmp_path / place / "images") for place in ("a", "b")]
     config = streets_config("transda", target=targets, training={"steps": 2, "snapshots": 1})
-    workflow.train(config, tmp_path / "run", console=console)
+    train(config, tmp_path / "run", console=console)
     folder = RunFolder(tmp_path / "run")
     sizes = {path.name: Image.open(path / "0.png").size for path in folder.pseudo_labels.iterdir()}
     assert sizes == {"images": (48, 32), "images-2": (40, 32)}
@@ -145,7 +146,7 @@ def _collapsing(streets_config, root: Path, training: dict) -> RunConfig:
 def test_a_collapse_is_said_once_and_the_last_checkpoint_before_it_kept(streets_config, console, tmp_path):
     training = {"steps": 10, "warmup": 3, "checkpoint_every": 2}
     config = _collapsing(streets_config, tmp_path, training)
-    workflow.train(config, tmp_path / "run", console=console)
+    train(config, tmp_path / "run", console=console)
     folder = RunFolder(tmp_path / "run")
     (collapse,) = [record for record in read_log(folder) if "collapse" in record]
     assert collapse.keys() == {"step", "collapse"}
@@ -166,7 +167,7 @@ def _resumed_after_the_collapse(config: RunConfig, folder: RunFolder, kept: Path
         path.unlink()
     shutil.rmtree(folder.checkpoints / "step-0000010")
     console = Console(file=io.StringIO(), width=200)
-    workflow.train(config, folder.path, resume=True, console=console)
+    train(config, folder.path, resume=True, console=console)
     assert "collapse: " not in console.file.getvalue()
     assert (kept / "state.json").is_file()
     assert len([record for record in read_log(folder) if "collapse" in record]) == 1
@@ -174,7 +175,7 @@ def _resumed_after_the_collapse(config: RunConfig, folder: RunFolder, kept: Path
 
 def test_collapse_before_any_checkpoint(streets_config, console, tmp_path):
     config = _collapsing(streets_config, tmp_path, {"steps": 8, "checkpoint_every": 100})
-    workflow.train(config, tmp_path / "run", console=console)
+    train(config, tmp_path / "run", console=console)
     (said,) = [line for line in console.file.getvalue().splitlines() if line.startswith("collapse: ")]
     assert said.endswith("No checkpoint is from before it")
     assert not list((tmp_path / "run" / "checkpoints").glob("good-*"))
@@ -247,10 +248,10 @@ def test_the_deployed_weights_are_the_teachers(make_config, console, tmp_path, t
     options = {"name": teacher, "momentum": 1 - 1e-9, "ramp": False, "buffers": "student"}
     changes = adapting("self_training", teacher, head={"name": "semfpn", "channels": 8})
     changes["teacher"] = options
-    workflow.train(make_config(**changes), tmp_path / "run", console=console)
+    train(make_config(**changes), tmp_path / "run", console=console)
     config = make_config(head=changes["head"])
-    network = workflow.build_network(config, workflow.load(tmp_path / "run", device="cpu").space)
-    expected, found = network.model.state_dict(), workflow.load(tmp_path / "run", device="cpu").model.state_dict()
+    network = build_network(config, load(tmp_path / "run", device="cpu").space)
+    expected, found = network.model.state_dict(), load(tmp_path / "run", device="cpu").model.state_dict()
     assert found.keys() == expected.keys()
     assert max(float((found[name] - value).abs().max()) for name, value in expected.items()) < 1e-5
 
@@ -259,17 +260,17 @@ def test_features_are_compared_with_the_pretrained_backbone_also_after_a_start_f
     make_config, console, tmp_path
 ):
     settings = adapting("self_training", "base", training={"steps": 1})
-    workflow.train(make_config(**settings), tmp_path / "pretrained", console=console)
+    train(make_config(**settings), tmp_path / "pretrained", console=console)
     trained = adapting("self_training", "adapter_ema", training={"steps": 3, "backbone_lr": 0.1})
-    workflow.train(make_config(**trained), tmp_path / "trained", console=console)
-    workflow.train(make_config(**settings, start_from=str(tmp_path / "trained")), tmp_path / "then", console=console)
+    train(make_config(**trained), tmp_path / "trained", console=console)
+    train(make_config(**settings, start_from=str(tmp_path / "trained")), tmp_path / "then", console=console)
     distances = [read_log(RunFolder(tmp_path / name))[0]["feature_distance_source"] for name in ("pretrained", "then")]
     assert distances[0] < 1e-6
     assert distances[1] > 1e-4
 
 
 def test_a_round_is_not_resumed_by_itself(make_config, command, console, tmp_path):
-    workflow.train(make_config(**adapting("transda", "self", training={"steps": 1})), tmp_path / "run", console=console)
+    train(make_config(**adapting("transda", "self", training={"steps": 1})), tmp_path / "run", console=console)
     code, error = command("train", "--resume", tmp_path / "run" / "rounds" / "0")
     assert code == 2
     assert f"is a round of the run '{tmp_path / 'run'}'; resume that" in error

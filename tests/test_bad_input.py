@@ -16,7 +16,8 @@ from safetensors.torch import load_file, save_file
 
 from minorkey.config import save_config
 from minorkey.errors import AdapterError, StorageError, TrainingError
-from minorkey.runs import train as workflow
+from minorkey.runs.load import load
+from minorkey.runs.train import train
 from minorkey.system.run_folder import RunFolder
 from minorkey.training.checkpoint import checkpoints, load_checkpoint
 
@@ -173,7 +174,7 @@ def other_weights(finished_run, backbone_folder) -> Iterator[None]:
 @pytest.mark.usefixtures("other_weights")
 def test_base_weights_of_another_model(finished_run, command, tmp_path):
     with pytest.raises(AdapterError, match="was trained on base weights .*use the weights it was trained on"):
-        workflow.load(finished_run.path)
+        load(finished_run.path)
     code, error = command("evaluate", finished_run.path, "--out", tmp_path / "scores")
     assert code == 2
     assert "use the weights it was trained on" in error.strip().splitlines()[-1]
@@ -185,7 +186,7 @@ def test_resuming_on_other_base_weights(make_config, finished_run, console, tmp_
     folder.metrics.unlink()
     folder.cost.unlink()
     with pytest.raises(AdapterError, match="use the backbone that the run started with"):
-        workflow.train(make_config(), folder.path, resume=True, console=console)
+        train(make_config(), folder.path, resume=True, console=console)
 
 
 def test_loss_that_is_no_number(make_config, console, tmp_path, refused):
@@ -212,7 +213,7 @@ def test_last_good_checkpoint_is_kept_when_the_loss_is_no_number(
 
     monkeypatch.setattr(Segmentation, "loss", broken_from_the_fourth)
     with pytest.raises(TrainingError, match="loss is not finite at step 4, on the batch ") as error:
-        workflow.train(make_config(), tmp_path, console=console)
+        train(make_config(), tmp_path, console=console)
     assert all(f"clear/{key}" in str(error.value) for key in calls[3])
     (kept,) = checkpoints(tmp_path / "checkpoints")
     expected = load_checkpoint(checkpoints(finished_run.checkpoints)[0])
@@ -235,7 +236,7 @@ def test_weights_that_are_no_numbers_are_not_saved(make_config, console, tmp_pat
 
     monkeypatch.setattr(Segmentation, "loss", steep_at_the_fourth)
     with pytest.raises(TrainingError, match="weights are not finite at step 4"):
-        workflow.train(make_config(), tmp_path, console=console)
+        train(make_config(), tmp_path, console=console)
     assert [path.name for path in checkpoints(tmp_path / "checkpoints")] == ["step-0000002"]
 
 
@@ -266,12 +267,12 @@ def test_full_disk_while_saving(make_config, finished_run, console, small_disk):
     first, second = checkpoints(finished_run.checkpoints)
     disk = small_disk(int(1.7 * _size(first)))
     with pytest.raises(StorageError, match="cannot write .*: the disk is full; free some space") as error:
-        workflow.train(make_config(), disk / "soma", console=console)
+        train(make_config(), disk / "soma", console=console)
     assert "\n" not in str(error.value)
     folder = RunFolder(disk / "soma")
     assert [path.name for path in folder.checkpoints.iterdir()] == [first.name]
     small_disk(16 * _size(first))
-    workflow.train(make_config(), folder.path, resume=True, console=console)
+    train(make_config(), folder.path, resume=True, console=console)
     last = load_checkpoint(checkpoints(folder.checkpoints)[-1])
     expected = load_checkpoint(second)
     assert all(torch.equal(value, expected.adapter[name]) for name, value in last.adapter.items())
@@ -295,5 +296,5 @@ def test_file_system_refuses_to_write(make_config, console, tmp_path):
     assert "What was saved before is untouched" in error
     saved = load_checkpoint(checkpoints(folder.checkpoints)[-1])
     assert saved.step < config.training.steps
-    workflow.train(config, folder.path, resume=True, console=console)
+    train(config, folder.path, resume=True, console=console)
     assert load_checkpoint(checkpoints(folder.checkpoints)[-1]).step == config.training.steps

@@ -8,7 +8,7 @@ from minorkey.data.classes import FROM_FOLDERS
 from minorkey.errors import ConfigError
 from minorkey.labels import label_space
 from minorkey.models.segmenters import SEGMENTATION_HEADS
-from minorkey.runs.train import protocol_of
+from minorkey.runs.load import protocol_of
 
 MINIMAL = {"source": "world:clear"}
 

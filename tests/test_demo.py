@@ -50,8 +50,10 @@ def test_page_is_one_file_that_says_whether_soma_is_best(page):
 
 
 def test_methods_of_one_seed_start_from_one_head(page):
+    from minorkey.labels import label_space
     from minorkey.models.build import head_state
-    from minorkey.runs.train import build_network, config_of, label_space
+    from minorkey.runs.assemble import build_network
+    from minorkey.runs.load import config_of
 
     heads = []
     for method in ("soma", "full"):

@@ -13,7 +13,8 @@ from rich.console import Console
 
 from minorkey.errors import ConfigError
 from minorkey.reporting.page import build_report
-from minorkey.runs import train as workflow
+from minorkey.runs.load import load
+from minorkey.runs.train import train
 from minorkey.system.run_folder import RunFolder
 from minorkey.training.checkpoint import checkpoints
 
@@ -46,7 +47,7 @@ def runs(make_config, tmp_path_factory):
     def run(name: str) -> RunFolder:
         if name not in done:
             done[name] = RunFolder(tmp_path_factory.mktemp("runs") / name)
-            workflow.train(make_config(**CASES[name]), done[name].path, console=Console(quiet=True))
+            train(make_config(**CASES[name]), done[name].path, console=Console(quiet=True))
         return done[name]
 
     return run
@@ -72,7 +73,7 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(runs, make_config, tmp_path,
         path.unlink()
     shutil.rmtree(folder.adapter)
     shutil.rmtree(checkpoints(folder.checkpoints)[-1])
-    workflow.train(make_config(**CASES[name]), folder.path, resume=True, console=Console(quiet=True))
+    train(make_config(**CASES[name]), folder.path, resume=True, console=Console(quiet=True))
     assert_same_training(folder, whole)
     assert_same_files(folder.detections, whole.detections)
 
@@ -80,7 +81,7 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(runs, make_config, tmp_path,
 def test_the_auxiliary_head_learns_and_is_not_deployed(runs):
     first = next(record for record in read_log(runs("auxiliary")) if "loss" in record)
     assert {"atss_class", "atss_box", "atss_centerness"} <= first.keys()
-    model = workflow.load(runs("auxiliary").path, device="cpu").model
+    model = load(runs("auxiliary").path, device="cpu").model
     assert not [name for name, _ in model.named_modules() if "auxiliary" in name]
 
 

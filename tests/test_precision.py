@@ -9,8 +9,8 @@ from torch import nn
 from minorkey.config import load_config
 from minorkey.errors import ConfigError
 from minorkey.evaluation.scores import ScoreTable
-from minorkey.runs import train as workflow
 from minorkey.runs.evaluate import evaluate
+from minorkey.runs.load import load
 from minorkey.system.precision import Units, computing, evaluation_precision, kernels, training_precision, units_of
 from minorkey.tasks.protocol import Protocol
 
@@ -103,11 +103,11 @@ def test_scores_carry_the_precision_they_were_computed_in(finished_run, tmp_path
 
 def evaluated(run) -> Protocol:
     """The protocol of a run that was judged on a CPU, as it was trained."""
-    return workflow.load(run.path, device="cpu").protocol
+    return load(run.path, device="cpu").protocol
 
 
 def test_the_network_of_a_predictor_computes_in_the_precision_of_its_protocol(finished_run):
-    predictor, seen = workflow.load(finished_run.path, device="cpu"), []
+    predictor, seen = load(finished_run.path, device="cpu"), []
     linear = next(module for module in predictor.model.modules() if isinstance(module, nn.Linear))
     linear.register_forward_hook(lambda _module, _inputs, output: seen.append(output.dtype))
     image = torch.zeros(32, 64, 3, dtype=torch.uint8).numpy()

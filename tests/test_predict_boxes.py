@@ -11,8 +11,8 @@ from rich.console import Console
 
 import minorkey
 from minorkey.errors import StorageError
-from minorkey.runs import train as workflow
 from minorkey.runs.predict import predict_folder
+from minorkey.runs.train import train
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def run(make_config, tmp_path_factory) -> Path:
         training={"steps": 1},
         evaluation={"pictures": 0, "images": 1},
     )
-    workflow.train(config, folder, console=Console(file=io.StringIO()))
+    train(config, folder, console=Console(file=io.StringIO()))
     return folder
 
 

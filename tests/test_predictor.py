@@ -10,8 +10,8 @@ from PIL import Image
 
 from minorkey.data.transforms import to_tensor
 from minorkey.errors import DataError, StorageError
-from minorkey.runs import train as workflow
 from minorkey.runs.batches import BatchPredictor
+from minorkey.runs.load import load
 from minorkey.runs.predict import predict_folder
 from minorkey.tasks.predictor import Predictor
 from minorkey.tasks.protocol import LARGE
@@ -19,7 +19,7 @@ from minorkey.tasks.protocol import LARGE
 
 @pytest.fixture
 def predictor(finished_run) -> Predictor:
-    return workflow.load(finished_run.path, device="cpu")
+    return load(finished_run.path, device="cpu")
 
 
 @pytest.fixture

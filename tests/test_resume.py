@@ -16,7 +16,8 @@ from safetensors.torch import load_file
 
 from minorkey.config import save_config
 from minorkey.errors import ConfigError
-from minorkey.runs import train as workflow
+from minorkey.runs.load import config_of
+from minorkey.runs.train import train
 from minorkey.system.run_folder import RunFolder
 from minorkey.training.checkpoint import checkpoints
 
@@ -109,7 +110,7 @@ def prepared(make_config, console, tmp_path):
         config = make_config(**changes)
         save_config(config, tmp_path / "run.yaml")
         reference = RunFolder(tmp_path / "uninterrupted" / "run")
-        workflow.train(config, reference.path, console=console)
+        train(config, reference.path, console=console)
         return tmp_path / "run.yaml", RunFolder(tmp_path / "killed" / "run"), reference
 
     return prepare
@@ -122,14 +123,14 @@ def test_soma_killed_twice(prepared, start, console):
     file, folder, reference = prepared(training=TRAINING)
     _kill_in_training(start("train", file, "--out", folder.path), folder, lines=5)
     _kill_in_training(start("train", "--resume", folder.path), folder, lines=16)
-    workflow.train(workflow.config_of(folder.path), folder.path, resume=True, console=console)
+    train(config_of(folder.path), folder.path, resume=True, console=console)
     _assert_same_run(folder, reference, ADAPTER)
 
 
 def test_full_killed(prepared, start, console):
     file, folder, reference = prepared(method="full", head={"dropout": 0.2}, training=TRAINING)
     _kill_in_training(start("train", file, "--out", folder.path), folder, lines=8)
-    workflow.train(workflow.config_of(folder.path), folder.path, resume=True, console=console)
+    train(config_of(folder.path), folder.path, resume=True, console=console)
     _assert_same_run(folder, reference, ["backbone.safetensors"])
 
 
@@ -141,7 +142,7 @@ def test_weight_average_killed_in_training_and_in_judging(prepared, start, conso
     _wait_for(judging, folder.cost.is_file)
     _kill(judging)
     assert not folder.metrics.is_file()
-    workflow.train(workflow.config_of(folder.path), folder.path, resume=True, console=console)
+    train(config_of(folder.path), folder.path, resume=True, console=console)
     _assert_same_run(folder, reference, ADAPTER)
 
 
@@ -171,13 +172,13 @@ def stopped_run(finished_run, tmp_path) -> RunFolder:
 def test_second_run_in_a_folder_is_refused(make_config, stopped_run):
     before = sorted(path for path in stopped_run.path.rglob("*"))
     with pytest.raises(ConfigError, match="holds a run already; go on with `minorkey train --resume .*another --out"):
-        workflow.train(make_config(), stopped_run.path)
+        train(make_config(), stopped_run.path)
     assert sorted(path for path in stopped_run.path.rglob("*")) == before
 
 
 def test_finished_run_is_only_read(make_config, finished_run):
     before = finished_run.metrics.stat().st_mtime_ns
-    scores = workflow.train(make_config(), finished_run.path, resume=True)
+    scores = train(make_config(), finished_run.path, resume=True)
     assert scores.to_json() == json.loads(finished_run.metrics.read_text())
     assert finished_run.metrics.stat().st_mtime_ns == before
 
@@ -186,7 +187,7 @@ def test_finished_run_is_only_read(make_config, finished_run):
 def test_resuming_with_another_configuration_is_refused(make_config, state, request):
     folder = request.getfixturevalue(state)
     with pytest.raises(ConfigError, match="another configuration .*choose another --out"):
-        workflow.train(make_config(seed=1), folder.path, resume=True)
+        train(make_config(seed=1), folder.path, resume=True)
 
 
 def test_command_without_a_run_to_resume(command, tmp_path):

@@ -14,14 +14,16 @@ from minorkey.evaluation.evidence_files import read_evidence
 from minorkey.evaluation.scores import ScoreTable
 from minorkey.labels import label_space
 from minorkey.models.backbone import load_backbone
-from minorkey.runs import train as workflow
+from minorkey.runs.evaluate import evaluate
+from minorkey.runs.load import load
+from minorkey.runs.train import train
 from minorkey.system.run_folder import RunFolder
 from minorkey.tasks.segmentation.confusion import mean_iou
 
 
 @pytest.fixture(scope="module")
 def predictor(finished_run):
-    return workflow.load(finished_run.path)
+    return load(finished_run.path)
 
 
 def _images(reader, count):
@@ -38,7 +40,7 @@ def night(make_config):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_runs_to_scores(make_config, console, tmp_path, method):
-    scores = workflow.train(make_config(method=method, training={"steps": 2}), tmp_path, console=console)
+    scores = train(make_config(method=method, training={"steps": 2}), tmp_path, console=console)
     assert [(score.domain, score.role) for score in scores.domains] == [("clear", "source"), ("night", "unseen")]
     assert scores.method == method
     folder = RunFolder(tmp_path)
@@ -52,7 +54,7 @@ def test_methods_see_the_same_batches_and_start_from_the_same_head(make_config, 
     first = set()
     for method in ("soma", "lora", "full", "frozen"):
         config = make_config(method=method, training={"steps": 1}, unseen=[])
-        workflow.train(config, tmp_path / method, console=console)
+        train(config, tmp_path / method, console=console)
         first.add(json.loads((tmp_path / method / "log.jsonl").read_text().splitlines()[0])["loss"])
     assert max(first) - min(first) < 1e-5
 
@@ -76,7 +78,7 @@ def test_scores_are_those_of_the_loaded_model(finished_run, predictor, night):
 
 
 def test_evaluating_again_gives_the_same(finished_run, console, tmp_path):
-    again = workflow.evaluate(finished_run.path, out=tmp_path, console=console)
+    again = evaluate(finished_run.path, out=tmp_path, console=console)
     assert again == ScoreTable.read(finished_run.metrics)
     before, after = load_file(finished_run.confusions), load_file(tmp_path / "confusions.safetensors")
     assert all(torch.equal(before[name], after[name]) for name in before)
@@ -129,10 +131,10 @@ def test_other_arrays_are_refused(predictor, array):
 
 def test_folders_without_a_finished_training(finished_run, tmp_path):
     with pytest.raises(DataError, match="no run in .*give the --out folder of a training"):
-        workflow.load(tmp_path)
+        load(tmp_path)
     (tmp_path / "config.yaml").write_bytes(finished_run.config.read_bytes())
     with pytest.raises(DataError, match="has not ended; run `minorkey train --resume"):
-        workflow.load(tmp_path)
+        load(tmp_path)
 
 
 def test_source_without_validation_images_is_said(make_config, street_folder, console, tmp_path):
@@ -140,6 +142,6 @@ def test_source_without_validation_images_is_said(make_config, street_folder, co
     for kind in ("images", "labels"):
         shutil.rmtree(streets / kind / "val")
     config = make_config(source=str(streets), training={"steps": 1})
-    scores = workflow.train(config, tmp_path / "run", console=console)
+    scores = train(config, tmp_path / "run", console=console)
     assert [score.domain for score in scores.domains] == ["night"]
     assert "is not judged: " in console.file.getvalue()

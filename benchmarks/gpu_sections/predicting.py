@@ -16,7 +16,7 @@ from minorkey.data.images import read_image
 from minorkey.evaluation.run import Judged, judge
 from minorkey.labels import label_space
 from minorkey.runs.assemble import open_sources
-from minorkey.runs.evaluate import predictor_for
+from minorkey.runs.load import predictor_for
 from minorkey.tasks.predictor import Predictor
 
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")

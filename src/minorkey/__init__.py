@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from minorkey.reporting.page import report
     from minorkey.runs.api import evaluate, train
     from minorkey.runs.batches import BatchPredictor
-    from minorkey.runs.evaluate import load
+    from minorkey.runs.load import load
     from minorkey.spectrum.run import survey
     from minorkey.system.outside import outside_allowed
     from minorkey.tasks.predictor import Predictor
@@ -51,7 +51,7 @@ _HOMES = {
     "AnnealingCallback": "minorkey.training.annealing",
     "AnnealingWeightDecay": "minorkey.training.annealing",
     "param_groups": "minorkey.training.optim",
-    "load": "minorkey.runs.evaluate",
+    "load": "minorkey.runs.load",
 }
 
 __all__ = [

@@ -13,8 +13,8 @@ import minorkey
 from minorkey.config import load_config, resolve
 from minorkey.errors import ConfigError
 from minorkey.evaluation.scores import ScoreTable
-from minorkey.runs import train as workflow
 from minorkey.runs.leave_one_out import folds_of, leave_one_out
+from minorkey.runs.train import train
 from minorkey.system.run_folder import RunFolder
 
 RUN = {
@@ -41,7 +41,7 @@ def config_for(class_folders, backbone_folder):
 
 @pytest.fixture
 def trained(config_for, tmp_path, console):
-    workflow.train(config_for(), tmp_path / "run", console=console)
+    train(config_for(), tmp_path / "run", console=console)
     return tmp_path / "run"
 
 
@@ -93,7 +93,7 @@ def test_a_classifier_adapts_to_a_target_without_labels(config_for, class_folder
     root = class_folders()
     options = {"threshold": 0.4, "balance": "confidence", "masking": {"patch": 8}}
     config = config_for(root, regime="self_training", target=f"{root}-night", self_training=options)
-    scores = workflow.train(config, tmp_path / "run", console=console)
+    scores = train(config, tmp_path / "run", console=console)
     lines = [json.loads(line) for line in RunFolder(tmp_path / "run").log.read_text().splitlines()]
     assert {"kept", "confidence", "agreement"} <= set().union(*map(set, lines))
     assert scores.adaptation.targets == [f"{root}-night"]

@@ -19,7 +19,7 @@ from minorkey.data.readers import open_datasets
 from minorkey.data.transforms import TransformConfig
 from minorkey.errors import ConfigError, DataError, StorageError
 from minorkey.labels import label_space
-from minorkey.runs import train as workflow
+from minorkey.runs.train import train
 from minorkey.tasks.segmentation.task import Segmentation
 
 SPACE = label_space("street7")
@@ -224,7 +224,7 @@ def test_a_disk_without_room_is_refused_before_it_is_filled(street_folder, make_
     monkeypatch.setattr("minorkey.data.cache_size.shutil.disk_usage", lambda folder: left)
     config = make_config(source=f"{root}:train", label_space="street7", data_cache=str(cache.folder))
     with pytest.raises(StorageError, match=r"about 0\.6 MB are to be written, and the disk has 0\.5 MB left; make"):
-        workflow.train(config, tmp_path / "run")
+        train(config, tmp_path / "run")
 
 
 def test_the_command_needs_a_folder(street_folder, command):
@@ -239,11 +239,11 @@ def test_a_training_is_the_same_with_it_and_may_go_on_without(
     root = street_folder(images=40)
     asked = {"source": f"{root}:train", "label_space": "street7", "unseen": ["world:night"]}
     config = make_config(**asked, data_cache=str(cache.folder))
-    workflow.train(config, tmp_path / "kept", console=console)
-    workflow.train(make_config(**asked), tmp_path / "plain", console=console)
+    train(config, tmp_path / "kept", console=console)
+    train(make_config(**asked), tmp_path / "plain", console=console)
     assert "will be written, as images are first read" in console.file.getvalue()
     kept, plain = ((tmp_path / name / "head.safetensors").read_bytes() for name in ("kept", "plain"))
     assert kept == plain
-    workflow.train(make_config(**asked), tmp_path / "kept", resume=True, console=console)
+    train(make_config(**asked), tmp_path / "kept", resume=True, console=console)
     with pytest.raises(ConfigError, match="another configuration"):
-        workflow.train(make_config(**asked, seed=3), tmp_path / "kept", resume=True, console=console)
+        train(make_config(**asked, seed=3), tmp_path / "kept", resume=True, console=console)

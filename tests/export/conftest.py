@@ -25,7 +25,7 @@ from transformers.backbone_utils import BackboneMixin
 import minorkey
 from minorkey.models.build import backbone_of
 from minorkey.models.timm_backbone import TimmFeatures
-from minorkey.runs import train as workflow
+from minorkey.runs.train import train
 from minorkey.system.run_folder import RunFolder
 
 RUN_CARDS = """
@@ -100,7 +100,7 @@ def trained(make_config: Any, tmp_path_factory: pytest.TempPathFactory) -> Calla
     def run(**changes: Any) -> RunFolder:
         folder = tmp_path_factory.mktemp("trained") / "run"
         changes = {"training": {"steps": 2}, "evaluation": {"pictures": 0}} | changes
-        workflow.train(make_config(**changes), folder, console=Console(file=io.StringIO()))
+        train(make_config(**changes), folder, console=Console(file=io.StringIO()))
         return RunFolder(folder)
 
     return run

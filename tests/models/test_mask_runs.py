@@ -11,7 +11,8 @@ from minorkey.models.build import backbone_of, head_state
 from minorkey.models.options import HeadOptions
 from minorkey.regimes.base import Setup
 from minorkey.regimes.supervised import Supervised
-from minorkey.runs import train as workflow
+from minorkey.runs.load import load
+from minorkey.runs.train import train
 from minorkey.system.storage import read_tensors
 from minorkey.tasks.segmentation.task import Segmentation
 from minorkey.training.optim import param_groups
@@ -28,7 +29,7 @@ def run(request, make_config, backbone_folder, tmp_path_factory):
         evaluation={"window": [32, 32]},
     )
     folder = tmp_path_factory.mktemp("masks") / request.param
-    return config, folder, workflow.train(config, folder)
+    return config, folder, train(config, folder)
 
 
 def test_loss_is_logged_by_its_terms(run):
@@ -40,12 +41,12 @@ def test_loss_is_logged_by_its_terms(run):
 
 def test_prediction_of_any_size_has_probabilities(run):
     image = np.random.default_rng(0).integers(0, 256, (40, 70, 3), dtype=np.uint8)
-    predictor = workflow.load(run[1], device="cpu")
+    predictor = load(run[1], device="cpu")
     prediction = predictor.predict(image, probabilities=True)
     assert prediction.labels.shape == (40, 70)
     assert np.abs(prediction.probabilities.sum(0) - 1).max() < 1e-5
     assert np.array_equal(prediction.probabilities.argmax(0), prediction.labels)
-    again = workflow.load(run[1], device="cpu").predict(image)
+    again = load(run[1], device="cpu").predict(image)
     assert np.array_equal(again.labels, prediction.labels)
 
 
@@ -57,7 +58,7 @@ def test_stopped_run_goes_on_bit_for_bit(run, tmp_path):
         shutil.rmtree(folder / name)
     for name in ("head.safetensors", "training.json", "metrics.json"):
         (folder / name).unlink()
-    workflow.train(config, folder, resume=True)
+    train(config, folder, resume=True)
     for name in ("head.safetensors", "adapter/adapter_model.safetensors"):
         expected, tensors = read_tensors(finished / name), read_tensors(folder / name)
         assert expected.keys() == tensors.keys()

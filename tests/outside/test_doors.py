@@ -19,7 +19,8 @@ from minorkey.labels import label_space
 from minorkey.models.backbone import load_backbone
 from minorkey.models.options import BackboneOptions
 from minorkey.models.pyramid import PyramidBackbone
-from minorkey.runs.evaluate import evaluate, load
+from minorkey.runs.evaluate import evaluate
+from minorkey.runs.load import load
 from minorkey.runs.train import train
 from minorkey.system import outside
 

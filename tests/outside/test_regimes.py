@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from minorkey.config import load_config, save_config
 from minorkey.errors import ConfigError, OutsideError
 from minorkey.reporting.page import build_report
-from minorkey.runs import train as workflow
+from minorkey.runs.train import train
 from minorkey.system.run_folder import RunFolder
 from minorkey.training.checkpoint import checkpoints
 
@@ -120,28 +120,28 @@ def own(write_module):
 
 def test_they_train_and_resume(own, make_config, console, tmp_path):
     config, folder = make_config(**OWN), RunFolder(tmp_path / "run")
-    workflow.train(config, folder.path, console=console)
+    train(config, folder.path, console=console)
     records = [json.loads(line) for line in folder.log.read_text().splitlines()]
     assert all({"source", "consistency", "confidence"} <= record.keys() for record in records)
     assert json.loads(folder.metrics.read_text())["adaptation"]["teacher"] == "mine.teachers:Copied"
     page = build_report([folder.path], tmp_path / "page.html").read_text()
     assert all(f"<td>{name}</td>" in page for name in ("mine.regimes:Consistency", "mine.teachers:Copied"))
     again = RunFolder(tmp_path / "again")
-    workflow.train(config, again.path, console=console)
+    train(config, again.path, console=console)
     saved = checkpoints(again.checkpoints)
     for path in (again.metrics, again.cost, again.head):
         path.unlink()
     for kept in saved[-1].iterdir():
         kept.unlink()
     saved[-1].rmdir()
-    workflow.train(load_config(again.config), again.path, resume=True, console=console)
+    train(load_config(again.config), again.path, resume=True, console=console)
     assert_same_training(again, folder)
 
 
 def test_a_regime_without_a_target_trains_what_is_its_own(write_module, make_config, console, tmp_path):
     write_module("scaled", SCALED)
     folder = RunFolder(tmp_path / "run")
-    workflow.train(make_config(regime="mine.scaled:Scaled", training={"steps": 2}), folder.path, console=console)
+    train(make_config(regime="mine.scaled:Scaled", training={"steps": 2}), folder.path, console=console)
     (scale,) = load_file(checkpoints(folder.checkpoints)[-1] / "regime.safetensors").values()
     assert 0.15 < abs(float(scale)) < 0.25  # two steps of Adam at a rate of 0.1
     assert json.loads(folder.metrics.read_text()).get("adaptation") is None
@@ -150,7 +150,7 @@ def test_a_regime_without_a_target_trains_what_is_its_own(write_module, make_con
 def test_their_options_count(own, make_config, console, tmp_path):
     runs = []
     for name, changes in {"plain": {}, "weight": {"regime_options": {"weight": 0.0}}}.items():
-        workflow.train(make_config(**OWN | changes), tmp_path / name, console=console)
+        train(make_config(**OWN | changes), tmp_path / name, console=console)
         records = [json.loads(line) for line in RunFolder(tmp_path / name).log.read_text().splitlines()]
         runs.append([record["consistency"] for record in records])
     assert all(value > 0 for value in runs[0])
@@ -159,7 +159,7 @@ def test_their_options_count(own, make_config, console, tmp_path):
 
 def test_the_teacher_follows_as_it_says(own, make_config, console, tmp_path):
     """Of the steps two and three, each with a checkpoint, it copies the student in the first alone."""
-    workflow.train(make_config(**OWN), tmp_path / "run", console=console)
+    train(make_config(**OWN), tmp_path / "run", console=console)
     saved = checkpoints(RunFolder(tmp_path / "run").checkpoints)
     (copied, kept), (before, after) = (
         [load_file(folder / f"{part}.safetensors") for folder in saved] for part in ("regime", "adapter")

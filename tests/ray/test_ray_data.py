@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from minorkey.runs import train as workflow
 from minorkey.runs.batches import BatchPredictor
+from minorkey.runs.load import load
 
 ray = pytest.importorskip("ray", reason="ray is an extra: make test-ray")
 data = pytest.importorskip("ray.data", reason="ray is an extra: make test-ray")
@@ -23,7 +23,7 @@ def test_map_batches_gives_what_the_predictor_gives(finished_run, cluster):
     predicted = rows.map_batches(
         BatchPredictor, fn_constructor_args=(str(finished_run.path),), batch_size=2, concurrency=1
     )
-    predictor = workflow.load(finished_run.path, device="cpu")
+    predictor = load(finished_run.path, device="cpu")
     found = {row["index"]: row["labels"] for row in predicted.take_all()}
     assert sorted(found) == list(range(6))
     for index, labels in found.items():

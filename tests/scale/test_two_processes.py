@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from minorkey.config import RunConfig, save_config
-from minorkey.runs import train as workflow
+from minorkey.runs.train import train
 from minorkey.system.run_folder import RunFolder
 from minorkey.training.checkpoint import checkpoints
 
@@ -85,7 +85,7 @@ def runs(configs, tmp_path_factory) -> Runs:
     jobs: list[dict] = []
     for name, config in configs.items():
         save_config(config, root / f"{name}.yaml")
-        workflow.train(config, root / "one" / name, console=Console(file=io.StringIO()))
+        train(config, root / "one" / name, console=Console(file=io.StringIO()))
         jobs.append({"do": "train", "config": str(root / f"{name}.yaml"), "out": str(root / "two" / name)})
     for name in RESUMED:
         half = _halfway(root / "one" / name, root / "two" / f"{name} resumed")
@@ -157,7 +157,7 @@ def test_one_process_begins_and_two_go_on(runs, name):
 @pytest.mark.parametrize("name", RESUMED)
 def test_two_processes_begin_and_one_goes_on(runs, configs, tmp_path, name):
     half = _halfway(runs.two(name).path, tmp_path / "half")
-    workflow.train(configs[name], half, resume=True, console=Console(file=io.StringIO()))
+    train(configs[name], half, resume=True, console=Console(file=io.StringIO()))
     _assert_close(RunFolder(half), runs.one(name))
 
 

@@ -16,9 +16,10 @@ from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_
 from minorkey.config import load_config
 from minorkey.labels import label_space
 from minorkey.models.batch_norm import globalise
-from minorkey.runs import train as workflow
 from minorkey.runs.assemble import build_network
+from minorkey.runs.evaluate import evaluate as evaluate_run
 from minorkey.runs.predict import predict_folder
+from minorkey.runs.train import train as train_run
 from minorkey.system import processes
 from minorkey.system.processes import process_count, process_index
 from minorkey.system.storage import write_json, write_tensors
@@ -28,11 +29,11 @@ from minorkey.training.state import State
 
 
 def train(config: str, out: str, resume: bool = False) -> None:
-    workflow.train(load_config(Path(config)), Path(out), resume=resume)
+    train_run(load_config(Path(config)), Path(out), resume=resume)
 
 
 def evaluate(run: str, out: str) -> None:
-    workflow.evaluate(run, out=Path(out))
+    evaluate_run(run, out=Path(out))
 
 
 def predict(run: str, images: str, out: str) -> None:
@@ -102,7 +103,7 @@ def adapt(config: str, out: str) -> None:
         patch.object(Loop, "_train_step", counted_step),
         patch.object(processes, "gathered", counted_words),
     ):
-        workflow.train(load_config(Path(config)), Path(out))
+        train_run(load_config(Path(config)), Path(out))
 
 
 JOBS = {job.__name__: job for job in (train, evaluate, predict, batch_norm, mixed_shards, adapt)}

@@ -16,7 +16,8 @@ from minorkey.adapters.targets import find_targets
 from minorkey.errors import AdapterError, ConfigError, StorageError
 from minorkey.evaluation.scores import ScoreTable
 from minorkey.reporting.page import build_report
-from minorkey.runs import train as workflow
+from minorkey.runs.assemble import open_judged
+from minorkey.runs.load import config_of, load
 from minorkey.spectrum.knockout import analysis
 from minorkey.spectrum.knockout.analysis import analyse
 from minorkey.spectrum.knockout.files import write_knockout
@@ -105,11 +106,11 @@ def test_intact_scores_are_those_of_the_run(rows: list[KnockoutRow], finished_ru
 
 
 def test_without_all_components_as_with_weights_of_zero(rows: list[KnockoutRow], finished_run: RunFolder) -> None:
-    predictor = workflow.load(finished_run.path)
+    predictor = load(finished_run.path)
     for target in find_targets(predictor.model.backbone.backbone):
         target.weight.detach().zero_()
-    config = workflow.config_of(finished_run.path)
-    for judged in workflow.open_judged(config, predictor.space, Console(quiet=True)):
+    config = config_of(finished_run.path)
+    for judged in open_judged(config, predictor.space, Console(quiet=True)):
         pairs = [(predictor.predict_one(s.image).labels, s.labels) for s in map(judged.reader.__getitem__, range(4))]
         predicted, truth = (np.concatenate([part.ravel() for part in parts]) for parts in zip(*pairs, strict=True))
         predicted = predicted[truth != 255]
@@ -199,7 +200,7 @@ def test_a_backbone_is_judged_by_a_frozen_probe(
         monkeypatch.setitem(analysis.PROBE, key, value)
     out = tmp_path / "out"
     rows, suggestion = analyse(backbone_folder, images=2, out=out, console=console)
-    config = workflow.config_of(out / "probe")
+    config = config_of(out / "probe")
     assert (config.method.name, config.head.name, config.backbone.name) == ("frozen", "linear", str(backbone_folder))
     assert "judging a frozen probe" in console.file.getvalue()
     assert analyse(backbone_folder, images=2, out=out, console=Console(quiet=True)) == (rows, suggestion)

@@ -4,7 +4,7 @@ from PIL import Image
 
 from minorkey.errors import StorageError
 from minorkey.labels import label_space
-from minorkey.runs import train as workflow
+from minorkey.runs.load import load
 from minorkey.tasks.protocol import Protocol
 from minorkey.tasks.segmentation.prediction import SegmentationPrediction
 
@@ -42,7 +42,7 @@ def test_shows_itself_in_a_notebook(prediction):
 
 
 def test_predictor_measures_a_domain_by_its_own_size(finished_run):
-    predictor = workflow.load(finished_run.path, device="cpu")
+    predictor = load(finished_run.path, device="cpu")
     predictor.protocol = Protocol(label_space="cityscapes19", resize_in={"fog": 64})
     image = np.random.default_rng(0).integers(0, 256, (64, 128, 3), dtype=np.uint8)
     fog, clear = (predictor.in_domain(name).predict(image, probabilities=True) for name in ("fog", "clear"))

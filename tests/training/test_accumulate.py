@@ -12,7 +12,7 @@ from torch.optim import SGD
 from minorkey.models.heads import points
 from minorkey.models.heads.segmentation import masks
 from minorkey.runs import fit as fitting
-from minorkey.runs import train as workflow
+from minorkey.runs.train import train
 from minorkey.system.run_folder import RunFolder
 from minorkey.training.optim import param_groups
 
@@ -75,7 +75,7 @@ def test_accumulated_batches_are_one_batch(case, streets, make_config, console, 
         base["evaluation"] = {"source": False, "images": 1, "pictures": 0}
         config = make_config(**base | CASES[case] | {"training": training})
         folder = RunFolder(tmp_path / f"{batch_size}")
-        workflow.train(config, folder.path, console=console)
+        train(config, folder.path, console=console)
         state = folder.checkpoints / f"step-{STEPS:07d}"
         return load_file(state / "head.safetensors") | load_file(state / "adapter.safetensors")
 

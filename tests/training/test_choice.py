@@ -9,8 +9,9 @@ from safetensors.torch import load_file
 from minorkey.config import load_config
 from minorkey.errors import ConfigError
 from minorkey.evaluation.options import EvaluationOptions
-from minorkey.runs import train as workflow
 from minorkey.runs.evaluate import evaluate
+from minorkey.runs.load import config_of, protocol_of
+from minorkey.runs.train import train as train_run
 from minorkey.system.run_folder import RunFolder
 from minorkey.training.checkpoint import checkpoints
 from minorkey.training.options import TrainingOptions
@@ -43,7 +44,7 @@ def test_of_equal_scores_the_earliest_is_kept():
 def train(make_config, console, tmp_path):
     def run(name: str, **training) -> RunFolder:
         config = make_config(training=STEPS | training, head={"name": "linear", "dropout": 0.3}, method="lora")
-        workflow.train(config, tmp_path / name, console=console)
+        train_run(config, tmp_path / name, console=console)
         return RunFolder(tmp_path / name)
 
     return run
@@ -89,7 +90,7 @@ def test_the_choice_is_resumed(train, console):
     for file in last.iterdir():
         file.unlink()
     last.rmdir()
-    workflow.train(workflow.config_of(half.path), half.path, resume=True, console=console)
+    train_run(config_of(half.path), half.path, resume=True, console=console)
     _assert_same(half.head, whole.head)
     for part in ("best", "head", "optimizer"):
         _assert_same(*(checkpoints(run.checkpoints)[-1] / f"{part}.safetensors" for run in (half, whole)))
@@ -106,11 +107,11 @@ def test_pictures_are_taken_as_often_as_asked_at_most(steps, snapshots):
 def test_there_must_be_something_to_choose_on(make_config, console, tmp_path):
     config = make_config(unseen=[], training=STEPS | {"choose": "oracle"})
     with pytest.raises(ConfigError, match="choose is oracle, but there is no unseen domain to choose on; use last"):
-        workflow.train(config, tmp_path / "run", console=console)
+        train_run(config, tmp_path / "run", console=console)
 
 
 def test_the_protocol_says_oracle(make_config):
-    described = workflow.protocol_of(make_config(training={"choose": "oracle"})).describe()
+    described = protocol_of(make_config(training={"choose": "oracle"})).describe()
     assert "ORACLE: weights chosen on the unseen domains" in described
 
 
@@ -119,7 +120,7 @@ def test_watching_is_logged_and_leaves_the_training_as_it_was(make_config, conso
         teacher = {"name": "ema", "ramp": False}  # hardly moves
         changes = {"regime": "self_training", "target": "world:night", "teacher": teacher, "head": {"name": "upernet"}}
         config = make_config(training=STEPS | {"snapshots": 0, "lr": 0.05} | training, method="lora", **changes)
-        workflow.train(config, tmp_path / name, console=console)
+        train_run(config, tmp_path / name, console=console)
         return RunFolder(tmp_path / name)
 
     plain, watched = adapted("plain"), adapted("watched", watch=1, judge_every=2)

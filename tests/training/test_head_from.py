@@ -10,8 +10,8 @@ from minorkey.config import save_config
 from minorkey.errors import AdapterError, ConfigError, DataError
 from minorkey.labels import label_space
 from minorkey.models.build import head_state
-from minorkey.runs import train as workflow
 from minorkey.runs.assemble import build_network
+from minorkey.runs.train import train
 from minorkey.system.run_folder import RunFolder
 from minorkey.training.checkpoint import checkpoints
 
@@ -29,7 +29,7 @@ def distance(state, other):
 def test_begins_with_exactly_that_head(make_config, finished_run, console, tmp_path, method):
     """Also with another method than the run whose head it is."""
     config = make_config(method=method, training=AS_IT_IS, evaluation=QUICK, head_from=str(finished_run.path))
-    workflow.train(config, tmp_path / "run", console=console)
+    train(config, tmp_path / "run", console=console)
     head, other = load_file(tmp_path / "run" / "head.safetensors"), load_file(finished_run.head)
     assert distance(head, other) < 1e-9
     fresh = head_state(build_network(config, label_space(config.label_space)).model)
@@ -41,13 +41,13 @@ def test_a_resumed_run_goes_on_from_its_own_checkpoint(make_config, finished_run
     other = shutil.copytree(finished_run.path, tmp_path / "other")
     config = make_config(evaluation=QUICK, head_from=str(other))
     whole = RunFolder(tmp_path / "whole")
-    workflow.train(config, whole.path, console=console)
+    train(config, whole.path, console=console)
     folder = RunFolder(shutil.copytree(whole.path, tmp_path / "run"))
     for path in (folder.metrics, folder.cost, folder.head):
         path.unlink()
     for path in (folder.adapter, checkpoints(folder.checkpoints)[-1], other):
         shutil.rmtree(path)
-    workflow.train(config, folder.path, resume=True, console=console)
+    train(config, folder.path, resume=True, console=console)
     assert_same_training(folder, whole)
 
 
@@ -72,7 +72,7 @@ def test_a_head_that_does_not_fit_is_refused(make_config, finished_run, command,
 
 def test_a_run_that_is_not_there(make_config, console, tmp_path):
     with pytest.raises(DataError, match=f"no run in '{tmp_path / 'gone'}'"):
-        workflow.train(make_config(head_from=str(tmp_path / "gone")), tmp_path / "run", console=console)
+        train(make_config(head_from=str(tmp_path / "gone")), tmp_path / "run", console=console)
 
 
 def test_either_a_head_or_all_weights(make_config):
@@ -82,7 +82,7 @@ def test_either_a_head_or_all_weights(make_config):
 
 def test_a_head_of_other_pretrained_weights_is_refused(make_config, make_backbone, console, tmp_path):
     settings = {"backbone": str(make_backbone("backbone")), "evaluation": QUICK}
-    workflow.train(make_config(**settings, training={"steps": 1}), tmp_path / "other", console=console)
+    train(make_config(**settings, training={"steps": 1}), tmp_path / "other", console=console)
     make_backbone("backbone", seed=1)
     with pytest.raises(AdapterError, match=f"run '{tmp_path / 'other'}' was trained on base weights [0-9a-f]+, but "):
-        workflow.train(make_config(**settings, head_from=str(tmp_path / "other")), tmp_path / "run", console=console)
+        train(make_config(**settings, head_from=str(tmp_path / "other")), tmp_path / "run", console=console)

@@ -9,7 +9,7 @@ from accelerate.state import AcceleratorState
 from adapting import adapting, assert_same_training
 
 from minorkey.runs import fit as fitting
-from minorkey.runs import train as workflow
+from minorkey.runs.train import train
 from minorkey.system.run_folder import RunFolder
 
 
@@ -38,8 +38,8 @@ def test_a_training_is_the_same_held_or_not(bf16_on_a_cpu, make_config, console,
         step(loop, drawn)
 
     monkeypatch.setattr(fitting.Loop, "_train_step", noted)
-    workflow.train(config, tmp_path / "held", console=console)
+    train(config, tmp_path / "held", console=console)
     monkeypatch.setattr(fitting, "held_in", lambda network, dtype: nullcontext())
-    workflow.train(config, tmp_path / "plain", console=console)
+    train(config, tmp_path / "plain", console=console)
     assert [count > 0 for step in seen for count in step] == [True] * 4 + [False] * 4
     assert_same_training(RunFolder(tmp_path / "held"), RunFolder(tmp_path / "plain"))

@@ -15,7 +15,8 @@ from minorkey.labels import label_space
 from minorkey.models.backbone import load_backbone
 from minorkey.regimes.base import Setup
 from minorkey.regimes.supervised import Supervised
-from minorkey.runs.train import load, train
+from minorkey.runs.load import load
+from minorkey.runs.train import train
 from minorkey.system.progress import Reporter
 from minorkey.system.run_folder import RunFolder
 from minorkey.tasks.counts import Counts

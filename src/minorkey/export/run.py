@@ -12,7 +12,7 @@ from minorkey.export.card import Card, card_text
 from minorkey.export.hub import check_repo_id, push
 from minorkey.export.merged import write_model
 from minorkey.export.trained import Trained, open_trained
-from minorkey.runs.train import config_of
+from minorkey.runs.load import config_of
 from minorkey.system.outside import OUTSIDE
 from minorkey.system.run_folder import RunFolder
 from minorkey.system.storage import new_folder, write_json, write_text

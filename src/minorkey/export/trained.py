@@ -9,8 +9,7 @@ from minorkey.evaluation.scores import ScoreTable
 from minorkey.export.base import Base, base_of
 from minorkey.models.build import Head, backbone_of
 from minorkey.models.catalog import catalog
-from minorkey.runs.evaluate import load
-from minorkey.runs.train import config_of
+from minorkey.runs.load import config_of, load
 from minorkey.system.run_folder import RunFolder
 from minorkey.system.storage import read_metadata
 from minorkey.tasks.base import Task

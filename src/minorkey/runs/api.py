@@ -15,8 +15,7 @@ from minorkey.evaluation.scores import ScoreTable
 from minorkey.evaluation.submission import FORMATS, write_predictions
 from minorkey.runs.assemble import open_unseen
 from minorkey.runs.evaluate import evaluate as evaluate_run
-from minorkey.runs.evaluate import load, protocol_of
-from minorkey.runs.train import config_of
+from minorkey.runs.load import config_of, load, protocol_of
 from minorkey.runs.train import train as train_run
 from minorkey.system.outside import outside_allowed
 from minorkey.system.run_folder import RunFolder

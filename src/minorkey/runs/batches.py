@@ -44,7 +44,7 @@ class BatchPredictor:
     def predictor(self) -> Predictor:
         """The model, loaded once in a process."""
         if self._predictor is None:
-            from minorkey.runs.evaluate import load
+            from minorkey.runs.load import load
 
             self._predictor = load(self.run, device=self.device)
         return self._predictor

@@ -12,8 +12,8 @@ from minorkey.adapters.specs import method_spec
 from minorkey.config import RunConfig
 from minorkey.evaluation.scores import TrainingCost
 from minorkey.models.build import Head, backbone_of
-from minorkey.runs.evaluate import predictor_for
 from minorkey.runs.learner import Learner, build_learner
+from minorkey.runs.load import predictor_for
 from minorkey.runs.loading import open_batches, pictured
 from minorkey.runs.material import Material
 from minorkey.runs.save import save_result, training_cost

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from minorkey.data.images import list_images, read_image
 from minorkey.errors import ConfigError, DataError
-from minorkey.runs.evaluate import load
+from minorkey.runs.load import load
 from minorkey.system.ahead import Room, ahead
 from minorkey.system.processes import from_main, gathered_objects, process_count, process_index, speaker, together
 from minorkey.system.progress import Reporter

@@ -12,8 +12,8 @@ from minorkey.config import RunConfig, load_config, save_config
 from minorkey.data.readers import Reader, label_folders, pseudo_label_file
 from minorkey.errors import DataError
 from minorkey.evaluation.scores import TrainingCost
-from minorkey.runs.evaluate import load
 from minorkey.runs.fit import fit
+from minorkey.runs.load import load
 from minorkey.runs.material import Material
 from minorkey.system.processes import from_main, process_count, process_index, together
 from minorkey.system.progress import Reporter

@@ -5,10 +5,9 @@ from pathlib import Path
 from rich.console import Console
 
 from minorkey.config import RunConfig, load_config, save_config, with_classes
-from minorkey.errors import ConfigError, DataError
+from minorkey.errors import ConfigError
 from minorkey.evaluation.scores import ScoreTable
-from minorkey.runs.assemble import Network, build_network, open_judged, open_sources
-from minorkey.runs.evaluate import evaluate, load, protocol_of
+from minorkey.runs.evaluate import evaluate
 from minorkey.runs.fit import fit
 from minorkey.runs.material import open_material
 from minorkey.runs.rounds import fit_in_rounds
@@ -16,18 +15,6 @@ from minorkey.system.outside import outside_faults
 from minorkey.system.processes import from_main, speaker
 from minorkey.system.run_folder import RunFolder
 from minorkey.training.device import device_for
-
-__all__ = [
-    "Network",
-    "build_network",
-    "config_of",
-    "evaluate",
-    "load",
-    "open_judged",
-    "open_sources",
-    "protocol_of",
-    "train",
-]
 
 
 @outside_faults()
@@ -57,21 +44,6 @@ def train(config: RunConfig, out: Path, *, resume: bool = False, console: Consol
     if not from_main(folder.cost.is_file):
         (fit_in_rounds if config.regime_class.rounds(config) else fit)(config, folder, material, console)
     return evaluate(folder.path, console=console)
-
-
-def config_of(run: str | Path) -> RunConfig:
-    """The configuration of the run in a folder.
-
-    Raises:
-        DataError: there is no run, or it is a round of one.
-    """
-    folder = RunFolder(Path(run))
-    whole = RunFolder(folder.path.resolve().parent.parent)
-    if folder.path.resolve().parent.name == "rounds" and whole.config.is_file():
-        raise DataError(f"'{folder.path}' is a round of the run '{whole.path}'; resume that")
-    if not folder.config.is_file():
-        raise DataError(f"no run in '{folder.path}' (config.yaml is missing); give the --out folder of a training")
-    return load_config(folder.config)
 
 
 def _claim(folder: RunFolder, config: RunConfig, resume: bool) -> None:

@@ -14,7 +14,7 @@ from minorkey.evaluation.run import Judged, judge
 from minorkey.evaluation.scores import labelled_score
 from minorkey.labels import LabelSpace
 from minorkey.runs.assemble import Network, open_source_validation, open_unseen
-from minorkey.runs.evaluate import predictor_for
+from minorkey.runs.load import predictor_for
 
 
 def validation(

@@ -12,8 +12,7 @@ from minorkey.models.build import backbone_of
 from minorkey.models.options import BackboneOptions
 from minorkey.plotting.style import save_figure
 from minorkey.runs.assemble import build_network, open_judged
-from minorkey.runs.evaluate import load
-from minorkey.runs.train import config_of
+from minorkey.runs.load import config_of, load
 from minorkey.spectrum.drift import measure_drift
 from minorkey.spectrum.files import write_spectrum
 from minorkey.spectrum.plots import FIGURES, spectrum_figures

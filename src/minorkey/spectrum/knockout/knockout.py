@@ -21,8 +21,7 @@ from minorkey.evaluation.run import Judged, judge
 from minorkey.evaluation.scores import DomainScore, Role, score_domain
 from minorkey.models.build import backbone_of
 from minorkey.runs.assemble import open_judged
-from minorkey.runs.evaluate import load
-from minorkey.runs.train import config_of
+from minorkey.runs.load import config_of, load
 from minorkey.spectrum.knockout.files import KnockoutLog
 from minorkey.spectrum.knockout.removal import Removal
 from minorkey.spectrum.knockout.rows import KnockoutRow, Setting

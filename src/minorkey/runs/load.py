@@ -1,0 +1,106 @@
+"""A run from its folder: its configuration, and its model as a `Predictor`."""
+
+from pathlib import Path
+
+from minorkey.adapters import fold, load_adapter
+from minorkey.config import RunConfig, load_config
+from minorkey.errors import ConfigError, DataError, unknown
+from minorkey.labels import LabelSpace, label_space
+from minorkey.models.build import load_head
+from minorkey.models.heads.detection.collaborative import drop_auxiliary
+from minorkey.runs.assemble import Network, build_network
+from minorkey.system.outside import outside_allowed, outside_faults
+from minorkey.system.precision import evaluation_precision, units_of
+from minorkey.system.run_folder import RunFolder
+from minorkey.system.storage import read_tensors
+from minorkey.tasks.predictor import Predictor
+from minorkey.tasks.protocol import Protocol
+from minorkey.tasks.scored import task_with
+from minorkey.tasks.table import task_named
+from minorkey.training.device import device_for
+
+
+def config_of(run: str | Path) -> RunConfig:
+    """The configuration of the run in a folder.
+
+    Raises:
+        DataError: there is no run, or it is a round of one.
+    """
+    folder = RunFolder(Path(run))
+    whole = RunFolder(folder.path.resolve().parent.parent)
+    if folder.path.resolve().parent.name == "rounds" and whole.config.is_file():
+        raise DataError(f"'{folder.path}' is a round of the run '{whole.path}'; resume that")
+    if not folder.config.is_file():
+        raise DataError(f"no run in '{folder.path}' (config.yaml is missing); give the --out folder of a training")
+    return load_config(folder.config)
+
+
+@outside_faults()
+def load(run: str | Path, *, device: str = "auto", allow_outside: bool = False) -> Predictor:
+    """A finished training as a `Predictor`: the adapter folded into the backbone, the head on top.
+
+    Args:
+        run: run folder.
+        device: where it predicts.
+        allow_outside: let the run name code that is not of this package, and run it.
+
+    Raises:
+        ConfigError: the run names such code, and that is not allowed.
+        DataError: there is no finished training in `run`.
+        AdapterError: the backbone's weights are not those that the run started from.
+    """
+    folder = RunFolder(Path(run))
+    folder.require_trained()
+    with outside_allowed(allow_outside):
+        config = load_config(folder.config)
+    config = config.model_copy(update={"training": config.training.model_copy(update={"device": device})})
+    return predictor_of(folder, config)
+
+
+def predictor_of(folder: RunFolder, config: RunConfig) -> Predictor:
+    """The model that a finished training left in a folder, on the device and under the protocol of a configuration."""
+    space = label_space(config.label_space)
+    network = build_network(config, space)
+    load_head(network.model, folder.head, config.backbone.name, network.base_sha256)
+    if folder.adapter.is_dir():
+        load_adapter(network.backbone, folder.adapter)
+        fold(network.backbone)
+    elif folder.backbone.is_file():
+        unexpected = network.backbone.load_state_dict(read_tensors(folder.backbone), strict=False).unexpected_keys
+        assert not unexpected, "the fingerprint of the base weights is over their names too"
+    drop_auxiliary(network.model)
+    network.model.requires_grad_(False).eval().to(device_for(config.training))
+    return predictor_for(config, network, space)
+
+
+def protocol_of(config: RunConfig) -> Protocol:
+    """The test protocol of a configuration, on the device of this process."""
+    options, classes = config.evaluation, label_space(config.label_space).classes
+    for name in options.classes or ():
+        if name not in classes:
+            raise ConfigError(unknown(f"class of label space '{config.label_space}'", name, classes))
+    return Protocol(
+        label_space=config.label_space,
+        resize=options.resize,
+        resize_in=options.resize_in,
+        weights=config.deployed,
+        classes_scored=options.classes,
+        metric=config.metric,
+        task=None if task_with(config.metric) == config.task else config.task,
+        precision=evaluation_precision(options.precision, units_of(device_for(config.training))),
+        **task_named(config.task).protocol(config),
+    )
+
+
+def predictor_for(config: RunConfig, network: Network, space: LabelSpace) -> Predictor:
+    """A network under the test protocol of a configuration."""
+    return Predictor(
+        network.model,
+        space,
+        protocol_of(config),
+        network.loaded.mean,
+        network.loaded.std,
+        config.evaluation.batch_size,
+        task_named(config.task),
+        config.transform.crop,
+    )
