@@ -71,6 +71,22 @@ def unlabelled(sample: Sample, what: str) -> DataError:
     return DataError(f"{sample.domain}/{sample.key} has no {what}; only labelled images can be judged on")
 
 
+def mean_present(values: Floats) -> Floats:
+    """Mean over the last axis of the entries that are not NaN; NaN, without a warning, if there are none.
+
+    >>> mean_present(np.array([[1.0, np.nan, 3.0], [np.nan] * 3])).tolist()
+    [2.0, nan]
+    """
+    present = ~np.isnan(values)
+    return ratio(np.where(present, values, 0).sum(-1), present.sum(-1), present=np.any(present, axis=-1))
+
+
+def ratio(numerator: NDArray, denominator: NDArray, present: NDArray | np.bool) -> Floats:
+    """Their quotient; NaN, without a warning, where `present` is false."""
+    blank = np.full(np.shape(denominator), np.nan)
+    return np.divide(numerator, denominator, out=blank, where=present)
+
+
 def by_domain(arrays: Mapping[str, NDArray]) -> dict[str, dict[str, NDArray]]:
     """The arrays of a file, called `<domain>/<name>`, by domain and then by name."""
     found: dict[str, dict[str, NDArray]] = {}

@@ -13,9 +13,8 @@ from minorkey.tasks.detection.box_rows import Found, Truth, choose
 from minorkey.tasks.detection.coco import coco_scores
 from minorkey.tasks.detection.matching import Outcome, Rule
 from minorkey.tasks.detection.ranking import Ranking, rank
-from minorkey.tasks.evidence import Floats, by_domain
+from minorkey.tasks.evidence import Floats, by_domain, mean_present
 from minorkey.tasks.protocol import DETECTIONS
-from minorkey.tasks.segmentation.confusion import mean_present
 
 AT_ONCE = 4_000_000
 """Detections times resamples that are looked at in one go; more only takes more memory."""

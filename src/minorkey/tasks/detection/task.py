@@ -35,8 +35,8 @@ from minorkey.tasks.detection.pseudo_labels import BoxLabeller, BoxSelfTrainingO
 from minorkey.tasks.exported import Exported
 from minorkey.tasks.gallery import GalleryWords, Kept
 from minorkey.tasks.protocol import Protocol
-from minorkey.tasks.segmentation.sliding import default_stride, window_boxes
 from minorkey.tasks.self_training import Colours
+from minorkey.tasks.sliding import default_stride, window_boxes
 
 if TYPE_CHECKING:
     from minorkey.config import RunConfig

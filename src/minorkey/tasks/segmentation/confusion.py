@@ -11,7 +11,7 @@ from torch import Tensor
 
 from minorkey.errors import DataError
 from minorkey.labels import IGNORE_INDEX
-from minorkey.tasks.evidence import Floats
+from minorkey.tasks.evidence import Floats, mean_present, ratio
 
 Matrix = NDArray[np.int64]
 
@@ -52,13 +52,13 @@ def iou(confusion: Matrix) -> Floats:
 
 def iou_from_counts(hits: NDArray, truth: NDArray, predicted: NDArray) -> Floats:
     """IoU from pixels per class, each `(..., K)`: hit, true and predicted; NaN for an absent class."""
-    return _ratio(hits, truth + predicted - hits, present=truth > 0)
+    return ratio(hits, truth + predicted - hits, present=truth > 0)
 
 
 def class_accuracy(confusion: Matrix) -> Floats:
     """Share of each class's pixels that are found, `(..., K, K)` to `(..., K)`; NaN for an absent class."""
     truth = confusion.sum(-1)
-    return _ratio(_hits(confusion), truth, present=truth > 0)
+    return ratio(_hits(confusion), truth, present=truth > 0)
 
 
 def mean_iou(confusion: Matrix) -> float:
@@ -77,16 +77,5 @@ def pixel_accuracy(confusion: Matrix) -> float:
     return float(_hits(confusion).sum() / total) if total else float("nan")
 
 
-def mean_present(values: Floats) -> Floats:
-    """Mean over the last axis of the entries that are not NaN; NaN, without a warning, if there are none."""
-    present = ~np.isnan(values)
-    return _ratio(np.where(present, values, 0).sum(-1), present.sum(-1), present=np.any(present, axis=-1))
-
-
 def _hits(confusion: Matrix) -> Matrix:
     return np.diagonal(confusion, axis1=-2, axis2=-1)
-
-
-def _ratio(numerator: NDArray, denominator: NDArray, present: NDArray | np.bool) -> Floats:
-    blank = np.full(np.shape(denominator), np.nan)
-    return np.divide(numerator, denominator, out=blank, where=present)

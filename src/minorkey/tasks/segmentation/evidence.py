@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from minorkey.tasks.evidence import Floats, by_domain
+from minorkey.tasks.evidence import Floats, by_domain, mean_present
 from minorkey.tasks.segmentation.confusion import (
     Matrix,
     class_accuracy,
@@ -16,7 +16,6 @@ from minorkey.tasks.segmentation.confusion import (
     iou_from_counts,
     mean_accuracy,
     mean_iou,
-    mean_present,
     pixel_accuracy,
 )
 

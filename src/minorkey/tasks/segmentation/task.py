@@ -36,8 +36,8 @@ from minorkey.tasks.segmentation.exported import exported
 from minorkey.tasks.segmentation.metric import METRICS
 from minorkey.tasks.segmentation.prediction import SegmentationPrediction
 from minorkey.tasks.segmentation.pseudo_labels import PixelLabeller, PixelSelfTrainingOptions
-from minorkey.tasks.segmentation.sliding import default_stride, sliding_bands, sliding_logits
 from minorkey.tasks.self_training import Colours
+from minorkey.tasks.sliding import default_stride, sliding_bands, sliding_logits
 
 if TYPE_CHECKING:
     from minorkey.config import RunConfig

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from minorkey.tasks.segmentation.sliding import default_stride, sliding_bands, sliding_logits, window_boxes
+from minorkey.tasks.sliding import default_stride, sliding_bands, sliding_logits, window_boxes
 
 
 def naive_logits(predict, image, window, stride):
