@@ -104,10 +104,10 @@ def _open(
             raise ConfigError(f"{spec}: no {annotation} are read by `{HUB}:`; {instead}")
         return [open_hub(spec.removeprefix(f"{HUB}:"), role, space)]
     if own := split_own(spec):
-        return [OwnReader(spec, own[0], Asked(own[1], role, space, data_root))]
+        return [OwnReader(spec, own[0], Asked(own[1], role, space, data_root, annotation))]
     name, part = split_name(spec)
     if reader := reader_of(Path(name)):
-        return [OwnReader(spec, reader, Asked(part, role, space, data_root, Path(name)))]
+        return [OwnReader(spec, reader, Asked(part, role, space, data_root, annotation, Path(name)))]
     if name == WORLD:
         return [open_world(part or "clear", role, world, space, annotation)]
     if role == "target" and is_bare(spec, annotation):

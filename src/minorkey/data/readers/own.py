@@ -27,6 +27,7 @@ class Asked:
     role: Role
     label_space: LabelSpace | None  # labels are to be its train ids; None: they are not wanted
     data_root: Path | None
+    annotation: str = "pixels"  # what is to be labelled: pixels, boxes or category
     folder: Path | None = None  # whose `dataset.yaml` names the data set
 
 
