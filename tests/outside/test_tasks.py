@@ -2,14 +2,16 @@
 
 import json
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from minorkey.errors import ConfigError, OutsideError
 from minorkey.reporting.page import report
 from minorkey.runs.evaluate import evaluate, load
 from minorkey.runs.train import train
 
-DEPTH = '''
+DEPTH = """
 from dataclasses import dataclass, replace
 import numpy as np
 import torch
@@ -75,7 +77,7 @@ class Depth(Task):
         return DepthPrediction(started.float().cpu().numpy())
     def prediction(self, said, image, space, probabilities=False):
         return self.finish(said[0], image, space)
-'''
+"""
 
 
 def test_a_task_of_ones_own_trains_is_scored_reported_and_predicts(write_module, make_config, tmp_path):
@@ -93,14 +95,10 @@ def test_a_task_of_ones_own_trains_is_scored_reported_and_predicts(write_module,
     page = report(tmp_path / "run").read_text()
     assert "RMSE" in page
     assert "mIoU" not in page
-    image = config_image(tmp_path)
-    assert load(tmp_path / "run").predict(image).metres.shape == (32, 64)
+    assert load(tmp_path / "run").predict(_image(tmp_path)).metres.shape == (32, 64)
 
 
-def config_image(folder):
-    import numpy as np
-    from PIL import Image
-
+def _image(folder):
     Image.fromarray(np.zeros((32, 64, 3), np.uint8)).save(folder / "image.png")
     return folder / "image.png"
 
