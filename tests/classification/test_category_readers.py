@@ -175,3 +175,37 @@ def test_more_classes_than_a_byte_holds_keep_their_own_ids(tmp_path):
         Image.new("RGB", (8, 8)).save(tmp_path / "many" / title / "0.png")
     reader = opened(tmp_path / "many", "unseen", label_space(", ".join(names)))[0]
     assert [reader[index].category for index in range(2)] == [255, 299]
+
+
+@pytest.fixture
+def hub_folder(tmp_path) -> Path:
+    datasets = pytest.importorskip("datasets")
+    images = [Image.fromarray(np.full((8, 8, 3), place, np.uint8)) for place in range(20)]
+    columns = {
+        "image": datasets.Image(),
+        "label": datasets.ClassLabel(names=["leaf", "apple"]),
+        "style": datasets.Value("string"),
+    }
+    rows = {
+        "image": images,
+        "label": [place % 2 for place in range(20)],
+        "style": ["photo" if place < 10 else "sketch" for place in range(20)],
+    }
+    datasets.Dataset.from_dict(rows, features=datasets.Features(columns)).save_to_disk(str(tmp_path / "hub"))
+    return tmp_path / "hub"
+
+
+def test_rows_of_a_hub_data_set_have_classes_and_domains_by_their_columns(hub_folder):
+    spec = f"hf:{hub_folder}?domain=style"
+    assert classes_in(spec) == "apple, leaf"
+    photo, sketch = opened(spec, "unseen", label_space("apple, leaf"))
+    assert (photo.domain, sketch.domain, len(photo), len(sketch)) == ("hub-photo", "hub-sketch", 10, 10)
+    assert [(photo[i].category, int(photo[i].image[0, 0, 0])) for i in (0, 3)] == [(1, 0), (0, 3)]
+    assert sketch.key(0) == "leaf/000010"
+    train, val = (opened(spec, role, label_space("apple, leaf"))[0] for role in ("source", "validation"))
+    assert (len(train), len(val)) == (8, 2)
+    assert keys(train) | keys(val) == keys(photo)
+    with pytest.raises(DataError, match="unknown column 'lable'; did you mean 'label'"):
+        opened(f"hf:{hub_folder}?label=lable")
+    with pytest.raises(ConfigError, match="has no place for class 'apple'"):
+        opened(spec, space=label_space("leaf, sky"))

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from minorkey.data.raw_cache import RawCache
+from minorkey.data.readers.categories.hub import open_category_hub
 from minorkey.data.readers.files import Files
 from minorkey.data.readers.hf import open_hub
 from minorkey.data.readers.images import ImageReader
@@ -102,7 +103,10 @@ def _open(
     if spec.startswith(f"{HUB}:"):
         if role != "target" and (instead := kind_of(annotation).hub):
             raise ConfigError(f"{spec}: no {annotation} are read by `{HUB}:`; {instead}")
-        return [open_hub(spec.removeprefix(f"{HUB}:"), role, space)]
+        text = spec.removeprefix(f"{HUB}:")
+        if kind_of(annotation).drawn:
+            return [*open_category_hub(text, role, space, seed)]
+        return [open_hub(text, role, space)]
     if own := split_own(spec):
         return [OwnReader(spec, own[0], Asked(own[1], role, space, data_root, annotation))]
     name, part = split_name(spec)

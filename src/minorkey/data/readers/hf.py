@@ -90,11 +90,11 @@ class HuggingFaceReader:
             DataError: an image is missing or broken, holds ids that no map names, or sizes differ.
         """
         row, where = self._rows[index], f"{self.name} row {index}"
-        image = read_image(f"{where}, {self._image}", _content(row[self._image], f"{where}, {self._image}"))
+        image = read_image(f"{where}, {self._image}", image_bytes(row[self._image], f"{where}, {self._image}"))
         if self._labels is None:
             return Sample(image=image, domain=self.domain, key=self.key(index))
         column, decoder = self._labels
-        labels = decoder.train_ids(f"{where}, {column}", _content(row[column], f"{where}, {column}"))
+        labels = decoder.train_ids(f"{where}, {column}", image_bytes(row[column], f"{where}, {column}"))
         if labels.shape != image.shape[:2]:
             raise DataError(f"{where}: labels have shape {labels.shape}, the image {image.shape[:2]}; must be equal")
         return Sample(image=image, domain=self.domain, key=self.key(index), labels=labels)
@@ -111,8 +111,8 @@ def open_hub(text: str, role: Role, space: LabelSpace | None) -> HuggingFaceRead
     options = parse_row(HubOptions, dict(parse_qsl(query, keep_blank_values=True)), f"hf:{text}")
     path, split = split_name(where)
     spec = _spec(Path(path), options, role, text)
-    splits = _load(path, options)
-    chosen = _split(splits, split, role, path)
+    splits = load_splits(path, options.config)
+    chosen = split_asked(splits, split, role, path)
     rows = splits[chosen]
     label = options.label or next((name for name in LABEL_COLUMNS if name in rows.features), LABEL_COLUMNS[0])
     labels = None if spec is None or space is None or role == "target" else Labels(label, LabelDecoder.of(spec, space))
@@ -134,7 +134,7 @@ def _spec(folder: Path, options: HubOptions, role: Role, text: str) -> DatasetSp
     return parse_row(DatasetSpec, {"legend": options.legend}, f"hf:{text}")
 
 
-def _load(path: str, options: HubOptions) -> dict[str, Any]:
+def load_splits(path: str, config: str | None) -> dict[str, Any]:
     """Split -> rows."""
     try:
         import datasets
@@ -145,14 +145,14 @@ def _load(path: str, options: HubOptions) -> dict[str, Any]:
         if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
             loaded = datasets.load_from_disk(path)
         else:
-            loaded = datasets.load_dataset(path, options.config)
+            loaded = datasets.load_dataset(path, config)
     except Exception as error:  # whatever its many file formats and the network raise
         reason = " ".join(str(error).split()) or repr(error)
         raise DataError(f"hf:{path} cannot be loaded: {reason}") from error
     return dict(loaded) if isinstance(loaded, dict) else {str(loaded.split or "train"): loaded}
 
 
-def _split(splits: dict[str, Any], asked: str, role: Role, path: str) -> str:
+def split_asked(splits: dict[str, Any], asked: str, role: Role, path: str) -> str:
     if not asked:
         asked = next((name for name in SPLITS[role] if name in splits), SPLITS[role][0])
     if asked not in splits:
@@ -160,7 +160,7 @@ def _split(splits: dict[str, Any], asked: str, role: Role, path: str) -> str:
     return asked
 
 
-def _content(cell: dict[str, Any] | None, where: str) -> bytes:
+def image_bytes(cell: dict[str, Any] | None, where: str) -> bytes:
     """The file of an undecoded image; a row may have none, and the file that it names may be gone."""
     if cell is None:
         raise DataError(f"{where}: there is no image")

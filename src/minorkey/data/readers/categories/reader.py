@@ -103,12 +103,19 @@ def split_of(files: Files, spec: CategorySpec, split: str, place: str, seed: int
         return images, images
     check_split(files, spec, split, DRAWN)
     images = listed(files, spec, {"domain": known["domain"]})
-    if split == WHOLE:
-        return images, images
-    order = np.random.default_rng([seed, len(images)]).permutation(len(images))
-    count = ceil(spec.held_out * len(images))
-    chosen = order[:count] if split == "val" else order[count:]
-    return images, [images[place] for place in sorted(chosen.tolist())]
+    return images, [images[place] for place in drawn_part(len(images), split, spec.held_out, seed)]
+
+
+def drawn_part(length: int, split: str, held_out: float, seed: int) -> list[int]:
+    """The places, in order, of the images of a domain that are `train`, `val` or `all` of it; see `split_of`.
+
+    >>> drawn_part(5, "train", 0.2, seed=0), drawn_part(5, "val", 0.2, seed=0)
+    ([0, 1, 3, 4], [2])
+    """
+    order = np.random.default_rng([seed, length]).permutation(length)
+    count = ceil(held_out * length)
+    chosen = {"val": order[:count], "train": order[count:], WHOLE: order}[split]
+    return sorted(chosen.tolist())
 
 
 def _called(spec: CategorySpec, images: list[Listed]) -> tuple[str, ...]:

@@ -1,0 +1,136 @@
+"""Classified images in the format of Hugging Face `datasets`: a column of images, one of classes, perhaps of domains."""
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import parse_qsl
+
+from pydantic import BaseModel, ConfigDict
+
+from minorkey.data.images import read_image
+from minorkey.data.readers.categories.reader import drawn_part
+from minorkey.data.readers.categories.spec import DRAWN, CategorySpec
+from minorkey.data.readers.hf import image_bytes, load_splits, split_asked
+from minorkey.data.readers.locate import split_name
+from minorkey.data.readers.reader import Role
+from minorkey.data.sample import Sample
+from minorkey.errors import ConfigError, DataError, unknown
+from minorkey.labels import LabelSpace, plain_name
+from minorkey.labels.tables import parse_row
+
+
+class HubCategoryOptions(BaseModel):
+    """What follows the `?` of an `hf:` name, e.g. `?label=category&domain=domain`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    image: str = "image"  # column of the images
+    label: str = "label"  # column of the classes, by name or as a ClassLabel
+    domain: str | None = None  # column of the domains; all images are one where absent
+    config: str | None = None  # configuration of the repository, where it has several
+
+
+class HubCategoryReader:
+    """Some rows of a `datasets.Dataset`, of one domain.
+
+    Args:
+        rows: with the column of images undecoded.
+        image: its name.
+        places: the rows that are meant.
+        titles: the class of every row.
+        train_ids: name of a class -> its train id; None: classes are left alone.
+        name: how the data set was asked for.
+        domain: the domain that the samples carry.
+    """
+
+    def __init__(
+        self,
+        rows: Any,
+        image: str,
+        places: Sequence[int],
+        titles: Sequence[str],
+        train_ids: dict[str, int] | None,
+        *,
+        name: str,
+        domain: str,
+    ) -> None:
+        self.name, self.domain, self.notes = name, domain, ()
+        self._rows, self._image, self._places = rows, image, tuple(places)
+        self._titles, self._train_ids = titles, train_ids
+        self.categories = tuple(sorted({titles[place] for place in places}))
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self._places)
+
+    def key(self, index: int) -> str:
+        """The class and the number of the row."""
+        place = self._places[index]
+        return f"{self._titles[place]}/{place:06d}"
+
+    def __getitem__(self, index: int) -> Sample:
+        """Read an image.
+
+        Raises:
+            DataError: it is missing or broken.
+        """
+        place = self._places[index]
+        where = f"{self.name} row {place}, {self._image}"
+        image = read_image(where, image_bytes(self._rows[place][self._image], where))
+        category = None if self._train_ids is None else self._train_ids[self._titles[place]]
+        return Sample(image=image, domain=self.domain, key=self.key(index), category=category)
+
+
+def open_category_hub(text: str, role: Role, space: LabelSpace | None, seed: int) -> list[HubCategoryReader]:
+    """Open `PATH[:SPLIT][?OPTIONS]`, a reader for each domain; splits are drawn where there is `train` alone.
+
+    Raises:
+        ConfigError: `datasets` is not installed, an option is unknown, or the label space has no place for a class.
+        DataError: the data set, the split or a column is not there.
+    """
+    where, _, query = text.partition("?")
+    options = parse_row(HubCategoryOptions, dict(parse_qsl(query, keep_blank_values=True)), f"hf:{text}")
+    path, asked = split_name(where)
+    splits = load_splits(path, options.config)
+    drawn = splits.keys() == {"train"} and (asked or "train") in DRAWN
+    split = (asked or CategorySpec(images="{category}/{key}.*").default_split(role) or "") if drawn else asked
+    rows = splits["train"] if drawn else splits[split_asked(splits, asked, role, path)]
+    titles = _column(rows, options.label, f"hf:{path}")
+    domains = [""] * len(titles) if options.domain is None else _column(rows, options.domain, f"hf:{path}")
+    train_ids = None if space is None or role == "target" else _train_ids(space, set(titles), f"hf:{path}")
+    images = _undecoded(rows, options.image, f"hf:{path}")
+    base = path.rstrip("/").rpartition("/")[2]
+    readers = []
+    for domain in sorted(set(domains)):
+        places = [place for place, value in enumerate(domains) if value == domain]
+        chosen = [places[i] for i in drawn_part(len(places), split, 0.2, seed)] if drawn else places
+        title = f"{base}-{domain}" if domain else base
+        readers.append(
+            HubCategoryReader(images, options.image, chosen, titles, train_ids, name=f"hf:{path}:{split}", domain=title)
+        )
+    return readers
+
+
+def _column(rows: Any, name: str, where: str) -> list[str]:
+    """A column of names, or of numbers that a ClassLabel has names for."""
+    if name not in rows.features:
+        raise DataError(f"{where}: {unknown('column', name, rows.features)}; choose by ?label= and ?domain=")
+    names = getattr(rows.features[name], "names", None)
+    return [str(value) if names is None else names[value] for value in rows[name]]
+
+
+def _undecoded(rows: Any, column: str, where: str) -> Any:
+    from datasets import Image
+
+    pictures = [key for key, feature in rows.features.items() if isinstance(feature, Image)]
+    if column not in pictures:
+        raise DataError(f"{where}: {unknown('image column', column, pictures)}; choose by ?image=")
+    return rows.select_columns([column]).cast_column(column, Image(decode=False))
+
+
+def _train_ids(space: LabelSpace, titles: set[str], where: str) -> dict[str, int]:
+    known = {plain_name(name): place for place, name in enumerate(space.classes)}
+    if strange := sorted(title for title in titles if plain_name(title) not in known):
+        raise ConfigError(
+            f"{where}: label space '{space.name}' has no place for class '{strange[0]}'; choose one that has"
+        )
+    return {title: known[plain_name(title)] for title in titles}
