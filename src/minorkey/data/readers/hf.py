@@ -153,6 +153,11 @@ def load_splits(path: str, config: str | None) -> dict[str, Any]:
 
 
 def split_asked(splits: dict[str, Any], asked: str, role: Role, path: str) -> str:
+    """The split that is asked for, or that a role takes unless one is.
+
+    Raises:
+        DataError: there is none.
+    """
     if not asked:
         asked = next((name for name in SPLITS[role] if name in splits), SPLITS[role][0])
     if asked not in splits:

@@ -1,4 +1,4 @@
-"""Classified images in the format of Hugging Face `datasets`: a column of images, one of classes, perhaps of domains."""
+"""Classified images in the format of Hugging Face `datasets`: columns of images, classes and perhaps domains."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -36,6 +36,7 @@ class HubCategoryReader:
         rows: with the column of images undecoded.
         image: its name.
         places: the rows that are meant.
+        domain_places: all rows of their domain.
         titles: the class of every row.
         train_ids: name of a class -> its train id; None: classes are left alone.
         name: how the data set was asked for.
@@ -47,6 +48,7 @@ class HubCategoryReader:
         rows: Any,
         image: str,
         places: Sequence[int],
+        domain_places: Sequence[int],
         titles: Sequence[str],
         train_ids: dict[str, int] | None,
         *,
@@ -56,7 +58,7 @@ class HubCategoryReader:
         self.name, self.domain, self.notes = name, domain, ()
         self._rows, self._image, self._places = rows, image, tuple(places)
         self._titles, self._train_ids = titles, train_ids
-        self.categories = tuple(sorted({titles[place] for place in places}))
+        self.categories = tuple(sorted({titles[place] for place in domain_places}))
 
     def __len__(self) -> int:
         """Number of images."""
@@ -105,7 +107,9 @@ def open_category_hub(text: str, role: Role, space: LabelSpace | None, seed: int
         chosen = [places[i] for i in drawn_part(len(places), split, 0.2, seed)] if drawn else places
         title = f"{base}-{domain}" if domain else base
         readers.append(
-            HubCategoryReader(images, options.image, chosen, titles, train_ids, name=f"hf:{path}:{split}", domain=title)
+            HubCategoryReader(
+                images, options.image, chosen, places, titles, train_ids, name=f"hf:{path}:{split}", domain=title
+            )
         )
     return readers
 
