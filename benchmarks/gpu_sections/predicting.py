@@ -13,7 +13,7 @@ from gpu_sections.bench import MB, Bench, repeated
 from gpu_sections.recipe import configuration, pretrained, street
 from gpu_sections.report import MEMORY, Figures
 from minorkey.data.images import read_image
-from minorkey.evaluation.run import Judged, judge
+from minorkey.evaluation.run import EvaluationDomain, evaluate_domains
 from minorkey.labels import label_space
 from minorkey.runs.assemble import open_sources
 from minorkey.runs.load import predictor_for
@@ -39,7 +39,7 @@ def one_image(bench: Bench, precision: str) -> Figures:
     reference = labels_in_fp32(bench, image)
     predictor = predictor_of(bench, precision)
     labels = predictor.predict_one(image).labels
-    network = repeated(bench, lambda: predictor.said(image))
+    network = repeated(bench, lambda: predictor.output(image))
     whole = repeated(bench, lambda: predictor.predict_one(image))
     return {
         "image, ms": 1e3 * whole,
@@ -83,10 +83,10 @@ def judging(bench: Bench) -> Figures:
     """Images per second from PNG files to confusion matrices."""
     predictor, config = predictor_of(bench, "auto"), configuration(bench, "frozen", {})
     (reader,) = open_sources(config, predictor.space).readers
-    domain = Judged("unseen", reader, len(reader))
+    domain = EvaluationDomain("unseen", reader, len(reader))
 
     def once() -> None:
-        judge(predictor, [domain], pictures=0, folder=bench.folder, console=Console(quiet=True))
+        evaluate_domains(predictor, [domain], pictures=0, folder=bench.folder, console=Console(quiet=True))
 
     return {"images/s": len(reader) / repeated(bench, once)}
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from minorkey.data.sample import Sample
 from minorkey.errors import ConfigError, DataError
-from minorkey.evaluation.run import Judged, judge, share_scenes
+from minorkey.evaluation.run import EvaluationDomain, evaluate_domains, share_scenes
 from minorkey.labels import label_space
 from minorkey.tasks.base import Task
 from minorkey.tasks.detection.task import Candidates, Detection
@@ -82,12 +82,12 @@ BOXES = predictor_of(OneBox(), metric="coco", detections=50)
 
 
 def _judge(domains, tmp_path, console, pictures=0):
-    return judge(predictor_of(RedIsTheClass()), domains, pictures, tmp_path, console)
+    return evaluate_domains(predictor_of(RedIsTheClass()), domains, pictures, tmp_path, console)
 
 
 def test_one_confusion_matrix_per_image_in_order(tmp_path, console):
     day, night = Reader("day"), Reader("night", count=3)
-    found = _judge([Judged("source", day, 99), Judged("unseen", night, 99)], tmp_path, console)
+    found = _judge([EvaluationDomain("source", day, 99), EvaluationDomain("unseen", night, 99)], tmp_path, console)
     assert {name: (role, evidence.shape) for name, (role, evidence) in found.items()} == {
         "day": ("source", (7, 7)),
         "night": ("unseen", (3, 7)),
@@ -100,11 +100,11 @@ def test_one_confusion_matrix_per_image_in_order(tmp_path, console):
 
 @pytest.mark.parametrize(("count", "expected"), [(99, [0, 1, 2, 3, 4, 5, 6]), (1, [3]), (3, [1, 3, 5])])
 def test_judged_images_are_evenly_spaced(count, expected):
-    assert Judged("unseen", Reader("day"), count).indices() == expected
+    assert EvaluationDomain("unseen", Reader("day"), count).indices() == expected
 
 
 def test_pictures_are_kept_of_the_first_to_the_last_part(tmp_path, console):
-    _judge([Judged("unseen", Reader("day"), 99)], tmp_path, console, pictures=2)
+    _judge([EvaluationDomain("unseen", Reader("day"), 99)], tmp_path, console, pictures=2)
     assert sorted(path.name for path in (tmp_path / "day").iterdir()) == ["001", "005"]
     sample = Reader("day")[1]
     expected = {"image": sample.image, "truth": sample.labels, "prediction": sample.image[..., 0] % 7}
@@ -115,14 +115,14 @@ def test_pictures_are_kept_of_the_first_to_the_last_part(tmp_path, console):
 
 def test_images_without_labels_cannot_be_judged_on(tmp_path, console):
     with pytest.raises(DataError, match="day/000 has no labels; only labelled images"):
-        _judge([Judged("unseen", Reader("day", labelled=False), 9)], tmp_path, console)
+        _judge([EvaluationDomain("unseen", Reader("day", labelled=False), 9)], tmp_path, console)
 
 
 def test_objects_and_detections_of_every_image_are_kept(tmp_path, console):
     day, night = BoxReader("day"), BoxReader("night", count=2)
-    found = judge(
+    found = evaluate_domains(
         BOXES,
-        [Judged("source", day, 99), Judged("unseen", night, 99)],
+        [EvaluationDomain("source", day, 99), EvaluationDomain("unseen", night, 99)],
         2,
         tmp_path,
         console,
@@ -140,9 +140,9 @@ def test_objects_and_detections_of_every_image_are_kept(tmp_path, console):
 
 
 def test_boxes_are_kept_beside_the_image(tmp_path, console):
-    judge(
+    evaluate_domains(
         BOXES,
-        [Judged("unseen", BoxReader("day"), 99)],
+        [EvaluationDomain("unseen", BoxReader("day"), 99)],
         2,
         tmp_path,
         console,
@@ -160,9 +160,9 @@ def test_boxes_are_kept_beside_the_image(tmp_path, console):
 
 def test_images_without_boxes_cannot_be_judged_on(tmp_path, console):
     with pytest.raises(DataError, match="day/000 has no boxes; only labelled images"):
-        judge(
+        evaluate_domains(
             BOXES,
-            [Judged("unseen", BoxReader("day", labelled=False), 9)],
+            [EvaluationDomain("unseen", BoxReader("day", labelled=False), 9)],
             0,
             tmp_path,
             console,
@@ -171,12 +171,12 @@ def test_images_without_boxes_cannot_be_judged_on(tmp_path, console):
 
 def test_two_domains_of_one_name_are_refused(tmp_path, console):
     with pytest.raises(ConfigError, match=r"'day' would be judged twice \(day:val, day:val\); give each"):
-        _judge([Judged("unseen", Reader("day"), 9)] * 2, tmp_path, console)
+        _judge([EvaluationDomain("unseen", Reader("day"), 9)] * 2, tmp_path, console)
 
 
 def test_scenes_are_shared_where_all_unseen_keys_agree():
-    day, night, dusk = (Judged("unseen", Reader(name), 9) for name in ("day", "night", "dusk"))
+    day, night, dusk = (EvaluationDomain("unseen", Reader(name), 9) for name in ("day", "night", "dusk"))
     assert share_scenes([day, night, dusk])
     assert not share_scenes([day])
-    assert not share_scenes([day, Judged("unseen", Reader("fog", count=6), 9)])
-    assert share_scenes([Judged("source", Reader("clear", count=2), 9), day, night])
+    assert not share_scenes([day, EvaluationDomain("unseen", Reader("fog", count=6), 9)])
+    assert share_scenes([EvaluationDomain("source", Reader("clear", count=2), 9), day, night])

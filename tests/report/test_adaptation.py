@@ -21,12 +21,11 @@ from minorkey.reporting.adaptation.rows import (
     curve_figures,
     target_notes,
 )
-from minorkey.reporting.adaptation.runs import compare_adapted
+from minorkey.reporting.adaptation.runs import compare_adapted, target_domains
 from minorkey.reporting.figures import run_colours
 from minorkey.reporting.page import build_report
 from minorkey.reporting.runs import read_run
 from minorkey.reporting.tables import comparable
-from minorkey.reporting.targets import target_domains
 
 
 def loaded(*folders):

@@ -6,7 +6,7 @@ from pathlib import Path
 from minorkey.datacheck.findings import Check
 from minorkey.datacheck.pictures import pictures
 from minorkey.datacheck.tables import SHOWN, amount_text, count_text, image_count, verdict
-from minorkey.datacheck.targets import Target
+from minorkey.datacheck.targets import CheckTarget
 from minorkey.plotting.page_template import page_template
 from minorkey.system.storage import write_json, write_text
 
@@ -15,7 +15,7 @@ RAREST = 1e-5
 """Share of the pixels or boxes at which a bar has no length: they are logarithmic, or rare ones would be invisible."""
 
 
-def write_check(check: Check, target: Target, folder: Path, pictures_each: int = PICTURES) -> Path:
+def write_check(check: Check, target: CheckTarget, folder: Path, pictures_each: int = PICTURES) -> Path:
     """Write `check.json` and `check.html`.
 
     Args:
@@ -41,7 +41,7 @@ def bar_length(share: float) -> float:
     return max(0.02, 1 - log10(share) / log10(RAREST)) if share > 0 else 0.0
 
 
-def _render(check: Check, target: Target, pictures_each: int) -> str:
+def _render(check: Check, target: CheckTarget, pictures_each: int) -> str:
     space = target.space
     return page_template("data.html.j2").render(
         check=check,

@@ -5,7 +5,7 @@ from typing import Any
 
 from minorkey.data.records import Record, evenly_spread, read_records
 from minorkey.datacheck.findings import Check, findings, suspicions
-from minorkey.datacheck.targets import Target, open_target
+from minorkey.datacheck.targets import CheckTarget, open_target
 from minorkey.system.storage import cache_folder
 
 Progress = Callable[[Iterable[Record], str, int], Iterable[Record]]
@@ -19,7 +19,7 @@ def check(
     images: int | None = None,
     workers: int = 0,
     progress: Progress = lambda records, name, count: records,
-) -> tuple[Check, Target]:
+) -> tuple[Check, CheckTarget]:
     """Look through the data of a training.
 
     Args:

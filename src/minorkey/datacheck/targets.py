@@ -29,7 +29,7 @@ class Opened:
 
 
 @dataclass(frozen=True)
-class Target:
+class CheckTarget:
     """What is to be checked."""
 
     space: LabelSpace
@@ -49,7 +49,7 @@ class _Asked:
     part: SourceOptions | None = None  # which of its images; None: all
 
 
-def open_target(target: str, overrides: Mapping[str, Any], *, cached: bool = False) -> Target:
+def open_target(target: str, overrides: Mapping[str, Any], *, cached: bool = False) -> CheckTarget:
     """Open the data sets of a preset, a YAML file or a run, or the splits of one data set.
 
     A data set that names no split is looked at as a source and as an unseen domain, as far as it has both splits.
@@ -83,15 +83,15 @@ def _asked_by(config: RunConfig) -> Iterator[_Asked]:
     yield from (_Asked("unseen", spec, "unseen") for spec in config.unseen)
 
 
-def _nothing_yet(config: RunConfig, cached: bool) -> Target:
+def _nothing_yet(config: RunConfig, cached: bool) -> CheckTarget:
     """A target of which nothing is open."""
     if cached and config.data_cache is None:
         raise ConfigError("no data_cache is set; name the folder that is to keep the pixels, data_cache=PATH")
     cache = RawCache(config.data_cache) if cached and config.data_cache else None
-    return Target(label_space(with_classes(config).label_space), task_named(config.task), cache=cache)
+    return CheckTarget(label_space(with_classes(config).label_space), task_named(config.task), cache=cache)
 
 
-def _open_alone(spec: str, overrides: Mapping[str, Any], cached: bool) -> Target:
+def _open_alone(spec: str, overrides: Mapping[str, Any], cached: bool) -> CheckTarget:
     """The splits of one data set; that one of them is missing is worth a line, that both are is a problem."""
     config = resolve(None, {**overrides, "source": [spec]})
     found = _nothing_yet(config, cached)
@@ -105,7 +105,7 @@ def _open_alone(spec: str, overrides: Mapping[str, Any], cached: bool) -> Target
     return found
 
 
-def _open(asked: _Asked, config: RunConfig, found: Target) -> None:
+def _open(asked: _Asked, config: RunConfig, found: CheckTarget) -> None:
     """Add the readers of a data set to `found`, or the line that says why there are none."""
     try:
         readers = open_datasets(

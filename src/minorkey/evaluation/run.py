@@ -12,7 +12,7 @@ from rich.console import Console
 from minorkey.data.readers import Reader
 from minorkey.data.sample import Sample
 from minorkey.errors import ConfigError, DataError
-from minorkey.evaluation.scores import Role
+from minorkey.evaluation.scores import DomainRole
 from minorkey.system.ahead import Room, ahead
 from minorkey.system.processes import deal, gathered_objects, in_order, process_count, process_index
 from minorkey.system.progress import Reporter
@@ -21,10 +21,10 @@ from minorkey.tasks.predictor import Predictor, Started, telling
 
 
 @dataclass(frozen=True)
-class Judged:
+class EvaluationDomain:
     """A domain to judge on."""
 
-    role: Role
+    role: DomainRole
     reader: Reader
     images: int  # how many of its images, evenly spaced
 
@@ -33,9 +33,9 @@ class Judged:
         return _spread(len(self.reader), self.images)
 
 
-def judge(
-    predictor: Predictor, domains: Sequence[Judged], pictures: int, folder: Path, console: Console
-) -> dict[str, tuple[Role, Evidence]]:
+def evaluate_domains(
+    predictor: Predictor, domains: Sequence[EvaluationDomain], pictures: int, folder: Path, console: Console
+) -> dict[str, tuple[DomainRole, Evidence]]:
     """The role and the evidence of every domain.
 
     Processes that judge together share the images out, and each returns all of the evidence. The main process
@@ -98,20 +98,20 @@ def _started(
         yield from own.started(telling(own, console, images))
 
 
-def _kept(domains: Sequence[Judged], pictures: int) -> set[int]:
+def _kept(domains: Sequence[EvaluationDomain], pictures: int) -> set[int]:
     """Places, among the images of all domains, of those whose pictures are kept."""
     counts = [len(domain.indices()) for domain in domains]
     starts = np.cumsum([0, *counts])
     return {int(start) + i for start, count in zip(starts, counts, strict=False) for i in _spread(count, pictures)}
 
 
-def share_scenes(domains: Sequence[Judged]) -> bool:
+def share_scenes(domains: Sequence[EvaluationDomain]) -> bool:
     """Whether image i shows the same scene in every unseen domain, as in the built-in world."""
     keys = [[d.reader.key(i) for i in d.indices()] for d in domains if d.role == "unseen"]
     return len(keys) > 1 and all(each == keys[0] for each in keys)
 
 
-def check_names(domains: Sequence[Judged]) -> None:
+def check_names(domains: Sequence[EvaluationDomain]) -> None:
     """Raise `ConfigError` where two data sets carry one domain name."""
     names = [domain.reader.domain for domain in domains]
     twice = sorted({name for name in names if names.count(name) > 1})

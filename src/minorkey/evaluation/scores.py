@@ -18,7 +18,7 @@ from minorkey.tasks.metric import Metric
 from minorkey.tasks.protocol import Protocol
 from minorkey.tasks.scored import task_of
 
-Role = Literal["source", "unseen"]
+DomainRole = Literal["source", "unseen"]
 
 
 class _Record(BaseModel):
@@ -29,7 +29,7 @@ class DomainScore(_Record):
     """Scores in one domain; `None` where its truth leaves one undefined, as that of a class that never occurs."""
 
     domain: str
-    role: Role
+    role: DomainRole
     images: int
     score: float  # of the protocol's metric
     interval: tuple[float, float]  # 95 % bootstrap over images
@@ -149,7 +149,7 @@ class ScoreTable(_Record):
 
 
 def build_scores(
-    evidence: Mapping[str, tuple[Role, Evidence]],
+    evidence: Mapping[str, tuple[DomainRole, Evidence]],
     *,
     run: str,
     method: str,
@@ -197,7 +197,7 @@ def build_scores(
     )
 
 
-def score_domain(domain: str, role: Role, evidence: Evidence, classes: Sequence[str]) -> DomainScore:
+def score_domain(domain: str, role: DomainRole, evidence: Evidence, classes: Sequence[str]) -> DomainScore:
     """Score one domain from the evidence of its images.
 
     Raises:

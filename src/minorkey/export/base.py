@@ -13,14 +13,14 @@ from minorkey.models.timm_backbone import TimmFeatures
 
 
 @dataclass(frozen=True)
-class Base:
+class PretrainedBase:
     """An untouched pretrained network, and what its layers are called in the model that was trained."""
 
     network: nn.Module
     layers: Mapping[str, str]  # name in the trained backbone -> in the network
 
 
-def base_of(head: Head, backbone: nn.Module, options: BackboneOptions) -> Base | None:
+def base_of(head: Head, backbone: nn.Module, options: BackboneOptions) -> PretrainedBase | None:
     """The base of a head that holds its layers under other names, or of a timm backbone; None where no name differs.
 
     Args:
@@ -30,8 +30,8 @@ def base_of(head: Head, backbone: nn.Module, options: BackboneOptions) -> Base |
     """
     if isinstance(backbone, TimmFeatures):
         network: Any = load_backbone(options).network.network
-        return Base(network, {f"network.{name}": name for name, _ in network.named_modules()})
+        return PretrainedBase(network, {f"network.{name}": name for name, _ in network.named_modules()})
     if not head.holds_backbone:
         return None
     network = load_backbone(options).network
-    return Base(network, head.layers_inside(network))
+    return PretrainedBase(network, head.layers_inside(network))

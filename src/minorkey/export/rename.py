@@ -8,13 +8,13 @@ from pathlib import Path
 from minorkey.adapters import weights_sha256
 from minorkey.adapters.convert import CONFIG, PROVENANCE, TENSORS
 from minorkey.adapters.peft_layers import exact_names
-from minorkey.export.base import Base
+from minorkey.export.base import PretrainedBase
 from minorkey.system.storage import read_tensors, write_json, write_tensors
 
 PREFIX = "base_model.model."  # of PEFT, before the name of every tensor
 
 
-def rename_layers(folder: Path, base: Base) -> None:
+def rename_layers(folder: Path, base: PretrainedBase) -> None:
     """Rewrite an adapter's folder for `base`, in place."""
     tensors = read_tensors(folder / TENSORS)
     layers = {key: _layer(key.removeprefix(PREFIX), base.layers) for key in tensors}

@@ -23,7 +23,7 @@ KINDS: dict[str, Callable[[Trained, Path], Card]] = {"adapter": write_adapter, "
 
 
 @dataclass(frozen=True)
-class Exported:
+class ExportedFolder:
     """What was written, and the Python lines that load it, with nothing of minorkey installed."""
 
     folder: Path
@@ -32,7 +32,7 @@ class Exported:
 
 def export_run(
     run: str | Path, to: str = "adapter", *, out: str | Path | None = None, push_to: str | None = None
-) -> Exported:
+) -> ExportedFolder:
     """Write a finished run in the format of other libraries.
 
     Args:
@@ -66,7 +66,7 @@ def export_run(
         _mark(new, to, trained.base_sha256)
     if push_to is not None:
         push(target, push_to)
-    return Exported(target, f'folder = "{push_to or target}"\n\n{card.code}')
+    return ExportedFolder(target, f'folder = "{push_to or target}"\n\n{card.code}')
 
 
 def check_parts(config: RunConfig, to: str) -> None:

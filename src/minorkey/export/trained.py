@@ -6,7 +6,7 @@ from typing import Any
 
 from minorkey.config import RunConfig
 from minorkey.evaluation.scores import ScoreTable
-from minorkey.export.base import Base, base_of
+from minorkey.export.base import PretrainedBase, base_of
 from minorkey.models.build import Head, backbone_of
 from minorkey.models.catalog import catalog
 from minorkey.runs.load import config_of, load
@@ -24,7 +24,7 @@ class Trained:
     config: RunConfig
     predictor: Predictor
     backbone: Any  # the pretrained part of the predictor's model
-    other_base: Base | None  # the untouched one, where it has other names than `backbone`
+    other_base: PretrainedBase | None  # the untouched one, where it has other names than `backbone`
     base_sha256: str  # of the pretrained backbone's weights
     scores: ScoreTable | None  # None: not judged yet
 

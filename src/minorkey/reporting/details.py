@@ -8,7 +8,7 @@ from minorkey.tasks.metric import Metric
 
 
 @dataclass(frozen=True)
-class ClassRow:
+class ScoreRow:
     """Score of one class, or a further score, one value per column, in the unit of the metric; `None`: undefined."""
 
     name: str
@@ -28,20 +28,20 @@ class ClassRow:
         return low / high if high else 1.0
 
 
-def unseen_class_rows(tables: Sequence[ScoreTable]) -> list[ClassRow]:
+def unseen_class_rows(tables: Sequence[ScoreTable]) -> list[ScoreRow]:
     """Per class that occurs, the mean score over the unseen domains that show it; one column per run."""
     metric = tables[0].metric
     rows = [_row(metric, name, [_mean_score(name, table.unseen) for table in tables]) for name in tables[0].classes]
     return [row for row in rows if row.best is not None]
 
 
-def domain_class_rows(table: ScoreTable) -> list[ClassRow]:
+def domain_class_rows(table: ScoreTable) -> list[ScoreRow]:
     """Per class that occurs, the score of one run; one column per domain."""
     rows = [_row(table.metric, name, [_mean_score(name, [s]) for s in table.domains]) for name in table.classes]
     return [row for row in rows if row.best is not None]
 
 
-def domain_detail_rows(table: ScoreTable) -> list[ClassRow]:
+def domain_detail_rows(table: ScoreTable) -> list[ScoreRow]:
     """The further scores of one run, over all classes; one column per domain."""
     names = dict.fromkeys(name for score in table.domains for name in score.details)
     rows = [_row(table.metric, name, [score.details.get(name) for score in table.domains]) for name in names]
@@ -78,10 +78,10 @@ def missing_class_notes(tables: Sequence[ScoreTable]) -> list[str]:
     ]
 
 
-def _row(metric: Metric, name: str, scores: Sequence[float | None]) -> ClassRow:
+def _row(metric: Metric, name: str, scores: Sequence[float | None]) -> ScoreRow:
     values = [None if score is None else metric.amount(score) for score in scores]
     known = [value for value in values if value is not None]
-    return ClassRow(name, values, metric.best(known) if known else None, metric)
+    return ScoreRow(name, values, metric.best(known) if known else None, metric)
 
 
 def _mean_score(name: str, scores: Sequence[DomainScore]) -> float | None:

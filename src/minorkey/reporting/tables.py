@@ -43,7 +43,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Row:
+class RunRow:
     """One run; `None` where it was not judged in a column's domain."""
 
     label: str
@@ -56,7 +56,7 @@ class Grid:
     """Runs x domains."""
 
     columns: list[Column]
-    rows: list[Row]
+    rows: list[RunRow]
     footnotes: list[str]
     metric: Metric  # of the rows that are compared
 
@@ -66,7 +66,7 @@ def build_grid(tables: Sequence[ScoreTable]) -> Grid:
     columns = _columns(tables)
     marks, footnotes = _marks(tables)
     rows = [
-        Row(label, [_cell(table, column) for column in columns], mark)
+        RunRow(label, [_cell(table, column) for column in columns], mark)
         for label, table, mark in zip(run_labels(tables), tables, marks, strict=True)
     ]
     metric = reference(tables).metric
@@ -147,8 +147,8 @@ def measurement(table: ScoreTable) -> tuple:
 
 
 def _protocol(table: ScoreTable) -> Protocol:
-    taught = table.protocol.weights == "teacher"
-    return table.protocol.model_copy(update={"weights": "last"}) if taught else table.protocol
+    of_teacher = table.protocol.weights == "teacher"
+    return table.protocol.model_copy(update={"weights": "last"}) if of_teacher else table.protocol
 
 
 def _columns(tables: Sequence[ScoreTable]) -> list[Column]:
@@ -195,7 +195,7 @@ def _difference(table: ScoreTable, compared: ScoreTable) -> str:
     return "judged on other domains or images"
 
 
-def _with_best(rows: Sequence[Row], metric: Metric) -> list[Row]:
+def _with_best(rows: Sequence[RunRow], metric: Metric) -> list[RunRow]:
     compared = [row for row in rows if not row.mark]
     if len(compared) < 2:
         return list(rows)
@@ -205,7 +205,7 @@ def _with_best(rows: Sequence[Row], metric: Metric) -> list[Row]:
     return [row if row.mark else _highlight(row, best) for row in rows]
 
 
-def _highlight(row: Row, best: Sequence[float | None]) -> Row:
+def _highlight(row: RunRow, best: Sequence[float | None]) -> RunRow:
     cells = [cell and replace(cell, best=cell.value == top) for cell, top in zip(row.cells, best, strict=True)]
     return replace(row, cells=cells)
 

@@ -13,8 +13,8 @@ from minorkey.data.raw_cache import RawCache
 from minorkey.data.readers import Reader, SourceOptions, choose, open_datasets, validation_of
 from minorkey.data.readers import Role as ReaderRole
 from minorkey.errors import ConfigError, DataError
-from minorkey.evaluation.run import Judged, check_names
-from minorkey.evaluation.scores import Role
+from minorkey.evaluation.run import EvaluationDomain, check_names
+from minorkey.evaluation.scores import DomainRole
 from minorkey.labels import LabelSpace
 from minorkey.models.backbone import Backbone, load_backbone
 from minorkey.models.build import backbone_of
@@ -84,7 +84,7 @@ def _open_all(role: ReaderRole, asked: Sequence[SourceOptions], config: RunConfi
     return Sources(readers, weights or None, cache)
 
 
-def open_judged(config: RunConfig, space: LabelSpace, console: Console) -> list[Judged]:
+def open_judged(config: RunConfig, space: LabelSpace, console: Console) -> list[EvaluationDomain]:
     """What the run is evaluated on: validation images of the source domains, then the unseen domains."""
     domains = open_source_validation(config, space, console) if config.evaluation.source else []
     domains += open_unseen(config, space)
@@ -94,7 +94,7 @@ def open_judged(config: RunConfig, space: LabelSpace, console: Console) -> list[
     return domains
 
 
-def open_source_validation(config: RunConfig, space: LabelSpace, console: Console) -> list[Judged]:
+def open_source_validation(config: RunConfig, space: LabelSpace, console: Console) -> list[EvaluationDomain]:
     """The validation images of the source domains, of those that have any."""
     domains = []
     for source in config.source:
@@ -105,14 +105,16 @@ def open_source_validation(config: RunConfig, space: LabelSpace, console: Consol
     return domains
 
 
-def open_unseen(config: RunConfig, space: LabelSpace) -> list[Judged]:
+def open_unseen(config: RunConfig, space: LabelSpace) -> list[EvaluationDomain]:
     """The domains that are not trained on."""
     return [domain for spec in config.unseen for domain in _open_evaluated("unseen", "unseen", spec, config, space)]
 
 
-def _open_evaluated(role: Role, wanted: ReaderRole, spec: str, config: RunConfig, space: LabelSpace) -> list[Judged]:
+def _open_evaluated(
+    role: DomainRole, wanted: ReaderRole, spec: str, config: RunConfig, space: LabelSpace
+) -> list[EvaluationDomain]:
     images = config.evaluation.images or UNLIMITED
-    return [Judged(role, reader, images) for reader in _open(spec, wanted, config, space)]
+    return [EvaluationDomain(role, reader, images) for reader in _open(spec, wanted, config, space)]
 
 
 def _open(

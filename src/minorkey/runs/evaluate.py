@@ -7,8 +7,8 @@ from rich.console import Console
 
 from minorkey.config import RunConfig, load_config, save_config
 from minorkey.evaluation.evidence_files import write_evidence
-from minorkey.evaluation.run import judge, share_scenes
-from minorkey.evaluation.scores import Adaptation, Role, ScoreTable, TrainingCost, build_scores
+from minorkey.evaluation.run import evaluate_domains, share_scenes
+from minorkey.evaluation.scores import Adaptation, DomainRole, ScoreTable, TrainingCost, build_scores
 from minorkey.runs.assemble import open_judged
 from minorkey.runs.load import predictor_of
 from minorkey.system.outside import outside_faults
@@ -46,7 +46,7 @@ def evaluate(
         domains = open_judged(config, predictor.space, console)
         cost = TrainingCost.read(folder.cost)
     started = time.monotonic()
-    evidence = judge(predictor, domains, config.evaluation.pictures, target.samples, console)
+    evidence = evaluate_domains(predictor, domains, config.evaluation.pictures, target.samples, console)
     scores = build_scores(
         evidence,
         run=folder.path.name,
@@ -73,6 +73,6 @@ def _adaptation(config: RunConfig) -> Adaptation | None:
     return Adaptation(regime=config.regime, teacher=config.teacher.name, targets=targets)
 
 
-def _save_scores(target: RunFolder, scores: ScoreTable, evidence: dict[str, tuple[Role, Evidence]]) -> None:
+def _save_scores(target: RunFolder, scores: ScoreTable, evidence: dict[str, tuple[DomainRole, Evidence]]) -> None:
     write_evidence(target, scores.protocol, {name: kept for name, (_, kept) in evidence.items()})
     write_json(target.metrics, scores.to_json())

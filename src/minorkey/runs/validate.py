@@ -10,7 +10,7 @@ from torch import nn
 from minorkey.adapters.held import exact
 from minorkey.config import RunConfig
 from minorkey.errors import ConfigError
-from minorkey.evaluation.run import Judged, judge
+from minorkey.evaluation.run import EvaluationDomain, evaluate_domains
 from minorkey.evaluation.scores import labelled_score
 from minorkey.labels import LabelSpace
 from minorkey.runs.assemble import Network, open_source_validation, open_unseen
@@ -47,14 +47,14 @@ def watching(config: RunConfig, network: Network, space: LabelSpace) -> Callable
 
 
 def _scoring(
-    config: RunConfig, network: Network, space: LabelSpace, domains: list[Judged]
+    config: RunConfig, network: Network, space: LabelSpace, domains: list[EvaluationDomain]
 ) -> Callable[[nn.Module], dict[str, float]]:
     predictor = predictor_for(config, network, space)
 
     def scores_of(model: nn.Module) -> dict[str, float]:
         now = replace(predictor, model=model)
         with exact(model):
-            evidence_of = judge(now, domains, pictures=0, folder=Path(), console=Console(quiet=True))
+            evidence_of = evaluate_domains(now, domains, pictures=0, folder=Path(), console=Console(quiet=True))
         return {name: labelled_score(name, evidence) for name, (_, evidence) in evidence_of.items()}
 
     return scores_of

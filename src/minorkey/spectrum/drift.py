@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from minorkey.adapters.roles import Layers
 from minorkey.data.transforms import to_tensor
-from minorkey.evaluation.run import Judged
+from minorkey.evaluation.run import EvaluationDomain
 from minorkey.models.build import backbone_of
 from minorkey.spectrum.blocks import recorded_blocks
 from minorkey.spectrum.rows import DriftRow
@@ -28,7 +28,7 @@ from minorkey.tasks.protocol import Protocol
 def measure_drift(
     before: nn.Module,
     predictor: Predictor,
-    domains: Sequence[Judged],
+    domains: Sequence[EvaluationDomain],
     *,
     layers: Layers | None = None,
     console: Console | None = None,
@@ -101,7 +101,7 @@ def seen_by(protocol: Protocol, pixel_values: Tensor) -> Tensor:
     return pixel_values[..., top : top + protocol.window[0], left : left + protocol.window[1]]
 
 
-def _rows(domain: Judged, drifts: np.ndarray) -> list[DriftRow]:
+def _rows(domain: EvaluationDomain, drifts: np.ndarray) -> list[DriftRow]:
     """Average `(images, blocks, 3)` over the images."""
     return [
         DriftRow(block, domain.reader.domain, domain.role, len(drifts), *map(float, values))

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import torch
 
 from minorkey.adapters.options import Role
-from minorkey.evaluation.scores import Role as DomainRole
+from minorkey.evaluation.scores import DomainRole
 from minorkey.spectrum.measures import Share
 
 ROUNDING = 4 * torch.finfo(torch.float32).eps

@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import get_args
 
 from minorkey.adapters.options import Role
-from minorkey.evaluation.scores import Role as DomainRole
+from minorkey.evaluation.scores import DomainRole
 from minorkey.spectrum.measures import INTRUDER_TOP, NOTHING, Share
 from minorkey.spectrum.rows import DriftRow, Spectrum, UpdateRow, WeightRow
 

@@ -192,7 +192,7 @@ class Task(ABC):
 
     @abstractmethod
     def predict(self, model: nn.Module, pixel_values: Tensor, protocol: Protocol, window_batch: int = 8) -> Any:
-        """What a model says of a normalised image `(1, 3, H, W)` under a test protocol, in the task's own form.
+        """The output of a model for a normalised image `(1, 3, H, W)` under a test protocol, in the task's own form.
 
         The arguments are those of `start`.
         """
@@ -216,11 +216,11 @@ class Task(ABC):
         """The prediction of one image `(H, W, 3)` uint8; waits for the device, and may do so in another thread."""
 
     @abstractmethod
-    def prediction(self, said: Any, image: np.ndarray, space: LabelSpace, probabilities: bool = False) -> Prediction:
+    def prediction(self, output: Any, image: np.ndarray, space: LabelSpace, probabilities: bool = False) -> Prediction:
         """What `predict` gave of an image `(H, W, 3)` uint8, as something to look at and to keep.
 
         Args:
-            said: the output of `predict`.
+            output: of `predict`.
             image: what was looked at.
             space: the classes.
             probabilities: keep those of all classes as well.

@@ -99,7 +99,7 @@ class Predictor:
     def predict_one(self, image: np.ndarray, probabilities: bool = False) -> Any:
         """Predict one `(H, W, 3)` uint8 RGB image."""
         if probabilities:
-            return self.task.prediction(self.said(image), image, self.space, probabilities)
+            return self.task.prediction(self.output(image), image, self.space, probabilities)
         return self.start([image])[0]()
 
     def map(
@@ -196,8 +196,8 @@ class Predictor:
         return max(1, int(self.window_batch * unit[0] * unit[1] / (size[0] * size[1] * scale**2)))
 
     @torch.inference_mode()
-    def said(self, image: np.ndarray) -> Any:
-        """What the model says of an image, in the form of `task.predict`, on the model's device."""
+    def output(self, image: np.ndarray) -> Any:
+        """The model's output for an image, in the form of `task.predict`, on the model's device."""
         protocol = self._protocol(image.shape[:2])
         with computing(self.model, self.precision):
             return self.task.predict(self.model, self._pixels([image]), protocol, self.window_batch)
@@ -220,19 +220,19 @@ class Predictor:
 
         Those of a mask model are its class scores, divided by their sum.
         """
-        return self.said(image)[0]
+        return self.output(image)[0]
 
 
 def telling(
     predictor: Predictor, console: Console, images: Iterable[tuple[Key, np.ndarray | DataError]]
 ) -> Iterator[tuple[Key, np.ndarray | DataError]]:
     """The images, and a line on the console for the first that is looked at by windows that nobody asked for."""
-    told = False
+    announced = False
     for key, image in images:
         size = _size(image)
-        tile = None if told or size is None else predictor.tile(size)
+        tile = None if announced or size is None else predictor.tile(size)
         if size is not None and tile is not None:
-            told = True
+            announced = True
             console.print(
                 f"images like one of {size[1]}x{size[0]} are more than {LARGE} training crops large: they are looked "
                 f"at by windows of {tile[1]}x{tile[0]}; set evaluation.resize (of segmentation also evaluation.window) "

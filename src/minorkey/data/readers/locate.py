@@ -10,7 +10,7 @@ from minorkey.data.readers.layout import Layout
 from minorkey.errors import ConfigError, DataError, unknown
 
 
-class Domain(NamedTuple):
+class DomainPart(NamedTuple):
     """The part of a data set that is a domain of its own: all of it where nothing is said."""
 
     place: str = ""  # its folder
@@ -22,7 +22,7 @@ class Located(NamedTuple):
 
     root: Path
     forms: Sequence[Layout]  # tried in order
-    domains: dict[str, Domain]
+    domains: dict[str, DomainPart]
 
 
 def split_name(spec: str) -> tuple[str, str]:
@@ -70,7 +70,7 @@ def _parted(path: Path, bare: bool) -> tuple[Path, str]:
     return path, ""
 
 
-def _named_domain(title: str, spec: Layout, part: str) -> dict[str, Domain]:
+def _named_domain(title: str, spec: Layout, part: str) -> dict[str, DomainPart]:
     """One domain of a data set."""
     domains = _domains(title, spec) | _by_brightness(title, spec)
     domain = f"{title}-{part}"
@@ -88,9 +88,9 @@ def is_bare(name: str, annotation: str = "pixels") -> bool:
 
 
 @cache
-def _known(annotation: str) -> dict[str, tuple[str, dict[str, Domain]]]:
+def _known(annotation: str) -> dict[str, tuple[str, dict[str, DomainPart]]]:
     """Name -> row of the table and its domains; the domains of a row are names too."""
-    known: dict[str, tuple[str, dict[str, Domain]]] = {}
+    known: dict[str, tuple[str, dict[str, DomainPart]]] = {}
     named = KINDS[annotation].named() if annotation in KINDS else {}
     for row, forms in named.items():
         domains = _domains(row, forms[0])
@@ -99,12 +99,12 @@ def _known(annotation: str) -> dict[str, tuple[str, dict[str, Domain]]]:
     return known
 
 
-def _domains(name: str, spec: Layout) -> dict[str, Domain]:
+def _domains(name: str, spec: Layout) -> dict[str, DomainPart]:
     """What the name of a data set stands for: all its images, by their folders."""
-    return {f"{name}-{place}": Domain(place) for place in spec.domains} or {name: Domain()}
+    return {f"{name}-{place}": DomainPart(place) for place in spec.domains} or {name: DomainPart()}
 
 
-def _by_brightness(name: str, spec: Layout) -> dict[str, Domain]:
+def _by_brightness(name: str, spec: Layout) -> dict[str, DomainPart]:
     """Parts of these, which are opened only if they are named."""
     return {
         f"{domain}-{look}": part._replace(luma=luma)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from minorkey.labels import LabelSpace
 from minorkey.plotting.canvas import canvas
 from minorkey.plotting.style import INK, LINE
-from minorkey.reporting.adaptation.log import SIGNALS, Part, loss_names, series
+from minorkey.reporting.adaptation.log import SIGNALS, LogPart, loss_names, series
 from minorkey.reporting.adaptation.runs import Comparison
 from minorkey.reporting.figures import legend, running_mean
 
@@ -29,7 +29,7 @@ class Line:
 
     label: str
     colour: str
-    parts: Sequence[Part]
+    parts: Sequence[LogPart]
 
 
 def signal_figure(lines: Sequence[Line], things: str) -> Figure | None:
@@ -44,7 +44,7 @@ def loss_figure(lines: Sequence[Line]) -> Figure | None:
     return _small_plots(lines, names, lambda name: name.replace("_", " "), 1) if names else None
 
 
-def class_figure(parts: Sequence[Part], space: LabelSpace, things: str) -> Figure | None:
+def class_figure(parts: Sequence[LogPart], space: LabelSpace, things: str) -> Figure | None:
     """A bar per class: its share of the last pseudo-labels, beside that of the first and of the source labels.
 
     `None` where the shares were not logged, or are of other classes.

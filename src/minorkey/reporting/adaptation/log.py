@@ -20,7 +20,7 @@ NOT_LOSSES = {"step", "loss", "lr", "images_per_second", "memory_mb", "seconds",
 
 
 @dataclass(frozen=True)
-class Part:
+class LogPart:
     """A round, or the whole of a run without rounds."""
 
     name: str  # empty where the run has no rounds
@@ -51,7 +51,7 @@ class Part:
         return {record["skipped"] for record in self.log if "skipped" in record}
 
 
-def read_parts(run: Run) -> list[Part]:
+def read_parts(run: Run) -> list[LogPart]:
     """The rounds of a run, or the run as one part; empty where it had no target.
 
     Raises:
@@ -60,21 +60,21 @@ def read_parts(run: Run) -> list[Part]:
     rounds = sorted((path for path in run.folder.glob("rounds/*") if path.name.isdecimal()), key=lambda p: int(p.name))
     names = ["warm-up", *(f"round {number}" for number in range(1, len(rounds) + 1))] if rounds else [""]
     logs = [*(read_log(RunFolder(folder).log) for folder in rounds), run.log]
-    parts: list[Part] = []
+    parts: list[LogPart] = []
     for name, log, folder in zip(names, logs, [*rounds, run.folder], strict=True):
         begin = parts[-1].begin + parts[-1].length if parts else 0
-        parts.append(Part(name, begin, log, _find_snapshots(RunFolder(folder).pseudo_label_pictures)))
+        parts.append(LogPart(name, begin, log, _find_snapshots(RunFolder(folder).pseudo_label_pictures)))
     adapted = any(part.snapshots or part.curve("confidence")[0].size for part in parts)
     return parts if adapted else []
 
 
-def series(parts: Sequence[Part], name: str) -> np.ndarray:
+def series(parts: Sequence[LogPart], name: str) -> np.ndarray:
     """What was logged as `name` over all parts, `(N,)` or `(N, K)`."""
     found = [values for part in parts if (values := part.curve(name)[1]).size]
     return np.concatenate(found) if found else np.empty(0)
 
 
-def loss_names(parts: Sequence[Part]) -> list[str]:
+def loss_names(parts: Sequence[LogPart]) -> list[str]:
     """The losses that were logged by name, in the order of their first appearance."""
     lines = [record for part in parts for record in part.log if "loss" in record]
     numbers = dict.fromkeys(name for record in lines for name, value in record.items() if isinstance(value, float))

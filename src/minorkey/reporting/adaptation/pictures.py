@@ -8,7 +8,7 @@ import numpy as np
 
 from minorkey.errors import DataError
 from minorkey.labels import IGNORE_INDEX, LabelSpace
-from minorkey.reporting.adaptation.log import Part
+from minorkey.reporting.adaptation.log import LogPart
 from minorkey.reporting.runs import Place
 from minorkey.tasks.pictures import Pixels, label_map, photo, read_picture
 
@@ -43,7 +43,7 @@ class Timeline:
     classes: set[int]  # train ids that occur
 
 
-def build_timeline(parts: Sequence[Part], space: LabelSpace) -> Timeline | None:
+def build_timeline(parts: Sequence[LogPart], space: LabelSpace) -> Timeline | None:
     """At most `IMAGES` images at `MOMENTS` steps, spread evenly from the first to the last; `None` without pictures.
 
     Raises:

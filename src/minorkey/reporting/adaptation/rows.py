@@ -10,12 +10,11 @@ from matplotlib.figure import Figure
 from minorkey.labels import LabelSpace
 from minorkey.plotting.style import inline_svg
 from minorkey.reporting.adaptation.figures import Line, class_figure, gain_figure, loss_figure, signal_figure
-from minorkey.reporting.adaptation.log import SIGNALS, Part, read_parts, series
+from minorkey.reporting.adaptation.log import SIGNALS, LogPart, read_parts, series
 from minorkey.reporting.adaptation.pictures import Timeline, build_timeline
-from minorkey.reporting.adaptation.runs import Comparison, compare_adapted
+from minorkey.reporting.adaptation.runs import Comparison, compare_adapted, target_domains
 from minorkey.reporting.runs import Run
 from minorkey.reporting.tables import REGIMES, run_labels
-from minorkey.reporting.targets import target_domains
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class AdaptedRun:
     label: str
     colour: str
     run: Run
-    parts: list[Part]
+    parts: list[LogPart]
     targets: list[str]  # judged domains of the target
 
 
@@ -151,12 +150,12 @@ def _teacher(settings: Mapping[str, Any]) -> str:
     return str(teacher.get("name", "") if isinstance(teacher, dict) else teacher)
 
 
-def _skipped(parts: Sequence[Part]) -> str:
+def _skipped(parts: Sequence[LogPart]) -> str:
     """How many; empty for none."""
     return str(len(set().union(*(part.skipped() for part in parts))) or "")
 
 
-def _ends(parts: Sequence[Part], name: str) -> str:
+def _ends(parts: Sequence[LogPart], name: str) -> str:
     """What was logged first and last, in percent."""
     values = 100 * series(parts, name)
     return f"{values[0]:.1f} → {values[-1]:.1f} %" if values.size else ""

@@ -17,8 +17,8 @@ from minorkey.data.readers import Reader
 from minorkey.data.sample import Sample
 from minorkey.errors import ConfigError
 from minorkey.evaluation.bootstrap import paired_difference
-from minorkey.evaluation.run import Judged, judge
-from minorkey.evaluation.scores import DomainScore, Role, score_domain
+from minorkey.evaluation.run import EvaluationDomain, evaluate_domains
+from minorkey.evaluation.scores import DomainRole, DomainScore, score_domain
 from minorkey.models.build import backbone_of
 from minorkey.runs.assemble import open_judged
 from minorkey.runs.load import config_of, load
@@ -34,7 +34,7 @@ SHARE = 1 / 8
 """A share, so that backbones of any width compare. An eighth of the built-in one's 128 is the usual rank of 16."""
 IMAGES = 8
 
-Evidences = Mapping[str, tuple[Role, Evidence]]
+Evidences = Mapping[str, tuple[DomainRole, Evidence]]
 
 
 def knockout(
@@ -88,22 +88,26 @@ def knockout(
     return [row for setting in settings for row in log.rows[setting]]
 
 
-def _domains(config: RunConfig, predictor: Predictor, images: int, console: Console) -> list[Judged]:
+def _domains(config: RunConfig, predictor: Predictor, images: int, console: Console) -> list[EvaluationDomain]:
     """The run's domains, with the source, on which the suggestion rests, even where the run does not judge it."""
     config = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"source": True})})
     judged = open_judged(config, predictor.space, console)
-    return [Judged(domain.role, _InMemory(domain.reader), images) for domain in judged]
+    return [EvaluationDomain(domain.role, _InMemory(domain.reader), images) for domain in judged]
 
 
 def _judge_settings(
-    predictor: Predictor, domains: Sequence[Judged], removal: Removal, settings: Sequence[Setting], console: Console
+    predictor: Predictor,
+    domains: Sequence[EvaluationDomain],
+    removal: Removal,
+    settings: Sequence[Setting],
+    console: Console,
 ) -> Iterator[tuple[Setting, list[KnockoutRow]]]:
     if not settings:
         return
     quiet = Console(quiet=True)
 
     def judged() -> Evidences:
-        return judge(predictor, domains, pictures=0, folder=Path(), console=quiet)
+        return evaluate_domains(predictor, domains, pictures=0, folder=Path(), console=quiet)
 
     with Reporter(console, "knock-out", 1 + len(settings), unit="setting") as reporter:
         intact = judged()

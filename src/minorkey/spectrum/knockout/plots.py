@@ -8,7 +8,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from minorkey.adapters.decompose import End
-from minorkey.evaluation.scores import Role
+from minorkey.evaluation.scores import DomainRole
 from minorkey.plotting.canvas import DOMAIN_COLOURS, canvas
 from minorkey.plotting.style import INK, LINE
 from minorkey.spectrum.knockout.rows import KnockoutRow
@@ -17,7 +17,7 @@ LOSSES = "PuOr_r"
 """Purple for a gain, white for no change, orange for a loss: apart for colour-blind readers too."""
 LEAST_REACH = 0.01
 """Loss at the ends of the colour scale, at least, a point of a score in percent: what is smaller stays pale."""
-ROLE_COLOURS: dict[Role, str] = {"source": DOMAIN_COLOURS[0], "unseen": DOMAIN_COLOURS[4]}
+ROLE_COLOURS: dict[DomainRole, str] = {"source": DOMAIN_COLOURS[0], "unseen": DOMAIN_COLOURS[4]}
 
 
 def knockout_figures(rows: Sequence[KnockoutRow]) -> dict[str, Figure]:

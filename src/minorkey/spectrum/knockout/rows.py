@@ -3,7 +3,7 @@
 from pydantic import BaseModel, ConfigDict
 
 from minorkey.adapters.decompose import End
-from minorkey.evaluation.scores import Role
+from minorkey.evaluation.scores import DomainRole
 from minorkey.tasks.metric import Metric
 from minorkey.tasks.scored import metric_named
 
@@ -24,7 +24,7 @@ class KnockoutRow(BaseModel):
     which: End
     share: float  # of the singular values of every weight
     domain: str
-    role: Role
+    role: DomainRole
     images: int
     metric: str  # of the scores
     task: str | None = None  # whose metric it is, as in `Protocol`

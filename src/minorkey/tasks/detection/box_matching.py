@@ -10,7 +10,7 @@ from minorkey.tasks.detection.matching import Flags, box_overlap
 HIT_IOU = 0.5
 
 
-class Matches(NamedTuple):
+class BoxMatches(NamedTuple):
     """What became of D detections and of G true boxes."""
 
     hits: NDArray[np.int64]  # (D,) place of the true box that was hit, or -1
@@ -18,7 +18,7 @@ class Matches(NamedTuple):
     missed: Flags  # (G,)
 
 
-def match_boxes(boxes: NDArray, classes: NDArray, truth: NDArray, truth_classes: NDArray, crowd: Flags) -> Matches:
+def match_boxes(boxes: NDArray, classes: NDArray, truth: NDArray, truth_classes: NDArray, crowd: Flags) -> BoxMatches:
     """By the rules of COCO at an IoU of 0.5, for all classes at once.
 
     Args:
@@ -35,4 +35,4 @@ def match_boxes(boxes: NDArray, classes: NDArray, truth: NDArray, truth_classes:
         if ious.max(initial=0) >= HIT_IOU:
             hits[place] = ious.argmax()
             free[hits[place]] = False
-    return Matches(hits, (hits < 0) & (overlap[:, crowd] >= HIT_IOU).any(axis=1), free)
+    return BoxMatches(hits, (hits < 0) & (overlap[:, crowd] >= HIT_IOU).any(axis=1), free)

@@ -1,4 +1,4 @@
-"""What a detection model says of one image."""
+"""The predicted objects of an image."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -207,7 +207,7 @@ class Detection(Task):
         return FoundBoxes(corners, scores.where(inside, 0.0), classes)
 
     def prediction(
-        self, said: Detections, image: np.ndarray, space: LabelSpace, probabilities: bool = False
+        self, output: Detections, image: np.ndarray, space: LabelSpace, probabilities: bool = False
     ) -> DetectionPrediction:
         """The same boxes, to look at and to keep.
 
@@ -216,7 +216,7 @@ class Detection(Task):
         """
         if probabilities:
             raise ConfigError("detection has scores of boxes and no probabilities of pixels; leave probabilities out")
-        return DetectionPrediction(said.boxes, said.scores, said.classes, image, space)
+        return DetectionPrediction(output.boxes, output.scores, output.classes, image, space)
 
     def record(self, sample: Sample, classes: int) -> Record:
         """The boxes of each class; crowds, tiny ones and those that were clipped."""

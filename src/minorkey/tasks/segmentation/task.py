@@ -179,11 +179,11 @@ class Segmentation(Task):
         return SegmentationPrediction(started.cpu().numpy(), image, space)
 
     def prediction(
-        self, said: Tensor, image: np.ndarray, space: LabelSpace, probabilities: bool = False
+        self, output: Tensor, image: np.ndarray, space: LabelSpace, probabilities: bool = False
     ) -> SegmentationPrediction:
         """The likeliest class of every pixel, and the probabilities of all where asked for."""
-        labels = said[0].argmax(0).to(torch.uint8).cpu().numpy()
-        kept = said[0].float().cpu().numpy() if probabilities else None
+        labels = output[0].argmax(0).to(torch.uint8).cpu().numpy()
+        kept = output[0].float().cpu().numpy() if probabilities else None
         return SegmentationPrediction(labels, image, space, kept)
 
     def record(self, sample: Sample, classes: int) -> Record:
