@@ -21,9 +21,9 @@ class Sample:
     depth: np.ndarray | None = None  # (H, W) float32 metres; inf in the sky
     boxes: np.ndarray | None = None  # (N, 4) float32, x0 y0 x1 y1 in pixels, x1 and y1 exclusive
     box_classes: np.ndarray | None = None  # (N,) int64 train ids
-    category: int | None = None  # train id of the class that the image as a whole shows
     crowd: np.ndarray | None = None  # (N,) bool, a region that is not told apart or too hard: not trained, not judged
     cut: int = 0  # boxes that reached over the edge of the image and were clipped to it while reading
+    category: int | None = None  # train id of the class that the image as a whole shows
 
 
 class HostLabels(Protocol):
