@@ -1,4 +1,4 @@
-"""A task that is no relative of a shipped one: depth in metres, lower is better, no classes; head and metric its own."""
+"""A task unlike any shipped one: depth in metres, lower is better, no classes; its head and its metric are its own."""
 
 import json
 
