@@ -8,7 +8,8 @@ from PIL import Image
 
 from minorkey.errors import ConfigError, OutsideError
 from minorkey.reporting.page import report
-from minorkey.runs.evaluate import evaluate, load
+from minorkey.runs.evaluate import evaluate
+from minorkey.runs.load import load
 from minorkey.runs.train import train
 
 DEPTH = """

@@ -110,7 +110,7 @@ def drawn_part(length: int, split: str, held_out: float, seed: int) -> list[int]
     """The places, in order, of the images of a domain that are `train`, `val` or `all` of it; see `split_of`.
 
     >>> drawn_part(5, "train", 0.2, seed=0), drawn_part(5, "val", 0.2, seed=0)
-    ([0, 1, 3, 4], [2])
+    ([1, 2, 3, 4], [0])
     """
     order = np.random.default_rng([seed, length]).permutation(length)
     count = ceil(held_out * length)
