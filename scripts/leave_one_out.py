@@ -82,6 +82,7 @@ def train_one(preset: str, overrides: Sequence[str], job: Job, steps: int) -> di
     from rich.console import Console
 
     from minorkey.config import parse_overrides, resolve
+    from minorkey.errors import TrainingError
     from minorkey.runs.leave_one_out import folds_of
     from minorkey.runs.train import train
 
@@ -101,6 +102,11 @@ def train_one(preset: str, overrides: Sequence[str], job: Job, steps: int) -> di
     folder, start = Path(tempfile.mkdtemp()) / "run", time.monotonic()
     try:
         scores = train(config, folder, console=Console(quiet=True))
+    except TrainingError as error:
+        if job.unseen:
+            raise
+        rest = {"left_out": job.domain, "seed": job.seed, "validation": {}, "diverged": str(error).partition(",")[0]}
+        return {"way": job.way, "rate": job.rate, **rest, "seconds": round(time.monotonic() - start, 1)}
     finally:
         shutil.rmtree(folder.parent, ignore_errors=True)
     seen = {domain.domain: domain.score for domain in scores.domains if domain.role == "source"}
@@ -170,9 +176,13 @@ class Plan:
         return max(grid[:], key=lambda rate: self.validation(way, rate)), []
 
     def validation(self, way: str, rate: float) -> float:
-        """The mean score of a rate on validation images of the domains that were trained on; -1: not run."""
+        """The mean score of a rate on validation images of the domains that were trained on; -1: not run.
+
+        A run that diverged counts 0.
+        """
         found = [self.results.read(job) for job in self._rate_jobs(way, rate)]
-        return fmean(fmean(one["validation"].values()) for one in found if one) if all(found) else -1.0
+        scores = [list(one["validation"].values()) for one in found if one]
+        return fmean(fmean(each) if each else 0.0 for each in scores) if all(found) else -1.0
 
     def wanted(self) -> list[Job]:
         """The runs that can be started now: those that choose rates first, then seed by seed."""
