@@ -3,6 +3,7 @@
 from contextlib import ExitStack
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tape import tapes
@@ -161,3 +162,37 @@ def test_nothing_is_replayed_without_a_gpu():
     module = Tiny()
     with graphed(module, row({"name": "linear"}), TrainingOptions(), torch.device("cpu")):
         assert "forward" not in vars(module)
+
+
+class Dropping(Tiny):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) if torch.rand([]) < 0.5 else x
+
+
+def test_what_draws_on_the_host_is_not_captured():
+    module, x = Dropping(), -torch.ones(2, 3)
+    with replayed(module, tapes) as passes, pytest.warns(UserWarning, match="random numbers are drawn on the host"):
+        torch.manual_seed(0)
+        found = [module(x) for _ in range(8)]
+    torch.manual_seed(0)
+    assert all(torch.equal(one, module(x)) for one in found)
+    assert not passes.captured
+
+
+class Sending(Tiny):
+    def __init__(self) -> None:
+        super().__init__()
+        self.middle = 0.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        values = np.zeros(3000)
+        values[1500] = self.middle
+        return super().forward(x) + torch.as_tensor(data=values, device=x.device).sum()
+
+
+def test_long_arrays_that_are_sent_are_told_apart():
+    module, x = Sending(), torch.ones(2, 3)
+    with replayed(module, tapes):
+        first = module(x)
+        module.middle = 1.0
+        assert torch.allclose(module(x), first + 1)

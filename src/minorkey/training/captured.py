@@ -6,8 +6,10 @@ own, which `backward` puts or adds into `.grad`.
 """
 
 import gc
+import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from numbers import Number
 from typing import Any, Protocol
 from unittest.mock import patch
 from weakref import ref
@@ -81,12 +83,19 @@ class Constants(TorchFunctionMode):
     def __torch_function__(self, function: Callable, types: Any, args: tuple = (), kwargs: Any = None) -> Any:
         """A copy of what was sent before, if it is the same."""
         kwargs = kwargs or {}
-        if function not in SENDS or kwargs.get("device") is None or isinstance(args[0], Tensor):
+        sent = args[0] if args else kwargs.get("data")
+        # Of anything else, such as long arrays, `repr` does not show all.
+        if function not in SENDS or kwargs.get("device") is None or not _are_numbers(sent):
             return function(*args, **kwargs)
         what = (function.__name__, repr(args), repr(sorted(kwargs.items())))
         if what not in self._sent:
             self._sent[what] = function(*args, **kwargs)
         return self._sent[what].clone()
+
+
+def _are_numbers(value: Any) -> bool:
+    """Whether it is a number of Python, or nothing but such in lists."""
+    return isinstance(value, Number) or (isinstance(value, list | tuple) and all(map(_are_numbers, value)))
 
 
 class Captured:
@@ -116,7 +125,7 @@ class Captured:
         self._token: ref[_Token] | None = None
         with _own_leaves(module) as leaves_of, _nothing_cached():
             marks = {held: held.written for held in _held_weights(module)}
-            with self._forward.capture(), constants:
+            with _nothing_drawn(), self._forward.capture(), constants:
                 args, kwargs = tree_unflatten(given, spec)
                 outputs, self.spec = tree_flatten(forward(*args, **kwargs))
             self._held = [(h, h.written, h.parts) for h, mark in marks.items() if h.written is not mark]
@@ -246,6 +255,17 @@ def _own_leaves(module: nn.Module) -> Iterator[dict[nn.Parameter, Tensor]]:
     finally:
         for owner, name, parameter in slots:
             owner._parameters[name] = parameter
+
+
+@contextmanager
+def _nothing_drawn() -> Iterator[None]:
+    """Refuse random numbers of the host, which every replay would repeat: a layer that is dropped once always is."""
+    before, of_python = torch.get_rng_state(), random.getstate()
+    yield
+    if not torch.equal(torch.get_rng_state(), before) or random.getstate() != of_python:
+        torch.set_rng_state(before)  # the pass is computed once more
+        random.setstate(of_python)
+        raise RuntimeError("its random numbers are drawn on the host")
 
 
 @contextmanager
