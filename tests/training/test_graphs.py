@@ -172,9 +172,8 @@ class Dropping(Tiny):
 def test_what_draws_on_the_host_is_not_captured():
     module, x = Dropping(), -torch.ones(2, 3)
     torch.manual_seed(0)
-    with replayed(module, tapes) as passes:
-        with pytest.warns(UserWarning, match="random numbers are drawn on the host"):
-            found = [module(x) for _ in range(8)]
+    with replayed(module, tapes) as passes, pytest.warns(UserWarning, match="random numbers are drawn on the host"):
+        found = [module(x) for _ in range(8)]
     torch.manual_seed(0)
     assert all(torch.equal(one, module(x)) for one in found)
     assert not passes.captured
@@ -197,3 +196,17 @@ def test_long_arrays_that_are_sent_are_told_apart():
         first = module(x)
         module.middle = 1.0
         assert torch.allclose(module(x), first + 1)
+
+
+class Given(Tiny):
+    def forward(self, x: Tensor, shift: np.ndarray) -> Tensor:
+        return super().forward(x) + float(shift[0])
+
+
+def test_a_pass_that_is_given_more_than_tensors_and_numbers_is_not_replayed():
+    module, x, shift = Given(), torch.ones(2, 3), np.zeros(1)
+    with replayed(module, tapes) as passes:
+        first = [module(x, shift) for _ in range(SEEN_BEFORE + 2)][-1]
+        shift += 1
+        assert torch.allclose(module(x, shift), first + 1)
+        assert not passes.captured

@@ -24,6 +24,9 @@ from minorkey.training.options import TrainingOptions
 SEEN_BEFORE = 2
 """Passes of a kind that run as they are; in the last of them, what it sends to the device is kept."""
 
+PLAIN = (bool, int, float, str, type(None), torch.dtype, torch.device)
+"""Arguments beside tensors that say by their value all that a pass takes from them."""
+
 KINDS = 4
 """Kinds of passes that are captured for one module at most: each has memory of its own."""
 
@@ -90,7 +93,7 @@ class Replayed:
         """The pass, replayed, captured or as it is."""
         leaves, spec = tree_flatten((args, kwargs))
         tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
-        if not self._may(tensors):
+        if not self._may(leaves, tensors):
             return self._eager(*args, **kwargs)
         kind = self._kind(leaves, tensors, repr(spec))
         known = self._known.get(kind, 0)
@@ -104,12 +107,12 @@ class Replayed:
         with self._constants:
             return self._eager(*args, **kwargs)
 
-    def _may(self, tensors: Sequence[Tensor]) -> bool:
+    def _may(self, leaves: Sequence[Any], tensors: Sequence[Tensor]) -> bool:
         return (
             not torch.is_inference_mode_enabled()
             and not torch.compiler.is_compiling()
             and bool(tensors)
-            and all(type(tensor) is Tensor for tensor in tensors)
+            and all(type(leaf) is Tensor or isinstance(leaf, PLAIN) for leaf in leaves)
             and self._hook_count() == self._hooks
         )
 
