@@ -238,9 +238,8 @@ def resolve(preset: str | Path | None = None, overrides: Mapping[str, Any] | Non
     Raises:
         ConfigError: unknown preset, key or name (closest one offered), or a value that is out of range.
     """
-    values, over = _read_preset(preset) if preset is not None else {}, _expand(overrides or {})
-    if over.get("task", task := _task_of(values)) != task:
-        values.pop("self_training", None)  # its keys and defaults are the other task's
+    over = _expand(overrides or {})
+    values = _read_preset(preset, over.get("task")) if preset is not None else {}
     return _validate(_merge(_expand(values), over))
 
 
@@ -299,7 +298,7 @@ def load_config(path: Path, overrides: Mapping[str, Any] | None = None) -> RunCo
         return resolve(path, overrides)
 
 
-def _read_preset(preset: str | Path) -> dict[str, Any]:
+def _read_preset(preset: str | Path, task: Any = None) -> dict[str, Any]:
     name = str(preset)
     if name.endswith((".yaml", ".yml")):
         content = read_yaml(Path(name))
@@ -309,11 +308,11 @@ def _read_preset(preset: str | Path) -> dict[str, Any]:
         raise ConfigError(unknown("preset", name, presets()) + ", or a path that ends in .yaml")
     if not isinstance(content, dict):
         raise ConfigError(f"'{name}' holds no mapping of keys to values; see `minorkey train --help`")
-    return _renewed(content)
+    return _renewed(content, task)
 
 
-def _renewed(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A file of an earlier version in the keys of this one.
+def _renewed(values: Mapping[str, Any], task: Any = None) -> dict[str, Any]:
+    """A file of an earlier version in the keys of this one, without what is of another task than the one asked for.
 
     Options of self-training had a section for each task, and the momentum of the average was the share of new weights.
     """
@@ -322,11 +321,14 @@ def _renewed(values: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(training, Mapping) and isinstance(former := training.get("weight_ema_momentum"), (int, float)):
         kept = {key: value for key, value in training.items() if key != "weight_ema_momentum"}
         renewed["training"] = {"average_momentum": 1 - former, **kept}
+    task = task or _task_of(values)
+    if task != _task_of(values):
+        renewed.pop("self_training", None)  # its keys and defaults are the other task's
     for name in TASKS.shipped:
         options = task_named(name).self_training
         if options is not None and options.former_section in renewed:
             section = renewed.pop(options.former_section)
-            renewed |= {"self_training": section} if name == _task_of(values) else {}
+            renewed |= {"self_training": section} if name == task else {}
     return renewed
 
 
