@@ -123,3 +123,16 @@ def test_folds_of_a_whole_set(class_folders, backbone_folder):
     assert folds[1].config.unseen == [f"{root}-dusk"]
     with pytest.raises(ConfigError, match="is one domain only; to leave one out, name two or more"):
         folds_of(resolve(None, {**RUN, "source": str(root / "day")}))
+
+
+def test_folds_of_a_folder_as_a_shell_completes_it(class_folders):
+    root = class_folders()
+    assert folds_of(resolve(None, {**RUN, "source": f"{root}/"}))[0].config.unseen == [f"{root}-day"]
+
+
+def test_two_domains_of_one_name_are_no_two_folds(class_folders, tmp_path):
+    for folder in ("here", "there"):
+        (tmp_path / folder).mkdir()
+    roots = [class_folders("here/fruit", ["day"]), class_folders("there/fruit", ["day"])]
+    with pytest.raises(ConfigError, match="two domains are called 'day'"):
+        folds_of(resolve(None, {**RUN, "source": [str(root / "day") for root in roots]}))

@@ -78,7 +78,7 @@ def each_domain(spec: str, *, annotation: str, data_root: Path | None) -> list[s
     if len(domains) < 2:
         return [spec]
     end = (f":{part}" if part else "") + plus + corruption
-    return [f"{name}-{domain.place}{end}" for domain in domains.values()]
+    return [f"{name.rstrip('/')}-{domain.place}{end}" for domain in domains.values()]
 
 
 def validation_of(spec: str) -> str:

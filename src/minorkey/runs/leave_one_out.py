@@ -57,7 +57,7 @@ def folds_of(config: RunConfig) -> list[Fold]:
     Where the regime adapts to a target, that is the domain that is left out, without its labels.
 
     Raises:
-        ConfigError: there is one domain only.
+        ConfigError: there is one domain only, or two would share a folder.
         MinorkeyError: a data set is not known, or its classes differ from those of another.
     """
     config, annotation = with_classes(config), task_named(config.task).annotation
@@ -71,7 +71,11 @@ def folds_of(config: RunConfig) -> list[Fold]:
     }
     if len(pool) < 2:
         raise ConfigError(f"'{next(iter(pool))}' is one domain only; to leave one out, name two or more as source")
-    return [_fold(config, pool, spec) for spec in pool]
+    folds = [_fold(config, pool, spec) for spec in pool]
+    if len(names := {fold.domain for fold in folds}) < len(folds):
+        twice = next(name for name in names if sum(fold.domain == name for fold in folds) > 1)
+        raise ConfigError(f"two domains are called '{twice}'; give each folder its own name, or name a domain once")
+    return folds
 
 
 def _fold(config: RunConfig, pool: dict[str, SourceOptions], left_out: str) -> Fold:
