@@ -10,6 +10,7 @@ from PIL import Image
 from minorkey.data.classes import listed_classes
 from minorkey.data.open import each_domain, open_datasets
 from minorkey.data.readers.categories import named_category_datasets
+from minorkey.datacheck.targets import open_target
 from minorkey.errors import ConfigError, DataError
 from minorkey.labels import label_space
 
@@ -134,6 +135,10 @@ def test_bad_input_is_one_line(class_folders, tmp_path):
     (root / "night" / "pear").mkdir()
     with pytest.raises(DataError, match=r"class folder .*night/pear holds no images; fill it, or remove it"):
         opened(f"{root}-night")
+    with pytest.raises(DataError, match="shows one class only, 'leaf'; a classifier needs two or more"):
+        classes_in(class_folders("green", classes=["leaf"]))
+    with pytest.raises(DataError, match="lost is missing; expected class folders in it"):
+        classes_in(tmp_path / "lost")
     (tmp_path / "nothing").mkdir()
     with pytest.raises(DataError, match="holds no classified images; expected <class>/, <domain>/<class>/"):
         opened(tmp_path / "nothing")
@@ -209,3 +214,9 @@ def test_rows_of_a_hub_data_set_have_classes_and_domains_by_their_columns(hub_fo
         opened(f"hf:{hub_folder}?label=lable")
     with pytest.raises(ConfigError, match="has no place for class 'apple'"):
         opened(spec, space=label_space("leaf, sky"))
+
+
+def test_the_check_looks_at_the_split_that_the_seed_of_the_run_draws(class_folders):
+    root = class_folders(domains=["day"])
+    checked = open_target(f"{root}-day", {"task": "classification", "seed": 3}).opened[0].reader
+    assert keys(checked) == keys(opened(f"{root}-day", seed=3)[0]) != keys(opened(f"{root}-day")[0])

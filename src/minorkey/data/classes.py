@@ -8,7 +8,7 @@ from minorkey.data.readers import open_datasets
 from minorkey.data.readers.categories import Categorised, class_names
 from minorkey.data.readers.locate import split_name
 from minorkey.data.readers.own import split_own
-from minorkey.errors import ConfigError
+from minorkey.errors import ConfigError, DataError
 
 FROM_FOLDERS = "folders"
 """The label space of the classes that the data sets themselves name."""
@@ -24,7 +24,7 @@ def listed_classes(specs: Iterable[str], *, annotation: str, data_root: Path | N
 
     Raises:
         ConfigError: a data set does not name its classes.
-        DataError: their classes differ, or one cannot be opened.
+        DataError: their classes differ, there is one class only, or a data set cannot be opened.
     """
     bare = dict.fromkeys(_of_all_splits(split_corruption(spec)[0]) for spec in specs)
     readers: list[Categorised] = []
@@ -39,7 +39,13 @@ def listed_classes(specs: Iterable[str], *, annotation: str, data_root: Path | N
             raise ConfigError(
                 f"data set '{reader.name}' names no classes by itself; name them, e.g. label_space='cat, dog'"
             )
-    return ", ".join(class_names(readers))
+    names = class_names(readers)
+    if len(names) < 2:
+        raise DataError(
+            f"data set '{readers[0].name}' shows one class only, '{names[0] if names else ''}'; a classifier needs two "
+            "or more, e.g. <domain>/<class>/ with images"
+        )
+    return ", ".join(names)
 
 
 def _of_all_splits(spec: str) -> str:

@@ -116,6 +116,7 @@ def _open(asked: _Asked, config: RunConfig, found: CheckTarget) -> None:
             options=config.world,
             annotation=found.task.annotation,
             cache=found.cache,
+            seed=config.seed,
         )
         if (part := asked.part) is not None:
             readers = [choose(each, fraction=part.fraction, files=part.files, seed=config.seed) for each in readers]

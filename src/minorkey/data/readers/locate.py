@@ -52,9 +52,8 @@ def locate(name: str, data_root: Path | None, annotation: str = "pixels") -> Loc
                 raise ConfigError(f"data set '{name}' is for {other}, the task is {kind.task}; set task={other}")
             choices = unknown("data set", name, [*known, "world", "hf"])
             raise ConfigError(f"{choices}, or the path of a folder with a dataset.yaml (a target: of images)")
-        raise DataError(
-            f"folder {root} is missing; expected images/, labels/ and dataset.yaml in it (a target: images)"
-        )
+        expected = "class folders" if kind.bare else "images/, labels/ and dataset.yaml"
+        raise DataError(f"folder {root} is missing; expected {expected} in it (a target: images)")
     spec = kind.read(root)
     title = spec.name or root.resolve().name
     return Located(root, (spec,), _named_domain(title, spec, part) if part else _domains(title, spec))
