@@ -34,6 +34,9 @@ LARGE = 16
 given. Attention's memory can grow with the square of the area, and a network has never seen so much at once; with crops
 of 512 x 512 an image of 2048 x 1024 is below, one of 4K above."""
 
+NAMED = 10
+"""How many classes of a label space that is a list of classes are named in a line."""
+
 DETECTIONS = 100
 """The most detections per image that count, unless a protocol says otherwise."""
 
@@ -102,7 +105,7 @@ class Protocol(BaseModel):
         'cityscapes19, all classes; native size; window 128x256, stride 85x171; last weights'
         """
         count = len(self.classes_scored) if self.classes_scored is not None else "all"
-        parts = [f"{self.label_space}, {count} classes"]
+        parts = [f"{_shortened(self.label_space)}, {count} classes"]
         if rule := self.scored.rule:
             parts.append(rule.format(protocol=self))
         if self.input_size:
@@ -129,3 +132,13 @@ class Protocol(BaseModel):
         if self.window is None or self.stride is None:
             return "whole image" if self.resize else f"whole image, or training crops where it is over {LARGE} of them"
         return f"window {self.window[0]}x{self.window[1]}, stride {self.stride[0]}x{self.stride[1]}"
+
+
+def _shortened(space: str) -> str:
+    """The name of a label space; of a long list of classes the first ones.
+
+    >>> _shortened("cityscapes19"), _shortened(", ".join("abcdefghijklmn"))
+    ('cityscapes19', 'a, b, c, d, e, f, g, h, i, j and 4 more')
+    """
+    classes = space.split(", ")
+    return space if len(classes) <= NAMED else f"{', '.join(classes[:NAMED])} and {len(classes) - NAMED} more"
