@@ -98,6 +98,8 @@ def class_shares(labels: Tensor, classes: int) -> Tensor:
 
     >>> class_shares(torch.tensor([[0, 0], [2, 255]]), classes=3).tolist()
     [0.6666666865348816, 0.0, 0.3333333432674408]
+    >>> class_shares(torch.tensor([0, 255]), classes=300)[255].item()
+    0.5
     """
     counts = class_counts(labels, classes)
     return counts / counts.sum().clamp(min=1)
@@ -106,7 +108,8 @@ def class_shares(labels: Tensor, classes: int) -> Tensor:
 def class_counts(labels: Tensor, classes: int) -> Tensor:
     """How often every class occurs, `(K,)` int64; arguments as of `class_shares`."""
     # One place more takes what is ignored: choosing the others by a mask would have the host wait for their number.
-    places = labels.where(labels != IGNORE_INDEX, classes).flatten().long()
+    # Of images, whose classes may be more than 255, IGNORE_INDEX is a class like any other.
+    places = labels.where(labels < classes, classes).flatten().long()
     counts = torch.zeros(classes + 1, dtype=torch.int64, device=labels.device)
     return counts.index_add_(0, places, torch.ones_like(places))[:classes]
 
