@@ -70,6 +70,7 @@ def test_what_follows_a_run(trained, class_folders, tmp_path, command):
     page = minorkey.report(trained, out=tmp_path / "page.html").read_text()
     assert "fruit-night" in page
     assert "accuracy" in page
+    assert page.count("data:image/jpeg") >= 2, "images with what they were taken for"
     corrupted = minorkey.evaluate(trained, unseen=f"{tmp_path / 'fruit'}-night+fog@2")
     assert corrupted.unseen[0].domain == "fruit-night+fog@2"
     assert command("spectrum", trained, "--out", tmp_path / "spectrum")[0] == 0

@@ -80,4 +80,7 @@ def _read_evidence(files: RunFolder, scores: ScoreTable) -> dict[str, Evidence] 
 
 
 def _find_samples(root: Path) -> dict[Place, Path]:
-    return {(path.parent.parent.name, path.parent.name): path.parent for path in root.glob("*/*/image.png")}
+    """The folders `<domain>/<key>`; a key may hold slashes, as those of classified images and of joined splits do."""
+    folders = [image.parent for image in sorted(root.glob("*/*/**/image.png"))]
+    places = [folder.relative_to(root).parts for folder in folders]
+    return {(domain, "/".join(key)): folder for (domain, *key), folder in zip(places, folders, strict=True)}
