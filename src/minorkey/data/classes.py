@@ -42,7 +42,7 @@ def listed_classes(specs: Iterable[str], *, annotation: str, data_root: Path | N
     names = class_names(readers)
     if len(names) < 2:
         raise DataError(
-            f"data set '{readers[0].name}' shows one class only, '{names[0] if names else ''}'; a classifier needs two "
+            f"domain '{readers[0].domain}' shows one class only, '{names[0] if names else ''}'; a classifier needs two "
             "or more, e.g. <domain>/<class>/ with images"
         )
     return ", ".join(names)
