@@ -212,7 +212,8 @@ def _paint(pixels: np.ndarray, corners: np.ndarray, strips: int, camera: Camera)
 
 def _outlines(pixels: np.ndarray, corners: np.ndarray) -> Iterator[list[float]]:
     """Pixels (2, K, P) as P lists x0, y0, x1, y1 ... for Pillow, kept in the range of its integers."""
-    flat = np.clip(pixels, -9999, 9999).transpose(2, 1, 0).reshape(len(corners), -1).tolist()
+    ordered = np.clip(pixels, -9999, 9999).transpose(2, 1, 0)
+    flat = ordered.reshape(len(corners), 2 * pixels.shape[1]).tolist()  # not -1: there may be none
     return (outline[:end] for outline, end in zip(flat, (2 * corners).tolist(), strict=True))
 
 

@@ -87,3 +87,10 @@ def test_a_street_widens_towards_the_camera():
         g.place[2][ground] > scene.road.side_street[1]
     )
     assert np.abs(g.lateral[ground][off_side_street]).max() <= scene.road.half_width + 1e-3
+
+
+def test_a_picture_may_be_too_small_for_any_shadow():
+    for number in range(20):
+        g = rasterise(build(8, number, LAYOUTS["town"]), (16, 8))
+        assert g.labels.shape == (8, 16)
+        assert g.labels.any()
