@@ -146,3 +146,20 @@ def test_self_training_has_the_options_and_defaults_of_its_task(tmp_path):
         resolve(None, MINIMAL | {"self_training": {"clas_mix": False}})
     with pytest.raises(ConfigError, match=r"unknown key 'self_training\.class_mix'"):
         resolve(None, MINIMAL | {"task": "detection", "self_training": {"class_mix": False}})
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (
+            "source: world:clear\ntask: detecton\nself_training: {score: 0.5}",
+            "task is 'detecton'; did you mean 'detection'",
+        ),
+        ("source: world:clear\nregime: mine.Sure\nregime_options: {weight: 1}", "regime is 'mine.Sure'"),
+    ],
+)
+def test_a_wrong_name_is_told_before_the_options_that_it_decides(content, expected, tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text(content)
+    with pytest.raises(ConfigError, match=expected):
+        resolve(file)

@@ -129,13 +129,16 @@ class RunConfig(BaseModel):
     @field_validator("self_training", mode="before")
     @classmethod
     def _self_training_options(cls, value: Any, info: ValidationInfo) -> BaseModel:
-        model = task_named(info.data["task"]).self_training if "task" in info.data else None
-        return own_options("self_training", model or SelfTrainingOptions, value)
+        if "task" not in info.data:  # which is wrong, and is what has to be said
+            return SelfTrainingOptions()
+        return own_options("self_training", task_named(info.data["task"]).self_training or SelfTrainingOptions, value)
 
     @field_validator("regime_options", mode="before")
     @classmethod
     def _regime_options(cls, value: Any, info: ValidationInfo) -> BaseModel:
-        regime = REGIMES.resolve(info.data["regime"]) if "regime" in info.data else Regime
+        if "regime" not in info.data:
+            return RegimeOptions()
+        regime = REGIMES.resolve(info.data["regime"])
         model = regime.Options if regime.section == "regime_options" else RegimeOptions
         return own_options("regime_options", model, value)
 
