@@ -14,6 +14,7 @@ from minorkey.models.backbone import load_backbone
 from minorkey.models.build import backbone_of
 from minorkey.models.modes import checkpoint_blocks
 from minorkey.models.options import BackboneOptions, HeadOptions
+from minorkey.models.timm_backbone import TimmFeaturesConfig, create_network
 from minorkey.tasks.segmentation.task import Segmentation
 
 VIT = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 4, "num_heads": 2}
@@ -162,3 +163,10 @@ def test_architecture_that_timm_does_not_have(tmp_path):
     _write_config(tmp_path, "eva03_large", VIT)
     with pytest.raises(ModelError, match="has no network 'eva03_large'"):
         load_backbone(BackboneOptions(name=str(tmp_path)))
+
+
+@needs_timm
+@pytest.mark.parametrize("setting", [{"checkpoint_path": "gone.pth"}, {"pretrained": True}])
+def test_settings_of_a_file_load_no_weights(setting):
+    config = TimmFeaturesConfig(architecture="resnet10t", settings=setting)
+    assert create_network(config).num_classes == 0

@@ -19,6 +19,9 @@ from minorkey.errors import ModelError
 ANY_SIZE = {"dynamic_img_size": True, "strict_img_size": False}
 """What lets a network take images of any size, of the settings that it knows."""
 
+LOADING = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir")
+"""What makes timm load weights by itself, pickles too. Settings may be from a stranger's file: these are not taken."""
+
 
 class TimmFeaturesConfig(BackboneConfigMixin, PreTrainedConfig):
     """Configuration of a `TimmFeatures`.
@@ -100,7 +103,8 @@ def create_network(config: TimmFeaturesConfig) -> Any:
             f"timm {timm.__version__} has no network '{config.architecture}'; timm.list_models() has those that it has"
         )
     sizes = {"img_size": config.image_size, "patch_size": config.patch_size}
-    settings = (config.settings or {}) | {name: value for name, value in sizes.items() if value is not None}
+    told = {name: value for name, value in (config.settings or {}).items() if name not in LOADING}
+    settings = told | {name: value for name, value in sizes.items() if value is not None}
     with torch.device("meta"):
         known = inspect.signature(type(timm.create_model(config.architecture)).__init__).parameters
     settings |= {name: value for name, value in ANY_SIZE.items() if name in known}
