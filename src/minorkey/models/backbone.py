@@ -97,7 +97,8 @@ def _locate(name: str) -> str:
 
 def _read_config(source: str, options: BackboneOptions) -> PreTrainedConfig:
     try:
-        config = AutoConfig.from_pretrained(source, revision=options.revision or "main")
+        # Said, not left out: a repository with code of its own would have transformers ask whether to run it.
+        config = AutoConfig.from_pretrained(source, revision=options.revision or "main", trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise ModelError(_not_loaded(options.name, error)) from error
     except ImportError as error:  # the configuration is timm's, and that asks for timm
