@@ -1,5 +1,7 @@
 """Who may name a part from outside: the user always, a file of someone else's if the user allows it."""
 
+import pickle
+import shutil
 import sys
 from pathlib import Path
 
@@ -8,7 +10,10 @@ import yaml
 
 from minorkey.catalog import Catalog
 from minorkey.config import load_config, resolve, save_config
-from minorkey.errors import ConfigError, OutsideError
+from minorkey.errors import ConfigError, ModelError, OutsideError
+from minorkey.models.backbone import load_backbone
+from minorkey.models.options import BackboneOptions
+from minorkey.runs.batches import BatchPredictor
 from minorkey.system.outside import given_by_user, outside_allowed, outside_faults, written_by_others
 from minorkey.tasks.scored import metric_named
 
@@ -118,3 +123,21 @@ def test_scores_of_others_may_not_name_a_metric_or_a_task(evil):
             metric_named(*names)
     assert "mine.evil" not in sys.modules
     assert metric_named("miou", "segmentation").name == "mIoU"
+
+
+def test_a_backbone_with_code_of_its_own_is_refused_unasked(tmp_path, monkeypatch):
+    (tmp_path / "config.json").write_text('{"model_type": "unheard_of", "auto_map": {"AutoConfig": "own.Config"}}')
+    (tmp_path / "own.py").write_text("raise SystemExit('it ran')")
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    with pytest.raises(ModelError, match="could not be loaded"):
+        load_backbone(BackboneOptions(name=str(tmp_path)))
+
+
+def test_workers_of_others_engines_are_told_what_is_allowed(evil, finished_run, tmp_path):
+    run = shutil.copytree(finished_run.path, tmp_path / "run")
+    content = yaml.safe_load((run / "config.yaml").read_text())
+    (run / "config.yaml").write_text(yaml.safe_dump(content | DOORS["head"]))
+    with pytest.raises(ConfigError, match="allow_outside=True"):
+        BatchPredictor(run).predictor  # noqa: B018
+    with pytest.raises(OutsideError, match="is of type int"):
+        pickle.loads(pickle.dumps(BatchPredictor(run, allow_outside=True))).predictor  # noqa: B018

@@ -23,12 +23,20 @@ class BatchPredictor:
         columns: attributes of a prediction that become columns: `labels` of segmentation, the default; of detection
             `boxes`, `scores`, `classes`.
         device: where the model runs.
+        allow_outside: let the run name code that is not of this package, and run it, in every worker.
     """
 
     def __init__(
-        self, run: str | Path, image: str = "image", columns: tuple[str, ...] = ("labels",), device: str = "auto"
+        self,
+        run: str | Path,
+        image: str = "image",
+        columns: tuple[str, ...] = ("labels",),
+        device: str = "auto",
+        *,
+        allow_outside: bool = False,
     ) -> None:
         self.run, self.image, self.columns, self.device = str(run), image, columns, device
+        self.allow_outside = allow_outside
         self._predictor: Predictor | None = None
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
@@ -46,7 +54,7 @@ class BatchPredictor:
         if self._predictor is None:
             from minorkey.runs.load import load
 
-            self._predictor = load(self.run, device=self.device)
+            self._predictor = load(self.run, device=self.device, allow_outside=self.allow_outside)
         return self._predictor
 
     def __getstate__(self) -> dict[str, Any]:
