@@ -204,7 +204,7 @@ def test_defaults_are_the_papers(make):
 def test_learns_an_image_by_heart(make):
     """Objects of a good part of the image; those of a few pixels take longer."""
     options = WorldOptions(seed=3, train_count=1, size=(128, 64))
-    named = {"label_space": label_space("weather7"), "options": options, "task": "detection"}
+    named = {"label_space": label_space("weather7"), "options": options, "annotation": "boxes"}
     (reader,) = open_datasets("world", role="source", **named)
     sample = reader[0]
     kept = ~sample.crowd & ((sample.boxes[:, 2:] - sample.boxes[:, :2]).prod(1) > 64 * 128 / 120)
