@@ -1,10 +1,9 @@
 """The run configuration: one tree of options, resolved once from a preset and overrides, saved with the results."""
 
-import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import (
@@ -35,6 +34,7 @@ from minorkey.regimes.base import Regime, RegimeOptions
 from minorkey.regimes.table import REGIMES
 from minorkey.regimes.teachers import TEACHERS, TeacherOptions
 from minorkey.regimes.transda.regime import TransdaOptions
+from minorkey.system.faults import one_line, own_options
 from minorkey.system.outside import OUTSIDE, given_by_user, written_by_others
 from minorkey.system.storage import write_text
 from minorkey.tasks.base import Task
@@ -357,57 +357,8 @@ def _validate(values: Mapping[str, Any]) -> RunConfig:
     try:
         config = RunConfig.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(_one_line(error)) from error
+        raise ConfigError(one_line(error, RunConfig)) from error
     rate = config.training.backbone_rate(config.method.name)
     training = config.training.model_copy(update={"backbone_lr": rate})
     method = with_first_block(config.method, config.backbone.name)
     return config.model_copy(update={"training": training, "method": method})
-
-
-def own_options(section: str, model: type[BaseModel], values: Any) -> Any:
-    """A section whose keys depend on which part is named, read by that part's own model.
-
-    Raises:
-        ConfigError: as of any section.
-    """
-    if isinstance(values, BaseModel):
-        values = values.model_dump(exclude_unset=True)
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        raise ConfigError(_one_line(error, model, section)) from error
-
-
-def _one_line(error: ValidationError, model: type[BaseModel] = RunConfig, section: str = "") -> str:
-    """The first fault, with its place in the file and, for an unknown key, the closest one there is."""
-    first = error.errors()[0]
-    place = [section, *first["loc"]] if section else [*first["loc"]]
-    path = ".".join(map(str, place))
-    if first["type"] == "extra_forbidden":
-        keys = _section(first["loc"][:-1], model).model_fields
-        return unknown("key", path, [_join(place[:-1], key) for key in keys])
-    if first["type"] == "missing":
-        return f"'{path}' is not set; give it in the preset or as {path}=value"
-    if first["type"] == "literal_error":
-        choices = re.split(",? or |, ", str(first["ctx"]["expected"]).replace("'", ""))
-        close = closest(str(first["input"]), choices) or "."
-        return f"{path} is {first['input']!r}{close} Known: {', '.join(choices)}"
-    message = first["msg"].removeprefix("Value error, ")
-    return f"{path} is {first['input']!r}: {message}" if path else message
-
-
-def _join(parts: Sequence[int | str], key: str) -> str:
-    return ".".join([*map(str, parts), key])
-
-
-def _section(parts: Sequence[int | str], model: type[BaseModel]) -> type[BaseModel]:
-    """The model class of a section of the configuration, or of another model."""
-    for part in parts:
-        if isinstance(part, int):  # a place in a list
-            continue
-        annotation: Any = model.model_fields[str(part)].annotation
-        annotation = next(iter(get_args(annotation)), annotation)  # in a list, or where None may stand
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            break
-        model = annotation
-    return model

@@ -12,9 +12,14 @@ SCORES = torch.tensor([[4.0, 0.0, 0.0], [1.0, 0.9, 0.0], [0.0, 0.2, 0.0], [0.0, 
 """Of two sure images, the first and the last, and two others."""
 
 
+class Labeller(ClassLabeller):
+    def views(self):
+        return {}
+
+
 def _labeller(**options) -> ClassLabeller:
     chosen = ClassSelfTrainingOptions(**{"threshold": 0.8, **options})
-    return ClassLabeller(lambda network, images: network(images.mean((2, 3))).softmax(1), chosen, classes=3)
+    return Labeller(lambda network, images: network(images.mean((2, 3))).softmax(1), chosen, classes=3)
 
 
 @pytest.fixture

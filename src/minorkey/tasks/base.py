@@ -165,12 +165,19 @@ class Task(ABC):
             options: an instance of `self_training`.
             classes: K.
             colours: of the target's images.
+
+        Raises:
+            ConfigError: this task has none.
         """
-        raise NotImplementedError
+        raise self._lacks("pseudo_labeller")
 
     def probabilities(self, model: nn.Module, pixel_values: Tensor) -> Tensor:
-        """Class probabilities `(B, K, H, W)` of training crops `(B, 3, H, W)`, in one pass; of tasks that have them."""
-        raise NotImplementedError
+        """Class probabilities `(B, K, H, W)` of training crops `(B, 3, H, W)`, in one pass.
+
+        Raises:
+            ConfigError: this task has none.
+        """
+        raise self._lacks("probabilities")
 
     def loss_and_probabilities(
         self, model: nn.Module, batch: Batch, weights: Tensor | None = None
@@ -179,12 +186,19 @@ class Task(ABC):
 
         By default there are none, for tasks whose views compare no classes.
         """
-        return self.loss(model, batch, weights), _no_probabilities
+
+        def none() -> Tensor:
+            raise self._lacks("loss_and_probabilities")
+
+        return self.loss(model, batch, weights), none
 
     @classmethod
     def offers(cls, optional: str) -> bool:
         """Whether this task has an optional method of the contract, e.g. `probabilities`."""
         return getattr(cls, optional) is not getattr(Task, optional)
+
+    def _lacks(self, optional: str) -> ConfigError:
+        return ConfigError(f"task {self.name} has no {optional}, which the regime asks for; choose another regime")
 
     # --- prediction
 
@@ -308,7 +322,3 @@ class Task(ABC):
     def gallery_words(self) -> GalleryWords:
         """What stands around the scenes."""
         return GalleryWords()
-
-
-def _no_probabilities() -> Tensor:
-    raise NotImplementedError("this task has no class probabilities of a training pass")

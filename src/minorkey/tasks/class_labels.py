@@ -16,14 +16,9 @@ Probabilities = Callable[[nn.Module, Tensor], Tensor]
 """Class probabilities `(B, K, H, W)`, or of whole images `(B, K)`, that a network has for images `(B, 3, H, W)`."""
 
 
-class ClassSelfTrainingOptions(SelfTrainingOptions):
+class BalancedSelfTrainingOptions(SelfTrainingOptions):
     """Online self-training where labels are classes."""
 
-    unsure: Literal["weigh", "drop", "keep"] = Field(
-        "weigh",
-        description="weigh: the share of sure labels of an image weighs all of them; drop: those that are not sure "
-        "count in no loss; keep: all count alike",
-    )
     balance: Literal["confidence", "prior"] | None = Field(
         None,
         description="so that classes that the teacher is unsure of do not vanish; confidence: the probability of a "
@@ -32,16 +27,26 @@ class ClassSelfTrainingOptions(SelfTrainingOptions):
     )
 
 
-class ClassLabeller(PseudoLabeller):
+class ClassSelfTrainingOptions(BalancedSelfTrainingOptions):
+    """The same where labels that are not sure may count."""
+
+    unsure: Literal["weigh", "drop", "keep"] = Field(
+        "weigh",
+        description="weigh: the share of sure labels of an image weighs all of them; drop: those that are not sure "
+        "count in no loss; keep: all count alike",
+    )
+
+
+class BalancedLabeller(PseudoLabeller):
     """Labels by the teacher's class probabilities; `views` is left to the task.
 
     Args:
         probabilities: of the task.
-        options: how sure a label is to be, and what becomes of the others.
+        options: how sure a label is to be.
         classes: K.
     """
 
-    def __init__(self, probabilities: Probabilities, options: ClassSelfTrainingOptions, classes: int) -> None:
+    def __init__(self, probabilities: Probabilities, options: BalancedSelfTrainingOptions, classes: int) -> None:
         super().__init__()
         self.probabilities, self.options, self.classes = probabilities, options, classes
         self.balance = BALANCES[options.balance](classes) if options.balance else None
@@ -59,6 +64,12 @@ class ClassLabeller(PseudoLabeller):
     def signals(self, labels: PseudoLabels, batch: Pair) -> dict[str, Tensor]:
         """Over the labels."""
         return health_signals(labels, batch.source.labels, self.classes)
+
+
+class ClassLabeller(BalancedLabeller):
+    """Says what becomes of labels that are not sure."""
+
+    options: ClassSelfTrainingOptions
 
     def learnt(self, pseudo: PseudoLabels) -> Tensor:
         """The labels that a loss sees, IGNORE_INDEX where they count in none."""

@@ -5,6 +5,7 @@ that can be trained so names a model of its options (`Task.self_training`) and m
 (`Task.pseudo_labeller`).
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -95,26 +96,26 @@ class View:
     compared: Tensor | None = None  # the teacher's train ids that the student's are compared with, IGNORE_INDEX: none
 
 
-class PseudoLabeller(nn.Module):
+class PseudoLabeller(nn.Module, ABC):
     """Makes pseudo-labels of one batch after another; what it keeps in between are submodules and their buffers.
 
     The form of the labels is the task's own; only its labeller looks into them.
     """
 
+    @abstractmethod
     def label(self, network: nn.Module, batch: Pair) -> Any:
         """The labels of the target images, as they were taken, by a network that has the teacher's weights.
 
         Labels of the target that the batch may have are not looked at.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def signals(self, labels: Any, batch: Pair) -> dict[str, Tensor]:
         """Signs of health of these labels that need no truth, scalars or `(K,)`; see `health_signals`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def views(self) -> Mapping[str, Callable[[Pair, Any], View]]:
         """What the student learns in a step: the names of the losses, each with what makes its view of the labels.
 
         They are asked for in this order, each after the loss of the one before it was backpropagated.
         """
-        raise NotImplementedError

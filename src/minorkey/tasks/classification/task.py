@@ -99,7 +99,7 @@ class Classification(Task):
 
     def pseudo_labeller(self, options: Any, classes: int, colours: Colours) -> CategoryLabeller:
         """The classes that a teacher is sure of."""
-        return CategoryLabeller(self, options, classes)
+        return CategoryLabeller(self.class_probabilities, options, classes)
 
     def predict(self, model: nn.Module, pixel_values: Tensor, protocol: Protocol, window_batch: int = 8) -> Tensor:
         """Class probabilities `(B, K)` of normalised images `(B, 3, H, W)`, brought to the size of training."""

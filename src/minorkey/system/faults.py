@@ -1,0 +1,58 @@
+"""What is wrong with options that a user gave, in one line."""
+
+import re
+from collections.abc import Sequence
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from minorkey.errors import ConfigError, closest, unknown
+
+
+def own_options(section: str, model: type[BaseModel], values: Any) -> Any:
+    """A section whose keys depend on which part is named, read by that part's own model.
+
+    Raises:
+        ConfigError: as of any section.
+    """
+    if isinstance(values, BaseModel):
+        values = values.model_dump(exclude_unset=True)
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(one_line(error, model, section)) from error
+
+
+def one_line(error: ValidationError, model: type[BaseModel], section: str = "") -> str:
+    """The first fault, with its place in the file and, for an unknown key, the closest one there is."""
+    first = error.errors()[0]
+    place = [section, *first["loc"]] if section else [*first["loc"]]
+    path = ".".join(map(str, place))
+    if first["type"] == "extra_forbidden":
+        keys = _section(first["loc"][:-1], model).model_fields
+        return unknown("key", path, [_join(place[:-1], key) for key in keys])
+    if first["type"] == "missing":
+        return f"'{path}' is not set; give it in the preset or as {path}=value"
+    if first["type"] == "literal_error":
+        choices = re.split(",? or |, ", str(first["ctx"]["expected"]).replace("'", ""))
+        close = closest(str(first["input"]), choices) or "."
+        return f"{path} is {first['input']!r}{close} Known: {', '.join(choices)}"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{path} is {first['input']!r}: {message}" if path else message
+
+
+def _join(parts: Sequence[int | str], key: str) -> str:
+    return ".".join([*map(str, parts), key])
+
+
+def _section(parts: Sequence[int | str], model: type[BaseModel]) -> type[BaseModel]:
+    """The model class of a section of the configuration, or of another model."""
+    for part in parts:
+        if isinstance(part, int):  # a place in a list
+            continue
+        annotation: Any = model.model_fields[str(part)].annotation
+        annotation = next(iter(get_args(annotation)), annotation)  # in a list, or where None may stand
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            break
+        model = annotation
+    return model
