@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from minorkey.data.classes import listed_classes
-from minorkey.data.open import each_domain, open_datasets
+from minorkey.data.readers import each_domain, open_datasets
 from minorkey.data.readers.categories import named_category_datasets
 from minorkey.datacheck.targets import open_target
 from minorkey.errors import ConfigError, DataError

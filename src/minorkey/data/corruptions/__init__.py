@@ -1,6 +1,6 @@
 """Corruptions as test domains: any labelled data set under fog, night, noise, blur; `camvid:val+night@3`."""
 
-from minorkey.data.corrupted import CorruptedReader
+from minorkey.data.corruptions.corrupted import CorruptedReader
 from minorkey.data.corruptions.naming import Corruption, robustness_domains, split_corruption
 from minorkey.data.corruptions.spec import CORRUPTIONS, SEVERITIES, CorruptionSpec, corruption_title
 

@@ -1,7 +1,7 @@
 """Readers: one for files on disk, whatever their layout, and one table of data sets; `open_datasets` finds them."""
 
-from minorkey.data.open import each_domain, open_datasets, validation_of
 from minorkey.data.readers.joined import Subset, choose
+from minorkey.data.readers.open import each_domain, open_datasets, validation_of
 from minorkey.data.readers.options import SourceOptions
 from minorkey.data.readers.pseudo_labelled import PseudoLabelled, label_folders, pseudo_label_file
 from minorkey.data.readers.reader import Reader, Role

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from minorkey.data.corruptions.naming import Corruption
 
-if TYPE_CHECKING:  # the readers themselves import this package
+if TYPE_CHECKING:  # readers import this package
     from minorkey.data.readers.reader import Reader
     from minorkey.data.sample import Sample
 

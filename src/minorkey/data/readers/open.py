@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from minorkey.data.corruptions import CorruptedReader, split_corruption
 from minorkey.data.raw_cache import RawCache
 from minorkey.data.readers.categories.hub import open_category_hub
 from minorkey.data.readers.files import Files
@@ -56,9 +57,6 @@ def open_datasets(
         ConfigError: unknown name, domain or key, a split named twice, or a class that the label space has no place for.
         DataError: a folder, split, image or label file is missing, or a file of all annotations is broken.
     """
-    # Corruptions are readers too: their package imports this one.
-    from minorkey.data.corruptions import CorruptedReader, split_corruption
-
     clean, corruption = split_corruption(spec)
     readers = _open(clean, role, label_space, data_root, options or WorldOptions(), annotation, cache, seed)
     return readers if corruption is None else [CorruptedReader(reader, corruption) for reader in readers]
@@ -83,8 +81,6 @@ def each_domain(spec: str, *, annotation: str, data_root: Path | None) -> list[s
 
 def validation_of(spec: str) -> str:
     """The data set whose validation images belong to a source: `camvid` for `camvid:train`."""
-    from minorkey.data.corruptions import split_corruption
-
     base, corruption = split_corruption(spec)
     base = base.removesuffix(":train")
     return base if corruption is None else f"{base}+{corruption}"
