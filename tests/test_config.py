@@ -124,6 +124,11 @@ def test_a_file_of_an_earlier_version_is_read(tmp_path, task, expected):
     assert "box_self_training" not in config.model_dump()
 
 
+def test_a_metric_that_is_mistyped_is_told_the_closest_one():
+    with pytest.raises(ConfigError, match=r"unknown metric 'accurcy'; did you mean 'accuracy'\?"):
+        resolve(None, MINIMAL | {"task": "classification", "evaluation": {"metric": "accurcy"}})
+
+
 def test_a_former_section_is_read_for_the_task_that_is_asked_for(tmp_path):
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(MINIMAL | {"box_self_training": {"threshold": 0.3}}))
     assert resolve(tmp_path / "run.yaml", {"task": "detection"}).self_training.threshold == 0.3

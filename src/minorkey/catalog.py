@@ -64,6 +64,17 @@ class Catalog(Generic[Part]):
             raise ConfigError(f"{known}, {OWN}" if self.shipped else f"{self.kind} '{name}' is none; give {OWN[3:]}")
         return self.aliases.get(name, name)
 
+    def admitted(self, name: str) -> str:
+        """`canonical`, of a part that may be named; what needs it imports it. Validates a field of options.
+
+        Raises:
+            ConfigError: as `resolve`.
+        """
+        name = self.canonical(name)
+        if name not in self.shipped:
+            admit(name, f"{self.kind} '{name}'")
+        return name
+
     def knows(self, name: str) -> bool:
         """Whether this names a part of this package, or looks like one from outside."""
         return name in self.shipped or name in self.aliases or OUTSIDE.fullmatch(name) is not None

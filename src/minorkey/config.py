@@ -1,6 +1,6 @@
 """The run configuration: one tree of options, resolved once from a preset and overrides, saved with the results."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -22,7 +22,7 @@ from pydantic import (
 from minorkey.adapters.options import MethodOptions
 from minorkey.data.classes import FROM_FOLDERS, listed_classes
 from minorkey.data.readers.options import SourceOptions
-from minorkey.data.readers.own import taken
+from minorkey.data.readers.own import outside_parts, taken
 from minorkey.data.readers.world import WorldOptions
 from minorkey.data.transforms import TransformConfig
 from minorkey.errors import ConfigError, closest, unknown
@@ -35,13 +35,18 @@ from minorkey.regimes.table import REGIMES
 from minorkey.regimes.teachers import TEACHERS, TeacherOptions
 from minorkey.regimes.transda.regime import TransdaOptions
 from minorkey.system.faults import one_line, own_options
-from minorkey.system.outside import OUTSIDE, given_by_user, written_by_others
+from minorkey.system.outside import given_by_user, written_by_others
+from minorkey.system.run_folder import RunFolder
 from minorkey.system.storage import write_text
 from minorkey.tasks.base import Task
 from minorkey.tasks.protocol import Weights
+from minorkey.tasks.scored import task_with
 from minorkey.tasks.self_training import SelfTrainingOptions
 from minorkey.tasks.table import TASKS, task_named
 from minorkey.training.options import TrainingOptions
+
+DATA = ("source", "target", "unseen")
+"""Keys of data sets."""
 
 NAMED = ("backbone", "head", "method", "teacher")
 """Sections that may be given as a bare name: `method: soma` is `method: {name: soma}`."""
@@ -162,7 +167,7 @@ class RunConfig(BaseModel):
                 f"training.batch_size is {given}, but head {self.head.name} normalises over the batch; give it {least} "
                 "or more"
             )
-        if metric is not None and metric not in task.metrics and not OUTSIDE.fullmatch(metric):
+        if metric is not None and metric not in task.metrics and task_with(metric):
             raise ValueError(f"evaluation.metric {metric} does not score {self.task}; leave it out")
         task.metric(self.metric)
         if self.training.rare_classes is not None and task.annotation != "pixels":
@@ -235,12 +240,20 @@ def resolve(preset: str | Path | None = None, overrides: Mapping[str, Any] | Non
     """The configuration of a preset (or YAML file) with overrides.
 
     Args:
-        preset: name of a shipped preset, or path of a YAML file; None starts from the defaults.
+        preset: name of a shipped preset, or path of a YAML file; None starts from the defaults. A `config.yaml` is
+            that of a run, as `load_config` reads it.
         overrides: nested values, as in the file, which replace those of the preset.
 
     Raises:
         ConfigError: unknown preset, key or name (closest one offered), or a value that is out of range.
     """
+    file = Path(preset or "")
+    if file == RunFolder(file.parent).config:  # it came with a run, whoever trained that
+        return load_config(file, overrides)
+    return _resolved(preset, overrides)
+
+
+def _resolved(preset: str | Path | None, overrides: Mapping[str, Any] | None) -> RunConfig:
     over = _expand(overrides or {})
     values = _read_preset(preset, over.get("task")) if preset is not None else {}
     return _validate(_merge(_expand(values), over))
@@ -296,9 +309,21 @@ def load_config(path: Path, overrides: Mapping[str, Any] | None = None) -> RunCo
     Raises:
         ConfigError: the file is missing or wrong, or names something from outside that the user has not allowed.
     """
-    given_by_user(overrides)
+    given_by_user(_names_in(overrides))
     with written_by_others(path):
-        return resolve(path, overrides)
+        return _resolved(path, overrides)
+
+
+def _names_in(values: Any, key: str | None = None) -> Iterator[str]:
+    """What could be outside names in nested values: whole texts, or parts of the names of data sets."""
+    if isinstance(values, Mapping):
+        for inner, value in values.items():
+            yield from _names_in(value, key or inner)
+    elif isinstance(values, (list, tuple)):
+        for value in values:
+            yield from _names_in(value, key)
+    elif isinstance(values, str):
+        yield from (name for _, name in outside_parts(values)) if key in DATA else [values]
 
 
 def _read_preset(preset: str | Path, task: Any = None) -> dict[str, Any]:

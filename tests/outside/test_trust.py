@@ -5,14 +5,18 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
 from minorkey.catalog import Catalog
-from minorkey.config import load_config, resolve, save_config
+from minorkey.config import RunConfig, load_config, resolve, save_config
+from minorkey.data.transforms import transform_own
 from minorkey.errors import ConfigError, ModelError, OutsideError
+from minorkey.labels import label_space
 from minorkey.models.backbone import load_backbone
 from minorkey.models.options import BackboneOptions
+from minorkey.runs.assemble import open_sources, open_targets, open_unseen
 from minorkey.runs.batches import BatchPredictor
 from minorkey.system.outside import given_by_user, outside_allowed, outside_faults, written_by_others
 from minorkey.tasks.scored import metric_named
@@ -35,14 +39,17 @@ DOORS = {
     "corruption": {"unseen": ["world:night+mine.evil:thing@3"]},
 }
 
+NOT_NEEDED = {"transform", "source", "source with a part", "target", "unseen", "corruption"}
+"""Doors whose parts a prediction does without."""
+
 
 @pytest.fixture
 def evil(write_module):
     write_module("evil", "thing = 5")
 
 
-def _run_of_others(folder: Path, changes: dict) -> Path:
-    file = folder / "config.yaml"
+def _run_of_others(folder: Path, changes: dict, name: str = "config.yaml") -> Path:
+    file = folder / name
     save_config(resolve("demo_quick"), file)
     file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), **changes}))
     return file
@@ -59,15 +66,42 @@ def test_a_run_of_others_may_not_name_it(door, evil, tmp_path):
     assert "mine.evil" not in sys.modules
 
 
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("door", DOORS.keys() - NOT_NEEDED)
 def test_unless_the_user_allows_it(door, evil, tmp_path):
     file = _run_of_others(tmp_path, DOORS[door])
     with outside_allowed(), pytest.raises(OutsideError, match=r"'mine\.evil:thing' is of type int; expected"):
         load_config(file)
 
 
+@pytest.mark.parametrize("door", sorted(NOT_NEEDED))
+def test_what_only_some_commands_need_is_imported_by_them(door, evil, tmp_path):
+    file = _run_of_others(tmp_path, DOORS[door])
+    with outside_allowed():
+        config = load_config(file)
+    assert "mine.evil" not in sys.modules
+    with pytest.raises(OutsideError, match=r"'mine\.evil:thing' is of type int; expected"):
+        _use(config)
+
+
+def _use(config: RunConfig) -> None:
+    sample = open_sources(config, label_space("street7")).readers[0][0]
+    open_targets(config, label_space("street7"))
+    open_unseen(config, label_space("street7"))
+    transform_own(sample, config.transform, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_configuration_of_a_run_is_no_preset_of_the_user(door, evil, tmp_path):
+    file = _run_of_others(tmp_path, DOORS[door])
+    with pytest.raises(ConfigError, match=r"config\.yaml names .* 'mine\.evil:thing'.*--allow-outside"):
+        resolve(file)
+    with pytest.raises(ConfigError, match=r"config\.yaml names .* 'mine\.evil:thing'.*--allow-outside"):
+        resolve(str(file), {"seed": 1})
+    assert "mine.evil" not in sys.modules
+
+
 def test_the_user_may_in_a_preset_of_his_and_in_a_call(evil, tmp_path):
-    file = _run_of_others(tmp_path, DOORS["method"])
+    file = _run_of_others(tmp_path, DOORS["method"], name="mine.yaml")
     with pytest.raises(OutsideError, match="expected a MethodSpec"):
         resolve(file)
     with pytest.raises(OutsideError, match="expected a MethodSpec"):
@@ -76,15 +110,24 @@ def test_the_user_may_in_a_preset_of_his_and_in_a_call(evil, tmp_path):
 
 def test_beside_a_run_of_others_the_user_may_still_name_his_own(evil, tmp_path):
     file = _run_of_others(tmp_path, {})
+    config = load_config(file, DOORS["unseen"])
     with pytest.raises(OutsideError, match="'mine.evil:thing' is of type int"):
-        load_config(file, DOORS["unseen"])
+        open_unseen(config, label_space("street7"))
+
+
+@pytest.mark.parametrize("given", ["camvid:val", "mine.evil:thing:val+fog@2", "camvid:val+mine.evil:thing@2"])
+def test_what_is_taken_for_the_users_is_exact(given, evil, tmp_path):
+    head = given if given == "camvid:val" else "mine.evil:val"
+    file = _run_of_others(tmp_path, {"head": {"name": head}})
+    with pytest.raises(ConfigError, match=rf"config\.yaml names head '{head}'"):
+        load_config(file, {"unseen": given})
 
 
 def test_what_the_user_has_named_is_his_in_files_as_well(evil):
     with written_by_others("their.yaml"):
         with pytest.raises(ConfigError, match=r"their\.yaml names part 'mine\.evil:thing'"):
             PARTS.resolve("mine.evil:thing")
-        given_by_user({"some": ["camvid:val", {"data": "mine.evil:thing:val+fog@2"}]})
+        given_by_user(["camvid:val", "mine.evil:thing"])
         assert PARTS.resolve("mine.evil:thing") == 5
         with pytest.raises(ConfigError, match="names part"):
             PARTS.resolve("mine.evil:other")

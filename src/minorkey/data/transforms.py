@@ -53,7 +53,7 @@ class TransformConfig(BaseModel):
     grey: float = Field(default=0.0, ge=0, le=1)  # classification: probability that colours are taken out
     flip: float = Field(default=0.5, ge=0, le=1)  # probability
     # Functions of anyone's own, package.module:attribute, that crops go through one after the other, before the colours
-    own: tuple[Annotated[str, AfterValidator(OWN_TRANSFORMS.checked)], ...] = ()
+    own: tuple[Annotated[str, AfterValidator(OWN_TRANSFORMS.admitted)], ...] = ()
     photometric: Annotated[PhotometricConfig | None, BeforeValidator(_switch)] = PhotometricConfig()
 
 

@@ -39,6 +39,7 @@ def train(
     teacher: str | Mapping[str, Any] | None = None,
     resume: bool = False,
     console: Console | None = None,
+    allow_outside: bool = False,
     **overrides: Any,
 ) -> ScoreTable:
     """Adapt a pretrained backbone on the source domains, or from there to an unlabelled target, and evaluate it.
@@ -55,6 +56,7 @@ def train(
         teacher: who labels it; or a mapping with further options.
         resume: go on where an earlier run in `out` stopped.
         console: where progress is shown; None: standard error.
+        allow_outside: let a run's configuration that is given as `preset` name code that is not of this package.
         **overrides: other parts of the configuration, e.g. `training={"steps": 100}`, `seed=1`.
 
     Returns:
@@ -66,7 +68,8 @@ def train(
     named = {"source": source, "target": target, "unseen": unseen, "backbone": backbone, "method": method}
     named |= {"regime": regime, "teacher": teacher}
     given = {key: value for key, value in named.items() if value is not None}
-    return train_run(resolve(preset, given | overrides), Path(out), resume=resume, console=console)
+    with outside_allowed(allow_outside):
+        return train_run(resolve(preset, given | overrides), Path(out), resume=resume, console=console)
 
 
 def resume(out: str | Path, console: Console | None = None, *, allow_outside: bool = False) -> ScoreTable:

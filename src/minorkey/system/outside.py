@@ -6,11 +6,10 @@ from a file that came with a run or a data set (`written_by_others`) it is refus
 
 import re
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
 
 from minorkey.errors import ConfigError, MinorkeyError, OutsideError
 
@@ -43,15 +42,9 @@ def outside_allowed(allowed: bool = True) -> Iterator[None]:
         _allowed.reset(token)
 
 
-def given_by_user(values: Any) -> None:
-    """Note the outside names in nested values, which the user gave, e.g. beside a run's configuration."""
-    if isinstance(values, str):
-        _taken.update(found[0] for found in OUTSIDE.finditer(values))
-    elif isinstance(values, Mapping):
-        given_by_user(list(values.values()))
-    elif isinstance(values, (list, tuple)):
-        for value in values:
-            given_by_user(value)
+def given_by_user(names: Iterable[str]) -> None:
+    """Note those that are outside names among what the user gave, e.g. beside a run's configuration."""
+    _taken.update(name for name in names if OUTSIDE.fullmatch(name))
 
 
 def admit(name: str, called: str) -> None:

@@ -1,13 +1,14 @@
 """Anyone's own data set: `package.module:attribute[:part]`, or a folder whose `dataset.yaml` names it as `reader`."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from minorkey.catalog import Catalog
-from minorkey.data.corruptions.naming import Corruption, split_corruption
+from minorkey.data.corruptions.naming import split_corruption
+from minorkey.data.corruptions.spec import CATALOG
 from minorkey.data.readers.reader import Role
 from minorkey.data.sample import Sample
 from minorkey.errors import ConfigError, OutsideError
@@ -120,16 +121,27 @@ class OwnReader:
         return replace(sample, domain=self.domain, key=self.key(index))
 
 
+def outside_parts(spec: str) -> Iterator[tuple[Catalog[Any], str]]:
+    """What is from outside in the name of a data set: the data set, its corruption; each with the catalog of its kind.
+
+    >>> [name for _, name in outside_parts("mine.data:Farm:val+mine.looks:dark@2")]
+    ['mine.data:Farm', 'mine.looks:dark']
+    """
+    base, corruption = split_corruption(spec)
+    if own := split_own(base):
+        yield OWN_DATASETS, own[0]
+    if corruption and OUTSIDE.fullmatch(name := corruption.partition("@")[0]):
+        yield CATALOG, name
+
+
 def taken(spec: str) -> str:
-    """The name of a data set, once what of it is from outside could be imported: validates a field of options.
+    """The name of a data set, once what of it is from outside is admitted: validates a field of options.
+
+    Nothing is imported: a command that opens no data needs no code of theirs.
 
     Raises:
         ConfigError: a file that may not do so names something from outside.
-        OutsideError: that cannot be imported, or is not what is expected.
     """
-    base, corruption = split_corruption(spec)
-    if corruption and OUTSIDE.fullmatch(corruption.partition("@")[0]):
-        Corruption.parse(corruption)
-    if own := split_own(base):
-        OWN_DATASETS.resolve(own[0])
+    for catalog, name in outside_parts(spec):
+        catalog.admitted(name)
     return spec
