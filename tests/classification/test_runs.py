@@ -11,6 +11,7 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 import minorkey
 from minorkey.config import load_config, resolve
+from minorkey.data.readers import open_datasets
 from minorkey.errors import ConfigError
 from minorkey.evaluation.scores import ScoreTable
 from minorkey.runs.leave_one_out import folds_of, leave_one_out
@@ -129,6 +130,15 @@ def test_folds_of_a_whole_set(class_folders, backbone_folder):
 def test_folds_of_a_folder_as_a_shell_completes_it(class_folders):
     root = class_folders()
     assert folds_of(resolve(None, {**RUN, "source": f"{root}/"}))[0].config.unseen == [f"{root}-day"]
+
+
+def test_the_domain_that_is_left_out_is_not_judged_on_the_split_that_is_trained_on(class_folders):
+    root = class_folders(domains=["day", "dusk"])
+    (fold, _) = folds_of(resolve(None, {**RUN, "source": f"{root}:train"}))
+    assert [source.data for source in fold.config.source] == [f"{root}-dusk:train"]
+    assert fold.config.unseen == [f"{root}-day"]
+    (reader,) = open_datasets(fold.config.unseen[0], role="unseen", label_space=None, annotation="category")
+    assert reader.name == f"{root.name}-day:all"
 
 
 def test_two_domains_of_one_name_are_no_two_folds(class_folders, tmp_path):

@@ -12,7 +12,7 @@ import numpy as np
 from rich.console import Console
 
 from minorkey.config import RunConfig, with_classes
-from minorkey.data.readers import SourceOptions, each_domain
+from minorkey.data.readers import SourceOptions, each_domain, validation_of
 from minorkey.errors import ConfigError
 from minorkey.evaluation.scores import DomainScore, ScoreTable
 from minorkey.runs.train import train
@@ -80,7 +80,8 @@ def folds_of(config: RunConfig) -> list[Fold]:
 
 def _fold(config: RunConfig, pool: dict[str, SourceOptions], left_out: str) -> Fold:
     sources = [source for spec, source in pool.items() if spec != left_out]
-    changes = {"source": sources, "unseen": [left_out]}
+    # `x:train` is what is trained on of a domain, whichever are: unseen, it is judged by its other images, or all.
+    changes = {"source": sources, "unseen": [validation_of(left_out)]}
     if config.target:
         changes["target"] = [SourceOptions(data=left_out)]
     return Fold(Path(left_out).name.replace(":", "-"), config.model_copy(update=changes))
