@@ -6,7 +6,7 @@ import torch
 
 from minorkey.labels import IGNORE_INDEX
 from minorkey.regimes.health import collapse_warning, collapsed_class, vanished_classes, vanished_warning
-from minorkey.tasks.pseudo_labels import agreement, class_shares
+from minorkey.tasks.pseudo_labels import PseudoLabels, agreement, class_shares, health_signals
 
 STREET = [0.37, 0.06, 0.23, 0.01, 0.01, 0.16, 0.04, 0.12]  # a road, then walls, plants, sky and little else
 
@@ -17,6 +17,15 @@ def test_agreement_leaves_out_what_either_does_not_say():
     assert agreement(student, teacher) == 0.5
     assert agreement(student, student) == 1
     assert agreement(torch.full((1, 2, 2), IGNORE_INDEX), torch.zeros(1, 2, 2)) == 0
+
+
+def test_class_255_of_many_is_a_class():
+    labels = torch.tensor([255, 255, 3])
+    pseudo = PseudoLabels(labels, torch.tensor([0.9, 0.6, 0.3]), labels < 300, torch.ones(3))
+    signals = health_signals(pseudo, labels, 300)
+    assert signals["confidence"] == pytest.approx(0.6)
+    assert signals["pseudo_classes"][255] == pytest.approx(2 / 3)
+    assert agreement(labels, torch.tensor([255, 3, 3]), 300) == pytest.approx(2 / 3)
 
 
 def test_class_shares_against_a_histogram():

@@ -59,7 +59,7 @@ def health_signals(pseudo: PseudoLabels, source_labels: Tensor, classes: int) ->
     Returns:
         Scalars `confidence` and `kept`, and `pseudo_classes` and `source_classes` `(K,)`.
     """
-    shown = pseudo.labels != IGNORE_INDEX
+    shown = pseudo.labels < classes  # IGNORE_INDEX is a class like any other where there are more than 255
     count = shown.sum().clamp(min=1)
     return {
         "confidence": (pseudo.confidence * shown).sum() / count,
@@ -69,20 +69,23 @@ def health_signals(pseudo: PseudoLabels, source_labels: Tensor, classes: int) ->
     }
 
 
-def agreement(student: Tensor, teacher: Tensor) -> Tensor:
+def agreement(student: Tensor, teacher: Tensor, classes: int = IGNORE_INDEX) -> Tensor:
     """Share of the labels where student and teacher predict the same class.
 
     Args:
-        student: `(B, ...)` integer train ids. Where it is IGNORE_INDEX, nothing is compared.
+        student: `(B, ...)` integer train ids. Nothing is compared where it is IGNORE_INDEX, if that is no class.
         teacher: the same of the teacher.
+        classes: K.
 
     Returns:
         Scalar in [0, 1]; 0 where nothing can be compared.
 
     >>> agreement(torch.tensor([0, 1, 2, 255]), torch.tensor([0, 1, 1, 1])).item()
     0.6666666865348816
+    >>> agreement(torch.tensor([0, 255]), torch.tensor([1, 255]), classes=300).item()
+    0.5
     """
-    counted = (student != IGNORE_INDEX) & (teacher != IGNORE_INDEX)
+    counted = (student < classes) & (teacher < classes)
     return ((student == teacher) & counted).sum() / counted.sum().clamp(min=1)
 
 

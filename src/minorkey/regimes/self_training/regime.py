@@ -75,7 +75,8 @@ class SelfTraining(TeacherRegime):
             distance = self._distance(weight, tap, seen)
             yield {name: options.weight * total(terms)} | _part("feature_distance_target", distance)
             if view.compared is not None:
-                agreed = agreement(probabilities().argmax(dim=1), view.compared)
+                found = probabilities()
+                agreed = agreement(found.argmax(dim=1), view.compared, found.shape[1])
                 self.signals = self.signals | {"agreement": agreed}
             weight = 0.0  # of the first view alone
 
