@@ -14,7 +14,7 @@ DOMAINS = ("day", "dusk", "night")
 def picture(name: str, domain: str, index: int, size: tuple[int, int] = (40, 32)) -> Image.Image:
     rng = np.random.default_rng([len(name), len(domain), index])
     shade = 1 / (1 + list(DOMAINS).index(domain)) if domain in DOMAINS else 1
-    pixels = shade * np.array(COLOURS[name]) + rng.normal(0, 8, (*size, 3))
+    pixels = shade * np.array(COLOURS[name.partition(",")[0]]) + rng.normal(0, 8, (*size, 3))
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from minorkey.data.classes import listed_classes
@@ -91,6 +92,10 @@ def test_a_table_names_files_classes_domains_and_splits(class_folders):
         ("file,class\na.png,apple", "has no column 'category'"),
         ("file,category\nday/apple/00.png,", "line 2: day/apple/00.png has no category"),
         ("file,category\nday/apple/99.png,apple", "line 2: day/apple/99.png is missing"),
+        (
+            "file,category\nday/apple/00.png,apple\nday/apple/00.png,leaf",
+            "day/apple/00.png is of 'apple' and 'leaf'; keep one of the lines",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_table(class_folders, text, message):
@@ -135,6 +140,8 @@ def test_bad_input_is_one_line(class_folders, tmp_path):
     (root / "night" / "pear").mkdir()
     with pytest.raises(DataError, match=r"class folder .*night/pear holds no images; fill it, or remove it"):
         opened(f"{root}-night")
+    with pytest.raises(DataError, match="class 'apple, red' has a comma in its name, which parts classes in a list"):
+        classes_in(class_folders("listed", classes=["apple, red", "leaf"]))
     with pytest.raises(DataError, match="shows one class only, 'leaf'; a classifier needs two or more"):
         classes_in(class_folders("green", classes=["leaf"]))
     with pytest.raises(DataError, match="lost is missing; expected class folders in it"):
@@ -214,6 +221,19 @@ def test_rows_of_a_hub_data_set_have_classes_and_domains_by_their_columns(hub_fo
         opened(f"hf:{hub_folder}?label=lable")
     with pytest.raises(ConfigError, match="has no place for class 'apple'"):
         opened(spec, space=label_space("leaf, sky"))
+
+
+def test_the_check_finds_images_that_are_trained_and_judged_on(class_folders):
+    root = class_folders(domains=["day", "dusk"])
+    options = {"task": "classification", "source": f"{root}-day", "evaluation": {"source": False}}
+    file = root / "run.yaml"
+    file.write_text(yaml.safe_dump({**options, "label_space": "apple, leaf, sky"}))
+    (shared,) = open_target(str(file), {"unseen": [f"{root}-day", f"{root}-dusk"]}).warnings
+    assert shared.startswith("24 of 30 images of ")
+    assert shared.endswith("fruit-day:train, and unseen: its scores would say little")
+    (shared,) = open_target(str(file), {"source": f"{root}-day:all", "unseen": f"{root}-day:val"}).warnings
+    assert shared.startswith("6 of 6 images of ")
+    assert open_target(str(file), {"unseen": f"{root}-day:val"}).warnings == []
 
 
 def test_the_check_looks_at_the_split_that_the_seed_of_the_run_draws(class_folders):

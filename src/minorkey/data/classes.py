@@ -24,7 +24,8 @@ def listed_classes(specs: Iterable[str], *, annotation: str, data_root: Path | N
 
     Raises:
         ConfigError: a data set does not name its classes.
-        DataError: their classes differ, there is one class only, or a data set cannot be opened.
+        DataError: their classes differ, there is one class only, one has a comma in its name, or a data set cannot be
+            opened.
     """
     bare = dict.fromkeys(_of_all_splits(split_corruption(spec)[0]) for spec in specs)
     readers: list[Categorised] = []
@@ -44,6 +45,11 @@ def listed_classes(specs: Iterable[str], *, annotation: str, data_root: Path | N
         raise DataError(
             f"domain '{readers[0].domain}' shows one class only, '{names[0] if names else ''}'; a classifier needs two "
             "or more, e.g. <domain>/<class>/ with images"
+        )
+    if strange := [name for name in names if "," in name]:
+        raise DataError(
+            f"class '{strange[0]}' has a comma in its name, which parts classes in a list; rename its folder, or the "
+            "class by `read_as` in dataset.yaml"
         )
     return ", ".join(names)
 

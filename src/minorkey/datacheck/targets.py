@@ -1,6 +1,6 @@
 """From what a user asks to have checked to open data sets."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Any, Literal
 from minorkey.config import RunConfig, load_config, presets, resolve, with_classes
 from minorkey.data.raw_cache import RawCache
 from minorkey.data.readers import Reader, SourceOptions, choose, open_datasets, validation_of
+from minorkey.data.readers.joined import image_files
 from minorkey.data.readers.reader import Role
 from minorkey.errors import ConfigError, MinorkeyError
 from minorkey.labels import LabelSpace, label_space
@@ -126,9 +127,20 @@ def _open(asked: _Asked, config: RunConfig, found: CheckTarget) -> None:
     for reader in readers:
         same = [other for other in found.opened if _same_images(other.reader, reader)]
         if not same:
+            found.warnings.extend(_shared(asked.use, reader, found.opened))
             found.opened.append(Opened(asked.use, reader))
         elif asked.use != "data set":
             found.warnings.append(f"{reader.name} is {same[0].use} and {asked.use}: its scores would say little")
+
+
+def _shared(use: Use, reader: Reader, opened: Iterable[Opened]) -> Iterator[str]:
+    """A line where images that are judged on are trained on as well, as those of another split."""
+    sources = [other.reader for other in opened if other.use == "trained on"]
+    files = set(image_files(reader)) if use in ("judged on", "unseen") and sources else set()
+    for source in sources:
+        if both := files.intersection(image_files(source)):
+            images = f"{len(both)} of {len(reader)} images of {reader.name}"
+            yield f"{images} are trained on, as those of {source.name}, and {use}: its scores would say little"
 
 
 def _same_images(one: Reader, other: Reader) -> bool:

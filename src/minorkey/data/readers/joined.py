@@ -7,19 +7,15 @@ from fractions import Fraction
 from itertools import accumulate
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
 from minorkey.data.images import mean_luma
+from minorkey.data.readers.on_disk import DiskReader
 from minorkey.data.readers.reader import Reader
 from minorkey.data.sample import Sample
 from minorkey.errors import DataError, unknown
-
-if TYPE_CHECKING:
-    from minorkey.data.readers.boxes import BoxReader
-    from minorkey.data.readers.categories import CategoryReader
-    from minorkey.data.readers.paired import PairedReader
 
 Range = tuple[float, float]
 """Mean luma from the first number and below the second, of 0 to 256."""
@@ -105,7 +101,7 @@ def choose(reader: Reader, *, fraction: str | float | None = None, files: Path |
     return reader
 
 
-def of_brightness(reader: "BoxReader | CategoryReader | PairedReader", luma: Range) -> Subset:
+def of_brightness(reader: DiskReader[Any], luma: Range) -> Subset:
     """The images of a mean luma in a range (`images.mean_luma`); each image is decoded for that, labels are not read.
 
     Raises:
@@ -120,6 +116,16 @@ def of_brightness(reader: "BoxReader | CategoryReader | PairedReader", luma: Ran
             f"{min(found):.1f} to {max(found):.1f}; change `brightness` of the data set, or leave the domain out"
         )
     return Subset(reader, chosen)
+
+
+def image_files(reader: Reader) -> list[str]:
+    """The files of the images of a reader, as errors name them; none where they are not files of a data set on disk."""
+    if isinstance(reader, Joined):
+        return [file for part in reader._readers for file in image_files(part)]
+    if isinstance(reader, Subset):
+        files = image_files(reader._reader)
+        return [files[index] for index in reader._indices] if files else []
+    return [reader.where(index) for index in range(len(reader))] if isinstance(reader, DiskReader) else []
 
 
 def _listed(reader: Reader, files: Path) -> list[int]:

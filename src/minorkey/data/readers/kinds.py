@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 from minorkey.data.readers.boxes import BoxReader, BoxSpec, named_box_datasets
 from minorkey.data.readers.categories import (
@@ -14,12 +14,11 @@ from minorkey.data.readers.categories import (
     with_columns,
 )
 from minorkey.data.readers.layout import Layout
+from minorkey.data.readers.on_disk import DiskReader, Part
 from minorkey.data.readers.paired import PairedReader
 from minorkey.data.readers.spec import DatasetSpec, named_datasets
 from minorkey.errors import ConfigError, DataError
 from minorkey.labels.tables import parse_row, read_yaml
-
-FileReader = BoxReader | CategoryReader | PairedReader
 
 
 @dataclass(frozen=True)
@@ -29,14 +28,10 @@ class Kind:
     task: str  # the task that learns it, for messages
     named: Callable[[], Mapping[str, Sequence[Layout]]]  # the data sets that have a name
     read: Callable[[Path], Layout]  # the `dataset.yaml` in a folder
-    reader: Callable[..., FileReader]
+    reader: Callable[[Any, Part], DiskReader[Any]]  # of what `named` and `read` give
     hub: str | None = None  # what to do, as `hf:` reads none of it
     bare: bool = False  # whether a folder may do without a `dataset.yaml`
     drawn: bool = False  # whether its reader draws splits, by a seed, where none are published
-
-    def opens(self, seed: int) -> Callable[..., FileReader]:
-        """The reader, with what it draws splits by."""
-        return partial(self.reader, seed=seed) if self.drawn else self.reader
 
 
 def read_spec(folder: Path) -> DatasetSpec:

@@ -1,7 +1,9 @@
 """From the name of a data set, as a user writes it, to its readers."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from minorkey.data.corruptions import CorruptedReader, split_corruption
 from minorkey.data.raw_cache import RawCache
@@ -10,9 +12,10 @@ from minorkey.data.readers.files import Files
 from minorkey.data.readers.hf import open_hub
 from minorkey.data.readers.images import ImageReader
 from minorkey.data.readers.joined import Joined, of_brightness
-from minorkey.data.readers.kinds import FileReader, kind_of
+from minorkey.data.readers.kinds import kind_of
 from minorkey.data.readers.layout import Layout
 from minorkey.data.readers.locate import is_bare, locate, split_name
+from minorkey.data.readers.on_disk import DiskReader, Part
 from minorkey.data.readers.own import Asked, OwnReader, reader_of, split_own
 from minorkey.data.readers.pairing import NoImages
 from minorkey.data.readers.reader import Reader, Role
@@ -113,15 +116,14 @@ def _open(
     if role == "target" and is_bare(spec, annotation):
         return [ImageReader(spec, cache)]
     root, forms, domains = locate(name, data_root, annotation)
-    files, splits = Files(root, cache), _splits(spec, part)
+    files, splits, wanted = Files(root, cache), _splits(spec, part), None if role == "target" else space
     opened: list[Reader] = []
     for title, domain in domains.items():
-        called = (title if domain.place else name, title, domain.place)
-        found = [
-            _first_form(files, kind_of(annotation).opens(seed), forms, split, role, space, called) for split in splits
-        ]
+        called = title if domain.place else name
+        whole = Part(files, part, wanted, called, title, domain.place, seed)
+        found = [_first_form(replace(whole, split=split), forms, role, kind_of(annotation).reader) for split in splits]
         chosen = found if domain.luma is None else [of_brightness(reader, domain.luma) for reader in found]
-        opened.append(chosen[0] if len(splits) == 1 else Joined(chosen, splits, name=f"{called[0]}:{part}"))
+        opened.append(chosen[0] if len(splits) == 1 else Joined(chosen, splits, name=f"{called}:{part}"))
     return opened
 
 
@@ -134,24 +136,16 @@ def _splits(spec: str, part: str) -> list[str]:
 
 
 def _first_form(
-    files: Files,
-    read: Callable[..., FileReader],
-    forms: Sequence[Layout],
-    asked: str,
-    role: Role,
-    space: LabelSpace | None,
-    called: tuple[str, str, str],
-) -> FileReader:
+    part: Part, forms: Sequence[Layout], role: Role, read: Callable[[Any, Part], DiskReader[Any]]
+) -> DiskReader[Any]:
     """The data set in the first of its forms that can be read; if none can, what is wrong with the likeliest."""
-    name, domain, place = called
     errors: list[DataError] = []
     for spec in forms:
         try:
-            split = asked or _default_split(spec, role, name)
+            split = part.split or _default_split(spec, role, part.name)
             if role == "source" and split in spec.unlabelled:
-                raise DataError(f"split '{split}' of '{name}' has no labels to train on; choose another")
-            wanted = None if role == "target" else space
-            return read(files, spec, split, wanted, name=f"{name}:{split}", domain=domain, place=place)
+                raise DataError(f"split '{split}' of '{part.name}' has no labels to train on; choose another")
+            return read(spec, replace(part, split=split, name=f"{part.name}:{split}"))
         except DataError as error:
             errors.append(error)
     raise next((error for error in errors if not isinstance(error, NoImages)), errors[0])

@@ -1,77 +1,48 @@
 """The reader of every data set of boxes on disk."""
 
-from minorkey.data.images import read_image
+from dataclasses import dataclass
+
 from minorkey.data.readers.boxes.annotations import ANNOTATION_SUFFIXES, OfImages, OfSplit, open_boxes
 from minorkey.data.readers.boxes.places import BoxPlaces
 from minorkey.data.readers.boxes.spec import WHOLE, BoxSpec
 from minorkey.data.readers.files import Files
+from minorkey.data.readers.on_disk import DiskReader, Listed, Part
 from minorkey.data.readers.pairing import Found, find_images, find_one, hint, some
 from minorkey.data.readers.pattern import Pattern
 from minorkey.data.sample import Sample
 from minorkey.errors import DataError, unknown
-from minorkey.labels import LabelSpace
 
 
-class BoxReader:
+@dataclass(frozen=True)
+class Boxed(Listed):
+    """An image with the key of its boxes."""
+
+    of: str
+
+
+class BoxReader(DiskReader[Boxed]):
     """Images with or without boxes, classes mapped to a label space while reading.
 
     A file of all annotations is read when the data set is opened, the file of an image with the image.
+
+    Args:
+        spec: how its files are named and what its classes are called.
+        part: what is read.
+
+    Raises:
+        NoImages: nothing below the root has the names of its images.
+        DataError: no such split, or annotations are missing or broken.
+        ConfigError: the label space has no place for a class of the data set.
     """
 
-    def __init__(
-        self,
-        files: Files,
-        spec: BoxSpec,
-        split: str,
-        space: LabelSpace | None,
-        *,
-        name: str,
-        domain: str,
-        place: str = "",
-    ) -> None:
-        """Open a split.
-
-        Args:
-            files: what lies below the root of the data set.
-            spec: how its files are named and what its classes are called.
-            split: one of its splits.
-            space: the label space of the run; None: boxes are left alone, whether there are any or not.
-            name: how the data set was asked for.
-            domain: the domain that the samples carry.
-            place: the domain of the data set that is meant, where it has several.
-
-        Raises:
-            NoImages: nothing below the root has the names of its images.
-            DataError: no such split, or annotations are missing or broken.
-            ConfigError: the label space has no place for a class of the data set.
-        """
-        self.name, self.domain = name, domain
-        self._files = files
-        images, notes = _images(files, spec, split, place)
+    def __init__(self, spec: BoxSpec, part: Part) -> None:
+        images, notes = _images(part.files, spec, part.split, part.place)
         self._annotations: OfSplit | OfImages | None = None
-        if space is not None and split not in spec.unlabelled:
-            self._annotations, images = open_boxes(files, spec, split, place, images)
-            self._places = BoxPlaces.of(self._annotations.names, spec, space)
+        if part.space is not None and part.split not in spec.unlabelled:
+            self._annotations, images = open_boxes(part.files, spec, part.split, part.place, images)
+            self._places = BoxPlaces.of(self._annotations.names, spec, part.space)
             notes += self._annotations.notes
-        self._images = [(key, of, address) for key, (of, address) in images.items()]
-        self.notes = tuple(notes)
-
-    def __len__(self) -> int:
-        """Number of images in the split."""
-        return len(self._images)
-
-    def key(self, index: int) -> str:
-        """The name of the image within the split, without what all names share."""
-        return self._images[index][0]
-
-    def file(self, index: int) -> tuple[str, bytes]:
-        """The file of an image as errors name it, and its content.
-
-        Raises:
-            DataError: it is missing or cannot be read.
-        """
-        address = self._images[index][2]
-        return self._files.where(address), self._files.read(address)
+        super().__init__(part, [Boxed(key, address, of) for key, (of, address) in images.items()], notes)
 
     def __getitem__(self, index: int) -> Sample:
         """Read an image with its boxes.
@@ -79,20 +50,20 @@ class BoxReader:
         Raises:
             DataError: a file is unreadable, a class unknown, or a box NaN, inverted, empty or outside.
         """
-        key, of, address = self._images[index]
-        image = self._files.decoded(address, "image", read_image)
+        boxed = self._images[index]
+        image = self._read(boxed)
         if self._annotations is None:
-            return Sample(image, self.domain, key)
+            return Sample(image, self.domain, boxed.key)
         height, width = image.shape[:2]
-        objects = self._annotations.objects(of, (width, height))
+        objects = self._annotations.objects(boxed.of, (width, height))
         if objects.size not in (None, (width, height)):
             said = "{}x{}".format(*objects.size)
             raise DataError(
-                f"{objects.file}: boxes in an image of {said} but {self._files.where(address)} is {width}x{height} "
+                f"{objects.file}: boxes in an image of {said} but {self.where(index)} is {width}x{height} "
                 "(width x height); they must be equal"
             )
         boxes, classes, crowd, cut = self._places.placed(objects, width, height)
-        return Sample(image, self.domain, key, boxes=boxes, box_classes=classes, crowd=crowd, cut=cut)
+        return Sample(image, self.domain, boxed.key, boxes=boxes, box_classes=classes, crowd=crowd, cut=cut)
 
 
 def _images(files: Files, spec: BoxSpec, split: str, place: str) -> tuple[Found, list[str]]:

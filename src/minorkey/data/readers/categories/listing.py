@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from minorkey.data.images import IMAGE_SUFFIXES
 from minorkey.data.readers.categories.spec import CategorySpec
 from minorkey.data.readers.files import Files
+from minorkey.data.readers.on_disk import Listed
 from minorkey.data.readers.pairing import NoImages, hint
 from minorkey.data.readers.pattern import Pattern
 from minorkey.errors import DataError, unknown
@@ -18,15 +19,13 @@ NEEDED = 2
 
 
 @dataclass(frozen=True)
-class Listed:
-    """An image of a data set."""
+class Classified(Listed):
+    """An image with its class; the key holds that too where it is a folder, as files of several may share a name."""
 
-    key: str  # its class and its name there, as files of several classes may share a name
-    address: str  # in `Files`
     category: str  # as the data set calls it
 
 
-def listed(files: Files, spec: CategorySpec, known: Mapping[str, str]) -> list[Listed]:
+def listed(files: Files, spec: CategorySpec, known: Mapping[str, str]) -> list[Classified]:
     """The images of a domain and, where the data set has splits, of a split, sorted by key.
 
     Args:
@@ -39,23 +38,26 @@ def listed(files: Files, spec: CategorySpec, known: Mapping[str, str]) -> list[L
         DataError: a class folder holds no images, or two images share a key.
     """
     found = _in_folders(files, spec, known) if spec.table is None else _in_table(files, spec.table, known)
-    keys: dict[str, Listed] = {}
+    keys: dict[str, Classified] = {}
     for one in found:
         if (other := keys.setdefault(one.key, one)).address != one.address:
             raise DataError(f"{files.root}: {other.address} and {one.address} share the name '{one.key}'; keep one")
+        if other.category != one.category:
+            classes = f"'{other.category}' and '{one.category}'"
+            raise DataError(f"{files.where(spec.table or '')}: {one.address} is of {classes}; keep one of the lines")
     if not keys:
         expected = Pattern(spec.images, IMAGE_SUFFIXES, known).example("*").replace("{category}", "<class>")
         raise NoImages(f"{files.root} holds no images of {_which(known)}; expected {expected}{hint(files)}")
     return [keys[key] for key in sorted(keys)]
 
 
-def _in_folders(files: Files, spec: CategorySpec, known: Mapping[str, str]) -> list[Listed]:
+def _in_folders(files: Files, spec: CategorySpec, known: Mapping[str, str]) -> list[Classified]:
     pattern = Pattern(spec.images, IMAGE_SUFFIXES, known)
     found = []
     for name, address in files.names(pattern.folder).items():
         if fields := pattern.match(name):
             category = fields["category"]
-            found.append(Listed(f"{category}/{fields['key']}", address, category))
+            found.append(Classified(f"{category}/{fields['key']}", address, category))
     _refuse_empty(files, pattern, {one.category for one in found})
     return found
 
@@ -76,7 +78,7 @@ def _refuse_empty(files: Files, pattern: Pattern, categories: set[str]) -> None:
         raise DataError(f"class folder {folder / empty[0]} holds no images; fill it, or remove it")
 
 
-def _in_table(files: Files, table: str, known: Mapping[str, str]) -> list[Listed]:
+def _in_table(files: Files, table: str, known: Mapping[str, str]) -> list[Classified]:
     names = files.names("")
     found = []
     for number, row in enumerate(read_table(files, table), start=2):
@@ -87,7 +89,7 @@ def _in_table(files: Files, table: str, known: Mapping[str, str]) -> list[Listed
             raise DataError(f"{files.where(table)}, line {number}: {file} has no category")
         if file not in names:
             raise DataError(f"{files.where(table)}, line {number}: {file} is missing")
-        found.append(Listed(file.rpartition(".")[0], names[file], category))
+        found.append(Classified(file.rpartition(".")[0], names[file], category))
     return found
 
 

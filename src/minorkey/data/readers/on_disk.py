@@ -1,0 +1,78 @@
+"""What readers of data sets on disk are asked for, and what all of them have."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from minorkey.data.images import read_image
+from minorkey.data.readers.files import Files
+from minorkey.data.sample import Sample
+from minorkey.labels import LabelSpace
+
+
+@dataclass(frozen=True)
+class Part:
+    """What is asked for of a data set on disk: a split of one of its domains."""
+
+    files: Files  # what lies below the root of the data set
+    split: str
+    space: LabelSpace | None  # of the run; None: labels are left alone, whether there are any or not
+    name: str  # how the data set was asked for
+    domain: str  # that the samples carry
+    place: str = ""  # the folder of the domain, where the data set has several
+    seed: int = 0  # draws splits where the data set has none of its own
+
+
+@dataclass(frozen=True)
+class Listed:
+    """An image of a data set."""
+
+    key: str  # its name within the split, without what all names share
+    address: str  # in `Files`
+
+
+Image = TypeVar("Image", bound=Listed)
+
+
+class DiskReader(ABC, Generic[Image]):
+    """Images of one domain on disk; what else their samples have is added by a subclass.
+
+    Args:
+        part: what is read.
+        images: which.
+        notes: what a user should know of them, a line each.
+    """
+
+    def __init__(self, part: Part, images: Sequence[Image], notes: Sequence[str] = ()) -> None:
+        self.name, self.domain, self.notes = part.name, part.domain, tuple(notes)
+        self._files, self._images = part.files, images
+
+    def __len__(self) -> int:
+        """Number of images in the split."""
+        return len(self._images)
+
+    def key(self, index: int) -> str:
+        """The name of the image within the split, without what all names share."""
+        return self._images[index].key
+
+    def where(self, index: int) -> str:
+        """The file of an image, as errors name it."""
+        return self._files.where(self._images[index].address)
+
+    def file(self, index: int) -> tuple[str, bytes]:
+        """The file of an image as errors name it, and its content.
+
+        Raises:
+            DataError: it is missing or cannot be read.
+        """
+        return self.where(index), self._files.read(self._images[index].address)
+
+    @abstractmethod
+    def __getitem__(self, index: int) -> Sample:
+        """Read a sample."""
+
+    def _read(self, image: Image) -> np.ndarray:
+        return self._files.decoded(image.address, "image", read_image)
