@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from minorkey.adapters import attach
 from minorkey.adapters.held import held_in
+from minorkey.errors import ModelError
 from minorkey.models.backbone import load_backbone
 from minorkey.models.build import Head, backbone_of
 from minorkey.models.segmenters import SEGMENTATION_HEADS
@@ -141,6 +142,22 @@ def test_other_sizes_modes_weights_and_hooks_are_no_replays():
         handle.remove()
         assert len(passes.captured) == 1
     assert "forward" not in vars(module)
+
+
+def test_a_model_as_a_whole_is_refused_in_one_line():
+    class Whole(Head):
+        def on(self, backbone, num_labels, options, seed):
+            return backbone
+
+        def replayed(self, model):
+            return [model]
+
+    module = Tiny()
+    module.forward = module.forward  # as what casts the outputs of a model has it
+    options = TrainingOptions()
+    expected = r"cannot replay Tiny, whose forward .*training\.cuda_graphs=false"
+    with pytest.raises(ModelError, match=expected), graphed(module, Whole(), options, torch.device("cuda")):
+        pass
 
 
 class Reading(Tiny):

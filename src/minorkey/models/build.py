@@ -64,7 +64,10 @@ class Head(ABC):
         """
 
     def replayed(self, model: nn.Module) -> list[nn.Module]:
-        """The parts of a model whose passes CUDA graphs may replay: what no sizes that only a batch knows go into."""
+        """The parts of a model whose passes CUDA graphs may replay: what no sizes that only a batch knows go into.
+
+        Parts inside of the model, not the model as a whole.
+        """
         return []
 
 

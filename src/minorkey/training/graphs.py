@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten
 
+from minorkey.errors import ModelError
 from minorkey.models.build import Head
 from minorkey.system.processes import process_count
 from minorkey.training.captured import Captured, Constants, Tape, cuda_tapes
@@ -48,9 +49,16 @@ def graphed(network: nn.Module, head: Head, options: TrainingOptions, device: to
 
 @contextmanager
 def replayed(module: nn.Module, tapes: Callable[[], tuple[Tape, Tape]] = cuda_tapes) -> Iterator["Replayed"]:
-    """Replay the passes of a module."""
-    if "forward" in vars(module):  # it is another's already
-        raise AssertionError("the forward pass of the module is not its own")
+    """Replay the passes of a module.
+
+    Raises:
+        ModelError: its forward pass is replaced already: a model's as a whole is, by what casts its outputs.
+    """
+    if "forward" in vars(module):
+        raise ModelError(
+            f"CUDA graphs cannot replay {type(module).__name__}, whose forward pass is replaced already; let "
+            "`Head.replayed` give parts inside of the model, each once, or set training.cuda_graphs=false"
+        )
     module.forward = found = Replayed(module, tapes)
     try:
         yield found
