@@ -109,6 +109,7 @@ def test_a_prediction_is_boxes(runs, command, tmp_path):
     results = json.loads((tmp_path / "out" / "predictions.json").read_text())
     assert {entry["image_id"] for entry in results} == {"a.png", "b.png"}
     assert Image.open(tmp_path / "out" / "overlays" / "a.jpg").size == (96, 64)
+    assert 'src="overlays/b.jpg"' in (tmp_path / "out" / "predictions.html").read_text()
 
 
 def test_other_weights_may_be_judged_on_other_domains(runs, command):

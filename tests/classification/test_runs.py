@@ -2,6 +2,8 @@
 
 import csv
 import json
+import re
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -64,6 +66,11 @@ def test_what_follows_a_run(trained, class_folders, tmp_path, command):
     assert command("predict", trained, night, "--out", tmp_path / "said")[0] == 0
     with (tmp_path / "said" / "predictions.csv").open() as file:
         rows = list(csv.DictReader(file))
+    page = (tmp_path / "said" / "predictions.html").read_text()
+    assert page.count("<figure>") == 30
+    shown = re.findall(r"<h2>(.*)</h2>\n +<p class=\"lead\">(.*) images?</p>", page)
+    assert shown == sorted((name, str(count)) for name, count in Counter(row["class"] for row in rows).items())
+    assert all((tmp_path / "said" / file).is_file() for file in re.findall(r'src="(.*?)"', page))
     right = np.mean([row["file"].split("/")[0] == row["class"] for row in rows])
     before = ScoreTable.read(RunFolder(trained).metrics).unseen[0].score
     assert len(rows) == 30

@@ -20,8 +20,9 @@ def predict(
     """Predict images: an overlay to look at (JPEG) and an id map (8-bit PNG of class numbers) for each.
 
     A detector writes boxes in place of the id map, and predictions.json, a COCO results file in which an image's
-    id is its file's name. classes.json in the output folder says which number is which class. Images done before
-    are skipped, so an interrupted run goes on; a broken image is named and skipped, and the exit code is then 2.
+    id is its file's name; a classifier a table, predictions.csv. predictions.html shows the overlays, and classes.json
+    says which number is which class. Images done before are skipped, so an interrupted run goes on; a broken image is
+    named and skipped, and the exit code is then 2.
 
     Examples:
 

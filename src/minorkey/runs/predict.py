@@ -5,21 +5,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 from rich.console import Console
 
 from minorkey.data.images import list_images, read_image
 from minorkey.errors import ConfigError, DataError
+from minorkey.plotting.page_template import page_template
 from minorkey.runs.load import load
 from minorkey.system.ahead import Room, ahead
 from minorkey.system.processes import from_main, gathered_objects, process_count, process_index, speaker, together
 from minorkey.system.progress import Reporter
-from minorkey.system.storage import write_json
+from minorkey.system.storage import write_json, write_text
 from minorkey.tasks.prediction import Prediction, save_jpeg
 from minorkey.tasks.predictor import Started, telling
 from minorkey.training.device import device_for
 from minorkey.training.options import TrainingOptions
+
+SHOWN = 120
+"""Images on the page at most, of each heading."""
 
 Shard = tuple[int, int]
 """(i, n): the i-th of n parts, 1 first."""
@@ -44,7 +49,7 @@ def predict_folder(
     shard: Shard = (1, 1),
     console: Console | None = None,
 ) -> Done:
-    """Write `overlays/<name>.jpg` and what was predicted for every image, and `classes.json`.
+    """Write `overlays/<name>.jpg` and what was predicted for every image, a page of the overlays, and `classes.json`.
 
     Segmentation writes `ids/<name>.png`. Detection writes `boxes/<name>.json`, and once all images are done
     `predictions.json`, a COCO results file in which an image's id is its file's name; each of n jobs writes one of its
@@ -96,7 +101,7 @@ def predict_folder(
                 done.problems.append(_naming(files[place], problem))
             reporter.update(count, names[place])
     whole = _sum(gathered_objects(done))
-    from_main(lambda: _summarise(predictor.prediction_type, dict(zip(names, files, strict=True)), out, shard))
+    from_main(lambda: _summarise(writer, run, dict(zip(names, files, strict=True)), shard))
     return whole
 
 
@@ -139,8 +144,16 @@ class _Writer:
 
     def is_there(self, name: str) -> bool:
         """Whether an image was done before, its overlay as JPEG or, by earlier versions, as PNG."""
-        drawn = not self.overlays or any(self._overlay(name, suffix).is_file() for suffix in (".jpg", ".png"))
-        return drawn and _saved(self.kind, self.out, name).is_file()
+        return (not self.overlays or self.drawn(name) is not None) and self.saved(name).is_file()
+
+    def drawn(self, name: str) -> Path | None:
+        """The overlay of an image; None: there is none."""
+        found = (self._overlay(name, suffix) for suffix in (".jpg", ".png"))
+        return next((file for file in found if file.is_file()), None)
+
+    def saved(self, name: str) -> Path:
+        """Where what was predicted of an image is."""
+        return self.out / self.kind.folder / f"{name}{self.kind.suffix}"
 
     def write(self, name: str, started: Started | DataError) -> DataError | None:
         """Write what was predicted of an image, the overlay first; an error in its place is handed back."""
@@ -149,7 +162,7 @@ class _Writer:
         prediction = started()
         if self.overlays:
             save_jpeg(prediction.draw(), self._overlay(name, ".jpg"))
-        prediction.save(_saved(self.kind, self.out, name))
+        prediction.save(self.saved(name))
         return None
 
     def _overlay(self, name: str, suffix: str) -> Path:
@@ -160,16 +173,20 @@ def _naming(file: Path, problem: DataError) -> str:
     return str(problem) if str(file) in str(problem) else f"{file}: {problem}"
 
 
-def _saved(kind: type[Prediction], out: Path, name: str) -> Path:
-    return out / kind.folder / f"{name}{kind.suffix}"
-
-
-def _summarise(kind: type[Prediction], files: Mapping[str, Path], out: Path, shard: Shard) -> None:
-    """One file with the predictions of a shard, where the task has one; images that failed are not in it."""
+def _summarise(writer: _Writer, run: Path, files: Mapping[str, Path], shard: Shard) -> None:
+    """One file with the predictions of a shard, where the task has one, and a page, without images that failed."""
     index, count = shard
-    saved = {f"{name}{file.suffix}": _saved(kind, out, name) for name, file in files.items()}
-    part = "" if count == 1 else f"-{index}-of-{count}"
-    kind.summarise({name: path for name, path in saved.items() if path.is_file()}, out / f"predictions{part}")
+    path = writer.out / ("predictions" if count == 1 else f"predictions-{index}-of-{count}")
+    done = {name: file for name, file in files.items() if writer.saved(name).is_file()}
+    writer.kind.summarise({f"{name}{file.suffix}": writer.saved(name) for name, file in done.items()}, path)
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for name in done if writer.overlays else ():
+        if drawn := writer.drawn(name):
+            place = quote(drawn.relative_to(writer.out).as_posix())
+            groups.setdefault(writer.kind.heading(writer.saved(name)), []).append((name, place))
+    if groups:
+        page = page_template("predictions.html.j2").render(run=run, groups=dict(sorted(groups.items())), shown=SHOWN)
+        write_text(path.with_name(f"{path.name}.html"), page)
 
 
 def _names(files: Sequence[Path], root: Path) -> list[str]:

@@ -29,6 +29,15 @@ class Prediction(ABC):
         """
 
     @classmethod
+    def heading(cls, saved: Path) -> str:
+        """What a page of many images lists a saved prediction under; empty: all are listed together.
+
+        Raises:
+            StorageError: it cannot be read.
+        """
+        return ""
+
+    @classmethod
     def summarise(cls, saved: Mapping[str, Path], path: Path) -> None:
         """Write the saved predictions of many images as one file, where the task has a form for that.
 

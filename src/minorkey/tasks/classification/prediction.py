@@ -70,6 +70,11 @@ class CategoryPrediction(Prediction):
         write_json(Path(path), {"class": self.name, "probabilities": probabilities})
 
     @classmethod
+    def heading(cls, saved: Path) -> str:
+        """The class."""
+        return _read(saved)["class"]
+
+    @classmethod
     def summarise(cls, saved: Mapping[str, Path], path: Path) -> None:
         """Write a CSV of all images: file, class, its probability, and those of all classes.
 
