@@ -5,21 +5,21 @@ from typing import Any
 
 import typer
 
-EPILOG = "Any other setting is KEY=VALUE, e.g. `training.steps=500`, `method.rank=32`, `seed=1`."
+from minorkey.cli.settings import Backbone, DataRoot, Method, Overrides, Preset, settings
 
 
 def train(
-    preset: str | None = typer.Argument(None, help="A shipped preset, or the path of a YAML file."),
-    overrides: list[str] | None = typer.Argument(None, metavar="[KEY=VALUE]...", help=EPILOG),
+    preset: Preset = None,
+    overrides: Overrides = None,
     out: Path | None = typer.Option(None, help="Run folder to write; default runs/PRESET-METHOD-SEED."),
-    method: str | None = typer.Option(None, help="soma, lora, pissa, full or frozen."),
+    method: Method = None,
     source: list[str] | None = typer.Option(None, help="Labelled data set to train on; repeatable."),
     target: list[str] | None = typer.Option(None, help="Unlabelled data set, or folder of images, to adapt to."),
     unseen: list[str] | None = typer.Option(None, help="Data set that is only judged on; repeatable."),
     regime: str | None = typer.Option(None, help="self_training or transda, with a target."),
     teacher: str | None = typer.Option(None, help="Who labels it: adapter_ema, ema, self or base."),
-    backbone: str | None = typer.Option(None, help="'builtin', a local folder or a hub id."),
-    data_root: Path | None = typer.Option(None, help="Folder that holds the named data sets."),
+    backbone: Backbone = None,
+    data_root: DataRoot = None,
     seed: int | None = typer.Option(None, help="Of head, batches and dropout; equal seeds pair runs."),
     resume: Path | None = typer.Option(None, metavar="RUN", help="Finish the run in this folder."),
 ) -> None:
@@ -41,17 +41,13 @@ def train(
     * `minorkey train --resume runs/lora`
     """
     from minorkey.cli.show import show_scores
-    from minorkey.config import parse_overrides, resolve
+    from minorkey.config import resolve
     from minorkey.errors import ConfigError
     from minorkey.runs import api
 
-    arguments = list(overrides or [])
-    if preset and "=" in preset:
-        arguments.insert(0, preset)
-        preset = None
     options: dict[str, Any] = {"method": method, "source": source, "unseen": unseen, "backbone": backbone}
     options |= {"target": target, "regime": regime, "teacher": teacher, "data_root": data_root, "seed": seed}
-    given = parse_overrides(arguments, {key: value for key, value in options.items() if value not in (None, [])})
+    preset, given = settings(preset, overrides, options)
     if resume is not None:
         if preset or given or out:
             raise ConfigError("--resume takes the run's own configuration; give nothing beside it")

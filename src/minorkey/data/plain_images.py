@@ -37,13 +37,7 @@ def read_plain_png(file: str | Path, content: bytes | None = None) -> np.ndarray
         chunk, width, height, bits, colour, interlaced = HEADER.unpack_from(data)
     except (OSError, struct.error):
         return None
-    if (
-        not data.startswith(b"\x89PNG\r\n\x1a\n")
-        or chunk != b"IHDR"
-        or bits != 8
-        or colour not in PNG_MODES
-        or interlaced
-    ):
+    if not data.startswith(PNG_START) or chunk != b"IHDR" or bits != 8 or colour not in PNG_MODES or interlaced:
         return None
     if any(special in data for special in SPECIAL):
         return None

@@ -2,14 +2,13 @@
 
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from minorkey.errors import ConfigError, unknown
 from minorkey.labels.space import Colour, LabelSpace
-from minorkey.labels.tables import parse_row, read_yaml
+from minorkey.labels.tables import Numbered, parse_row, read_yaml
 
 LEGENDS_FILE = Path(__file__).with_name("legends.yaml")
 
@@ -19,16 +18,10 @@ class Legend(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    ids: dict[int, str] = {}  # id in the label files -> class name
+    ids: Numbered = {}  # id in the label files -> class name
     colours: dict[str, Colour] = Field(default={}, max_length=256)  # class name -> RGB, for painted label files
     read_as: dict[str, list[str]] = {}  # class name or `ignore` -> the classes that count as it where not known
     ignores: list[str] = []  # class names that are left out of training and scores
-
-    @field_validator("ids", mode="before")
-    @classmethod
-    def _counted(cls, value: Any) -> Any:
-        """A list of names counts from 0."""
-        return dict(enumerate(value)) if isinstance(value, list) else value
 
     @model_validator(mode="after")
     def _one_map(self) -> "Legend":

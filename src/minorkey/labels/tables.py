@@ -1,14 +1,19 @@
 """Tables that users may write too: YAML in, a checked pydantic model out, one line when it is wrong."""
 
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, BeforeValidator, ValidationError
 
 from minorkey.errors import ConfigError, unknown
 
 Row = TypeVar("Row", bound=BaseModel)
+
+Numbered = Annotated[
+    dict[int, str], BeforeValidator(lambda value: dict(enumerate(value)) if isinstance(value, list) else value)
+]
+"""Names by their number; a list of names counts from 0."""
 
 
 def read_yaml(file: Path) -> object:

@@ -1,12 +1,14 @@
 """What a model predicts of one image: something to look at, and a file."""
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from PIL import Image
 
+from minorkey.errors import StorageError
 from minorkey.system.storage import write_atomically
 
 
@@ -52,6 +54,18 @@ class Prediction(ABC):
 
     def _repr_png_(self) -> bytes | None:
         return self.draw()._repr_png_()
+
+
+def read_saved(path: Path) -> Any:
+    """What a prediction that was saved as JSON holds.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StorageError(f"cannot read '{path}': {error}; delete it and predict again") from error
 
 
 def save_jpeg(image: Image.Image, path: Path) -> None:

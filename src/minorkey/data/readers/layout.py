@@ -1,5 +1,8 @@
 """Where the files of a data set lie, whatever is annotated in them: patterns, splits, domains."""
 
+from collections.abc import Sequence
+from typing import ClassVar
+
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from minorkey.data.readers.pattern import wrong_fields
@@ -21,6 +24,8 @@ class Layout(BaseModel):
     """How the images of a data set are named, and what its splits and domains are."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    needed: ClassVar[Sequence[str]] = ("key",)  # fields of `images`
 
     name: str | None = None  # the domain its samples carry; the name of the folder where absent
     folder: str | None = None  # where it lies in data_root; a folder of its name where absent
@@ -48,11 +53,18 @@ class Layout(BaseModel):
 
     @model_validator(mode="after")
     def _sound_images(self) -> "Layout":
-        if wrong := wrong_fields(self.images, ["key"]):
+        if not self.by_pattern:
+            return self
+        if wrong := wrong_fields(self.images, self.needed):
             raise ValueError(wrong)
         if ("{domain}" in self.images) != bool(self.domains):
             raise ValueError("`domains` and a field {domain} in `images` go together")
         return self
+
+    @property
+    def by_pattern(self) -> bool:
+        """Whether `images` says which files are its images."""
+        return True
 
     def known(self, split: str, place: str) -> dict[str, str]:
         """The fields of its patterns that are known of a split of one of its domains (`place`, "" for none)."""

@@ -1,18 +1,15 @@
 """What a classifier predicts of one image."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from minorkey.errors import StorageError
 from minorkey.labels import LabelSpace
 from minorkey.system.storage import write_csv, write_json
-from minorkey.tasks.prediction import Prediction
+from minorkey.tasks.prediction import Prediction, read_saved
 
 SHOWN = 3
 """Classes that are named on a picture, the likeliest ones."""
@@ -72,7 +69,7 @@ class CategoryPrediction(Prediction):
     @classmethod
     def heading(cls, saved: Path) -> str:
         """The class."""
-        return _read(saved)["class"]
+        return read_saved(saved)["class"]
 
     @classmethod
     def summarise(cls, saved: Mapping[str, Path], path: Path) -> None:
@@ -81,17 +78,10 @@ class CategoryPrediction(Prediction):
         Raises:
             StorageError: a saved file cannot be read, or the new one not written.
         """
-        read = {name: _read(file) for name, file in saved.items()}
+        read = {name: read_saved(file) for name, file in saved.items()}
         classes = sorted({name for kept in read.values() for name in kept["probabilities"]})
         rows = [
             [name, kept["class"], kept["probabilities"][kept["class"]], *map(kept["probabilities"].get, classes)]
             for name, kept in read.items()
         ]
         write_csv(path.with_name(f"{path.name}.csv"), ["file", "class", "confidence", *classes], rows)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise StorageError(f"cannot read '{path}': {error}; delete it and predict again") from error

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from minorkey.errors import StorageError
 from minorkey.labels import LabelSpace
 from minorkey.system.storage import write_text
 from minorkey.tasks.detection.drawing import draw_boxes
-from minorkey.tasks.prediction import Prediction
+from minorkey.tasks.prediction import Prediction, read_saved
 
 
 @dataclass(frozen=True)
@@ -79,17 +78,10 @@ class DetectionPrediction(Prediction):
         Raises:
             StorageError: a saved file cannot be read, or the new one not written.
         """
-        results = [entry | {"image_id": name} for name, file in saved.items() for entry in _read_results(file)]
+        results = [entry | {"image_id": name} for name, file in saved.items() for entry in read_saved(file)]
         _write_results(path.with_name(f"{path.name}.json"), results)
 
 
 def _write_results(path: Path, results: Sequence[Mapping[str, Any]]) -> None:
     lines = ",\n".join(json.dumps(entry, allow_nan=False, ensure_ascii=False) for entry in results)
     write_text(path, f"[\n{lines}\n]\n" if lines else "[]\n")
-
-
-def _read_results(path: Path) -> list[dict[str, Any]]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise StorageError(f"cannot read '{path}': {error}; delete it and predict again") from error

@@ -4,11 +4,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from minorkey.data.readers.layout import Layout
 from minorkey.data.readers.pattern import wrong_fields
-from minorkey.labels.tables import read_forms
+from minorkey.labels.tables import Numbered, read_forms
 
 TABLE_FILE = Path(__file__).with_name("datasets.yaml")
 
@@ -50,7 +50,7 @@ class BoxSpec(Layout):
     boxes: Form
     annotations: str  # pattern of the file of a split, or of the files of its images
     lists: str | None = None  # pattern of the list of the keys of a split; `all` is the split of all images
-    classes: dict[int, str] = Field(default={})  # id -> name; where files hold names, the names; COCO's say their own
+    classes: Numbered = Field(default={})  # id -> name; where files hold names, the names; COCO's say their own
     read_as: dict[str, list[str]] = Field(default={})  # class or `ignore` -> those read as it if not known
     crowds: dict[str, list[str]] = Field(default={})  # class or `any` -> those that are crowds of it if not known
     ignores: list[str] = Field(default=[])  # class names whose boxes are left out
@@ -60,12 +60,6 @@ class BoxSpec(Layout):
     @classmethod
     def _usual_files(cls, row: Any) -> Any:
         return {**USUAL_FILES.get(row["boxes"], {}), **row} if isinstance(row, dict) and "boxes" in row else row
-
-    @field_validator("classes", mode="before")
-    @classmethod
-    def _counted(cls, value: Any) -> Any:
-        """A list of names counts from 0."""
-        return dict(enumerate(value)) if isinstance(value, list) else value
 
     @model_validator(mode="after")
     def _sound(self) -> "BoxSpec":

@@ -112,7 +112,7 @@ def read_table(files: Files, table: str) -> list[dict[str, str]]:
         raise DataError(f"{where} is no CSV in UTF-8: {error}") from error
 
 
-def check_split(files: Files, spec: CategorySpec, split: str, choices: tuple[str, ...]) -> None:
+def check_split(files: Files, split: str, choices: tuple[str, ...]) -> None:
     """Refuse a split that there is none of.
 
     Raises:

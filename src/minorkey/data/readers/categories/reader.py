@@ -61,10 +61,10 @@ def split_of(spec: CategorySpec, part: Part) -> tuple[list[Classified], list[Cla
     """
     files, split, known = part.files, part.split, spec.known(part.split, part.place)
     if spec.published:
-        check_split(files, spec, split, tuple(spec.splits))
+        check_split(files, split, tuple(spec.splits))
         images = listed(files, spec, known)
         return images, images
-    check_split(files, spec, split, DRAWN)
+    check_split(files, split, DRAWN)
     images = listed(files, spec, {"domain": known["domain"]})
     return images, [images[place] for place in drawn_part(len(images), split, spec.held_out, part.seed)]
 

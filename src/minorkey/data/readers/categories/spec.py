@@ -2,11 +2,11 @@
 
 from functools import cache
 from pathlib import Path
+from typing import ClassVar
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field
 
 from minorkey.data.readers.layout import Layout
-from minorkey.data.readers.pattern import wrong_fields
 from minorkey.data.readers.reader import Role
 from minorkey.labels.tables import read_forms
 
@@ -23,6 +23,7 @@ class CategorySpec(Layout):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    needed: ClassVar = ("category", "key")
     images: str = "{domain}/{category}/{key}.*"
     table: str | None = None  # a CSV with columns file and category, perhaps domain and split, in place of folders
     read_as: dict[str, str] = Field(default={})  # folder, or category of the table -> the name of its class
@@ -30,20 +31,15 @@ class CategorySpec(Layout):
     held_out: float = Field(default=0.2, gt=0, lt=1)  # share of a domain's images that is `val`, where no split is said
     split_column: bool = Field(default=False, exclude=True)  # whether the table has one; found out by reading it
 
-    @model_validator(mode="after")
-    def _sound_images(self) -> "CategorySpec":
-        if self.table is not None:
-            return self
-        if wrong := wrong_fields(self.images, ["category", "key"]):
-            raise ValueError(wrong)
-        if ("{domain}" in self.images) != bool(self.domains):
-            raise ValueError("`domains` and a field {domain} in `images` go together")
-        return self
+    @property
+    def by_pattern(self) -> bool:
+        """Unless a table does."""
+        return self.table is None
 
     @property
     def published(self) -> bool:
         """Whether its splits are said by folders or by the table."""
-        return self.split_column if self.table is not None else "{split}" in self.images
+        return "{split}" in self.images if self.by_pattern else self.split_column
 
     def default_split(self, role: Role) -> str | None:
         """As of other data sets; of splits that are drawn, a domain that is not trained on is judged as a whole."""

@@ -9,11 +9,13 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import AutoBackbone, AutoConfig, AutoModelForImageClassification, PreTrainedConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModelForImageClassification
 from transformers.modeling_outputs import ImageClassifierOutput
 
+from minorkey.models.heads.around_backbone import AroundBackbone, AroundBackboneConfig
 
-class PooledClassifierConfig(PreTrainedConfig):
+
+class PooledClassifierConfig(AroundBackboneConfig):
     """Configuration of a `PooledForImageClassification`.
 
     Args:
@@ -29,7 +31,6 @@ class PooledClassifierConfig(PreTrainedConfig):
 
     model_type = "minorkey_pooled"
 
-    backbone_config: dict | PreTrainedConfig | None = None
     pool: str = "mean"
     class_token: bool = False
     dropout: float = 0.0
@@ -38,23 +39,15 @@ class PooledClassifierConfig(PreTrainedConfig):
     mixup: float = 0.0
     weighted: bool = False
 
-    def __post_init__(self, **kwargs: Any) -> None:
-        """Complete the nested backbone configuration."""
-        if isinstance(self.backbone_config, dict):
-            self.backbone_config = AutoConfig.for_model(**self.backbone_config)
-        super().__post_init__(**kwargs)
 
-
-class PooledForImageClassification(PreTrainedModel):
+class PooledForImageClassification(AroundBackbone):
     """A backbone with a linear classifier on its pooled tokens."""
 
     config_class = PooledClassifierConfig
-    main_input_name = "pixel_values"
     base_model_prefix = "classifier_model"
 
     def __init__(self, config: PooledClassifierConfig) -> None:
         super().__init__(config)
-        self.backbone = AutoBackbone.from_config(config.backbone_config)
         width = self.backbone.channels[-1]
         self.norm = nn.LayerNorm(width, eps=config.norm_eps)
         self.dropout = nn.Dropout(config.dropout)

@@ -1,34 +1,22 @@
 """D-FINE (arXiv 2410.13842): transformers' own, on the last three levels of the pyramid."""
 
-from typing import Any
-
-import torch
 from torch import Tensor
 from transformers import DFineConfig, DFineForObjectDetection, PreTrainedModel
 from transformers.utils import ModelOutput
 
 from minorkey.models.heads.detection.collaborative import Decoding
-from minorkey.models.heads.detection.detr import check_width, objects_per_process, shared_settings
+from minorkey.models.heads.detection.detr import check_width, shared_settings
 from minorkey.models.heads.detection.rt_detr_v2 import (
     QUERY_MASK,
-    denoising_loss,
+    HybridLoss,
     hybrid_costs,
     hybrid_inputs,
     hybrid_settings,
-    split_layers,
 )
 from minorkey.models.heads.detr_start import start_head
 from minorkey.models.heads.distributions import EdgeLosses
 from minorkey.models.heads.run_ahead import let_run_ahead
-from minorkey.models.heads.set_criterion import (
-    Prediction,
-    SetCriterion,
-    Targets,
-    Terms,
-    padded,
-    total,
-    varifocal_loss,
-)
+from minorkey.models.heads.set_criterion import Prediction, SetCriterion, varifocal_loss
 from minorkey.models.options import HeadOptions
 from minorkey.models.pyramid import PyramidConfig
 
@@ -48,40 +36,11 @@ def build_d_fine(
     inner = model.model
     refiners = [inner.enc_bbox_head, inner.decoder.pre_bbox_head, *model.bbox_embed]
     start_head(model, [inner.enc_score_head, *model.class_embed], refiners)
-    model.loss_function = d_fine_loss
+    # transformers 5.23 pairs the boxes of every layer with the corner distributions of the next, and leaves the last
+    # layer without the localisation loss; the paper and this do neither.
+    model.loss_function = HybridLoss(d_fine_criterion, corner_layers, d_fine_layers)
     let_run_ahead(model)
     return model
-
-
-def d_fine_loss(
-    logits: Tensor,
-    labels: Targets,
-    device: torch.device,
-    pred_boxes: Tensor,
-    config: DFineConfig,
-    outputs_class: Tensor,
-    outputs_coord: Tensor,
-    enc_topk_logits: Tensor,
-    enc_topk_bboxes: Tensor,
-    denoising_meta_values: dict[str, Any] | None,
-    predicted_corners: Tensor,
-    initial_reference_points: Tensor,
-) -> tuple[Tensor, Terms, None]:
-    """The loss as the model asks for it: all layers, the encoder's proposals, and the denoising queries.
-
-    transformers 5.23 pairs the boxes of every layer with the corner distributions of the next, and leaves the last
-    layer without the localisation loss; the paper and this do neither.
-    """
-    criterion, count, objects = d_fine_criterion(config), objects_per_process(labels), padded(labels)
-    layers = corner_layers(outputs_class, outputs_coord, predicted_corners, initial_reference_points)
-    queries, denoised = split_layers(layers, denoising_meta_values)
-    encoder = {"logits": enc_topk_logits[None], "pred_boxes": enc_topk_bboxes[None]}
-    terms, of_encoder = criterion.matched([(d_fine_layers(queries), objects), (encoder, objects)], count)
-    terms["encoder"] = total(of_encoder)
-    if denoising_meta_values is not None:
-        noisy = d_fine_layers(denoised)
-        terms["denoising"] = denoising_loss(criterion, noisy, objects, denoising_meta_values, count)
-    return total(terms), terms, None
 
 
 def d_fine_criterion(config: DFineConfig) -> SetCriterion:

@@ -1,5 +1,7 @@
 """RT-DETRv2 (arXiv 2407.17140): transformers' own, on the last three levels of the pyramid."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -47,7 +49,7 @@ def build_rt_detr_v2(
         RTDetrV2Config(**shared_settings(backbone, num_labels, channels, options), **hybrid_settings(channels, options))
     )
     start_head(model, [model.model.enc_score_head, *model.class_embed], [model.model.enc_bbox_head, *model.bbox_embed])
-    model.loss_function = rt_detr_v2_loss
+    model.loss_function = HybridLoss(rt_detr_v2_criterion, rt_detr_v2_layers)
     let_run_ahead(model)
     return model
 
@@ -70,29 +72,46 @@ def hybrid_settings(channels: int, options: HeadOptions) -> dict[str, Any]:
     }
 
 
-def rt_detr_v2_loss(
-    logits: Tensor,
-    labels: Targets,
-    device: torch.device,
-    pred_boxes: Tensor,
-    config: RTDetrV2Config,
-    outputs_class: Tensor,
-    outputs_coord: Tensor,
-    enc_topk_logits: Tensor,
-    enc_topk_bboxes: Tensor,
-    denoising_meta_values: dict[str, Any] | None,
-    predicted_corners: Tensor | None,
-    initial_reference_points: Tensor | None,
-) -> tuple[Tensor, Terms, None]:
-    """The loss as the model asks for it: all layers, the encoder's proposals, and the denoising queries."""
-    criterion, count, objects = rt_detr_v2_criterion(config), objects_per_process(labels), padded(labels)
-    queries, denoised = split_layers(rt_detr_v2_layers(outputs_class, outputs_coord), denoising_meta_values)
-    encoder = {"logits": enc_topk_logits[None], "pred_boxes": enc_topk_bboxes[None]}
-    terms, of_encoder = criterion.matched([(queries, objects), (encoder, objects)], count)
-    terms["encoder"] = total(of_encoder)
-    if denoising_meta_values is not None:
-        terms["denoising"] = denoising_loss(criterion, denoised, objects, denoising_meta_values, count)
-    return total(terms), terms, None
+@dataclass(frozen=True)
+class HybridLoss:
+    """The loss as RT-DETRv2 and D-FINE ask for it: all layers, the encoder's proposals, and the denoising queries.
+
+    Args:
+        criterion: of a configuration.
+        layers: from classes, boxes, corners and reference points `(B, L, Q, ...)` to predictions of the layers.
+        judged: what of these is compared with the targets, unless as they are.
+    """
+
+    criterion: Callable[[Any], SetCriterion]
+    layers: Callable[..., Prediction]
+    judged: Callable[[Prediction], Prediction] = dict
+
+    def __call__(
+        self,
+        logits: Tensor,
+        labels: Targets,
+        device: torch.device,
+        pred_boxes: Tensor,
+        config: PreTrainedConfig,
+        outputs_class: Tensor,
+        outputs_coord: Tensor,
+        enc_topk_logits: Tensor,
+        enc_topk_bboxes: Tensor,
+        denoising_meta_values: dict[str, Any] | None,
+        predicted_corners: Tensor | None,
+        initial_reference_points: Tensor | None,
+    ) -> tuple[Tensor, Terms, None]:
+        """The sum of the terms, and the terms."""
+        criterion, count, objects = self.criterion(config), objects_per_process(labels), padded(labels)
+        layers = self.layers(outputs_class, outputs_coord, predicted_corners, initial_reference_points)
+        queries, denoised = split_layers(layers, denoising_meta_values)
+        encoder = {"logits": enc_topk_logits[None], "pred_boxes": enc_topk_bboxes[None]}
+        terms, of_encoder = criterion.matched([(self.judged(queries), objects), (encoder, objects)], count)
+        terms["encoder"] = total(of_encoder)
+        if denoising_meta_values is not None:
+            noisy = self.judged(denoised)
+            terms["denoising"] = denoising_loss(criterion, noisy, objects, denoising_meta_values, count)
+        return total(terms), terms, None
 
 
 def rt_detr_v2_criterion(config: RTDetrV2Config) -> SetCriterion:
@@ -118,8 +137,8 @@ def hybrid_costs(config: PreTrainedConfig) -> MatchCosts:
     )
 
 
-def rt_detr_v2_layers(classes: Tensor, boxes: Tensor) -> Prediction:
-    """Predictions of the layers, from logits `(B, L, Q, K)` and boxes `(B, L, Q, 4)`."""
+def rt_detr_v2_layers(classes: Tensor, boxes: Tensor, *others: Any) -> Prediction:
+    """Predictions of the layers, from logits `(B, L, Q, K)` and boxes `(B, L, Q, 4)`; they have nothing else."""
     return {"logits": classes.transpose(0, 1), "pred_boxes": boxes.transpose(0, 1)}
 
 

@@ -4,11 +4,12 @@ from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import AutoBackbone, AutoConfig, PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import SemanticSegmenterOutput
 
+from minorkey.models.heads.around_backbone import AroundBackbone, AroundBackboneConfig
 
-class DenseSegmenterConfig(PreTrainedConfig):
+
+class DenseSegmenterConfig(AroundBackboneConfig):
     """Configuration of a backbone with a convolutional head.
 
     Args:
@@ -18,27 +19,18 @@ class DenseSegmenterConfig(PreTrainedConfig):
         loss_ignore_index: label of the pixels that count in no loss.
     """
 
-    backbone_config: dict | PreTrainedConfig | None = None
     channels: int = 128
     dropout: float = 0.0
     loss_ignore_index: int = 255
 
-    def __post_init__(self, **kwargs: Any) -> None:
-        """Complete the nested backbone configuration."""
-        if isinstance(self.backbone_config, dict):
-            self.backbone_config = AutoConfig.for_model(**self.backbone_config)
-        super().__post_init__(**kwargs)
 
-
-class DenseSegmenter(PreTrainedModel):
+class DenseSegmenter(AroundBackbone):
     """A backbone and a head that turns its feature maps into logits at one resolution."""
 
-    main_input_name = "pixel_values"
     base_model_prefix = "segmenter"
 
     def __init__(self, config: DenseSegmenterConfig) -> None:
         super().__init__(config)
-        self.backbone = AutoBackbone.from_config(config.backbone_config)
         self.decode_head = self.build_head(config, list(self.backbone.channels))
         self.post_init()
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoBackbone, AutoConfig, AutoModelForObjectDetection, PreTrainedConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModelForObjectDetection
 from transformers.image_transforms import corners_to_center_format
 from transformers.models.detr.modeling_detr import DetrObjectDetectionOutput
 
+from minorkey.models.heads.around_backbone import AroundBackbone, AroundBackboneConfig
 from minorkey.models.heads.detection.atss.anchors import Shape, clipped, decode, in_pixels, shares, square_anchors
 from minorkey.models.heads.detection.atss.head import AtssHead, AtssOutput
 from minorkey.models.heads.detection.atss.losses import atss_losses
@@ -25,7 +26,7 @@ EPSILON = 1e-6
 """Least probability that has a logit."""
 
 
-class AtssConfig(PreTrainedConfig):
+class AtssConfig(AroundBackboneConfig):
     """Configuration of an `AtssForObjectDetection`.
 
     Args:
@@ -38,29 +39,20 @@ class AtssConfig(PreTrainedConfig):
 
     model_type = "minorkey_atss"
 
-    backbone_config: dict | PreTrainedConfig | None = None
     channels: int = 256
     layers: int = 4
     num_queries: int = 100
     overlap: float = 0.6
 
-    def __post_init__(self, **kwargs: Any) -> None:
-        """Complete the nested backbone configuration."""
-        if isinstance(self.backbone_config, dict):
-            self.backbone_config = AutoConfig.for_model(**self.backbone_config)
-        super().__post_init__(**kwargs)
 
-
-class AtssForObjectDetection(PreTrainedModel):
+class AtssForObjectDetection(AroundBackbone):
     """A backbone with a feature pyramid and the head of ATSS."""
 
     config_class = AtssConfig
-    main_input_name = "pixel_values"
     base_model_prefix = "detector"
 
     def __init__(self, config: AtssConfig) -> None:
         super().__init__(config)
-        self.backbone = AutoBackbone.from_config(config.backbone_config)
         channels = list(self.backbone.channels)
         self.neck = FeaturePyramid(channels, config.channels)
         self.head = AtssHead(config.channels, config.num_labels, len(channels), config.layers)

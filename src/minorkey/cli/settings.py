@@ -1,0 +1,31 @@
+"""What commands that train take alike: a preset, options of their own, and any other setting as KEY=VALUE."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+EPILOG = "Any other setting is KEY=VALUE, e.g. `training.steps=500`, `method.rank=32`, `seed=1`."
+
+Preset = Annotated[str | None, typer.Argument(help="A shipped preset, or the path of a YAML file.")]
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help=EPILOG)]
+Method = Annotated[str | None, typer.Option(help="soma, lora, pissa, full or frozen.")]
+Backbone = Annotated[str | None, typer.Option(help="'builtin', a local folder or a hub id.")]
+DataRoot = Annotated[Path | None, typer.Option(help="Folder that holds the named data sets.")]
+
+
+def settings(
+    preset: str | None, overrides: list[str] | None, options: dict[str, Any]
+) -> tuple[str | None, dict[str, Any]]:
+    """The preset, and nested values of options and overrides; the first of these may stand where a preset does.
+
+    Raises:
+        ConfigError: an override is none.
+    """
+    from minorkey.config import parse_overrides
+
+    arguments = list(overrides or [])
+    if preset and "=" in preset:
+        arguments.insert(0, preset)
+        preset = None
+    return preset, parse_overrides(arguments, {key: value for key, value in options.items() if value not in (None, [])})
