@@ -80,7 +80,10 @@ def test_scores_are_those_of_the_loaded_model(finished_run, predictor, night):
 def test_evaluating_again_gives_the_same(finished_run, console, tmp_path):
     again = evaluate(finished_run.path, out=tmp_path, console=console)
     assert again == ScoreTable.read(finished_run.metrics)
-    before, after = load_file(finished_run.confusions), load_file(tmp_path / "confusions.safetensors")
+    before, after = (
+        load_file(finished_run.path / "confusions.safetensors"),
+        load_file(tmp_path / "confusions.safetensors"),
+    )
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 

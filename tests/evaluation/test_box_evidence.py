@@ -120,10 +120,11 @@ def test_evidence_survives_its_file(tmp_path):
 
 def test_a_damaged_file_is_named(tmp_path):
     folder, protocol = RunFolder(tmp_path), Protocol(label_space="four", metric="coco", detections=100)
-    save_file({"night/images": np.array([3])}, folder.detections)
+    file = tmp_path / "detections.safetensors"
+    save_file({"night/images": np.array([3])}, file)
     with pytest.raises(DataError, match=r"cannot read .*detections.safetensors: .*truth_images.*`minorkey evaluate`"):
         read_evidence(folder, protocol, 4)
-    folder.detections.write_bytes(b"no")
+    file.write_bytes(b"no")
     with pytest.raises(DataError, match=r"cannot read .*detections.safetensors") as caught:
         read_evidence(folder, protocol, 4)
     assert "\n" not in str(caught.value)

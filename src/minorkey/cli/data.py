@@ -1,7 +1,7 @@
 """`minorkey data`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from minorkey.data.records import Record
+
+SETTINGS = "E.g. `data_root=/data`, `label_space=street7`, `data_cache=/ssd/pixels`."
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help=SETTINGS)]
+Workers = Annotated[int, typer.Option(min=0, help="Processes that read.")]
 
 data = typer.Typer(help="Look into data sets.", no_args_is_help=True)
 
@@ -24,11 +28,9 @@ def _data() -> None:
 @verb
 def check(
     target: str = typer.Argument(help="A preset or YAML file, a run folder, or a data set such as `camvid:val`."),
-    overrides: list[str] | None = typer.Argument(
-        None, metavar="[KEY=VALUE]...", help="E.g. `data_root=/data`, `label_space=street7`."
-    ),
+    overrides: Overrides = None,
     images: int | None = typer.Option(None, min=1, help="Look at so many of each data set, evenly spread."),
-    workers: int = typer.Option(2, min=0, help="Processes that read."),
+    workers: Workers = 2,
     out: Path | None = typer.Option(None, help="Folder for check.json and check.html, a page with pictures."),
 ) -> None:
     """Say what is in the data, and what is wrong with it, before anything is trained.
@@ -73,10 +75,8 @@ def check(
 @verb
 def cache(
     target: str = typer.Argument(help="A preset or YAML file, a run folder, or a data set such as `gta5:train`."),
-    overrides: list[str] | None = typer.Argument(
-        None, metavar="[KEY=VALUE]...", help="E.g. `data_root=/data`, `data_cache=/ssd/pixels`."
-    ),
-    workers: int = typer.Option(2, min=0, help="Processes that read."),
+    overrides: Overrides = None,
+    workers: Workers = 2,
 ) -> None:
     """Decode what is trained on, once, and keep its pixels in the folder `data_cache`.
 

@@ -54,16 +54,6 @@ class RunFolder:
         return self.path / "metrics.json"
 
     @property
-    def confusions(self) -> Path:
-        """Confusion matrices per domain and image (segmentation), from which every score can be computed again."""
-        return self.path / "confusions.safetensors"
-
-    @property
-    def detections(self) -> Path:
-        """Objects and detections per domain and image (detection), from which every score can be computed again."""
-        return self.path / "detections.safetensors"
-
-    @property
     def samples(self) -> Path:
         """Images with truth and prediction, for the report."""
         return self.path / "figures" / "samples"

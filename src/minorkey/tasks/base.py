@@ -61,6 +61,17 @@ class Task(ABC):
             ValueError: says which keys, and what to do.
         """
 
+    def _refuse(self, config: "RunConfig", names: Sequence[str], why: str) -> None:
+        """Refuse options of the evaluation that are not at their defaults.
+
+        Raises:
+            ValueError: names the first.
+        """
+        options = config.evaluation
+        for name in names:
+            if getattr(options, name) != type(options).model_fields[name].default:
+                raise ValueError(f"evaluation.{name} {why}")
+
     # --- data
 
     @abstractmethod

@@ -3,7 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minorkey.data.corruptions import CORRUPTIONS, CorruptedReader, Corruption, robustness_domains, split_corruption
+from minorkey.data.corruptions import CORRUPTIONS, Corruption, robustness_domains, split_corruption
+from minorkey.data.readers import CorruptedReader
 from minorkey.data.readers.world import WorldOptions, open_world
 from minorkey.data.sample import Sample
 from minorkey.errors import ConfigError

@@ -1,13 +1,11 @@
 """Corruptions as test domains: any labelled data set under fog, night, noise, blur; `camvid:val+night@3`."""
 
-from minorkey.data.corruptions.corrupted import CorruptedReader
 from minorkey.data.corruptions.naming import Corruption, robustness_domains, split_corruption
 from minorkey.data.corruptions.spec import CORRUPTIONS, SEVERITIES, CorruptionSpec, corruption_title
 
 __all__ = [
     "CORRUPTIONS",
     "SEVERITIES",
-    "CorruptedReader",
     "Corruption",
     "CorruptionSpec",
     "corruption_title",

@@ -1,5 +1,6 @@
 """Readers: one for files on disk, whatever their layout, and one table of data sets; `open_datasets` finds them."""
 
+from minorkey.data.readers.corrupted import CorruptedReader
 from minorkey.data.readers.joined import Subset, choose
 from minorkey.data.readers.open import each_domain, open_datasets, validation_of
 from minorkey.data.readers.options import SourceOptions
@@ -8,6 +9,7 @@ from minorkey.data.readers.reader import Reader, Role
 from minorkey.data.readers.world import WorldOptions
 
 __all__ = [
+    "CorruptedReader",
     "PseudoLabelled",
     "Reader",
     "Role",

@@ -5,9 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from minorkey.data.corruptions import CorruptedReader, split_corruption
+from minorkey.data.corruptions import split_corruption
 from minorkey.data.raw_cache import RawCache
 from minorkey.data.readers.categories.hub import open_category_hub
+from minorkey.data.readers.corrupted import CorruptedReader
 from minorkey.data.readers.files import Files
 from minorkey.data.readers.hf import open_hub
 from minorkey.data.readers.images import ImageReader

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from minorkey.data.images import read_ids
-from minorkey.data.readers.reader import Reader
+from minorkey.data.readers.reader import Reader, ReaderAround
 from minorkey.data.sample import Sample
 from minorkey.errors import DataError, StorageError
 from minorkey.labels import IGNORE_INDEX
@@ -33,7 +33,7 @@ def pseudo_label_file(folder: Path, key: str) -> Path:
     return folder / f"{key}.png"
 
 
-class PseudoLabelled:
+class PseudoLabelled(ReaderAround):
     """The samples of another reader, with label images from a folder as their labels."""
 
     def __init__(self, reader: Reader, folder: Path, classes: int) -> None:
@@ -44,16 +44,8 @@ class PseudoLabelled:
             folder: of the PNG files that `pseudo_label_file` names, with train ids as grey values.
             classes: K, the number of classes of the run; train ids are below it, or IGNORE_INDEX.
         """
-        self.name, self.domain, self.notes = reader.name, reader.domain, reader.notes
-        self._reader, self._folder, self._classes = reader, folder, classes
-
-    def __len__(self) -> int:
-        """Number of samples."""
-        return len(self._reader)
-
-    def key(self, index: int) -> str:
-        """The key of a sample, without reading it."""
-        return self._reader.key(index)
+        super().__init__(reader)
+        self._folder, self._classes = folder, classes
 
     def __getitem__(self, index: int) -> Sample:
         """Read a sample and its pseudo-labels.

@@ -32,3 +32,19 @@ class Reader(Protocol):
 
     def key(self, index: int) -> str:
         """The key of a sample, without reading it."""
+
+
+class ReaderAround:
+    """The samples of another reader, as many and under the same keys; a subclass says what becomes of them."""
+
+    def __init__(self, reader: Reader) -> None:
+        self.name, self.domain, self.notes = reader.name, reader.domain, reader.notes
+        self._reader = reader
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return len(self._reader)
+
+    def key(self, index: int) -> str:
+        """The key of a sample, without reading it."""
+        return self._reader.key(index)

@@ -13,7 +13,7 @@ from minorkey.adapters import weights_sha256
 from minorkey.adapters.decompose import End
 from minorkey.adapters.targets import Target, find_targets
 from minorkey.config import RunConfig
-from minorkey.data.readers import Reader
+from minorkey.data.readers.reader import Reader, ReaderAround
 from minorkey.data.sample import Sample
 from minorkey.errors import ConfigError
 from minorkey.evaluation.bootstrap import paired_difference
@@ -171,16 +171,12 @@ def _check(components: float, images: int) -> None:
         raise ConfigError(f"images is {images}; expected at least 2 per domain, for one has no interval")
 
 
-class _InMemory:
+class _InMemory(ReaderAround):
     """A reader whose samples are read once: every setting is judged on the same ones."""
 
     def __init__(self, reader: Reader) -> None:
-        self.name, self.domain, self.notes, self.key = reader.name, reader.domain, reader.notes, reader.key
-        self._length = len(reader)
+        super().__init__(reader)
         self._read = cache(reader.__getitem__)
-
-    def __len__(self) -> int:
-        return self._length
 
     def __getitem__(self, index: int) -> Sample:
         return self._read(index)

@@ -32,7 +32,7 @@ from minorkey.tasks.self_training import Colours
 if TYPE_CHECKING:
     from minorkey.config import RunConfig
 
-DENSE = ("window", "stride", "resize", "resize_in")
+DENSE = ("window", "stride", "resize", "resize_in", "scales")
 """Options of how large images are looked at, which have no use where every image is brought to one size."""
 
 
@@ -51,11 +51,7 @@ class Classification(Task):
 
     def check(self, config: "RunConfig") -> None:
         """Refuse what belongs to dense predictions."""
-        for name in DENSE:
-            if getattr(config.evaluation, name):
-                raise ValueError(f"evaluation.{name} is not for classification, which sees images at transform.crop")
-        if config.evaluation.scales != (1.0,):
-            raise ValueError("evaluation.scales is not for classification, which sees images at transform.crop")
+        self._refuse(config, DENSE, "is not for classification, which sees images at transform.crop")
 
     def crop(
         self, sample: Sample, config: TransformConfig, rng: np.random.Generator, wanted: int | None = None

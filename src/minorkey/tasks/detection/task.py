@@ -71,12 +71,8 @@ class Detection(Task):
 
     def check(self, config: "RunConfig") -> None:
         """Refuse what belongs to labelled pixels and to windows."""
-        options = config.evaluation
-        for name in ("window", "flip", "classes"):
-            if getattr(options, name):
-                raise ValueError(f"evaluation.{name} is for segmentation; detection sees whole images, once")
-        if options.scales != (1.0,):
-            raise ValueError("evaluation.scales is for segmentation; detection sees whole images, once")
+        why = "is for segmentation; detection sees whole images, once"
+        self._refuse(config, ("window", "flip", "classes", "scales"), why)
 
     def crop(
         self, sample: Sample, config: TransformConfig, rng: np.random.Generator, wanted: int | None = None

@@ -1,18 +1,13 @@
 """A labelled data set seen under a corruption: a domain of its own."""
 
-from __future__ import annotations
-
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-from minorkey.data.corruptions.naming import Corruption
-
-if TYPE_CHECKING:  # readers import this package
-    from minorkey.data.readers.reader import Reader
-    from minorkey.data.sample import Sample
+from minorkey.data.corruptions import Corruption
+from minorkey.data.readers.reader import Reader, ReaderAround
+from minorkey.data.sample import Sample
 
 
-class CorruptedReader:
+class CorruptedReader(ReaderAround):
     """The samples of another reader with their images corrupted; labels, depth, boxes and keys stay."""
 
     def __init__(self, reader: Reader, corruption: str) -> None:
@@ -25,19 +20,10 @@ class CorruptedReader:
         Raises:
             ConfigError: unknown corruption or severity.
         """
-        self._reader = reader
+        super().__init__(reader)
         self._corruption = Corruption.parse(corruption)
         self.name = f"{reader.name}+{self._corruption}"
         self.domain = f"{reader.domain}+{self._corruption}"
-        self.notes = reader.notes
-
-    def __len__(self) -> int:
-        """Number of samples."""
-        return len(self._reader)
-
-    def key(self, index: int) -> str:
-        """The key of a sample in the clean domain."""
-        return self._reader.key(index)
 
     def __getitem__(self, index: int) -> Sample:
         """Read a sample and corrupt its image."""
