@@ -62,7 +62,7 @@ def _road(rng: np.random.Generator, layout: Layout) -> Road:
     slabs = greys(rng, 1, 0.2, 0.48, 0.12, 0.4)
     turf = np.array([0.20, 0.26, 0.09]) * rng.uniform(0.6, 1.5, (1, 3)) + rng.uniform(0, 0.12) * np.array([1, 0.7, 0.4])
     lanes = np.array([0.0] if half < 5 else [-half / 2, 0.0, half / 2])
-    begin = rng.uniform(14, 60)
+    begin = rng.uniform(14, 45)
     return Road(
         centre=(1 if layout.keeps_left else -1) * half * (0.5 if half < 5 else 0.25) + rng.normal(0, 0.3),
         bend=rng.uniform(-1, 1) * layout.bend,

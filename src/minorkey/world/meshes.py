@@ -4,12 +4,12 @@ Local axes: x to the right, y up (ground at 0), z forwards; an object's front lo
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from minorkey.world.classes import Material, Train
-from minorkey.world.shapes import CORNERS, along, bar, box, disc, prism, quad, rectangle, upright
+from minorkey.world.shapes import CORNERS, along, bar, box, disc, outwards, prism, quad, rectangle, upright
 
 OWN_COLOURS = 4
 """Colours that an instance brings itself (slots 0 to 3): body, second, third, fourth."""
@@ -44,26 +44,28 @@ class Face:
     heat: float = 0.0  # temperature above the surroundings, 0 to 1, seen in infrared
     sheet: bool = False  # seen from both sides; otherwise only from outside
     part: int = 0  # which instance of the object it belongs to (a rider and its bike are two)
+    body: int = 0  # which convex body of the object; the nearer body hides the other
 
 
-def _wheels(train_id: int, x: float, radius: float, at: Sequence[float]) -> list[Face]:
+def _wheels(train_id: int, x: float, radius: float, at: Sequence[float], body: int = 0) -> list[Face]:
     faces = []
     for side in (-x, x):
         for z in at:
-            faces.append(Face(disc(side, radius, z, radius, "x"), train_id, slot=RUBBER, heat=0.7, sheet=True))
-            hub = disc(side * 1.01, radius, z, radius * 0.55, "x")
-            faces.append(Face(hub, train_id, slot=STEEL, heat=0.8, sheet=True))
+            tyre = outwards(disc(side, radius, z, radius, "x"), np.zeros(3))
+            hub = outwards(disc(side * 1.01, radius, z, radius * 0.55, "x"), np.zeros(3))
+            faces.append(Face(tyre, train_id, slot=RUBBER, heat=0.7, body=body))
+            faces.append(Face(hub, train_id, slot=STEEL, heat=0.8, body=body))
     return faces
 
 
-def _lamps(train_id: int, x: float, y: float, rear: float, front: float) -> list[Face]:
-    faces = []
-    for side in (-x, x):
-        tail = upright(side - 0.14, side + 0.14, y - 0.1, y + 0.1, rear - 0.01)
-        head = upright(side + 0.15, side - 0.15, y - 0.2, y, front + 0.01)
-        faces.append(Face(tail, train_id, slot=RED, glow=1.2, heat=0.3))
-        faces.append(Face(head, train_id, slot=WHITE, glow=1.6, heat=0.5))
-    return faces
+def _lamps(train_id: int, x: float, y: float, rear: float, front: float) -> tuple[list[Face], list[Face]]:
+    """Tail lamps and head lamps."""
+    tails = [upright(side - 0.14, side + 0.14, y - 0.1, y + 0.1, rear - 0.01) for side in (-x, x)]
+    heads = [upright(side + 0.15, side - 0.15, y - 0.2, y, front + 0.01) for side in (-x, x)]
+    return (
+        [Face(p, train_id, slot=RED, glow=1.2, heat=0.3) for p in tails],
+        [Face(p, train_id, slot=WHITE, glow=1.6, heat=0.5) for p in heads],
+    )
 
 
 def _car(length: float, bonnet: float, boot: float, height: float) -> list[Face]:
@@ -84,9 +86,8 @@ def _car(length: float, bonnet: float, boot: float, height: float) -> list[Face]
         faces.append(Face(shrunk, car, Material.GLASS, GLASS, heat=0.12))
     plate = upright(-0.26, 0.26, 0.5, 0.62, -length - 0.015)
     faces.append(Face(plate, car, slot=WHITE))
-    return (
-        faces + _wheels(car, x + 0.01, 0.33, (-length * 0.62, length * 0.62)) + _lamps(car, 0.66, 0.75, -length, length)
-    )
+    tails, heads = _lamps(car, 0.66, 0.75, -length, length)
+    return faces + _wheels(car, x + 0.01, 0.33, (-length * 0.62, length * 0.62)) + tails + heads
 
 
 def _bus() -> list[Face]:
@@ -105,20 +106,25 @@ def _bus() -> list[Face]:
     faces += [Face(upright(1.15, -1.15, 1.1, 2.5, 5.61), bus, Material.GLASS, GLASS, glow=0.2)]
     faces += [Face(upright(0.8, -0.8, 2.6, 2.9, 5.61), bus, slot=AMBER, glow=0.8)]
     faces += [Face(upright(-1.2, 1.2, 0.35, 0.75, -5.61), bus, slot=DARK, heat=0.7)]
-    return faces + _wheels(bus, x + 0.01, 0.48, (-3.4, 3.6)) + _lamps(bus, 1.05, 1.0, -5.62, 5.62)
+    tails, heads = _lamps(bus, 1.05, 1.0, -5.62, 5.62)
+    return faces + _wheels(bus, x + 0.01, 0.48, (-3.4, 3.6)) + tails + heads
 
 
 def _truck() -> list[Face]:
+    """A cargo box and a cab, two bodies."""
     truck, x = Train.TRUCK, 1.22
     faces = [Face(p, truck, Material.PAINT, 1, heat=0.15) for p in box(x, 0.9, 3.4, -4.0, 1.9)]
     faces += [Face(upright(-1.05, 1.05, 1.05, 3.25, -4.01), truck, Material.PAINT, 2, heat=0.12)]
     faces += [Face(upright(-0.02, 0.02, 1.05, 3.25, -4.02), truck, slot=DARK)]
-    cab = prism(rectangle(x * 0.97, 0.45, 2.1, 4.0), rectangle(x * 0.93, 2.7, 2.1, 3.75))
-    faces += [Face(p, truck, Material.PAINT, heat=0.45) for p in cab]
-    faces += [Face(upright(1.05, -1.05, 1.55, 2.45, 3.93), truck, Material.GLASS, GLASS)]
-    faces += [Face(along(s * x * 0.97, 1.5, 2.3, 2.6, 3.6), truck, Material.GLASS, GLASS, sheet=True) for s in (-1, 1)]
     faces += [Face(p, truck, slot=DARK, heat=0.35) for p in box(x * 0.8, 0.5, 0.9, -3.9, 2.0)[:4]]
-    return faces + _wheels(truck, x, 0.5, (-2.9, -1.8, 3.1)) + _lamps(truck, 0.95, 0.85, -4.03, 4.03)
+    shell = prism(rectangle(x * 0.97, 0.45, 2.1, 4.0), rectangle(x * 0.93, 2.7, 2.1, 3.75))
+    cab = [Face(p, truck, Material.PAINT, heat=0.45, body=1) for p in shell]
+    panes = [outwards(along(s * x * 0.97, 1.5, 2.3, 2.6, 3.6), np.array([0, 1.9, 3.1])) for s in (-1, 1)]
+    panes += [upright(1.05, -1.05, 1.55, 2.45, 3.93)]
+    cab += [Face(p, truck, Material.GLASS, GLASS, body=1) for p in panes]
+    tails, heads = _lamps(truck, 0.95, 0.85, -4.03, 4.03)
+    cab += [replace(head, body=1) for head in heads]
+    return faces + _wheels(truck, x, 0.5, (-2.9, -1.8)) + tails + cab + _wheels(truck, x, 0.5, (3.1,), 1)
 
 
 def _figure(train_id: int, stride: float, seat: float | None = None, part: int = 0) -> list[Face]:
@@ -171,6 +177,22 @@ def _figure(train_id: int, stride: float, seat: float | None = None, part: int =
     return [*faces, Face(cap + rise, train_id, slot=3, heat=0.7, sheet=True, part=part)]
 
 
+def _profile(train_id: int, lift: float, part: int) -> list[Face]:
+    """A seated human figure along z, so that a rider shows from the side too; colours as `_figure`."""
+    hip, shoulder = (0.90 + lift, -0.22), (1.42 + lift, 0.02)
+    limbs = (
+        (bar(*hip, 0.62 + lift / 2, 0.16, 0.17), 1, 0.62),
+        (bar(0.64 + lift / 2, 0.14, 0.36, 0.06, 0.12), 1, 0.62),
+        (bar(*hip, *shoulder, 0.28), 0, 0.75),
+        (bar(shoulder[0] - 0.06, shoulder[1], 1.02 + lift, 0.36, 0.09), 0, 0.68),
+    )
+    faces = [Face(p, train_id, Material.CLOTH, slot, heat=heat, sheet=True, part=part) for p, slot, heat in limbs]
+    head = disc(0, 1.63 + lift, 0.08, 0.125, "x")
+    cap = head * np.array([1, 0.55, 1.05]) + np.array([0, 0.45 * (1.63 + lift) + 0.07, 0])
+    faces += [Face(head, train_id, slot=2, heat=0.95, sheet=True, part=part)]
+    return [*faces, Face(cap, train_id, slot=3, heat=0.7, sheet=True, part=part)]
+
+
 def _cycle(train_id: int, radius: float, base: float, thick: float, engine: float) -> list[Face]:
     """A two-wheeler along z, with some width so that it shows from behind."""
     faces = []
@@ -178,7 +200,7 @@ def _cycle(train_id: int, radius: float, base: float, thick: float, engine: floa
         faces.append(Face(upright(-thick, thick, 0, 2 * radius, z), train_id, slot=RUBBER, heat=0.3, sheet=True))
         faces.append(Face(disc(0, radius, z, radius, "x"), train_id, slot=RUBBER, heat=0.3, sheet=True))
         faces.append(Face(disc(0, radius, z, radius * 0.72, "x"), train_id, slot=STEEL, heat=0.2, sheet=True))
-    saddle, steer = radius * 2.4, radius * 2.8
+    saddle, steer = radius * 2.4, radius * 3.1
     tubes = (
         (radius, -base, saddle, -base * 0.4),
         (saddle, -base * 0.4, radius * 0.8, 0.1),
@@ -212,7 +234,7 @@ def _bicycle() -> list[Face]:
 
 
 def _motorcycle() -> list[Face]:
-    return _cycle(Train.MOTORCYCLE, 0.31, 0.68, 0.07, 0.95)
+    return _cycle(Train.MOTORCYCLE, 0.33, 0.70, 0.07, 0.95)
 
 
 def _pole(height: float, radius: float) -> Face:
@@ -296,26 +318,34 @@ def _block(train_id: int, material: int) -> list[Face]:
 
 
 def _gable() -> list[Face]:
-    """A pitched roof over a unit box, ridge along z, eaves a little out."""
-    a, b = -0.06, 1.06
+    """A pitched roof over a unit box, ridge along z, eaves a little out and down."""
+    a, b, y = -0.06, 1.06, -0.12
     slopes = [
-        quad((a, 0, a), (a, 0, b), (0.5, 1, b), (0.5, 1, a)),
-        quad((b, 0, a), (0.5, 1, a), (0.5, 1, b), (b, 0, b)),
+        quad((a, y, a), (a, y, b), (0.5, 1, b), (0.5, 1, a)),
+        quad((b, y, a), (0.5, 1, a), (0.5, 1, b), (b, y, b)),
     ]
-    ends = [np.array([(a, 0, z), (b, 0, z), (0.5, 1, z)]) for z in (a, b)]
-    faces = [Face(p, Train.BUILDING, Material.ROOF, 1, sheet=True, heat=0.1) for p in slopes]
-    return [Face(p, Train.BUILDING, Material.PLAIN, 0, sheet=True, heat=0.1) for p in ends] + faces
+    ends = [np.array([(a, y, z), (b, y, z), (0.5, 1, z)]) for z in (a, b)]
+    inside = np.array([0.5, 0.3, 0.5])
+    faces = [Face(outwards(p, inside), Train.BUILDING, Material.ROOF, 1, heat=0.1) for p in slopes]
+    return faces + [Face(outwards(p, inside), Train.BUILDING, Material.PLAIN, 0, heat=0.1) for p in ends]
 
 
-def _backdrop(train_id: int, material: int) -> list[Face]:
-    return [Face(upright(-0.5, 0.5, 0, 1), train_id, material, sheet=True)]
+def _skyline() -> list[Face]:
+    return [Face(upright(-0.5, 0.5, 0, 1), Train.BUILDING, Material.PLASTER, sheet=True)]
+
+
+def _woods() -> list[Face]:
+    """A distant row of trees with an uneven top."""
+    tops = ((0.5, 0.0), (0.5, 0.7), (0.3, 0.9), (0.1, 0.65), (-0.15, 1.0), (-0.35, 0.7), (-0.5, 0.8), (-0.5, 0.0))
+    outline = np.array([(x, y, 0.0) for x, y in tops], np.float32)
+    return [Face(outline, Train.VEGETATION, Material.FOLIAGE, sheet=True)]
 
 
 def templates() -> dict[str, list[Face]]:
     """All templates by name."""
     figures = {f"person{i}": (_figure(Train.PERSON, s)) for i, s in enumerate((0.0, 0.07, 0.15))}
     seat = {"cyclist": (_bicycle(), 0.12), "motorcyclist": (_motorcycle(), 0.0)}
-    riders = {name: (cycle + _figure(Train.RIDER, 0.05, lift, part=1)) for name, (cycle, lift) in seat.items()}
+    riders = {name: (cycle + _profile(Train.RIDER, lift, 1) + _figure(Train.RIDER, 0.05, lift, 1)) for name, (cycle, lift) in seat.items()}
     return {
         "sedan": _car(2.2, 1.1, 0.75, 1.42),
         "hatch": _car(1.9, 0.95, 0.1, 1.5),
@@ -334,8 +364,8 @@ def templates() -> dict[str, list[Face]]:
         "plaster": _block(Train.BUILDING, Material.PLASTER),
         "brick": _block(Train.BUILDING, Material.BRICK),
         "curtain": _block(Train.BUILDING, Material.CURTAIN),
-        "skyline": _backdrop(Train.BUILDING, Material.PLASTER),
-        "woods": _backdrop(Train.VEGETATION, Material.FOLIAGE),
+        "skyline": _skyline(),
+        "woods": _woods(),
         **figures,
         **riders,
         **{f"light{i}": _traffic_light(i) for i in range(3)},

@@ -6,8 +6,8 @@ import numpy as np
 
 from minorkey.world.scene import Road, Things, catalogue
 
-FAR = 150.0
-"""Metres; nothing but the backdrop stands beyond."""
+FAR = 100.0
+"""Metres; nothing but the backdrop stands beyond: a person is 5 pixels tall there at a width of 256."""
 
 SIDES = np.array([-1.0, 1.0])
 
@@ -28,17 +28,35 @@ def pick(rng: np.random.Generator, n: int, choices: np.ndarray, odds: np.ndarray
 
 def row(rng: np.random.Generator, start: float, gap: tuple[float, float], end: float = FAR) -> np.ndarray:
     """Distances along the road with random gaps."""
-    steps = gap[0] + (gap[1] - gap[0]) * rng.random(int((end - start) / gap[0]) + 1)
-    z = start + np.cumsum(steps)
-    return z[z < end]
+    return rows(rng, np.array([start]), gap, end)[1]
 
 
 def rows(
     rng: np.random.Generator, starts: np.ndarray, gap: tuple[float, float], end: float = FAR
 ) -> tuple[np.ndarray, np.ndarray]:
     """Several rows at once: which row each point is in, and its distance."""
-    found = [row(rng, start, gap, end) for start in starts.tolist()]
-    return np.repeat(np.arange(len(found)), [len(z) for z in found]), np.concatenate(found)
+    count = int((end - float(starts.min())) / gap[0]) + 1
+    z = starts[:, None] + np.cumsum(gap[0] + (gap[1] - gap[0]) * rng.random((len(starts), count)), 1)
+    which = np.nonzero(z < end)
+    return which[0], z[which]
+
+
+def receding(
+    rng: np.random.Generator, starts: np.ndarray, gap: float, growth: tuple[float, float], end: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Several rows at once whose gaps grow with distance: `gap` metres and a random share of the distance.
+
+    So the picture, not the road, is evenly filled: what stands far is small and few.
+    """
+    count = int(np.log(end) / np.log(1 + growth[0])) + 1
+    z, found = starts, []
+    steps = 1 + growth[0] + (growth[1] - growth[0]) * rng.random((count, len(starts)))
+    for step in steps:
+        found.append(z)
+        z = z * step + gap
+    column = np.stack(found)
+    which = np.nonzero(column < end)
+    return which[1], column[which]
 
 
 def greys(rng: np.random.Generator, n: int, low: float, high: float, tint: float, warm: float = 0.0) -> np.ndarray:

@@ -6,6 +6,7 @@ import numpy as np
 
 from minorkey.world.places import Layout
 from minorkey.world.placing import (
+    FAR,
     SIDES,
     greys,
     leaves,
@@ -13,6 +14,7 @@ from minorkey.world.placing import (
     on_road,
     palette,
     pick,
+    receding,
     row,
     rows,
     sizes,
@@ -31,11 +33,11 @@ SIGN_PAINTS = np.array(
 
 def backdrop(rng: np.random.Generator) -> Things:
     """Distant blocks and woods that close the horizon."""
-    n = 14
+    n = 10
     template = pick(rng, n, numbers("skyline", "woods"))
     draw = rng.random((n, 4))
-    at = np.stack([np.linspace(-260, 260, n) + 16 * draw[:, 0], np.zeros(n), 200 + 80 * draw[:, 1]], 1)
-    scale = np.stack([40 + 30 * draw[:, 2], 6 + 16 * draw[:, 3], np.ones(n)], 1)
+    at = np.stack([np.linspace(-120, 120, n) + 12 * draw[:, 0], np.zeros(n), 125 + 50 * draw[:, 1]], 1)
+    scale = np.stack([28 + 20 * draw[:, 2], 5 + 11 * draw[:, 3], np.ones(n)], 1)
     woods = (template == numbers("woods")[0])[:, None]
     return things(template, at, 0, scale, palette(np.where(woods, leaves(rng, n), greys(rng, n, 0.2, 0.5, 0.15))), 0)
 
@@ -69,7 +71,7 @@ def structures(rng: np.random.Generator, road: Road, plots: Plots, layout: Layou
     template = np.where(kind == FENCE, numbers("fence"), masonry_kind)
     draw = rng.random((n, 6))
     low, high = layout.heights
-    height = np.where(house, low + (high - low) * draw[:, 1], 0.9 + 1.5 * draw[:, 1])
+    height = np.where(house, low + (high - low) * draw[:, 1], 1.1 + 1.6 * draw[:, 1])
     depth = np.where(house, 8 + 8 * draw[:, 0], 0.2)
     near, far = layout.setback
     front = np.where(side == 1, road.edges[-1], -road.edges[0])
@@ -117,7 +119,7 @@ def lamps(rng: np.random.Generator, road: Road) -> Things:
 
 def street_trees(rng: np.random.Generator, road: Road, layout: Layout) -> Things:
     """Rows of trees on the pavements."""
-    starts = np.where(rng.random(2) < 0.6, rng.uniform(2, 40, 2), 140.0)
+    starts = np.where(rng.random(2) < 0.6, rng.uniform(2, 40, 2), FAR)
     side, z = rows(rng, starts, (8, 24))
     n = len(z)
     at = on_road(road, SIDES[side] * (road.half_width + 0.9), z)
@@ -128,9 +130,9 @@ def street_trees(rng: np.random.Generator, road: Road, layout: Layout) -> Things
 def signals(rng: np.random.Generator, road: Road) -> Things:
     """Traffic lights before the side street, signs along the pavement."""
     count = int(rng.random() * 4)
-    near = rng.uniform(9, 16) if rng.random() < 0.5 else road.side_street[0] - 1.5
+    near = rng.uniform(8, 14) if rng.random() < 0.5 else road.side_street[0] - 1.5
     lights = near + rng.uniform(-0.6, 0.6, count) + 11 * (np.arange(count) > 1)
-    signs = row(rng, rng.uniform(2, 14), (9, 26), 90)
+    _, signs = receding(rng, rng.uniform(6, 12, 1), 1.0, (0.2, 0.7), 55)
     z = np.concatenate([lights, signs])
     n = len(z)
     lit = pick(rng, 1, numbers("light0", "light1", "light2"))

@@ -25,6 +25,7 @@ class Catalogue:
     heat: np.ndarray  # (F,) float32
     sheet: np.ndarray  # (F,) bool
     part: np.ndarray  # (F,) int64
+    body: np.ndarray  # (F,) int64
 
 
 @cache
@@ -47,6 +48,7 @@ def catalogue() -> Catalogue:
         heat=np.array([f.heat for f in faces], np.float32),
         sheet=np.array([f.sheet for f in faces]),
         part=np.array([f.part for f in faces]),
+        body=np.array([f.body for f in faces]),
     )
 
 
@@ -75,6 +77,7 @@ class Polygons:
     corners: np.ndarray  # (P,) how many of them count; the rest repeat the last
     thing: np.ndarray  # (P,) instance, ascending
     part: np.ndarray  # (P,) 0 or 1
+    body: np.ndarray  # (P,) 0 or 1
     layer: np.ndarray  # (P,)
     train_id: np.ndarray  # (P,) uint8
     material: np.ndarray  # (P,) uint8
@@ -103,6 +106,7 @@ def assemble(things: Things) -> Polygons:
         corners=cat.corners[face],
         thing=thing,
         part=cat.part[face],
+        body=cat.body[face],
         layer=things.layer[thing],
         train_id=cat.train_id[face],
         material=cat.material[face],

@@ -17,8 +17,8 @@ def quad(a: Sequence[float], b: Sequence[float], c: Sequence[float], d: Sequence
 
 
 def upright(x0: float, x1: float, y0: float, y1: float, z: float = 0.0) -> np.ndarray:
-    """A rectangle standing across the z axis."""
-    return quad((x0, y0, z), (x1, y0, z), (x1, y1, z), (x0, y1, z))
+    """A rectangle standing across the z axis, its outside towards -z; towards +z where x0 > x1."""
+    return quad((x0, y0, z), (x0, y1, z), (x1, y1, z), (x1, y0, z))
 
 
 def along(x: float, y0: float, y1: float, z0: float, z1: float) -> np.ndarray:
@@ -48,10 +48,11 @@ def prism(bottom: np.ndarray, top: np.ndarray) -> list[np.ndarray]:
     """
     centre = (bottom.mean(0) + top.mean(0)) / 2
     sides = [quad(bottom[i], bottom[j], top[j], top[i]) for i, j in ((2, 3), (0, 1), (3, 0), (1, 2))]
-    return [_outwards(face, centre) for face in [*sides, top]]
+    return [outwards(face, centre) for face in [*sides, top]]
 
 
-def _outwards(face: np.ndarray, centre: np.ndarray) -> np.ndarray:
+def outwards(face: np.ndarray, centre: np.ndarray) -> np.ndarray:
+    """The face with its outside turned away from `centre` (3,)."""
     normal = np.cross(face[1] - face[0], face[2] - face[0])
     return face if normal @ (face.mean(0) - centre) > 0 else face[::-1]
 

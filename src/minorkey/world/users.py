@@ -9,7 +9,7 @@ from minorkey.world.placing import (
     on_road,
     palette,
     pick,
-    rows,
+    receding,
     sizes,
     skins,
     things,
@@ -18,13 +18,13 @@ from minorkey.world.placing import (
 from minorkey.world.scene import Road, Things
 
 FLEET = {
-    "sedan": 0.32,
-    "hatch": 0.22,
-    "van": 0.12,
-    "truck": 0.08,
+    "sedan": 0.25,
+    "hatch": 0.17,
+    "van": 0.10,
+    "truck": 0.07,
     "bus": 0.07,
-    "cyclist": 0.10,
-    "motorcyclist": 0.09,
+    "cyclist": 0.17,
+    "motorcyclist": 0.17,
 }
 """Share of each kind in the traffic."""
 
@@ -35,7 +35,8 @@ def traffic(rng: np.random.Generator, road: Road, keeps_left: bool) -> Things:
     lanes = np.array([-half + 1.05, half - 1.05])
     if half > 5:
         lanes = np.concatenate([lanes, [-half / 2 + 0.9, half / 2 - 0.9]])
-    lane, z = rows(rng, 3 + 11 * rng.random(len(lanes)), (8, 28), 110)
+    own = np.abs(lanes + road.centre) < 1.5
+    lane, z = receding(rng, 5 + 6 * rng.random(len(lanes)) + 6 * own, 6.0, (0.1, 0.6), 50)
     driven = rng.random(len(z)) < np.where(lane < 2, 0.75, 0.45)
     lane, z = lane[driven], z[driven]
     n = len(z)
@@ -50,10 +51,16 @@ def traffic(rng: np.random.Generator, road: Road, keeps_left: bool) -> Things:
     return things(
         template,
         on_road(road, lateral, z + 1.5 + 4.0 * large),
-        road.yaw(z) + np.pi * oncoming,
+        road.yaw(z) + np.pi * oncoming + np.where(rider, crossing(rng, n), 0),
         sizes(rng, n, 0.93, 1.07),
         colours,
     )
+
+
+def crossing(rng: np.random.Generator, n: int) -> np.ndarray:
+    """`n` turns in radians: four in ten riders cross the road, seen from the side."""
+    draw = rng.random(n)
+    return np.where(draw < 0.4, np.where(draw < 0.2, 0.5, -0.5) * np.pi, 0)
 
 
 def hair(rng: np.random.Generator, n: int) -> np.ndarray:
@@ -69,7 +76,7 @@ def pedestrians(rng: np.random.Generator, road: Road) -> Things:
     width = np.where(side > 0, road.edges[4] - road.edges[3], road.edges[2] - road.edges[1])
     lateral = side * (road.half_width + (0.25 + 0.7 * draw[:, 0]) * width)
     lateral = np.where(draw[:, 1] < 0.15, (2 * draw[:, 0] - 1) * road.half_width, lateral)
-    z = (4 + 8 * draw[:, 2]) * (1 + 4 * draw[:, 3])
+    z = (5 + 6 * draw[:, 2]) * (1 + 3.5 * draw[:, 3])
     colours = palette(vivid(rng, n) * 0.85, vivid(rng, n) * 0.6, skins(rng, n), hair(rng, n))
     template = pick(rng, n, numbers("person0", "person1", "person2"))
     return things(template, on_road(road, lateral, z), 0, sizes(rng, n, 0.85, 1.12), colours)
@@ -78,8 +85,8 @@ def pedestrians(rng: np.random.Generator, road: Road) -> Things:
 def parked_cycles(rng: np.random.Generator, road: Road) -> Things:
     """Bicycles and motorcycles standing on the pavement."""
     n = 1 + int(rng.random() * 4)
-    draw = rng.random((n, 3))
+    draw = rng.random((n, 4))
     lateral = pick(rng, n, SIDES) * (road.half_width + 0.7 + 0.7 * draw[:, 0])
     template = pick(rng, n, numbers("bicycle", "bicycle", "motorcycle"))
-    at = on_road(road, lateral, 6 + 39 * draw[:, 1])
+    at = on_road(road, lateral, (5 + 4 * draw[:, 1]) * (1 + 1.6 * draw[:, 3]))
     return things(template, at, np.pi * draw[:, 2], np.ones((n, 3)), palette(vivid(rng, n)))
