@@ -5,14 +5,14 @@ inverse depth is affine in pixel coordinates, so one painted image of polygon nu
 coefficients per polygon give exact depth everywhere.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from PIL import Image, ImageDraw
-from scipy import ndimage
 
-from minorkey.world.classes import BOX_CLASS, Train
+from minorkey.world.classes import BOX_CLASS, Material, Train
+from minorkey.world.runs import Runs
 from minorkey.world.scene import Polygons, Road, Scene
 
 FOCAL = 1.1
@@ -29,10 +29,8 @@ TINY = 8
 _BOX_LOOKUP = np.full(256, -1)
 _BOX_LOOKUP[list(BOX_CLASS)] = list(BOX_CLASS.values())
 
-
-def gather(table: np.ndarray, row: np.ndarray) -> np.ndarray:
-    """`table[..., row]` for rows known to be in range, without the cost of checking each."""
-    return np.take(table, row, -1, mode="clip")
+GROUND_MATERIALS = (Material.ASPHALT, Material.PAVING, Material.GRASS)
+"""Of the strips of the ground, and of nothing else; neighbours in `Material`."""
 
 
 @dataclass(frozen=True)
@@ -59,72 +57,109 @@ class Camera:
 
 @dataclass(frozen=True)
 class Surfaces:
-    """Tables of the visible polygons and the strips of the ground; row 0 is the sky. R rows."""
+    """Tables of what an image can show: the sky (row 0), the strips of the ground, the polygons. R rows."""
 
     train_id: np.ndarray  # (R,) uint8
     material: np.ndarray  # (R,) uint8
-    colour: np.ndarray  # (R, 3) float32
+    colour: np.ndarray  # (3, R) float32
     glow: np.ndarray  # (R,) float32
     heat: np.ndarray  # (R,) float32
     instance: np.ndarray  # (R,) -1 where none
-    normal: np.ndarray  # (R, 3) float32, towards the camera
-    origin: np.ndarray  # (R, 3) float32, a corner: textures are anchored there
+    normal: np.ndarray  # (3, R) float32, towards the camera
+    origin: np.ndarray  # (3, R) float32, a corner: textures are anchored there
     inverse_depth: np.ndarray  # (5, R) float32: a, b, c of a + b x + c y, and its bounds
 
 
 @dataclass(frozen=True)
 class GBuffer:
-    """Per-pixel geometry, flattened; N = width x height."""
+    """Per-pixel geometry; N = width x height.
+
+    Pixels are kept by kind, not by place: the sky first, then the ground, then what stands on it, one material
+    after the other, so that a texture or a light treats a slice. `order` leads back to the image.
+    """
 
     scene: Scene
     camera: Camera
     surfaces: Surfaces
-    row: np.ndarray  # (N,) row of `surfaces`
-    depth: np.ndarray  # (N,) float32 metres along z; inf in the sky
+    painted: np.ndarray  # polygons that can be seen, far to near
+    runs: Runs
+    order: np.ndarray  # (N,) number of each pixel, counted line by line
     place: np.ndarray  # (3, N) float32 world x, y, z in metres; a direction scaled to 1000 m in the sky
-    lateral: np.ndarray  # (N,) float32 position across the road
-    shadow: np.ndarray  # (N,) float32, 1 where the sun does not reach the ground
+    run_ends: np.ndarray  # where the runs of the sky, and of each `Material`, end
+    ends: np.ndarray  # where their pixels end
     boxes: np.ndarray  # (B, 4) float32
     box_classes: np.ndarray  # (B,) int64
 
+    def of(self, material: int) -> slice:
+        """The pixels of a material, but for the sky."""
+        return slice(self.ends[material], self.ends[material + 1])
+
     @property
+    def sky(self) -> slice:
+        """The pixels of the sky."""
+        return slice(0, self.ends[0])
+
+    @property
+    def ground(self) -> slice:
+        """The pixels of the ground; what stands on it with a texture comes after."""
+        return slice(self.ends[GROUND_MATERIALS[0]], self.ends[GROUND_MATERIALS[-1] + 1])
+
+    def spread(self, table: np.ndarray) -> np.ndarray:
+        """One value per surface (R,) to one per pixel (N,)."""
+        return self.runs.spread(table[self.runs.row])
+
+    def image(self, values: np.ndarray) -> np.ndarray:
+        """Values of the pixels (N, ...) at their places: (height, width, ...)."""
+        placed = np.empty_like(values)
+        placed[self.order] = values
+        return placed.reshape(*self.camera.size[::-1], *values.shape[1:])
+
+    @cached_property
     def labels(self) -> np.ndarray:
         """(height, width) uint8 train ids."""
-        return gather(self.surfaces.train_id, self.row).reshape(self.camera.size[::-1])
+        return self.image(self.spread(self.surfaces.train_id))
+
+    @cached_property
+    def depth(self) -> np.ndarray:
+        """(height, width) float32 metres along z; inf in the sky."""
+        z = self.place[2].copy()
+        z[self.sky] = np.inf
+        return self.image(z)
+
+    @cached_property
+    def lateral(self) -> np.ndarray:
+        """Position of the pixels of the ground across the road, in metres."""
+        x, _, z = self.place[:, self.ground]
+        return x - (z * z * np.float32(self.scene.road.bend) + np.float32(self.scene.road.centre))
+
+    @cached_property
+    def shadow(self) -> np.ndarray:
+        """1 at pixels of the ground that the sun does not reach, else 0; float32."""
+        return _shadow(self).ravel()[self.order[self.ground]].astype(np.float32)
 
 
 def rasterise(scene: Scene, size: tuple[int, int]) -> GBuffer:
     """The geometry of a scene as seen in an image of `size` (width, height)."""
     camera = Camera.of(scene, size)
     polygons = scene.polygons
-    points = np.ascontiguousarray(polygons.points.transpose(2, 1, 0))
+    points = polygons.points.transpose(2, 1, 0).copy()
     np.maximum(points[2], NEAR, out=points[2])
     pixels = camera.project(points)
     normal = _normals(points)
     facing = (normal * (points[:, 0] - np.array([[0], [camera.height], [0]], np.float32))).sum(0)
     normal *= np.where(polygons.sheet & (facing > 0), np.float32(-1), np.float32(1))
-    order = _visible_far_to_near(polygons, points, pixels, facing, size)
-    points, normal, corners = points[..., order], normal[:, order], polygons.corners[order]
-    surfaces = _surfaces(scene, camera, order, points, normal)
-    strips = len(scene.road.train_id)
-    row = _paint(pixels[..., order], corners, strips, camera)
-    x, y = (a.ravel() for a in np.meshgrid(np.arange(size[0], dtype=np.float32), np.arange(size[1], dtype=np.float32)))
-    ground = np.flatnonzero(row == 1)
-    a, b, c, low, high = gather(surfaces.inverse_depth, row)
-    z = 1 / np.clip(a + b * x + c * y, low, high)
-    place = np.stack(
-        [
-            (x - camera.centre[0]) / camera.focal * z,
-            camera.height - (y - camera.centre[1]) / camera.focal * z,
-            z,
-        ]
-    )
-    lateral = place[0] - (scene.road.centre + scene.road.bend * z * z).astype(np.float32)
-    row[ground] = 1 + _strip(scene.road, lateral[ground], z[ground])
-    boxes, box_classes = _boxes(surfaces, row, size)
-    shadow = _shadow(scene, camera, points, corners, row)
-    depth = np.where(row == 0, np.float32(np.inf), z)
-    return GBuffer(scene, camera, surfaces, row, depth, place, lateral, shadow, boxes, box_classes)
+    painted = _visible_far_to_near(polygons, points, pixels, facing, size)
+    surfaces = _surfaces(scene, camera, points, normal)
+    image = Image.fromarray(_ground(scene.road, camera))
+    paint(image, pixels[..., painted], polygons.corners[painted], painted + 1 + len(scene.road.train_id))
+    lines = Runs.of(np.asarray(image))
+    kind = np.where(lines.row == 0, 0, surfaces.material[lines.row] + 1)
+    runs = lines.sorted_by(kind.astype(np.uint8))
+    run_ends = np.cumsum(np.bincount(kind, minlength=len(Material) + 1))
+    ends = np.concatenate([[0], np.cumsum(runs.length)])[run_ends]
+    order, place = _places(camera, surfaces, runs)
+    boxes, box_classes = _boxes(surfaces, lines, size[0])
+    return GBuffer(scene, camera, surfaces, painted, runs, order, place, run_ends, ends, boxes, box_classes)
 
 
 def _normals(points: np.ndarray) -> np.ndarray:
@@ -156,26 +191,25 @@ def _visible_far_to_near(
     return kept[np.lexsort((kept, -nearest[kept], polygons.layer[kept]))]
 
 
-def _surfaces(scene: Scene, camera: Camera, order: np.ndarray, points: np.ndarray, normal: np.ndarray) -> Surfaces:
+def _surfaces(scene: Scene, camera: Camera, points: np.ndarray, normal: np.ndarray) -> Surfaces:
     p, road = scene.polygons, scene.road
     strips = len(road.train_id)
 
     def table(sky: float, ground: np.ndarray | float, values: np.ndarray) -> np.ndarray:
-        ground = np.broadcast_to(ground, (strips, *values.shape[1:]))
-        return np.concatenate([np.full((1, *values.shape[1:]), sky), ground, values]).astype(values.dtype)
+        rows = np.empty((*values.shape[:-1], 1 + strips + values.shape[-1]), values.dtype)
+        rows[..., 0], rows[..., 1 : 1 + strips], rows[..., 1 + strips :] = sky, ground, values
+        return rows
 
-    box_class = _BOX_LOOKUP[p.train_id[order]]
-    instance = np.where(box_class >= 0, p.thing[order] * 2 + p.part[order], -1)
-    up = np.array([0, 1, 0], np.float32)
+    up = np.array([[0], [1], [0]], np.float32)
     return Surfaces(
-        train_id=table(Train.SKY, road.train_id, p.train_id[order]),
-        material=table(0, road.material, p.material[order]),
-        colour=table(0.5, road.colour, p.colour[order]),
-        glow=table(0, 0, p.glow[order]),
-        heat=table(0, 0.18, p.heat[order]),
-        instance=table(-1, -1, instance),
-        normal=table(0, up, normal.T),
-        origin=table(0, 0, points[:, 0].T),
+        train_id=table(Train.SKY, road.train_id, p.train_id),
+        material=table(0, road.material, p.material),
+        colour=table(0.5, road.colour.T, p.colour.T),
+        glow=table(0, 0, p.glow),
+        heat=table(0, 0.18, p.heat),
+        instance=table(-1, -1, np.where(_BOX_LOOKUP[p.train_id] >= 0, p.thing * 2 + p.part, -1)),
+        normal=table(0, up, normal),
+        origin=table(0, 0, points[:, 0]),
         inverse_depth=_inverse_depth(camera, strips, points, normal),
     )
 
@@ -199,58 +233,84 @@ def _inverse_depth(camera: Camera, strips: int, points: np.ndarray, normal: np.n
     return np.concatenate([sky, rows], 1).astype(np.float32)
 
 
-def _paint(pixels: np.ndarray, corners: np.ndarray, strips: int, camera: Camera) -> np.ndarray:
-    """Row numbers (N,): the ground, then every polygon in turn over what is behind it."""
+def _ground(road: Road, camera: Camera) -> np.ndarray:
+    """(height, width) int32: 0 for the sky, 1 and more for the strips; the side street continues the carriageway."""
     width, height = camera.size
-    image = Image.new("I", camera.size)
-    draw = ImageDraw.Draw(image)
-    horizon = camera.centre[1] + camera.height * camera.focal / GROUND_END
-    draw.rectangle((0, int(np.ceil(horizon)), width, height), fill=1)
-    for number, outline in enumerate(_outlines(pixels, corners), 1 + strips):
-        draw.polygon(outline, fill=number)
-    return np.array(image).ravel().astype(np.intp)
-
-
-def _outlines(pixels: np.ndarray, corners: np.ndarray) -> Iterator[list[float]]:
-    """Pixels (2, K, P) as P lists x0, y0, x1, y1 ... for Pillow, kept in the range of its integers."""
-    ordered = np.clip(pixels, -9999, 9999).transpose(2, 1, 0)
-    flat = ordered.reshape(len(corners), 2 * pixels.shape[1]).tolist()  # not -1: there may be none
-    return (outline[:end] for outline, end in zip(flat, (2 * corners).tolist(), strict=True))
-
-
-def _strip(road: Road, lateral: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """Which strip of the ground a point lies on; the side street continues the carriageway."""
-    strip = np.searchsorted(road.edges.astype(np.float32), lateral)
+    top = int(np.ceil(camera.centre[1] + camera.height * camera.focal / GROUND_END))
+    z = camera.height * camera.focal / (np.arange(top, height)[:, None] - camera.centre[1])
+    borders = (camera.centre[0] + road.x(road.edges, z) * camera.focal / z).astype(np.float32)
+    strip = np.ones((height - top, width), np.uint8)
+    x = np.arange(width, dtype=np.float32)
+    for border in borders.T:
+        strip += x > border[:, None]
     crossing = (z > road.side_street[0]) & (z < road.side_street[1])
-    return np.where(crossing, road.carriageway, strip)
+    strip[crossing[:, 0]] = 1 + road.carriageway
+    rows = np.zeros((height, width), np.int32)
+    rows[top:] = strip
+    return rows
 
 
-def _boxes(surfaces: Surfaces, row: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Extents of the visible pixels of each instance."""
-    instance, first = np.unique(surfaces.instance, return_index=True)
-    number = np.searchsorted(instance, surfaces.instance)[row]
-    pixels = np.bincount(number, minlength=len(instance))
-    found = ndimage.find_objects(number.reshape(size[::-1]))
-    boxes, classes = [], []
-    for i, place in enumerate(found, 1):
-        if place is not None and pixels[i] >= TINY:
-            boxes.append((place[1].start, place[0].start, place[1].stop, place[0].stop))
-            classes.append(_BOX_LOOKUP[surfaces.train_id[first[i]]])
-    return np.array(boxes, np.float32).reshape(-1, 4), np.array(classes, np.int64)
+def paint(image: Image.Image, pixels: np.ndarray, corners: np.ndarray, values: np.ndarray) -> None:
+    """Draw polygons (2, K, P), each in its value (P,), one over the other.
+
+    Pillow's drawing core is called without the checks of `ImageDraw.polygon`, which take longer than the drawing.
+    """
+    core = ImageDraw.Draw(image).draw
+    # Kept in the range of Pillow's integers; as bytes, since it reads a buffer of float32 faster than a list.
+    outlines = np.clip(pixels, -9999, 9999).transpose(2, 1, 0).astype(np.float32).tobytes()
+    step = 8 * pixels.shape[1]
+    ends = np.arange(len(corners)) * step + 8 * corners
+    for start, end, value in zip(range(0, len(outlines), step), ends.tolist(), values.tolist(), strict=True):
+        core.draw_polygon(outlines[start:end], value, 1)
 
 
-def _shadow(scene: Scene, camera: Camera, points: np.ndarray, corners: np.ndarray, row: np.ndarray) -> np.ndarray:
-    """1 on the ground where a polygon stands between it and the sun: polygons slid down the sun's rays."""
-    sun = scene.sun / max(float(scene.sun[1]), 0.2)
+def _places(camera: Camera, surfaces: Surfaces, runs: Runs) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers (N,) of the pixels in the order of the runs, and where in the world (3, N) they are."""
+    width = camera.size[0]
+    y, x = np.divmod(runs.start, width)
+    a, b, c, low, high = surfaces.inverse_depth[:, runs.row]
+    first = a + b * x.astype(np.float32) + c * y.astype(np.float32)
+    last = first + b * (runs.length - 1).astype(np.float32)
+    # Inverse depth is affine along a run too: to bound its ends bounds every pixel.
+    first, last = np.clip(first, low, high), np.clip(last, low, high)
+    slope = (last - first) / np.maximum(runs.length - 1, 1).astype(np.float32)
+    before = np.cumsum(runs.length) - runs.length
+    step = np.arange(width * camera.size[1])
+    order = runs.spread(runs.start - before) + step
+    column = runs.spread((x - before).astype(np.float32)) + step.astype(np.float32)
+    place = np.empty((3, len(step)), np.float32)
+    z = np.reciprocal(runs.spread(first - slope * x.astype(np.float32)) + runs.spread(slope) * column, out=place[2])
+    np.multiply((column - np.float32(camera.centre[0])) * np.float32(1 / camera.focal), z, out=place[0])
+    down = ((y - camera.centre[1]) / camera.focal).astype(np.float32)
+    np.subtract(np.float32(camera.height), runs.spread(down) * z, out=place[1])
+    return order, place
+
+
+def _boxes(surfaces: Surfaces, lines: Runs, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Extents (B, 4) of the visible pixels of each instance, and their classes (B,)."""
+    instance = surfaces.instance[lines.row]
+    boxed = np.flatnonzero(instance >= 0)
+    boxed = boxed[np.argsort(instance[boxed], kind="stable")]
+    first = np.flatnonzero(np.diff(instance[boxed], prepend=-1))
+    y, x = np.divmod(lines.start[boxed], width)
+    length = lines.length[boxed]
+    left, top = np.minimum.reduceat(x, first), np.minimum.reduceat(y, first)
+    right, bottom = np.maximum.reduceat(x + length, first), np.maximum.reduceat(y, first) + 1
+    large = np.add.reduceat(length, first) >= TINY
+    boxes = np.stack([left, top, right, bottom], 1).astype(np.float32)
+    return boxes[large], _BOX_LOOKUP[surfaces.train_id[lines.row[boxed[first]]]][large]
+
+
+def _shadow(g: GBuffer) -> np.ndarray:
+    """(height, width) 1 where a polygon stands between the ground and the sun, slid down the sun's rays."""
+    points, corners = g.scene.polygons.points[g.painted].transpose(2, 1, 0), g.scene.polygons.corners[g.painted]
+    sun = g.scene.sun / max(float(g.scene.sun[1]), 0.2)
     x, y, z = points
     cast = np.stack([x - y * sun[0], np.zeros_like(y), np.maximum(z - y * sun[2], 2 * NEAR)])
-    pixels = camera.project(cast)
+    pixels = g.camera.project(cast)
     (left, top), (right, bottom) = pixels.min(1), pixels.max(1)
-    keep = (right > 0) & (left < camera.size[0]) & (bottom > 0) & (top < camera.size[1])
-    keep &= ((right - left) * (bottom - top) > 10) & (z.min(0) < 90)
-    image = Image.new("L", camera.size)
-    draw = ImageDraw.Draw(image)
-    for outline in _outlines(pixels[..., keep], corners[keep]):
-        draw.polygon(outline, fill=1)
-    ground = (row >= 1) & (row <= len(scene.road.train_id))
-    return np.asarray(image, np.float32).ravel() * ground
+    keep = (right > 0) & (left < g.camera.size[0]) & (bottom > 0) & (top < g.camera.size[1])
+    keep &= ((right - left) * (bottom - top) > 12) & (z.min(0) < 80)
+    image = Image.new("L", g.camera.size)
+    paint(image, pixels[..., keep], corners[keep], np.ones(int(keep.sum()), np.int64))
+    return np.asarray(image)

@@ -61,7 +61,7 @@ def _road(rng: np.random.Generator, layout: Layout) -> Road:
     tar = greys(rng, 1, 0.16, 0.34, 0.06) * layout.tar
     slabs = greys(rng, 1, 0.2, 0.48, 0.12, 0.4)
     turf = np.array([0.20, 0.26, 0.09]) * rng.uniform(0.6, 1.5, (1, 3)) + rng.uniform(0, 0.12) * np.array([1, 0.7, 0.4])
-    lanes = np.array([0.0] if half < 5 else [-half / 2, 0.0, half / 2])
+    lanes = (0.0,) if half < 5 else (0.0, half / 2)
     begin = rng.uniform(14, 45)
     return Road(
         centre=(1 if layout.keeps_left else -1) * half * (0.5 if half < 5 else 0.25) + rng.normal(0, 0.3),
@@ -72,7 +72,7 @@ def _road(rng: np.random.Generator, layout: Layout) -> Road:
         colour=np.concatenate([turf, turf, slabs, tar, slabs, turf, turf]).astype(np.float32),
         carriageway=3,
         side_street=(begin, begin + rng.uniform(6, 9)),
-        dashed=lanes if rng.random() < 0.75 else lanes[:0],
-        solid=np.array([-half + 0.25, half - 0.25]) if rng.random() < 0.6 else lanes[:0],
+        dashed=lanes if rng.random() < 0.75 else (),
+        solid=(half - 0.25,) if rng.random() < 0.6 else (),
         line_colour=layout.line,
     )

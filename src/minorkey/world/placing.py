@@ -48,7 +48,8 @@ def receding(
 
     So the picture, not the road, is evenly filled: what stands far is small and few.
     """
-    count = int(np.log(end) / np.log(1 + growth[0])) + 1
+    even = gap / growth[0]
+    count = int(np.log((end + even) / (starts.min() + even)) / np.log(1 + growth[0])) + 1
     z, found = starts, []
     steps = 1 + growth[0] + (growth[1] - growth[0]) * rng.random((count, len(starts)))
     for step in steps:

@@ -12,6 +12,7 @@ from minorkey.world.layout import build
 from minorkey.world.places import LAYOUTS
 from minorkey.world.sensor import develop
 from minorkey.world.shading import shade, thermal
+from minorkey.world.surfaces import SurfaceMaps, surface_maps
 from minorkey.world.textures import Appearance, dress
 
 SMALLEST = (64, 32)
@@ -62,15 +63,30 @@ def render_paired(seed: int, index: int, domains: Sequence[str], size: tuple[int
     geometry: dict[str, tuple[GBuffer, Appearance]] = {}
     samples = []
     for name in domains:
-        domain = DOMAINS[name]
-        if domain.layout not in geometry:
-            g = rasterise(build(seed, index, LAYOUTS[domain.layout]), size)
-            geometry[domain.layout] = g, dress(g)
-        g, look = geometry[domain.layout]
-        stream = APPEARANCE_STREAM + list(DOMAINS).index(name)
-        image = _image(g, look, domain, np.random.default_rng([seed, index, stream]))
-        samples.append(_rendered(g, image, name, f"{seed}-{index:06d}"))
+        layout = DOMAINS[name].layout
+        if layout not in geometry:
+            geometry[layout] = _dressed(seed, index, layout, size)
+        samples.append(_sample(*geometry[layout], seed, index, name))
     return samples
+
+
+def render_with_surfaces(
+    seed: int, index: int, domains: Sequence[str], size: tuple[int, int] = (256, 128)
+) -> tuple[list[Rendered], SurfaceMaps]:
+    """`render_paired` for domains of one layout, with what is known of each pixel beside its class.
+
+    Raises:
+        DataError: as `render`, or there is no domain, or the domains are of two layouts.
+    """
+    _check(seed, index, domains, size)
+    layouts = sorted({DOMAINS[name].layout for name in domains})
+    if len(layouts) != 1:
+        raise DataError(
+            f"surfaces of {len(layouts)} layouts ({', '.join(layouts) or 'no domain given'}): "
+            f"give domains that are pixel-paired, e.g. clear and fog"
+        )
+    g, look = _dressed(seed, index, layouts[0], size)
+    return [_sample(g, look, seed, index, name) for name in domains], surface_maps(g)
 
 
 def _check(seed: int, index: int, domains: Sequence[str], size: tuple[int, int]) -> None:
@@ -87,9 +103,19 @@ def _check(seed: int, index: int, domains: Sequence[str], size: tuple[int, int])
         )
 
 
+def _dressed(seed: int, index: int, layout: str, size: tuple[int, int]) -> tuple[GBuffer, Appearance]:
+    g = rasterise(build(seed, index, LAYOUTS[layout]), size)
+    return g, dress(g)
+
+
+def _sample(g: GBuffer, look: Appearance, seed: int, index: int, domain: str) -> Rendered:
+    rng = np.random.default_rng([seed, index, APPEARANCE_STREAM + list(DOMAINS).index(domain)])
+    return _rendered(g, _image(g, look, DOMAINS[domain], rng), domain, f"{seed}-{index:06d}")
+
+
 def _image(g: GBuffer, look: Appearance, domain: Domain, rng: np.random.Generator) -> np.ndarray:
     light = thermal(g, look) if domain.thermal else shade(g, look, domain)
-    return develop(light, g.camera.size, domain, rng)
+    return develop(light, g.order, g.camera.size, domain, rng)
 
 
 def _rendered(g: GBuffer, image: np.ndarray, domain: str, key: str) -> Rendered:
@@ -97,8 +123,8 @@ def _rendered(g: GBuffer, image: np.ndarray, domain: str, key: str) -> Rendered:
         image=image,
         domain=domain,
         key=key,
-        labels=g.labels,
-        depth=g.depth.reshape(g.camera.size[::-1]).copy(),
+        labels=g.labels.copy(),
+        depth=g.depth.copy(),
         boxes=g.boxes.copy(),
         box_classes=g.box_classes.copy(),
     )

@@ -16,7 +16,7 @@ class Catalogue:
     names: tuple[str, ...]
     first: np.ndarray  # (T,) row of the first face of a template
     count: np.ndarray  # (T,) its number of faces
-    points: np.ndarray  # (F, CORNERS, 3) float32 metres
+    points: np.ndarray  # (3, CORNERS, F) float32 metres
     corners: np.ndarray  # (F,) how many of them count; the rest repeat the last
     train_id: np.ndarray  # (F,) uint8
     material: np.ndarray  # (F,) uint8
@@ -39,7 +39,7 @@ def catalogue() -> Catalogue:
         names=tuple(table),
         first=np.cumsum(count) - count,
         count=count,
-        points=np.stack([f.points[c] for f, c in zip(faces, corners, strict=True)]).astype(np.float32),
+        points=np.stack([f.points[c].T for f, c in zip(faces, corners, strict=True)], -1).astype(np.float32),
         corners=np.array([len(f.points) for f in faces]),
         train_id=np.array([f.train_id for f in faces], np.uint8),
         material=np.array([f.material for f in faces], np.uint8),
@@ -79,6 +79,7 @@ class Polygons:
     part: np.ndarray  # (P,) 0 or 1
     body: np.ndarray  # (P,) 0 or 1
     layer: np.ndarray  # (P,)
+    slot: np.ndarray  # (P,) colour slot: the instance's own, then `FIXED_COLOURS`
     train_id: np.ndarray  # (P,) uint8
     material: np.ndarray  # (P,) uint8
     colour: np.ndarray  # (P, 3) float32 reflectance
@@ -94,20 +95,22 @@ def assemble(things: Things) -> Polygons:
     thing = np.repeat(np.arange(len(count)), count)
     within = np.arange(len(thing)) - np.repeat(np.cumsum(count) - count, count)
     face = np.repeat(cat.first[things.template], count) + within
-    x, y, z = cat.points.transpose(2, 0, 1)[:, face] * things.scale.astype(np.float32).T[:, thing, None]
-    cos, sin = (turn(things.yaw).astype(np.float32)[thing, None] for turn in (np.cos, np.sin))
-    points = np.stack([x * cos + z * sin, y, z * cos - x * sin], -1)
-    points += things.at[thing, None].astype(np.float32)
+    cos, sin = np.cos(things.yaw), np.sin(things.yaw)
+    (sx, sy, sz), (ax, ay, az) = things.scale.T, things.at.T
+    turn = np.array([cos * sx, sin * sz, sy, cos * sz, -sin * sx, ax, ay, az], np.float32)[:, thing]
+    x, y, z = cat.points.take(face, 2)
+    points = np.stack([x * turn[0] + z * turn[1] + turn[5], y * turn[2] + turn[6], z * turn[3] + x * turn[4] + turn[7]])
     slot = cat.slot[face]
     own = things.colours[thing, np.minimum(slot, things.colours.shape[1] - 1)]
     fixed = FIXED_COLOURS[np.maximum(slot - things.colours.shape[1], 0)]
     return Polygons(
-        points=points,
+        points=points.transpose(2, 1, 0),
         corners=cat.corners[face],
         thing=thing,
         part=cat.part[face],
         body=cat.body[face],
         layer=things.layer[thing],
+        slot=slot,
         train_id=cat.train_id[face],
         material=cat.material[face],
         colour=np.where((slot < things.colours.shape[1])[:, None], own, fixed).astype(np.float32),
@@ -129,8 +132,8 @@ class Road:
     colour: np.ndarray  # (S, 3) float32 reflectance
     carriageway: int  # strip whose look a side street continues
     side_street: tuple[float, float]  # z where it begins and ends
-    dashed: np.ndarray  # lateral positions of dashed lines
-    solid: np.ndarray  # lateral positions of continuous lines
+    dashed: tuple[float, ...]  # how far to both sides dashed lines run
+    solid: tuple[float, ...]  # how far to both sides continuous lines run
     line_colour: tuple[float, float, float]  # reflectance of the markings
 
     @property

@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 
 from minorkey.world.classes import Material
-from minorkey.world.gbuffer import GBuffer, gather
+from minorkey.world.gbuffer import GROUND_MATERIALS, GBuffer
 from minorkey.world.scene import Road
 
 SIDE = 256
@@ -32,7 +32,7 @@ def chance_table() -> np.ndarray:
 def lookup(table: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     """Table values at integer parts of u and v, repeating every SIDE."""
     at = (u.astype(np.int32) * SIDE + (v.astype(np.int32) & (SIDE - 1))) & (SIDE * SIDE - 1)
-    return gather(table, at)
+    return np.take(table, at, mode="clip")  # in range; "clip" spares the check
 
 
 @dataclass(frozen=True)
@@ -87,16 +87,16 @@ def _masked(mask: np.ndarray, value: float) -> np.ndarray:
 def asphalt(p: Patch) -> Look:
     """Tar with patches, a gutter and painted lines: dashed, solid, and a zebra before the side street."""
     road, half = p.road, p.road.half_width
-    lines = np.zeros(len(p.u), bool)
-    dash = _fraction(p.v * (1 / 7)) < 0.45
-    for at in road.dashed.tolist():
-        lines |= _near(p.u, at, 0.075) & dash
-    for at in road.solid.tolist():
-        lines |= _near(p.u, at, 0.06)
+    lines, aside = np.zeros(len(p.u), bool), np.abs(p.u)
+    for at in road.dashed:
+        lines |= _near(aside, at, 0.075)
+    lines &= _fraction(p.v * (1 / 7)) < 0.45
+    for at in road.solid:
+        lines |= _near(aside, at, 0.06)
     begin, end = road.side_street
-    zebra = _near(p.v, begin - 2.2, 1.5) & (_fraction(p.u) < 0.5) & (np.abs(p.u) < half)
+    zebra = _near(p.v, begin - 2.2, 1.5) & (_fraction(p.u) < 0.5) & (aside < half)
     lines = (lines & ((p.v < begin - 4) | (p.v > end + 1))) | zebra
-    shade = 1 + 0.12 * p.grain(9) - _masked(_near(np.abs(p.u), half, 0.18), 0.2)
+    shade = 1 + 0.12 * p.grain(9) - _masked(_near(aside, half, 0.18), 0.2)
     return Look(shade, lines, 1 + 0.1 * p.chance, road.line_colour)
 
 
@@ -235,59 +235,52 @@ TEXTURES: dict[int, Texture] = {
 
 @dataclass(frozen=True)
 class Appearance:
-    """What light meets at each pixel, before any light; N pixels."""
+    """What light meets at each pixel, before any light; N pixels in the order of the geometry."""
 
     colour: np.ndarray  # (3, N) float32 reflectance 0 to 1
-    glow: np.ndarray  # (N,) float32 light given off where lights are on
-    heat: np.ndarray  # (N,) float32 warmth 0 to 1
+    glow: np.ndarray  # (N,) float32 light that the texture gives off where lights are on
+    heat: np.ndarray  # (N,) float32 warmth that the texture adds
 
 
 def dress(g: GBuffer) -> Appearance:
     """Apply the textures to the geometry."""
-    s = g.surfaces
-    colour, glow, heat = gather(s.colour.T, g.row), gather(s.glow, g.row), gather(s.heat, g.row)
-    chance = _fraction(np.arange(len(s.glow), dtype=np.float32) * 0.6180339 + s.colour.sum(1) * 10)
-    material = gather(s.material, g.row)
-    order = np.argsort(material, kind="stable")
-    ends = np.cumsum(np.bincount(material, minlength=len(Material)))
+    s, row, first = g.surfaces, g.runs.row, int(g.run_ends[Material.PLAIN + 1])
+    colour = np.stack([g.runs.spread(channel) for channel in s.colour[:, row]])
+    glow, heat = np.zeros(len(g.order), np.float32), np.zeros(len(g.order), np.float32)
+    chance = _fraction(np.arange(len(s.glow), dtype=np.float32) * 0.6180339 + s.colour.sum(0) * 10)
+    begin, z = g.ground.start, g.place[2]
+    draws = g.runs.spread(chance[row], first)
     u, v = _surface_coordinates(g)
-    u, v, z = gather(u, order), gather(v, order), gather(g.place[2], order)
-    chance = gather(chance, gather(g.row, order))
-    shade = np.ones_like(glow)
     for kind, texture in TEXTURES.items():
-        pixels = slice(ends[kind - 1], ends[kind])
-        if pixels.start < pixels.stop:
-            look = texture(Patch(u[pixels], v[pixels], z[pixels], chance[pixels], g.scene.road))
-            shade[order[pixels]] = look.shade
-            _cover(look, order[pixels], colour, glow, heat, shade)
-    colour *= shade
+        at = g.of(kind)
+        if at.start < at.stop:
+            inside = slice(at.start - begin, at.stop - begin)
+            look = texture(Patch(u[inside], v[inside], z[at], draws[inside], g.scene.road))
+            colour[:, at] *= look.shade
+            _cover(look, colour[:, at], glow[at], heat[at])
     return Appearance(np.clip(colour, 0, 1, out=colour), glow, heat)
 
 
-def _cover(
-    look: Look, at: np.ndarray, colour: np.ndarray, glow: np.ndarray, heat: np.ndarray, shade: np.ndarray
-) -> None:
+def _cover(look: Look, colour: np.ndarray, glow: np.ndarray, heat: np.ndarray) -> None:
     """Write what replaces the base colour: panes, lines, symbols."""
     if look.cover is None:
         return
-    inside = np.flatnonzero(look.cover)
-    covered = at[inside]
-    tone, light = (a[inside] if isinstance(a, np.ndarray) else a for a in (look.tone, look.glow))
+    covered = np.flatnonzero(look.cover)
+    tone, light = (a[covered] if isinstance(a, np.ndarray) else a for a in (look.tone, look.glow))
     for channel, tint in zip(colour, look.tint, strict=True):
         channel[covered] = tone * tint
-    shade[covered] = 1
-    glow[covered] += light
-    heat[covered] += look.heat
+    glow[covered] = light
+    heat[covered] = look.heat
 
 
 def _surface_coordinates(g: GBuffer) -> tuple[np.ndarray, np.ndarray]:
-    """(N,) metres along the surface and up it; on the ground across the road and along it."""
-    x, y, z = g.place
-    normal = g.surfaces.normal
-    along = np.stack([-normal[:, 2], normal[:, 0]])
+    """Metres along the surface and up it, of the pixels with a texture; on the ground across the road and along it."""
+    normal, row, ground = g.surfaces.normal, g.runs.row, g.ground
+    along = np.stack([-normal[2], normal[0]])
     size = np.hypot(*along)
-    along = np.where(size > 0.05, along / np.maximum(size, 1e-6), np.array([[1], [0]])).astype(np.float32)
-    start = (along * g.surfaces.origin[:, [0, 2]].T).sum(0)
-    ax, az, begin = gather(np.stack([*along, start]), g.row)
-    ground = (g.row > 0) & (g.row <= len(g.scene.road.train_id))
-    return np.where(ground, g.lateral, ax * x + az * z - begin), np.where(ground, z, y)
+    along = np.where(size > 0.05, along / np.maximum(size, 1e-6), np.array([[1], [0]], np.float32))
+    start = (along * g.surfaces.origin[[0, 2]]).sum(0)
+    first = int(g.run_ends[GROUND_MATERIALS[-1] + 1])
+    ax, az, begin = (g.runs.spread(values[row], first) for values in (*along, start))
+    x, y, z = g.place[:, ground.stop :]
+    return np.concatenate([g.lateral, ax * x + az * z - begin]), np.concatenate([g.place[2, ground], y])
