@@ -3,6 +3,7 @@
 import numpy as np
 
 from minorkey.world.classes import Material, Train
+from minorkey.world.paints import mixed
 from minorkey.world.places import Layout
 from minorkey.world.placing import greys
 from minorkey.world.roadside import backdrop, divide, lamps, signals, street_trees, structures, yards
@@ -38,10 +39,11 @@ def build(seed: int, index: int, layout: Layout) -> Scene:
         pedestrians(rng, road),
         parked_cycles(rng, road),
     ]
+    things = Things.joined(groups)
     azimuth, elevation = rng.uniform(-np.pi, np.pi), rng.uniform(0.45, 1.0)
     level = np.cos(elevation)
     return Scene(
-        polygons=assemble(Things.joined(groups)),
+        polygons=assemble(things, mixed(rng, things.paints)),
         road=road,
         sun=np.array([np.sin(azimuth) * level, np.sin(elevation), np.cos(azimuth) * level], np.float32),
         lamps=poles.at[:, [0, 2]],

@@ -345,7 +345,10 @@ def templates() -> dict[str, list[Face]]:
     """All templates by name."""
     figures = {f"person{i}": (_figure(Train.PERSON, s)) for i, s in enumerate((0.0, 0.07, 0.15))}
     seat = {"cyclist": (_bicycle(), 0.12), "motorcyclist": (_motorcycle(), 0.0)}
-    riders = {name: (cycle + _profile(Train.RIDER, lift, 1) + _figure(Train.RIDER, 0.05, lift, 1)) for name, (cycle, lift) in seat.items()}
+    riders = {
+        name: (cycle + _profile(Train.RIDER, lift, 1) + _figure(Train.RIDER, 0.05, lift, 1))
+        for name, (cycle, lift) in seat.items()
+    }
     return {
         "sedan": _car(2.2, 1.1, 0.75, 1.42),
         "hatch": _car(1.9, 0.95, 0.1, 1.5),

@@ -20,7 +20,7 @@ class Layout:
     verges: float  # chance of a strip of grass beside a pavement
     bend: float  # largest curvature, 1/m
     keeps_left: bool
-    warm: float  # tint of masonry: 1 ochre, -1 blue
+    masonry: str  # a key of `PAINTS`
     line: tuple[float, float, float]  # reflectance of the road markings
     tar: tuple[float, float, float]  # tint of the carriageway
 
@@ -40,7 +40,7 @@ LAYOUTS = {
         verges=0.4,
         bend=0.0012,
         keeps_left=False,
-        warm=0.5,
+        masonry="warm masonry",
         line=(0.82, 0.82, 0.80),
         tar=(1.0, 1.0, 1.02),
     ),
@@ -58,7 +58,7 @@ LAYOUTS = {
         verges=0.9,
         bend=0.0026,
         keeps_left=True,
-        warm=-0.7,
+        masonry="cold masonry",
         line=(0.85, 0.66, 0.20),
         tar=(1.25, 1.0, 0.78),
     ),

@@ -1,4 +1,4 @@
-"""Helpers that the parts of a layout share: random rows, choices, colours and instances, all vectorised."""
+"""Helpers that the parts of a layout share: random rows, choices, paints and instances, all vectorised."""
 
 from functools import cache
 
@@ -67,29 +67,12 @@ def greys(rng: np.random.Generator, n: int, low: float, high: float, tint: float
     return np.minimum(np.maximum(level * (1 + tint * (0.5 * rng.standard_normal((n, 3)) + lean)), 0.02), 0.95)
 
 
-def vivid(rng: np.random.Generator, n: int) -> np.ndarray:
-    """`n` colours, (n, 3): half of them greys, half saturated."""
-    draw = rng.random((n, 5))
-    return np.where(draw[:, :1] < 0.5, 0.04 + 0.76 * draw[:, 1:2] ** 1.3, 0.04 + 0.70 * draw[:, 2:])
-
-
-def leaves(rng: np.random.Generator, n: int) -> np.ndarray:
-    """`n` leaf colours, (n, 3), from dark green to yellow."""
-    draw = rng.random((n, 4))
-    return np.array([0.13, 0.20, 0.06]) * (0.6 + 1.1 * draw[:, :3]) + 0.08 * draw[:, 3:]
-
-
-def skins(rng: np.random.Generator, n: int) -> np.ndarray:
-    """`n` skin colours, (n, 3)."""
-    return np.array([0.62, 0.42, 0.31]) * (0.35 + 0.9 * rng.random((n, 1)))
-
-
-def palette(*slots: np.ndarray) -> np.ndarray:
-    """(n, 4, 3) from up to four (n, 3); missing slots repeat the last."""
-    colours = np.empty((len(slots[0]), 4, 3))
+def palette(n: int, *slots: np.ndarray | int) -> np.ndarray:
+    """Kinds of paint (n, 4) from up to four, each one for all or (n,); missing slots repeat the last."""
+    paints = np.empty((n, 4), np.int64)
     for i in range(4):
-        colours[:, i] = slots[min(i, len(slots) - 1)]
-    return colours
+        paints[:, i] = slots[min(i, len(slots) - 1)]
+    return paints
 
 
 def on_road(road: Road, lateral: np.ndarray | float, z: np.ndarray, y: np.ndarray | float = 0.0) -> np.ndarray:
@@ -101,7 +84,9 @@ def on_road(road: Road, lateral: np.ndarray | float, z: np.ndarray, y: np.ndarra
 
 def sizes(rng: np.random.Generator, n: int, low: float, high: float) -> np.ndarray:
     """`n` uniform scales, (n, 3)."""
-    return np.repeat(low + (high - low) * rng.random((n, 1)), 3, 1)
+    scale = np.empty((n, 3))
+    scale[:] = low + (high - low) * rng.random((n, 1))
+    return scale
 
 
 def things(
@@ -109,9 +94,9 @@ def things(
     at: np.ndarray,
     yaw: np.ndarray | float,
     scale: np.ndarray,
-    colours: np.ndarray,
+    paints: np.ndarray,
     layer: int = 2,
 ) -> Things:
     """Instances from arrays; a single yaw counts for all."""
     n = len(template)
-    return Things(template, at, np.zeros(n) + yaw, scale, colours, np.full(n, layer))
+    return Things(template, at, np.zeros(n) + yaw, scale, paints, np.full(n, layer))

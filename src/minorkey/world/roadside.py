@@ -4,12 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from minorkey.world.paints import kind
 from minorkey.world.places import Layout
 from minorkey.world.placing import (
     FAR,
     SIDES,
-    greys,
-    leaves,
     numbers,
     on_road,
     palette,
@@ -24,11 +23,10 @@ from minorkey.world.scene import Road, Things
 
 HOUSE, WALL, FENCE, OPEN = range(4)
 
-BRICK = np.array([0.42, 0.22, 0.16])
-TILE = np.array([0.36, 0.17, 0.12])
-SIGN_PAINTS = np.array(
-    [[0.70, 0.07, 0.06], [0.07, 0.18, 0.55], [0.85, 0.85, 0.82], [0.85, 0.62, 0.10], [0.10, 0.40, 0.20]]
+SKYLINE, LEAF, TRUNK, METAL, BRICK, TILE, SLATE = (
+    kind(name) for name in ("skyline", "leaf", "trunk", "metal", "brick", "tile", "slate")
 )
+SIGN_PAINTS = np.array([kind(f"sign {name}") for name in ("red", "blue", "white", "yellow", "green")])
 
 
 def backdrop(rng: np.random.Generator) -> Things:
@@ -38,8 +36,8 @@ def backdrop(rng: np.random.Generator) -> Things:
     draw = rng.random((n, 4))
     at = np.stack([np.linspace(-120, 120, n) + 12 * draw[:, 0], np.zeros(n), 125 + 50 * draw[:, 1]], 1)
     scale = np.stack([28 + 20 * draw[:, 2], 5 + 11 * draw[:, 3], np.ones(n)], 1)
-    woods = (template == numbers("woods")[0])[:, None]
-    return things(template, at, 0, scale, palette(np.where(woods, leaves(rng, n), greys(rng, n, 0.2, 0.5, 0.15))), 0)
+    woods = template == numbers("woods")[0]
+    return things(template, at, 0, scale, palette(n, np.where(woods, LEAF, SKYLINE)), 0)
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class Plots:
     side: np.ndarray  # (n,) 0 left, 1 right
     begin: np.ndarray  # (n,) metres ahead
     length: np.ndarray  # (n,) metres along the road
-    kind: np.ndarray  # (n,) HOUSE, WALL, FENCE or OPEN
+    use: np.ndarray  # (n,) HOUSE, WALL, FENCE or OPEN
 
 
 def divide(rng: np.random.Generator, road: Road, layout: Layout) -> Plots:
@@ -57,18 +55,18 @@ def divide(rng: np.random.Generator, road: Road, layout: Layout) -> Plots:
     side, begin = rows(rng, np.full(2, -4.0), layout.frontage)
     length = np.diff(begin, append=0) - 0.1
     length = np.where(length > 0, length, layout.frontage[0])
-    kind = pick(rng, len(begin), np.arange(4), np.array(layout.odds))
+    use = pick(rng, len(begin), np.arange(4), np.array(layout.odds))
     free = (begin > road.side_street[1]) | (begin + length < road.side_street[0])
-    return Plots(side[free], begin[free], length[free], kind[free])
+    return Plots(side[free], begin[free], length[free], use[free])
 
 
 def structures(rng: np.random.Generator, road: Road, plots: Plots, layout: Layout) -> list[Things]:
     """Buildings, walls and fences; then the pitched roofs."""
-    built = plots.kind < OPEN
-    side, begin, length, kind = (a[built] for a in (plots.side, plots.begin, plots.length, plots.kind))
-    n, house = len(begin), kind == HOUSE
+    built = plots.use < OPEN
+    side, begin, length, use = (a[built] for a in (plots.side, plots.begin, plots.length, plots.use))
+    n, house = len(begin), use == HOUSE
     masonry_kind = np.where(house, pick(rng, n, numbers(*layout.buildings)), pick(rng, n, numbers("wall", "brickwall")))
-    template = np.where(kind == FENCE, numbers("fence"), masonry_kind)
+    template = np.where(use == FENCE, numbers("fence"), masonry_kind)
     draw = rng.random((n, 6))
     low, high = layout.heights
     height = np.where(house, low + (high - low) * draw[:, 1], 1.1 + 1.6 * draw[:, 1])
@@ -77,33 +75,30 @@ def structures(rng: np.random.Generator, road: Road, plots: Plots, layout: Layou
     front = np.where(side == 1, road.edges[-1], -road.edges[0])
     front += np.where(house, near + (far - near) * draw[:, 2], 0.1)
     at = on_road(road, np.where(side == 1, front, -front - depth), begin)
-    bricks = np.isin(template, numbers("brick", "brickwall"))[:, None]
-    greyish = greys(rng, n, 0.14, 0.78, 0.2, layout.warm)
-    masonry = np.where(bricks, BRICK * (0.6 + 0.8 * rng.random((n, 3))), greyish)
-    tiles = np.where(draw[:, 3:4] < 0.5, TILE * (0.7 + 0.6 * draw[:, 5:]), greys(rng, n, 0.1, 0.4, 0.15))
-    colours, yaw = palette(masonry, tiles), road.yaw(begin + length / 2)
+    bricks = (template == numbers("brick")[0]) | (template == numbers("brickwall")[0])
+    masonry = np.where(bricks, BRICK, kind(layout.masonry))
+    paints, yaw = palette(n, masonry, np.where(draw[:, 3] < 0.5, TILE, SLATE)), road.yaw(begin + length / 2)
     scale = np.stack([depth, height, length], 1)
     pitched = np.flatnonzero(house & (height < 12) & (draw[:, 4] < layout.pitched))
     eaves = at[pitched] + height[pitched, None] * np.array([0, 1, 0])
     rise = np.stack([depth[pitched], 2.0 + 2.5 * draw[pitched, 5], length[pitched]], 1)
     gable = np.repeat(numbers("gable"), len(pitched))
     return [
-        things(template, at, yaw, scale, colours, layer=1),
-        things(gable, eaves, yaw[pitched], rise, colours[pitched], layer=1),
+        things(template, at, yaw, scale, paints, layer=1),
+        things(gable, eaves, yaw[pitched], rise, paints[pitched], layer=1),
     ]
 
 
 def yards(rng: np.random.Generator, road: Road, plots: Plots, layout: Layout) -> Things:
     """Two trees or bushes on every plot without a house, showing over walls and through gaps."""
-    green = np.flatnonzero(plots.kind != HOUSE).repeat(2)
+    green = np.flatnonzero(plots.use != HOUSE).repeat(2)
     n = len(green)
     draw = rng.random((n, 2))
     z = np.maximum(plots.begin[green] + plots.length[green] * (0.15 + 0.7 * draw[:, 0]), 3)
     lateral = np.where(plots.side[green] == 1, road.edges[-1], -road.edges[0]) + 2.5 + 6 * draw[:, 1]
     template = pick(rng, n, numbers(*layout.trees, "bush0", "bush1"))
-    colours = palette(leaves(rng, n), greys(rng, n, 0.08, 0.25, 0.2, 0.8), leaves(rng, n))
     at = on_road(road, SIDES[plots.side[green]] * lateral, z)
-    return things(template, at, 0, sizes(rng, n, 0.9, 1.8), colours, layer=1)
+    return things(template, at, 0, sizes(rng, n, 0.9, 1.8), palette(n, LEAF, TRUNK, LEAF), layer=1)
 
 
 def lamps(rng: np.random.Generator, road: Road) -> Things:
@@ -113,8 +108,8 @@ def lamps(rng: np.random.Generator, road: Road) -> Things:
     z = z[z > 3]
     n = len(z)
     scale = np.repeat(np.array([[-side, 1.0, 1.0]]) * rng.uniform(0.8, 1.15), n, 0)
-    colours = palette(np.repeat(greys(rng, 1, 0.08, 0.5, 0.1), n, 0))
-    return things(np.repeat(numbers("lamp"), n), on_road(road, side * (road.half_width + 0.5), z), 0, scale, colours)
+    at = on_road(road, side * (road.half_width + 0.5), z)
+    return things(np.repeat(numbers("lamp"), n), at, 0, scale, palette(n, METAL))
 
 
 def street_trees(rng: np.random.Generator, road: Road, layout: Layout) -> Things:
@@ -123,8 +118,8 @@ def street_trees(rng: np.random.Generator, road: Road, layout: Layout) -> Things
     side, z = rows(rng, starts, (8, 24))
     n = len(z)
     at = on_road(road, SIDES[side] * (road.half_width + 0.9), z)
-    colours = palette(leaves(rng, n), greys(rng, n, 0.08, 0.25, 0.2, 0.8), leaves(rng, n))
-    return things(pick(rng, n, numbers(*layout.trees)), at, 0, sizes(rng, n, 0.75, 1.5), colours)
+    paints = palette(n, LEAF, TRUNK, LEAF)
+    return things(pick(rng, n, numbers(*layout.trees)), at, 0, sizes(rng, n, 0.75, 1.5), paints)
 
 
 def signals(rng: np.random.Generator, road: Road) -> Things:
@@ -138,5 +133,5 @@ def signals(rng: np.random.Generator, road: Road) -> Things:
     lit = pick(rng, 1, numbers("light0", "light1", "light2"))
     template = np.concatenate([np.repeat(lit, count), pick(rng, len(signs), numbers("sign3", "sign4", "sign8"))])
     at = on_road(road, pick(rng, n, SIDES) * (road.half_width + 0.45), z)
-    colours = palette(greys(rng, n, 0.1, 0.5, 0.1), pick(rng, n, SIGN_PAINTS), pick(rng, n, SIGN_PAINTS[1:4]))
-    return things(template, at, 0, sizes(rng, n, 0.85, 1.2), colours)
+    paints = palette(n, METAL, pick(rng, n, SIGN_PAINTS), pick(rng, n, SIGN_PAINTS[1:4]))
+    return things(template, at, 0, sizes(rng, n, 0.85, 1.2), paints)

@@ -5,7 +5,7 @@ from functools import cache
 
 import numpy as np
 
-from minorkey.world.meshes import FIXED_COLOURS, templates
+from minorkey.world.meshes import FIXED_COLOURS, OWN_COLOURS, templates
 from minorkey.world.shapes import CORNERS
 
 
@@ -60,7 +60,7 @@ class Things:
     at: np.ndarray  # (N, 3) metres: x right of the camera, y above ground, z ahead
     yaw: np.ndarray  # (N,) radians about y
     scale: np.ndarray  # (N, 3)
-    colours: np.ndarray  # (N, 4, 3) reflectance 0 to 1
+    paints: np.ndarray  # (N, 4) rows of `PAINTS`
     layer: np.ndarray  # (N,) a higher layer is never hidden by a lower one
 
     @staticmethod
@@ -88,8 +88,8 @@ class Polygons:
     sheet: np.ndarray  # (P,) bool
 
 
-def assemble(things: Things) -> Polygons:
-    """Turn instances into polygons, all at once."""
+def assemble(things: Things, colours: np.ndarray) -> Polygons:
+    """Turn instances and their colours (N, 4, 3) into polygons, all at once."""
     cat = catalogue()
     count = cat.count[things.template]
     thing = np.repeat(np.arange(len(count)), count)
@@ -101,8 +101,8 @@ def assemble(things: Things) -> Polygons:
     x, y, z = cat.points.take(face, 2)
     points = np.stack([x * turn[0] + z * turn[1] + turn[5], y * turn[2] + turn[6], z * turn[3] + x * turn[4] + turn[7]])
     slot = cat.slot[face]
-    own = things.colours[thing, np.minimum(slot, things.colours.shape[1] - 1)]
-    fixed = FIXED_COLOURS[np.maximum(slot - things.colours.shape[1], 0)]
+    own = colours[thing, np.minimum(slot, OWN_COLOURS - 1)]
+    fixed = FIXED_COLOURS[np.maximum(slot - OWN_COLOURS, 0)]
     return Polygons(
         points=points.transpose(2, 1, 0),
         corners=cat.corners[face],
@@ -113,7 +113,7 @@ def assemble(things: Things) -> Polygons:
         slot=slot,
         train_id=cat.train_id[face],
         material=cat.material[face],
-        colour=np.where((slot < things.colours.shape[1])[:, None], own, fixed).astype(np.float32),
+        colour=np.where((slot < OWN_COLOURS)[:, None], own, fixed).astype(np.float32),
         glow=cat.glow[face],
         heat=cat.heat[face],
         sheet=cat.sheet[face],

@@ -16,9 +16,13 @@ class SurfaceMaps:
     """Geometry of a scene, the same in every domain of its layout; no semantic class is in it."""
 
     material: np.ndarray  # (H, W) uint8, `Material`; the sky is PLAIN
-    slot: np.ndarray  # (H, W) uint8 colour of the object: 0 to 3 its own, 4 to 11 fixed (tyres, panes, ...), ground, sky
+    slot: (
+        np.ndarray
+    )  # (H, W) uint8 colour of the object: 0 to 3 its own, 4 to 11 fixed (tyres, panes, ...), ground, sky
     normal: np.ndarray  # (H, W, 3) float32 unit vector x right, y up, z ahead, towards the camera; 0 in the sky
-    thing: np.ndarray  # (H, W) int32: 0 the sky, 1 and more the strips of the ground, then objects, rider apart from bike
+    thing: (
+        np.ndarray
+    )  # (H, W) int32: 0 the sky, 1 and more the strips of the ground, then objects, rider apart from bike
     depth: np.ndarray  # (H, W) float32 metres along the viewing axis; inf in the sky
 
 

@@ -2,20 +2,22 @@
 
 import numpy as np
 
+from minorkey.world.paints import kind
 from minorkey.world.placing import (
     SIDES,
-    greys,
     numbers,
     on_road,
     palette,
     pick,
     receding,
     sizes,
-    skins,
     things,
-    vivid,
 )
 from minorkey.world.scene import Road, Things
+
+LACQUER, JACKET, SHIRT, TROUSERS, SKIN, HAIR = (
+    kind(name) for name in ("lacquer", "jacket", "shirt", "trousers", "skin", "hair")
+)
 
 FLEET = {
     "sedan": 0.25,
@@ -45,15 +47,14 @@ def traffic(rng: np.random.Generator, road: Road, keeps_left: bool) -> Things:
     large = (template == numbers("bus")) | (template == numbers("truck"))
     rider = (template == numbers("cyclist")) | (template == numbers("motorcyclist"))
     lateral = lanes[lane] * np.where(large, 0.93, 1) + 0.12 * rng.standard_normal(n)
-    clothes = vivid(rng, n) * np.where(rider, 0.7, 1)[:, None]
-    third = np.where(rider[:, None], skins(rng, n), vivid(rng, n))
-    colours = palette(np.where(rider[:, None], clothes, vivid(rng, n)), clothes, third, hair(rng, n))
+    clothes = np.where(rider, JACKET, LACQUER)
+    paints = palette(n, clothes, clothes, np.where(rider, SKIN, LACQUER), HAIR)
     return things(
         template,
         on_road(road, lateral, z + 1.5 + 4.0 * large),
         road.yaw(z) + np.pi * oncoming + np.where(rider, crossing(rng, n), 0),
         sizes(rng, n, 0.93, 1.07),
-        colours,
+        paints,
     )
 
 
@@ -61,11 +62,6 @@ def crossing(rng: np.random.Generator, n: int) -> np.ndarray:
     """`n` turns in radians: four in ten riders cross the road, seen from the side."""
     draw = rng.random(n)
     return np.where(draw < 0.4, np.where(draw < 0.2, 0.5, -0.5) * np.pi, 0)
-
-
-def hair(rng: np.random.Generator, n: int) -> np.ndarray:
-    """`n` colours of hair, caps and helmets, (n, 3)."""
-    return greys(rng, n, 0.03, 0.3, 0.3, 0.8)
 
 
 def pedestrians(rng: np.random.Generator, road: Road) -> Things:
@@ -77,9 +73,9 @@ def pedestrians(rng: np.random.Generator, road: Road) -> Things:
     lateral = side * (road.half_width + (0.25 + 0.7 * draw[:, 0]) * width)
     lateral = np.where(draw[:, 1] < 0.15, (2 * draw[:, 0] - 1) * road.half_width, lateral)
     z = (5 + 6 * draw[:, 2]) * (1 + 3.5 * draw[:, 3])
-    colours = palette(vivid(rng, n) * 0.85, vivid(rng, n) * 0.6, skins(rng, n), hair(rng, n))
     template = pick(rng, n, numbers("person0", "person1", "person2"))
-    return things(template, on_road(road, lateral, z), 0, sizes(rng, n, 0.85, 1.12), colours)
+    paints = palette(n, SHIRT, TROUSERS, SKIN, HAIR)
+    return things(template, on_road(road, lateral, z), 0, sizes(rng, n, 0.85, 1.12), paints)
 
 
 def parked_cycles(rng: np.random.Generator, road: Road) -> Things:
@@ -89,4 +85,4 @@ def parked_cycles(rng: np.random.Generator, road: Road) -> Things:
     lateral = pick(rng, n, SIDES) * (road.half_width + 0.7 + 0.7 * draw[:, 0])
     template = pick(rng, n, numbers("bicycle", "bicycle", "motorcycle"))
     at = on_road(road, lateral, (5 + 4 * draw[:, 1]) * (1 + 1.6 * draw[:, 3]))
-    return things(template, at, np.pi * draw[:, 2], np.ones((n, 3)), palette(vivid(rng, n)))
+    return things(template, at, np.pi * draw[:, 2], np.ones((n, 3)), palette(n, LACQUER))
