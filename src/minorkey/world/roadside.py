@@ -124,7 +124,7 @@ def street_trees(rng: np.random.Generator, road: Road, layout: Layout) -> Things
 
 def signals(rng: np.random.Generator, road: Road) -> Things:
     """Traffic lights before the side street, signs along the pavement."""
-    count = int(rng.random() * 4)
+    count = int(rng.random() * 4.6)
     near = rng.uniform(8, 14) if rng.random() < 0.5 else road.side_street[0] - 1.5
     lights = near + rng.uniform(-0.6, 0.6, count) + 11 * (np.arange(count) > 1)
     _, signs = receding(rng, rng.uniform(6, 12, 1), 1.0, (0.2, 0.7), 55)

@@ -60,8 +60,10 @@ def test_the_nearer_surface_wins(layout):
     assert np.mean(agreement) > 0.97
 
 
-def test_depth_agrees_with_the_z_buffer():
-    scene = build(8, 1, LAYOUTS["town"])
+@pytest.mark.parametrize("index", [1, 2, 4])
+def test_depth_agrees_with_the_z_buffer(index):
+    """The near side of an object hides its far side: a car's lamps are not seen through it."""
+    scene = build(8, index, LAYOUTS["town"])
     g = rasterise(scene, SIZE)
     ids, z = nearest_ids(scene.polygons, g.camera)
     depth = g.depth

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from minorkey.errors import DataError
-from minorkey.world import DOMAINS, SurfaceMaps, render, render_paired, render_with_surfaces
+from minorkey.world import DOMAINS, SurfaceMaps, render_paired, render_with_surfaces
 from minorkey.world.classes import Material
 from minorkey.world.gbuffer import Camera, rasterise
 from minorkey.world.layout import build
@@ -92,17 +92,3 @@ def test_surfaces_of_two_layouts_or_of_none_are_refused():
         render_with_surfaces(0, 0, list(DOMAINS))
     with pytest.raises(DataError, match="surfaces of 0 layouts"):
         render_with_surfaces(0, 0, [])
-
-
-def test_near_sides_of_vehicles_hide_the_far_ones():
-    """Of cars that drive ahead the tail lamps show, of those that come towards the camera the head lamps."""
-    lamps = {"red": 0, "white": 0}
-    for index in range(30):
-        sample = render(2, index)
-        assert sample.labels.any()
-        (clear,), maps = render_with_surfaces(2, index, ["clear"])
-        cars = clear.labels == 13
-        right = np.indices(cars.shape)[1] > 128
-        lamps["red"] += int((cars & right & (maps.slot == 7)).sum() > (cars & right & (maps.slot == 6)).sum())
-        lamps["white"] += int((cars & ~right & (maps.slot == 6)).sum() > (cars & ~right & (maps.slot == 7)).sum())
-    assert min(lamps.values()) > 12
