@@ -2,9 +2,9 @@
 
     python benchmarks/linear_probe.py
 
-A softmax classifier per patch is fitted on frozen features of labelled `clear` scenes and judged, per pixel,
-on other scenes in every domain of the built-in world. Every set of features gets the same scenes, the same
-classifier and the same convex fit, so nothing is tuned. Prints a markdown table; the intervals are 95 %
+A softmax classifier per cell of 4 x 4 pixels is fitted on frozen features of labelled `clear` scenes, all stages
+brought to that stride, and judged, per pixel, on other scenes in every domain of the built-in world. Every set of
+features gets the same scenes, the same classifier and the same convex fit, so nothing is tuned. Prints a markdown table; the intervals are 95 %
 bootstrap intervals over scenes.
 """
 
@@ -28,30 +28,33 @@ from minorkey.world import DOMAINS, render_paired
 from minorkey.world.render import Rendered
 
 CLASSES = 19
-PATCH = 8
+CELL = 4  # pixels
 TRAIN_SEED, TEST_SEED = 501, 502
 HELD_OUT = ("infrared", "elsewhere")  # never seen in the pretraining either
 
-Features = Callable[[torch.Tensor], torch.Tensor]  # images (B, 3, H, W) in [0, 1] to (B, D, H / 8, W / 8)
+Features = Callable[[torch.Tensor], torch.Tensor]  # images (B, 3, H, W) in [0, 1] to (B, D, H / 4, W / 4)
 Judged = dict[str, PixelEvidence]  # by domain
 
 
 def patch_colours(images: torch.Tensor) -> torch.Tensor:
-    """The 192 colour values of each patch and its place in the image, up to squares."""
-    colours = F.pixel_unshuffle(images, PATCH)
-    batch, _, height, width = colours.shape
+    """The 192 colour values of the 8 x 8 pixels around each cell and its place in the image, up to squares."""
+    height, width = (side // CELL for side in images.shape[-2:])
+    padded = F.pad(images, (CELL // 2,) * 4, mode="replicate")
+    colours = F.unfold(padded, kernel_size=2 * CELL, stride=CELL).unflatten(2, (height, width))
     y, x = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
     place = torch.stack([y, x, y * y, x * x, x * y])
-    return torch.cat([colours, place.expand(batch, -1, -1, -1)], dim=1)
+    return torch.cat([colours, place.expand(len(images), -1, -1, -1)], dim=1)
 
 
 def frozen(network: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> Features:
-    """The four feature maps of a frozen backbone, one after the other along the channels."""
+    """The feature maps of a frozen backbone, one after the other along the channels."""
     centre, scale = torch.tensor(mean)[:, None, None], torch.tensor(std)[:, None, None]
 
     @torch.no_grad()
     def features(images: torch.Tensor) -> torch.Tensor:
-        return torch.cat(network((images - centre) / scale).feature_maps, dim=1)
+        size = tuple(side // CELL for side in images.shape[-2:])
+        maps = network((images - centre) / scale).feature_maps
+        return torch.cat([F.interpolate(each, size=size, mode="bilinear") for each in maps], dim=1)
 
     return features
 
@@ -68,16 +71,16 @@ def to_tensor(samples: list[Rendered]) -> torch.Tensor:
 
 
 def extract(features: Features, samples: list[Rendered], batch_size: int = 8) -> torch.Tensor:
-    """Features `(N, D, H / 8, W / 8)` of all samples."""
+    """Features `(N, D, H / 4, W / 4)` of all samples."""
     chunks = (samples[i : i + batch_size] for i in range(0, len(samples), batch_size))
     return torch.cat([features(to_tensor(chunk)) for chunk in chunks])
 
 
 def class_shares(samples: list[Rendered]) -> torch.Tensor:
-    """For each patch the share of its pixels in each class, `(N * H / 8 * W / 8, K)`."""
+    """For each cell the share of its pixels in each class, `(N * H / 4 * W / 4, K)`."""
     labels = torch.from_numpy(np.stack([sample.labels for sample in samples])).long()
     one_hot = F.one_hot(torch.where(labels == IGNORE_INDEX, CLASSES, labels), CLASSES + 1)[..., :CLASSES]
-    shares = F.avg_pool2d(one_hot.permute(0, 3, 1, 2).float(), PATCH)
+    shares = F.avg_pool2d(one_hot.permute(0, 3, 1, 2).float(), CELL)
     return shares.permute(0, 2, 3, 1).flatten(0, 2)
 
 
@@ -117,7 +120,7 @@ def probe(features: Features, train: list[Rendered], tests: dict[str, list[Rende
 def judge(predictions: dict[str, list[np.ndarray]], tests: dict[str, list[Rendered]]) -> Judged:
     """One confusion matrix per image, by domain."""
     return {
-        domain: PixelEvidence(
+        domain: PixelEvidence.of_matrices(
             np.stack(
                 [confusion_matrix(p, s.labels, CLASSES) for p, s in zip(predictions[domain], samples, strict=True)]
             )
@@ -156,7 +159,7 @@ def print_table(colours: Judged, randoms: list[Judged], trained: Judged) -> None
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--backbone", default="builtin", help="built-in, folder or hub id (patch size 8)")
+    parser.add_argument("--backbone", default="builtin", help="built-in, folder or hub id")
     parser.add_argument("--train-scenes", type=int, default=100)
     parser.add_argument("--test-scenes", type=int, default=24, help="scenes, each judged in every domain")
     args = parser.parse_args()

@@ -2,14 +2,13 @@
 
     python scripts/pretrain_backbone.py --out src/minorkey/models/builtin
 
-The network is a DINOv2-style ViT of 1.65 million parameters. What it learns from is told in
-`pretraining/views.py` and `pretraining/objective.py`, what the weights are good for in `docs/backbone.md`.
-A run that was stopped goes on with `--resume`, bit for bit as if it had not been.
+The network is a PVT v2 of 2.8 million parameters. What it learns from is told in `pretraining/views.py` and
+`pretraining/objective.py`, what the weights are good for in `docs/backbone.md`. A run that was stopped goes on with
+`--resume`, bit for bit as if it had not been.
 """
 
 import argparse
 import copy
-import math
 import os
 import platform
 import time
@@ -18,45 +17,39 @@ from pathlib import Path
 
 import torch
 import transformers
-from pretraining.objective import Pretraining
+from pretraining.objective import Pretraining, Targets
 from pretraining.storage import restore, run_tensors, save_backbone, save_state
-from pretraining.views import HELD_OUT, SEEN, WORLD_SEED, PairedViews
+from pretraining.views import HELD_OUT, KINDS, SEEN, WORLD_SEED, PairedViews
 from torch.utils.data import DataLoader
-from transformers import Dinov2Backbone, Dinov2Config
+from transformers import PvtV2Backbone, PvtV2Config
 
 VALIDATION_BATCHES = 16
 
 
-def build_backbone() -> Dinov2Backbone:
-    """The architecture of the built-in backbone, with random weights."""
-    config = Dinov2Config(
-        hidden_size=128,
-        num_hidden_layers=8,
-        num_attention_heads=4,
-        patch_size=8,
-        image_size=128,
-        mlp_ratio=4,
-        layerscale_value=1.0,
+def build_backbone() -> PvtV2Backbone:
+    """The architecture of the built-in backbone (Wang et al. 2022, arXiv 2106.13797), with random weights."""
+    config = PvtV2Config(
+        hidden_sizes=[32, 64, 128, 192],
+        depths=[2, 2, 4, 2],
+        num_attention_heads=[1, 2, 4, 6],
+        sr_ratios=[8, 4, 2, 1],
+        mlp_ratios=[4, 4, 4, 4],
         drop_path_rate=0.0,
-        apply_layernorm=False,
-        reshape_hidden_states=True,
-        out_indices=[2, 4, 6, 8],
+        out_indices=[0, 1, 2, 3],
     )
-    return Dinov2Backbone(config)
+    return PvtV2Backbone(config)
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder for the weights")
-    parser.add_argument("--steps", type=int, default=2000, help="default: %(default)s")
-    parser.add_argument("--batch", type=int, default=16, help="scenes a step, two views of each")
-    parser.add_argument("--kept", type=int, default=64, help="patches that the network sees of each view")
-    parser.add_argument("--lost", type=int, default=32, help="dropped patches that it must fill in")
-    parser.add_argument("--lr", type=float, default=1.5e-3, help="peak learning rate")
-    parser.add_argument("--warmup", type=int, default=100, help="steps of linear warm-up, then cosine to zero")
+    parser.add_argument("--steps", type=int, default=12000, help="default: %(default)s")
+    parser.add_argument("--batch", type=int, default=8, help="scenes a step, two views of each")
+    parser.add_argument("--lr", type=float, default=3e-3, help="peak learning rate")
+    parser.add_argument("--warmup", type=int, default=100, help="steps of linear warm-up")
+    parser.add_argument("--descent", type=float, default=0.25, help="share of the steps in which the rate goes to zero")
     parser.add_argument("--weight-decay", type=float, default=0.05)
     parser.add_argument("--momentum", type=float, default=0.996, help="of the averaged weights")
-    parser.add_argument("--invariance", type=float, default=0.1, help="weight of the InfoNCE term")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1, help="torch threads; rendering has its own process")
     parser.add_argument("--save-every", type=int, default=500, help="steps between checkpoints")
@@ -64,41 +57,30 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def batches(args: argparse.Namespace, first: int, last: int) -> Iterator[list[torch.Tensor]]:
+def batches(args: argparse.Namespace, first: int, last: int) -> Iterator[tuple[torch.Tensor, Targets]]:
     """Batches of steps `first` to `last - 1`, rendered in order by one other process."""
-    views = PairedViews(args.seed, first * args.batch, last * args.batch, args.batch)
+    views = PairedViews(args.seed, first * args.batch, last * args.batch)
     return iter(DataLoader(views, batch_size=args.batch, num_workers=1, prefetch_factor=6))
 
 
-def draw_patches(args: argparse.Namespace, step: int, number: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Which of `number` patches are seen at this step, and which of the others are asked for."""
-    generator = torch.Generator().manual_seed(args.seed * 1_000_003 + step)
-    order = torch.randperm(number, generator=generator)
-    return order[: args.kept], order[args.kept : args.kept + args.lost]
-
-
-def losses_of(
-    model: Pretraining, batch: list[torch.Tensor], args: argparse.Namespace, step: int
-) -> dict[str, torch.Tensor]:
-    views, target = batch
-    number = views.shape[-1] * views.shape[-2] // model.patch**2
-    return model(views, target, *draw_patches(args, step, number))
+def losses_of(model: Pretraining, batch: tuple[torch.Tensor, Targets]) -> dict[str, torch.Tensor]:
+    views, targets = batch
+    return model(views, Targets(*targets))
 
 
 def learning_rate(args: argparse.Namespace, step: int) -> float:
-    """Linear warm-up, then half a cosine down to zero at the last step."""
-    if step < args.warmup:
-        return args.lr * (step + 1) / args.warmup
-    return args.lr * (1 + math.cos(math.pi * (step - args.warmup) / (args.steps - args.warmup))) / 2
+    """Linear warm-up, then the peak rate, and over the last share of the steps down to zero in a line.
+
+    Until the descent begins nothing depends on the number of steps: a run can be made longer.
+    """
+    descent = args.steps * args.descent
+    return args.lr * min(1.0, (step + 1) / args.warmup, (args.steps - step) / descent)
 
 
 def build_optimizer(model: torch.nn.Module, weight_decay: float) -> torch.optim.AdamW:
-    """AdamW that decays matrices and kernels but neither vectors nor embeddings."""
-    decayed: list[torch.nn.Parameter] = []
-    plain: list[torch.nn.Parameter] = []
-    for name, parameter in model.named_parameters():
-        embedding = name.endswith(("cls_token", "position_embeddings", "mask_token"))
-        (plain if parameter.ndim < 2 or embedding else decayed).append(parameter)
+    """AdamW that decays matrices and kernels but not vectors."""
+    decayed = [parameter for parameter in model.parameters() if parameter.ndim > 1]
+    plain = [parameter for parameter in model.parameters() if parameter.ndim < 2]
     groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.98))
     for parameter in model.parameters():  # the state is there from the start, so that a resumed run can fill it
@@ -131,7 +113,7 @@ def validation_loss(model: Pretraining, args: argparse.Namespace) -> float:
     """Mean total loss over batches that come after the last one of the training."""
     steps = range(args.steps, args.steps + VALIDATION_BATCHES)
     stream = batches(args, steps.start, steps.stop)
-    return sum(losses_of(model, next(stream), args, step)["total"].item() for step in steps) / len(steps)
+    return sum(losses_of(model, next(stream))["total"].item() for _ in steps) / len(steps)
 
 
 def describe(args: argparse.Namespace, progress: dict) -> dict:
@@ -153,7 +135,7 @@ def describe(args: argparse.Namespace, progress: dict) -> dict:
 def train(args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
-    model = Pretraining(build_backbone(), args.invariance)
+    model = Pretraining(build_backbone(), len(KINDS))
     average = copy.deepcopy(model)
     optimizer = build_optimizer(model, args.weight_decay)
     tensors = run_tensors(model, average, optimizer)
@@ -163,7 +145,7 @@ def train(args: argparse.Namespace) -> None:
     stream, started = batches(args, first, args.steps), time.monotonic()
     args.out.mkdir(parents=True, exist_ok=True)
     for step in range(first, args.steps):
-        losses = losses_of(model, next(stream), args, step)
+        losses = losses_of(model, next(stream))
         update(model, optimizer, losses["total"], learning_rate(args, step))
         follow(average, model, min(args.momentum, (step + 1) / (step + 10)))
         means |= {k: 0.98 * means.get(k, v.item()) + 0.02 * v.item() for k, v in losses.items()}

@@ -1,5 +1,6 @@
 """Writes the backbone as transformers reads it, and the state of a run so that it can be resumed."""
 
+import copy
 import hashlib
 import json
 import os
@@ -9,7 +10,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
-from transformers import Dinov2Backbone
+from transformers import PreTrainedModel
 
 NORMALISATION = {
     "do_resize": False,
@@ -21,10 +22,10 @@ NORMALISATION = {
 }
 
 
-def save_backbone(backbone: Dinov2Backbone, folder: Path, record: dict) -> None:
-    """Write config, weights, normalisation and the `record` of the run; every file is moved in whole."""
+def save_backbone(backbone: PreTrainedModel, folder: Path, record: dict) -> None:
+    """Write config, weights in half precision, normalisation and the `record`; every file is moved in whole."""
     draft = folder / "draft"
-    backbone.save_pretrained(draft)
+    copy.deepcopy(backbone).half().save_pretrained(draft)
     digest = hashlib.sha256((draft / "model.safetensors").read_bytes()).hexdigest()
     contents = {"preprocessor_config.json": NORMALISATION, "pretraining.json": {**record, "sha256": digest}}
     for file, content in contents.items():
