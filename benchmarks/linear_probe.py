@@ -4,8 +4,8 @@
 
 A softmax classifier per cell of 4 x 4 pixels is fitted on frozen features of labelled `clear` scenes, all stages
 brought to that stride, and judged, per pixel, on other scenes in every domain of the built-in world. Every set of
-features gets the same scenes, the same classifier and the same convex fit, so nothing is tuned. Prints a markdown table; the intervals are 95 %
-bootstrap intervals over scenes.
+features gets the same scenes, the same classifier and the same convex fit, so nothing is tuned. Prints a
+markdown table; the intervals are 95 % bootstrap intervals over scenes.
 """
 
 import argparse
