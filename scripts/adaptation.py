@@ -4,7 +4,7 @@ Per seed, a model is trained on the source alone. From its weights go on, for as
 training; `self_training`, and `transda` (a warm-up round and one with pseudo-labels, half of the steps each), both with
 each of the four teachers. The teacher `base` is the pretrained backbone under the head of the student, which comes from
 the source-only model and has learned to read that one's features. Sizes and rates are the preset's, whose rates were
-chosen on validation images of the source (scripts/choose_rates.py); all that go on have the same share of them, and all
+chosen on validation images of the source (as scripts/compare.py does); all that go on have the same share of them, and all
 draw rare classes of the source more often. Self-training balances the classes of its teacher. Seed 0 is not among the
 seeds, because that balance was found to be needed there; see docs/results.md. `--oracle` adds training on labelled
 images of the target domain, with the same weights to begin with, rates and steps.

@@ -1,97 +1,140 @@
-"""Compare methods on a preset over paired seeds, and print the tables of docs/results.md.
+"""Ways to adapt against one another on domains never seen: paired seeds, equal budgets, a rate for each way.
 
-With one seed every method sees the same batches and starts from the same head, so differences are taken
-per seed. Finished runs are kept: the script can be stopped and started.
+First the rate of every way is chosen, on validation images of the source, with seeds (and, in the built-in world,
+scenes) that are not reported; a grid whose best rate is at an edge goes on. The head's rate is the same for all. No
+unseen domain is opened before all rates of a setting are chosen. Then all ways train with the same seeds, hence the
+same heads, batches and crops. Every run is one small JSON below RESULTS, written when it ends: the script may be
+stopped and started, with another number of processes or on another machine, and what is there is not run again.
 
-    python scripts/compare.py airsim_to_camvid --out runs/compare data_root=../shared/data \
-        backbone.name=../shared/weights/vit-tiny-in1k
-    python scripts/compare.py demo --out runs/compare
+    python scripts/compare.py pacs world camvid nuclei --processes 2
+    python scripts/compare.py pacs world camvid nuclei --table
+    python scripts/compare.py pacs world camvid nuclei --write docs/does-it-help.md
+
+A preset is compared in the same way, and its rates are chosen by the first of these alone:
+
+    python scripts/compare.py demo --ways full lora soma --seeds --results runs/compared
+    python scripts/compare.py demo --ways full lora soma --results runs/compared
 """
 
 import argparse
 import os
-import platform
-from collections.abc import Sequence
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import torch
-from rich.console import Console
+from comparing.curves import curves
+from comparing.outcome import Outcome
+from comparing.page import write_blocks
+from comparing.plan import Plan
+from comparing.records import Results
+from comparing.running import Resources, run_all, train_one
+from comparing.settings import SETTINGS, Setting
+from comparing.tables import by_domain, differences_of_all, rates, scores_of_all
+from comparing.ways import WAYS
 
-from minorkey.config import parse_overrides, resolve
-from minorkey.evaluation.bootstrap import paired_t_interval
-from minorkey.evaluation.scores import ScoreTable
-from minorkey.reporting.tables import method_name
-from minorkey.runs.train import train
+from minorkey.config import presets
 
-METHODS = ("soma", "lora", "full", "frozen")
-
-Tables = dict[str, list[ScoreTable]]  # one table per seed for each method
-
-
-def unseen(tables: Sequence[ScoreTable]) -> np.ndarray:
-    """Unseen mean mIoU of each seed, in percent."""
-    return np.array([100 * t.unseen_mean.score for t in tables if t.unseen_mean is not None])
+OF_SETTING = ("ways", "seeds", "rate_seeds", "rate_folds", "head_rate", "frozen_rates", "leave_one_out")
+"""What an option of the command line may say of a setting."""
 
 
-def score_rows(tables: Tables) -> list[str]:
-    domains = [(i, score.domain, score.role) for i, score in enumerate(next(iter(tables.values()))[0].domains)]
-    head = ["method", *(f"{name} ({role})" for _, name, role in domains), "unseen mean", "per seed"]
-    rows = [head, ["---"] + ["---:"] * (len(head) - 1)]
-    for method, runs in tables.items():
-        means = [f"{np.mean([100 * run.domains[i].score for run in runs]):.1f}" for i, *_ in domains]
-        seeds = " / ".join(f"{value:.1f}" for value in unseen(runs))
-        rows.append([method_name(method), *means, f"{unseen(runs).mean():.1f}", seeds])
-    return ["| " + " | ".join(row) + " |" for row in rows]
+def setting_of(name: str, args: argparse.Namespace) -> Setting:
+    """A setting or a preset by its name, with what the command line says of it."""
+    stem = Path(name).stem
+    setting = SETTINGS.get(name) or Setting(name=stem, title=stem, preset=name)
+    given: dict[str, Any] = {key: value for key in OF_SETTING if (value := getattr(args, key)) is not None}
+    given = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
+    return replace(setting, **given).at(args.shared)
 
 
-def difference_rows(tables: Tables, reference: str) -> list[str]:
-    rows = [
-        f"| {method_name(reference)} minus | mean difference | 95 % interval over seeds |",
-        "|---|---:|---:|",
-    ]
-    for method, runs in tables.items():
-        if method == reference:
-            continue
-        differences = unseen(tables[reference]) - unseen(runs)
-        interval = paired_t_interval(differences)
-        low, high = interval.low, interval.high
-        rows.append(f"| {method_name(method)} | {differences.mean():+.1f} | [{low:+.1f}, {high:+.1f}] |")
-    return rows
+def plan_of(setting: Setting, args: argparse.Namespace) -> Plan:
+    """The plan of a setting, with the results that are there.
+
+    Raises:
+        SystemExit: those are of runs of another length or size.
+    """
+    config = setting.config(args.overrides)
+    folds = [fold.domain for fold in setting.folds(config)]
+    results = Results(args.results / (setting.folder or setting.name))
+    crop, training = list(config.transform.crop), config.training
+    budget = f"steps {training.steps}, batch {training.batch_size}, crop {crop}"
+    if other := results.budgets() - {budget}:
+        raise SystemExit(f"{results.folder} has runs of {other.pop()}, but these have {budget}; give another --results")
+    return Plan(
+        results=results,
+        grids={way: setting.grid(way, config) for way in setting.ways},
+        folds=folds,
+        rate_folds=[folds[place] for place in setting.rate_folds],
+        seeds=setting.seeds,
+        rate_seeds=setting.rate_seeds,
+    )
 
 
-def cost_rows(tables: Tables) -> list[str]:
-    rows = ["| method | trained parameters | seconds | peak memory, MB |", "|---|---:|---:|---:|"]
-    for method, runs in tables.items():
-        costs = [run.training for run in runs]
-        seconds = np.median([cost.seconds for cost in costs if cost.seconds is not None])
-        memory = np.median([cost.peak_memory_mb for cost in costs if cost.peak_memory_mb is not None])
-        rows.append(f"| {method_name(method)} | {costs[0].trained_parameters:,} | {seconds:.0f} | {memory:.0f} |")
-    return rows
+def text(lines: Iterable[str]) -> str:
+    return "\n".join(lines)
 
 
-def main() -> None:
+def write(page: Path, outcomes: list[Outcome]) -> None:
+    """Fill the page's tables, and draw its figure beside it."""
+    picture = page.with_name(f"{page.stem}-rates.png")
+    curves(outcomes).savefig(picture, dpi=110, facecolor="white")
+    write_blocks(
+        page,
+        {
+            "scores": text(scores_of_all(outcomes)),
+            "differences": text(differences_of_all(outcomes)),
+            "rates": f"![source validation over rates]({picture.name})",
+        },
+    )
+
+
+def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("preset")
-    parser.add_argument("overrides", nargs="*")
-    parser.add_argument("--methods", nargs="+", default=list(METHODS))
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--out", type=Path, default=Path("runs/compare"))
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("arguments", nargs="+", help=f"settings ({', '.join(SETTINGS)}) or presets, then KEY=VALUE")
+    parser.add_argument("--results", type=Path, default=Path("benchmarks/results"), help="a folder in it per setting")
+    parser.add_argument("--shared", type=Path, default=Path("../shared"), help="folder of real images and weights")
+    parser.add_argument("--ways", nargs="+", choices=WAYS)
+    parser.add_argument("--seeds", nargs="*", type=int, help="none: rates are chosen, and nothing unseen is judged")
+    parser.add_argument("--rate-seeds", nargs="+", type=int, help="those that choose rates")
+    parser.add_argument("--rate-folds", nargs="+", type=int, help="places of the folds that choose rates")
+    parser.add_argument("--head-rate", type=float, help="of the head, beside every backbone that trains")
+    parser.add_argument("--frozen-rates", nargs="+", type=float, help="of the head over a frozen backbone")
+    parser.add_argument("--leave-one-out", action="store_true", default=None, help="each domain of a preset in turn")
+    parser.add_argument("--processes", type=int, default=1, help="runs at a time")
+    parser.add_argument("--threads", type=int, default=1, help="of each")
+    parser.add_argument("--deadline", type=float, default=float("inf"), help="seconds")
+    parser.add_argument("--table", action="store_true", help="run nothing; print what is there")
+    parser.add_argument("--write", type=Path, metavar="PAGE", help="run nothing; fill the tables of a page")
     args = parser.parse_intermixed_args()
-    torch.set_num_threads(args.threads)
-    tables: Tables = {method: [] for method in args.methods}
-    for seed in args.seeds:
-        for method in args.methods:
-            given = parse_overrides([*args.overrides, f"method.name={method}", f"seed={seed}"])
-            out = args.out / args.preset / f"{method}-{seed}"
-            tables[method].append(train(resolve(args.preset, given), out, resume=True, console=Console(quiet=True)))
-            print(f"{method} seed {seed}: unseen mean {unseen(tables[method])[-1]:.1f}", flush=True)
-    machine = f"{os.cpu_count()} CPU cores, {platform.machine()}, torch {torch.__version__}"
-    sections = [score_rows(tables), difference_rows(tables, args.methods[0]), cost_rows(tables)]
-    print("\n" + "\n\n".join("\n".join(rows) for rows in sections))
-    print(f"\n{args.preset}, seeds {args.seeds}, {machine}, {args.threads} thread(s)")
+    args.names = [argument for argument in args.arguments if "=" not in argument]
+    args.overrides = [argument for argument in args.arguments if "=" in argument]
+    known = [*SETTINGS, *presets()]
+    if unknown := [name for name in args.names if name not in known and not name.endswith(".yaml")]:
+        parser.error(f"no setting or preset {', '.join(unknown)}; known: {', '.join(known)}")
+    return args
+
+
+def main() -> int:
+    args = parse()
+    os.environ.setdefault("OMP_NUM_THREADS", str(args.threads))
+    end, complete, outcomes = time.monotonic() + args.deadline, True, list[Outcome]()
+    for setting in [setting_of(name, args) for name in args.names]:
+        plan = plan_of(setting, args)
+        if not (args.table or args.write):
+            left = Resources(args.processes, args.threads, end - time.monotonic())
+            complete &= run_all(plan, partial(train_one, setting, args.overrides), left)
+        outcomes.append(Outcome.of(setting.title, plan))
+        print(f"{text(by_domain(outcomes[-1]))}\n\n{text(rates(outcomes[-1]))}\n", flush=True)
+    if len(outcomes) > 1:
+        print(f"{text(scores_of_all(outcomes))}\n\n{text(differences_of_all(outcomes))}")
+    if args.write:
+        write(args.write, outcomes)
+    return 0 if complete else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,0 +1,66 @@
+"""What is there of a setting: scores of all ways on the seeds that are complete, and the rates that were tried."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from comparing.plan import Plan
+
+Cells = Mapping[tuple[str, int], float]
+"""Scores by domain and seed."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The figures of a setting, in percent, by way."""
+
+    title: str
+    domains: Sequence[str]  # unseen, D
+    seeds: Sequence[int]  # that every way has in every domain, S
+    rates: Mapping[str, float]  # of the ways that have one
+    unseen: Mapping[str, np.ndarray]  # (D, S)
+    source: Mapping[str, np.ndarray]  # (runs,), on validation images
+    tried: Mapping[str, Mapping[float, float]]  # rate to score on validation images; of ways that had a choice
+
+    @classmethod
+    def of(cls, title: str, plan: Plan) -> Self:
+        """From the result files of a plan."""
+        records = {way: plan.reported(way) for way in plan.grids}
+        found = {
+            way: {(domain, record.seed): 100 * score for record in some for domain, score in record.scores.items()}
+            for way, some in records.items()
+        }
+        domains = list(dict.fromkeys(domain for cells in found.values() for domain, _ in cells))
+        seeds = [seed for seed in plan.seeds if _whole(found, domains, seed)]
+        return cls(
+            title=title,
+            domains=domains,
+            seeds=seeds,
+            rates={way: rate for way in plan.grids if (rate := plan.rate(way)[0]) is not None},
+            unseen={way: np.array([[cells[d, s] for s in seeds] for d in domains]) for way, cells in found.items()},
+            source={
+                way: np.array([100 * record.validation for record in some if record.seed in seeds])
+                for way, some in records.items()
+            },
+            tried=_tried(plan),
+        )
+
+    def difference(self, one: str, other: str) -> np.ndarray:
+        """Points by which one way is above another in unseen domains, paired: `(D, S)`."""
+        return self.unseen[one] - self.unseen[other]
+
+
+def _whole(found: Mapping[str, Cells], domains: Sequence[str], seed: int) -> bool:
+    return bool(domains) and all((domain, seed) in cells for cells in found.values() for domain in domains)
+
+
+def _tried(plan: Plan) -> dict[str, dict[float, float]]:
+    rates: dict[str, set[float]] = {}
+    for record in plan.results.choosing():
+        rates.setdefault(record.way, set()).add(record.rate)
+    return {
+        way: {rate: 100 * plan.validation(way, rate) for rate in sorted(rates[way])}
+        for way in plan.grids
+        if way in rates
+    }

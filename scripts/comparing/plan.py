@@ -1,0 +1,74 @@
+"""Which runs are wanted, given what is there: first those that choose rates, then those that are compared."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from comparing.records import Job, Record, Results
+
+EXTENSIONS = 2
+"""How often a grid goes on where its best rate is at an edge."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The runs of a setting."""
+
+    results: Results
+    grids: Mapping[str, Sequence[float]]  # by way; a grid of one rate leaves nothing to choose
+    folds: Sequence[str]
+    rate_folds: Sequence[str]
+    seeds: Sequence[int]
+    rate_seeds: Sequence[int]
+
+    def __post_init__(self) -> None:
+        assert not set(self.seeds) & set(self.rate_seeds), "a seed that chooses rates is not reported"
+
+    def rate(self, way: str) -> tuple[float | None, list[Job]]:
+        """The rate of a way, or the runs that are missing to choose it."""
+        grid = sorted(self.grids[way])
+        if len(grid) == 1:
+            return grid[0], []
+        factor = grid[-1] / grid[-2]
+        for _ in range(EXTENSIONS + 1):
+            if missing := [job for rate in grid for job in self._choosing(way, rate) if not self.results.read(job)]:
+                return None, missing
+            best = max(grid, key=lambda rate: self.validation(way, rate))
+            if best not in (grid[0], grid[-1]):
+                return best, []
+            beyond = float(f"{best * factor if best == grid[-1] else best / factor:.1g}")
+            tried, grid = grid, sorted([*grid, beyond])
+        return max(tried, key=lambda rate: self.validation(way, rate)), []
+
+    def validation(self, way: str, rate: float) -> float:
+        """The mean score of a rate, whose runs are there, on validation images of the source."""
+        return fmean(record.validation for record in self._records(self._choosing(way, rate)))
+
+    def wanted(self) -> list[Job]:
+        """The runs that can be started now. While any rate is open nothing is judged on an unseen domain."""
+        rates = {way: self.rate(way) for way in self.grids}
+        if choosing := [job for _, missing in rates.values() for job in missing]:
+            return choosing
+        runs = [
+            Job(way, rate, fold, seed, unseen=True)
+            for seed in self.seeds
+            for fold in self.folds
+            for way, (rate, _) in rates.items()
+            if rate is not None
+        ]
+        return [job for job in runs if not self.results.read(job)]
+
+    def reported(self, way: str) -> list[Record]:
+        """The runs of a way that are there, at its rate."""
+        rate, _ = self.rate(way)
+        if rate is None:
+            return []
+        jobs = [Job(way, rate, fold, seed, unseen=True) for seed in self.seeds for fold in self.folds]
+        return self._records(jobs)
+
+    def _records(self, jobs: Sequence[Job]) -> list[Record]:
+        found = [self.results.read(job) for job in jobs]
+        return [record for record in found if record]
+
+    def _choosing(self, way: str, rate: float) -> list[Job]:
+        return [Job(way, rate, fold, seed, unseen=False) for fold in self.rate_folds for seed in self.rate_seeds]

@@ -1,0 +1,117 @@
+"""What is trained on and judged in each comparison: a source, unseen domains, a network, a budget.
+
+A run takes one to three minutes of one core. Sizes were settled by the frozen backbone alone.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+from comparing.ways import COMMON, FROZEN, WAYS
+
+from minorkey.config import RunConfig, parse_overrides, resolve
+from minorkey.runs.leave_one_out import Fold, folds_of
+
+SHARED = "SHARED"
+"""In an override: the folder of real images and weights."""
+
+VIT_TINY = (
+    "data_root=SHARED/data",
+    "backbone.name=SHARED/weights/vit-tiny-in1k",
+    "backbone.mean=[0.5, 0.5, 0.5]",
+    "backbone.std=[0.5, 0.5, 0.5]",
+)
+LOOKS = ("", "+night@3", "+fog@3", "+rain@3", "+snow@3")
+"""CamVid as it is, and under corruptions (docs/corruptions.md)."""
+
+ROOM = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A comparison; what is not said here is the preset's."""
+
+    name: str
+    title: str
+    preset: str  # of minorkey, or a YAML file
+    overrides: tuple[str, ...] = ()
+    ways: tuple[str, ...] = COMMON
+    seeds: tuple[int, ...] = (0, 1, 2)
+    rate_seeds: tuple[int, ...] = (100,)  # none of those that are reported
+    leave_one_out: bool = False  # each domain in turn is unseen; else the preset's unseen domains are
+    rate_folds: tuple[int, ...] = (0,)  # those, by their place, that choose rates
+    head_rate: float | None = None  # where the backbone trains too; None: the preset's
+    frozen_rates: tuple[float, ...] = ()  # of a head that trains alone; none: the same as beside a backbone
+    of_seed: tuple[str, ...] = ()  # keys that are given the seed of a run
+    folder: str = ""  # of the results, where it is not the name
+
+    def at(self, shared: Path) -> Self:
+        """The setting with that folder of real images and weights."""
+        return replace(self, overrides=tuple(each.replace(SHARED, str(shared)) for each in self.overrides))
+
+    def config(self, overrides: Sequence[str] = ()) -> RunConfig:
+        """What all runs have in common."""
+        return resolve(self.preset, parse_overrides([*self.overrides, *overrides]))
+
+    def folds(self, config: RunConfig) -> list[Fold]:
+        """What is trained on and judged, once or in turn."""
+        return folds_of(config) if self.leave_one_out else [Fold(self.name, config)]
+
+    def grid(self, way: str, config: RunConfig) -> tuple[float, ...]:
+        """The rates that a way may have, before the grid goes on."""
+        if way != FROZEN:
+            return WAYS[way].rates
+        return self.frozen_rates or (self.head_rate or config.training.lr,)
+
+
+SETTINGS = {
+    setting.name: setting
+    for setting in (
+        Setting(
+            name="pacs",
+            title="PACS, each style in turn",
+            preset="pacs",
+            overrides=(
+                *VIT_TINY, "transform.crop=[144, 144]", "training.batch_size=24", "training.steps=200",
+                "training.choose=last",
+            ),
+            ways=(*COMMON, "dora", "soma, all blocks"),
+            leave_one_out=True,
+            rate_folds=(0, 3),  # art_painting and sketch
+            head_rate=1e-3,
+            frozen_rates=(1e-3, 3e-3, 1e-2),
+            folder="pacs144",
+        ),
+        Setting(
+            name="world",
+            title="built-in world, clear to 8 domains",
+            preset="demo",
+            seeds=(0, 1, 2, 3, 4),
+            of_seed=("world.seed",),  # scenes of its own
+        ),
+        Setting(
+            name="camvid",
+            title="AirSim to CamVid, clean and corrupted",
+            preset="airsim_to_camvid",
+            overrides=(
+                *VIT_TINY,
+                "unseen=[" + ", ".join(f'"camvid:train,val{look}"' for look in LOOKS) + "]",
+                "transform.crop=[160, 160]", "training.batch_size=8", "training.steps=150",
+                "evaluation={window: null, stride: null, resize: 320, images: 80}",
+            ),
+            seeds=(0, 1, 2, 3, 4),
+        ),
+        Setting(
+            name="nuclei",
+            title="nuclei, fluorescence to two microscopes",
+            preset=str(ROOM / "nuclei.yaml"),
+            overrides=(
+                *VIT_TINY,
+                "source=SHARED/data/nuclei/fluorescence",
+                'unseen=["SHARED/data/nuclei/stained:train,val", "SHARED/data/nuclei/brightfield:train,val"]',
+            ),
+            seeds=(0, 1, 2, 3, 4),
+        ),
+    )
+}  # fmt: skip

@@ -1,0 +1,279 @@
+"""scripts/compare.py: which runs it wants, what it makes of their scores, and a comparison in small."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from minorkey.config import save_config
+
+SCRIPTS = Path(__file__).parents[1] / "scripts"
+GRIDS = {"frozen": (0.02,), "lora": (3e-4, 1e-3, 3e-3), "soma": (1e-3, 3e-3, 1e-2)}
+
+
+@pytest.fixture(autouse=True)
+def _scripts(monkeypatch):
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+
+
+@pytest.fixture
+def plan(tmp_path):
+    from comparing.plan import Plan
+    from comparing.records import Results
+
+    return Plan(Results(tmp_path), GRIDS, ["here", "there"], ["here"], [0, 1], [100])
+
+
+def finish(plan, job, validation=0.5, scores=None):
+    values = {"way": job.way, "rate": job.rate, "fold": job.fold, "seed": job.seed, "validation": {"home": validation}}
+    plan.results.write(job, {**values, "scores": scores or ({job.fold: 0.25} if job.unseen else {})})
+
+
+def choose(plan, best):
+    """Finish the runs that choose rates; `best` is each way's best rate, and the further off, the worse."""
+    while wanted := [job for job in plan.wanted() if not job.unseen]:
+        for job in wanted:
+            finish(plan, job, 0.9 - abs(np.log(job.rate / best[job.way])) / 20)
+
+
+def test_rates_come_first_and_until_all_are_chosen_nothing_unseen_is_judged(plan):
+    wanted = plan.wanted()
+    assert len(wanted) == 6
+    assert {(job.way, job.fold, job.seed, job.unseen) for job in wanted} == {
+        ("lora", "here", 100, False),
+        ("soma", "here", 100, False),
+    }
+    for job in wanted[:-1]:
+        finish(plan, job, 0.6 if job.rate == GRIDS[job.way][1] else 0.5)
+    assert plan.wanted() == wanted[-1:]
+
+
+def test_then_every_way_runs_at_its_own_rate_seed_by_seed(plan):
+    choose(plan, {"lora": 1e-3, "soma": 3e-3})
+    wanted = plan.wanted()
+    assert {job.way: job.rate for job in wanted} == {"frozen": 0.02, "lora": 1e-3, "soma": 3e-3}
+    assert [(job.seed, job.fold) for job in wanted[::3]] == [(0, "here"), (0, "there"), (1, "here"), (1, "there")]
+    assert all(job.unseen for job in wanted)
+
+
+@pytest.mark.parametrize(
+    ("best", "tried", "chosen"),
+    [
+        (1e-3, [3e-4, 1e-3, 3e-3], 1e-3),
+        (1e-2, [3e-4, 1e-3, 3e-3, 9e-3, 0.03], 9e-3),
+        (1.0, [3e-4, 1e-3, 3e-3, 9e-3, 0.03], 0.03),  # two steps, and no further
+        (1e-4, [3e-5, 1e-4, 3e-4, 1e-3, 3e-3], 1e-4),
+    ],
+)
+def test_a_grid_goes_on_where_its_best_rate_is_at_an_edge(plan, best, tried, chosen):
+    choose(plan, {"lora": best, "soma": 3e-3})
+    assert sorted(record.rate for record in plan.results.choosing() if record.way == "lora") == tried
+    assert plan.rate("lora") == (chosen, [])
+
+
+def test_what_is_there_is_not_run_again(plan):
+    from comparing.plan import Plan
+    from comparing.records import Results
+
+    choose(plan, {"lora": 1e-3, "soma": 3e-3})
+    first, *others = plan.wanted()
+    finish(plan, first)
+    again = Plan(Results(plan.results.folder), GRIDS, plan.folds, plan.rate_folds, plan.seeds, plan.rate_seeds)
+    assert again.wanted() == others
+
+
+def test_a_run_at_another_rate_than_the_one_chosen_does_not_count(plan):
+    from comparing.records import Job
+
+    finish(plan, Job("lora", 3e-3, "here", 0, unseen=True), scores={"here": 0.9})
+    choose(plan, {"lora": 1e-3, "soma": 3e-3})
+    assert Job("lora", 1e-3, "here", 0, unseen=True) in plan.wanted()
+    assert plan.reported("lora") == []
+
+
+def test_a_rate_that_diverges_counts_0(plan):
+    from comparing.records import Record
+
+    values = {"way": "lora", "rate": 1e-3, "left_out": "here", "seed": 100, "validation": {}, "diverged": "loss is NaN"}
+    assert Record.of(values).validation == 0
+
+
+def test_results_of_one_domain_left_out_are_read_as_they_were_written():
+    from comparing.records import Record
+
+    values = {
+        "way": "soma, all blocks", "rate": 0.003, "left_out": "pacs-sketch", "seed": 1,
+        "validation": {"pacs-photo": 0.9, "pacs-cartoon": 0.8}, "steps": 200, "batch": 24, "crop": [144, 144],
+        "score": 0.5, "images": 3929, "by_class": {"dog": 0.4}, "details": {},
+    }  # fmt: skip
+    record = Record.of(values)
+    assert (record.fold, dict(record.scores)) == ("pacs-sketch", {"pacs-sketch": 0.5})
+    assert record.validation == pytest.approx(0.85)
+    assert record.budget == "steps 200, batch 24, crop [144, 144]"
+
+
+def test_files_have_names_without_signs():
+    from comparing.records import Job
+
+    assert str(Job("soma, all blocks", 3e-3, "sketch", 1, unseen=True).file) == "soma-all-blocks/sketch-1.json"
+    job = Job("lora, SoMA's blocks", 3e-3, "sketch", 100, unseen=False)
+    assert str(job.file) == "rates/lora-SoMAs-blocks/0.003-sketch-100.json"
+
+
+@pytest.mark.parametrize("name", ["pacs", "world", "camvid", "nuclei"])
+def test_while_a_rate_is_chosen_a_run_has_no_unseen_domain_and_all_share_the_head_rate(name, tmp_path):
+    from comparing.records import Job
+    from comparing.running import config_of
+    from comparing.settings import SETTINGS
+
+    (tmp_path / "data" / "pacs").mkdir(parents=True)
+    setting = SETTINGS[name].at(tmp_path)
+    preset = setting.config()
+    folds = setting.folds(preset)
+    heads = set()
+    for way in setting.ways:
+        rate = setting.grid(way, preset)[0]
+        choosing, judged = (config_of(setting, [], Job(way, rate, folds[0].domain, 100, u)) for u in (False, True))
+        assert choosing.unseen == []
+        assert choosing.source == judged.source
+        assert not {source.data for source in judged.source} & set(judged.unseen)
+        assert judged.unseen
+        assert choosing.seed == 100
+        if way != "frozen":
+            assert choosing.training.backbone_lr == rate
+            heads.add(choosing.training.lr)
+    assert len(heads) == 1
+    assert not set(setting.seeds) & set(setting.rate_seeds)
+
+
+def test_the_world_shows_other_scenes_with_another_seed():
+    from comparing.records import Job
+    from comparing.running import config_of
+    from comparing.settings import SETTINGS
+
+    job = Job("soma", 1e-3, "world", 100, unseen=False)
+    assert config_of(SETTINGS["world"], [], job).world.seed == 100
+
+
+def test_soma_without_its_start_differs_in_the_start_alone():
+    from comparing.ways import WAYS
+
+    from minorkey.adapters.options import MethodOptions
+
+    other = MethodOptions(**WAYS["lora, SoMA's blocks"].method)
+    soma = MethodOptions(name="soma")
+    assert other.spec.start is None
+    assert not other.spec.residual
+    for blocks in (8, 12, 24):
+        assert other.spec.default_first_block(blocks) == soma.spec.default_first_block(blocks)
+    assert other.trains_biases == soma.trains_biases
+    assert other.spec.anneals_weight_decay == soma.spec.anneals_weight_decay
+
+
+def test_intervals_over_domains_and_seeds_as_computed_by_hand():
+    from comparing.intervals import over_domains_and_seeds, over_seeds
+
+    cells = np.array([[1.0, 3.0], [5.0, 11.0]])  # means 2, 8 of domains; 3, 7 of seeds; 5 of all; rests -1, 1, 1, -1
+    seeds = over_seeds(cells)
+    assert (seeds.value, seeds.high) == pytest.approx((5, 5 + 12.7062 * 2), abs=1e-3)  # sd of 3, 7 over root 2 is 2
+    # MS: domains 2 (9 + 9) = 36, seeds 2 (4 + 4) = 16, rest 4; variance (36 + 16 - 4) / 4 = 12;
+    # freedom 48^2 / (36^2 + 16^2 + 4^2) = 2304 / 1568 = 1.469
+    both = over_domains_and_seeds(cells)
+    assert both.value == 5
+    assert both.high - 5 == pytest.approx(np.sqrt(12) * 6.1566, rel=2e-2)
+
+
+def test_where_only_domains_differ_seeds_make_the_interval_no_narrower():
+    from comparing.intervals import over_domains_and_seeds
+
+    wide = over_domains_and_seeds(np.repeat([[0.0], [2.0], [4.0]], 5, axis=1))
+    assert wide.high - 2 == pytest.approx(4.3027 * 2 / np.sqrt(3), rel=1e-3)  # t of 2; sd 2, three domains
+
+
+def test_the_interval_over_settings_as_computed_by_hand():
+    from comparing.intervals import over_settings
+
+    found = over_settings([[1.0, 3.0], [4.0, 6.0, 8.0]])  # means 2, 6; variances of the means 1 and 4/3
+    freedom = (1 + 4 / 3) ** 2 / (1 / 1 + (4 / 3) ** 2 / 2)
+    assert freedom == pytest.approx(2.882, abs=1e-3)
+    assert found.value == 4
+    assert found.high - 4 == pytest.approx(np.sqrt((1 + 4 / 3) / 4) * 3.26, rel=1e-2)
+
+
+def outcome(title="streets", soma=(0.5, 0.7), lora=(0.4, 0.6)):
+    from comparing.outcome import Outcome
+
+    unseen = {
+        "lora": 100 * np.array([lora, lora]),
+        "soma": 100 * np.array([soma, soma]),
+    }
+    source = {way: np.array([80.0, 82.0]) for way in unseen}
+    return Outcome(
+        title, ["fog", "night"], [0, 1], {"lora": 1e-3, "soma": 3e-3}, unseen, source, {"lora": {1e-3: 80.0}}
+    )
+
+
+def test_the_table_of_a_setting_as_computed_by_hand():
+    from comparing.tables import by_domain, rates
+
+    lines = list(by_domain(outcome()))
+    assert lines[0] == "streets: 2 seeds of every way (0, 1)"
+    assert "| soma | 0.003 | 81.0 | 60.0 ± 14.1 | 60.0 ± 14.1 | 60.0 ± 14.1 |" in lines
+    assert "| soma - lora | +10.0 | **+10.0 to +10.0** | **+10.0 to +10.0** |" in lines
+    assert "| lora | **0.001: 80.0** |" in list(rates(outcome()))
+
+
+def test_the_table_of_all_settings_as_computed_by_hand():
+    from comparing.tables import differences_of_all, scores_of_all
+
+    two = [outcome(), outcome("cells", soma=(0.4, 0.6))]
+    assert "| soma | 81.0 / 60.0 ± 14.1 | 81.0 / 50.0 ± 14.1 |" in list(scores_of_all(two))
+    (line,) = [line for line in differences_of_all(two) if line.startswith("| soma - lora")]
+    cells = line.strip("| ").split(" | ")
+    assert cells[1:4] == ["+10.0 [**+10.0 to +10.0**]", "+0.0 [+0.0 to +0.0]", "+5.0 [**+5.0 to +5.0**]"]
+    # four domains, 10, 10, 0, 0: sd 5.774, t of 3 is 3.182, so 5 +- 9.19
+    assert cells[4] == "+5.0 [-4.2 to +14.2]"
+
+
+def test_only_seeds_that_every_way_has_in_every_domain_are_compared(plan):
+    from comparing.outcome import Outcome
+
+    choose(plan, {"lora": 1e-3, "soma": 3e-3})
+    jobs = plan.wanted()
+    for job in jobs[:-1]:
+        finish(plan, job)
+    found = Outcome.of("x", plan)
+    assert found.seeds == [0]
+    assert found.domains == ["here", "there"]
+    assert found.unseen["soma"].tolist() == [[25.0], [25.0]]
+    assert found.rates == {"frozen": 0.02, "lora": 1e-3, "soma": 3e-3}
+
+
+def test_a_page_keeps_what_is_around_its_figures(tmp_path):
+    from comparing.page import write_blocks
+
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- scores -->\nold\n<!-- end of scores -->\nafter\n")
+    write_blocks(page, {"scores": "| new |"})
+    assert page.read_text() == "before\n<!-- scores -->\n\n| new |\n\n<!-- end of scores -->\nafter\n"
+    with pytest.raises(SystemExit, match="lacks '<!-- rates -->'"):
+        write_blocks(page, {"rates": ""})
+
+
+def test_a_comparison_in_small(make_config, tmp_path, monkeypatch, capsys):
+    import compare
+
+    preset, results = tmp_path / "tiny.yaml", tmp_path / "results"
+    save_config(make_config(unseen=["world:night", "world:fog"]), preset)
+    ways = ["--ways", "frozen", "lora, SoMA's blocks", "--seeds", "0"]
+    monkeypatch.setattr("sys.argv", ["compare.py", str(preset), "--results", str(results), *ways])
+    assert compare.main() == 0
+    for file in (results / "tiny" / "rates").rglob("*.json"):
+        assert json.loads(file.read_text())["scores"] == {}
+    run = json.loads((results / "tiny" / "lora-SoMAs-blocks" / "tiny-0.json").read_text())
+    assert set(run["scores"]) == {"night", "fog"}
+    assert "| frozen | 0.001 |" in capsys.readouterr().out
+    monkeypatch.setattr("sys.argv", ["compare.py", str(preset), "--results", str(results), "training.steps=3"])
+    with pytest.raises(SystemExit, match=r"has runs of steps 4, batch 2, crop \[32, 32\], but these have steps 3"):
+        compare.main()
