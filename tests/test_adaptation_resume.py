@@ -25,7 +25,9 @@ from minorkey.training.loop import Interrupted
 CASES = {
     "adapter_ema": adapting("self_training", "adapter_ema"),
     "ema": adapting("self_training", "ema", buffers="student", self_training=EVERYTHING | {"warmup": 2}),
-    "transda adapter_ema": adapting("transda", "adapter_ema"),
+    "transda adapter_ema": adapting(
+        "transda", "adapter_ema", transda={"rounds": 1, "balance": "prior", "resolution": "image"}
+    ),
     "transda ema": adapting("transda", "ema"),
     "transda self": adapting("transda", "self"),
 }

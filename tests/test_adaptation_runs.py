@@ -13,14 +13,16 @@ from PIL import Image
 from rich.console import Console
 
 from minorkey.config import RunConfig, save_config
+from minorkey.data.images import read_ids
 from minorkey.errors import DataError
 from minorkey.labels import label_space
 from minorkey.runs.assemble import Sources, build_network, open_targets
 from minorkey.runs.load import load
 from minorkey.runs.material import Material
-from minorkey.runs.rounds import write_pseudo_labels
+from minorkey.runs.pseudo_labelling import write_pseudo_labels
 from minorkey.runs.train import train
 from minorkey.system.run_folder import RunFolder
+from minorkey.tasks.balance import LEAST_SHARE
 from minorkey.training.checkpoint import checkpoints
 
 REGIMES = ["self_training", "transda"]
@@ -116,6 +118,35 @@ def test_a_broken_image_among_those_to_label(streets_config, photos, console, tm
     write_pseudo_labels(*arguments)
     assert f"without pseudo-labels: {broken}" in console.file.getvalue()
     assert sorted(path.name for path in (tmp_path / "labels").rglob("*.png")) == ["0.png", "2.png", "3.png"]
+
+
+@pytest.mark.parametrize("balance", ["confidence", "prior"])
+def test_pseudo_labels_are_balanced_over_all_target_images(streets_config, console, tmp_path, balance):
+    """By the formulas, from what the round before says of the images; the file beside them says by what."""
+    options = {"rounds": 1, "balance": balance}
+    config = streets_config("transda", transda=options, training={"steps": 1})
+    train(config, tmp_path / "run", console=console)
+    folder, classes = RunFolder(tmp_path / "run"), label_space("street7").classes
+    files = sorted(folder.pseudo_labels.rglob("*.png"))
+    images = [tmp_path / "target" / "images" / "train" / file.name for file in files]
+    predictor = load(folder.earlier_round(0).path, device="cpu")
+    pixels = np.concatenate([predictor.predict(i, probabilities=True).probabilities.reshape(7, -1).T for i in images])
+    said = pixels.argmax(1)
+    if balance == "confidence":
+        factors = [1 / pixels[said == k, k].mean() if (said == k).any() else 1 for k in range(7)]
+    else:  # sources show roads and cars alone, and cars are vehicles
+        truth = [read_ids(file) for file in (tmp_path / "source" / "labels" / "train").glob("*.png")]
+        shown = dict.fromkeys(classes, 0.0) | {
+            "road": np.mean(np.array(truth) == 0),
+            "vehicle": np.mean(np.array(truth) == 1),
+        }
+        factors = [(shown[name] + LEAST_SHARE) / (pixels[:, k].mean() + LEAST_SHARE) for k, name in enumerate(classes)]
+    found = json.loads((folder.pseudo_labels / "balance.json").read_text())
+    assert list(found) == list(classes)
+    assert list(found.values()) == pytest.approx(factors, rel=1e-4)
+    labels = np.concatenate([read_ids(file).ravel() for file in files])
+    assert np.mean(labels == (pixels * factors).argmax(1)) > 0.999
+    assert (labels != said).any()
 
 
 def test_targets_of_one_name_keep_their_own_pseudo_labels(streets_config, photos, console, tmp_path):

@@ -214,6 +214,7 @@ def test_transda_is_as_published(preset: str) -> None:
     assert (config.transda.rounds, config.transda.warmup_steps) == (3, None)
     assert (config.transda.adversarial, config.transda.discriminator_lr) == (0.001, 1e-4)
     assert config.transda.dynamic_weights
+    assert config.transda.resolution == "image"
     assert (config.teacher.momentum, config.teacher.ramp, config.teacher.buffers) == (0.999, False, "target")
     assert short_sides(config, "transform") == [72 * step for step in range(5, 21)]
     assert short_sides(config, "target_transform") == [round(51.2 * step) for step in range(5, 21)]

@@ -49,10 +49,6 @@ def _softmax(scores):
     return [power / sum(powers) for power in powers]
 
 
-def _sigmoid(value) -> float:
-    return 1 / (1 + exp(-value))
-
-
 def _positions(logits, features) -> dict[tuple, list[float]]:
     """The class scores at every position of the feature maps."""
     small = F.interpolate(logits.detach(), size=features.shape[-2:], mode="bilinear", align_corners=False)
@@ -61,13 +57,33 @@ def _positions(logits, features) -> dict[tuple, list[float]]:
     return {(b, y, x): small[b, :, y, x].double().tolist() for b, y, x in places}
 
 
+def _along(places: int, wanted: int) -> torch.Tensor:
+    """Weights (wanted, places) of a linear resize that puts the first on the first and the last on the last."""
+    weights = torch.zeros(wanted, places)
+    for place in range(wanted):
+        at = place * (places - 1) / (wanted - 1)
+        left = min(int(at), places - 2)
+        weights[place, left], weights[place, left + 1] = 1 - (at - left), at - left
+    return weights
+
+
+def _said(state: dict, features, size, class_wise: bool = False):
+    """What a discriminator says where it is judged: probabilities of "source", or logits of a class-wise one."""
+    values = _convolved(state, features)
+    values = values if class_wise else torch.sigmoid(values)
+    if size is None:
+        return values
+    rows, columns = _along(values.shape[2], size[0]), _along(values.shape[3], size[1])
+    return torch.einsum("bchw,yh,xw->bcyx", values, rows, columns)
+
+
 def _discrepancy(scores, domain, temperature: float, sign: int) -> dict[tuple, float]:
     """Sign * (H / log K - Dis), stretched to 0 ... 1 over the batch."""
     raw = {}
     for (b, y, x), values in scores.items():
         shares = _softmax([value / temperature for value in values])
         entropy = -sum(share * log(share) for share in shares)
-        raw[b, y, x] = sign * (entropy / log(len(values)) - _sigmoid(float(domain[b, 0, y, x])))
+        raw[b, y, x] = sign * (entropy / log(len(values)) - float(domain[b, 0, y, x]))
     low, high = min(raw.values()), max(raw.values())
     return {place: (value - low) / (high - low) for place, value in raw.items()}
 
@@ -77,7 +93,7 @@ def _domain_loss(prediction, to_source: bool, weights: dict, scores: dict, class
     losses = []
     for (b, y, x), weight in weights.items():
         if not class_wise:
-            says_source = torch.sigmoid(prediction[b, 0, y, x])
+            says_source = prediction[b, 0, y, x]
             losses.append(-weight * torch.log(says_source if to_source else 1 - says_source))
             continue
         soft = [min(share, 0.9) for share in _softmax(scores[b, y, x])]
@@ -86,21 +102,24 @@ def _domain_loss(prediction, to_source: bool, weights: dict, scores: dict, class
     return torch.stack(losses).mean()
 
 
-def _expected(student, taught_by, regime, pair, *, class_wise: bool, dynamic: bool) -> dict[str, torch.Tensor]:
+def _expected(
+    student, taught_by, regime, pair, *, class_wise: bool, dynamic: bool, resolution: str
+) -> dict[str, torch.Tensor]:
     """All losses. `taught_by` is the model that sees the target; the student is not shared with the regime."""
     with torch.no_grad():
         target, target_logits = _seen(taught_by, pair.target.pixel_values)
     source, source_logits = _seen(student.model, pair.source.pixel_values)
     D, Dis = snapshot(regime.discriminator), snapshot(regime.weighting)
-    p_s, p_t = _positions(source_logits, source), _positions(target_logits, target)
-    w_s = _discrepancy(p_s, _convolved(Dis, source.detach()), 10.0, 1)
-    w_t = _discrepancy(p_t, _convolved(Dis, target), 1.0, -1)
+    size = pair.source.pixel_values.shape[-2:] if resolution == "image" else None
+    places = [source, target] if size is None else [pair.source.pixel_values, pair.target.pixel_values]
+    p_s, p_t = _positions(source_logits, places[0]), _positions(target_logits, places[1])
+    dis_source, dis_target = _said(Dis, source.detach(), size), _said(Dis, target, size)
+    w_s, w_t = _discrepancy(p_s, dis_source, 10.0, 1), _discrepancy(p_t, dis_target, 1.0, -1)
     if not dynamic:
         w_s, w_t = dict.fromkeys(w_s, 1.0), dict.fromkeys(w_t, 1.0)
     flat = dict.fromkeys(w_s, 1.0)
-    adversarial = _domain_loss(_convolved(D, source), False, w_s, p_s, class_wise)
-    of_source, of_target = _convolved(D, source.detach()), _convolved(D, target)
-    dis_source, dis_target = _convolved(Dis, source.detach()), _convolved(Dis, target)
+    adversarial = _domain_loss(_said(D, source, size, class_wise), False, w_s, p_s, class_wise)
+    of_source, of_target = (_said(D, features, size, class_wise) for features in (source.detach(), target))
     named = {name: getattr(pair, name) for name in ("source", "target")}
     supervised = {
         name: student.model(pixel_values=batch.pixel_values, labels=batch.labels).loss for name, batch in named.items()
@@ -115,29 +134,33 @@ def _expected(student, taught_by, regime, pair, *, class_wise: bool, dynamic: bo
 
 
 @pytest.mark.parametrize(
-    ("backbone", "labelled", "class_wise", "dynamic"),
+    ("backbone", "labelled", "class_wise", "dynamic", "resolution"),
     [
-        ("dinov2", False, False, True),
-        ("dinov2", True, False, True),
-        ("dinov2", False, True, True),
-        ("dinov2", True, False, False),
-        ("swin", True, False, True),
-        ("swin", False, True, True),
+        ("dinov2", False, False, True, "features"),
+        ("dinov2", True, False, True, "features"),
+        ("dinov2", False, True, True, "features"),
+        ("dinov2", True, False, False, "features"),
+        ("swin", True, False, True, "features"),
+        ("swin", False, True, True, "features"),
+        ("swin", True, False, True, "image"),
+        ("dinov2", False, True, True, "image"),
+        ("dinov2", False, False, False, "image"),
     ],
 )
-def test_losses_and_the_adversarial_gradient_are_those_of_the_formulas(backbone, labelled, class_wise, dynamic):
+def test_losses_and_the_adversarial_gradient_are_those_of_the_formulas(
+    backbone, labelled, class_wise, dynamic, resolution
+):
     student = make_student("lora", backbone)
     momentum_network = deepcopy(student.model).eval()
     for module in momentum_network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.train()
-    regime = _transda(
-        student, student.teacher("ema"), labelled=labelled, class_wise=class_wise, dynamic_weights=dynamic
-    )
+    chosen = {"class_wise": class_wise, "resolution": resolution}
+    regime = _transda(student, student.teacher("ema"), labelled=labelled, dynamic_weights=dynamic, **chosen)
     move(student.trained.values(), seed=1)
     reference, pair = deepcopy(student), random_pair()
     found = _groups(regime, pair)
-    expected = _expected(reference, momentum_network, regime, pair, class_wise=class_wise, dynamic=dynamic)
+    expected = _expected(reference, momentum_network, regime, pair, dynamic=dynamic, **chosen)
     if not labelled:
         del expected["target"]
     found["source"] = found["source"] + found.pop("source_auxiliary")

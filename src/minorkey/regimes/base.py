@@ -173,6 +173,11 @@ class Regime(ABC):
         """
         return ()
 
+    @classmethod
+    def balance(cls, config: "RunConfig") -> str | None:
+        """What balances the classes of these pseudo-labels, a key of `tasks.balance.BALANCES`; None: nothing does."""
+        return None
+
 
 class TeacherRegime(Regime):
     """A student, and a teacher that labels the target for it: `self.teacher`. Batches are `Pair`s."""

@@ -4,21 +4,16 @@ Every round starts from the pretrained backbone and is a run folder of its own, 
 """
 
 from dataclasses import replace
-from pathlib import Path
 
 from rich.console import Console
 
-from minorkey.config import RunConfig, load_config, save_config
-from minorkey.data.readers import Reader, label_folders, pseudo_label_file
-from minorkey.errors import DataError
+from minorkey.config import RunConfig, save_config
 from minorkey.evaluation.scores import TrainingCost
 from minorkey.runs.fit import fit
-from minorkey.runs.load import load
 from minorkey.runs.material import Material
-from minorkey.system.processes import from_main, process_count, process_index, together
-from minorkey.system.progress import Reporter
+from minorkey.runs.pseudo_labelling import write_pseudo_labels
+from minorkey.system.processes import from_main
 from minorkey.system.run_folder import RunFolder
-from minorkey.tasks.predictor import Predictor
 
 
 def fit_in_rounds(config: RunConfig, folder: RunFolder, material: Material, console: Console) -> None:
@@ -51,38 +46,3 @@ def round_config(config: RunConfig, number: int) -> RunConfig:
     if number < len(rounds) - 1:
         changes["choose"] = "teacher" if config.teacher_learns else "last"
     return config.model_copy(update={"training": config.training.model_copy(update=changes)})
-
-
-def write_pseudo_labels(run: RunFolder, material: Material, out: Path, console: Console) -> None:
-    """Label every target image with the weights that a round deployed: plain argmax, under the test protocol.
-
-    Processes share the images out; those that are labelled already are left as they are. An image that cannot be read
-    is an error or, with `training.skip_broken`, named, and gets no labels.
-
-    Raises:
-        DataError: the round has not ended, or an image cannot be read.
-        StorageError: a label image cannot be written.
-    """
-    assert material.targets is not None
-    readers = material.targets.readers
-    with together():
-        options = load_config(run.config).training
-        predictor = load(run.path, device=options.device)
-    places = zip(readers, label_folders(readers, out), strict=True)
-    images = [(reader, index, place) for reader, place in places for index in range(len(reader))]
-    mine = images[process_index() :: process_count()]
-    with Reporter(console, "pseudo-labels", len(mine), unit="image") as reporter, together():
-        for done, (reader, index, place) in enumerate(mine, start=1):
-            file = pseudo_label_file(place, reader.key(index))
-            try:
-                if not file.is_file():
-                    _label(predictor, reader, index, file)
-            except DataError as error:
-                if not options.skip_broken:
-                    raise
-                console.print(f"without pseudo-labels: {error}", highlight=False, soft_wrap=True)
-            reporter.update(done, reader.key(index))
-
-
-def _label(predictor: Predictor, reader: Reader, index: int, file: Path) -> None:
-    predictor.in_domain(reader.domain).predict_one(reader[index].image).save(file)

@@ -1,8 +1,9 @@
 """TransDA's dynamic discrepancy (arXiv 2203.07988): how alike the domains are at each position, and its losses.
 
 A position counts more in the adversarial game where the model is unsure of its class and a domain classifier, `Dis`,
-is unsure of its domain. Class scores come as logits or as log-probabilities: the two differ by a constant at each
-position, and neither the softmax at any temperature nor a bilinear resize in front of it sees that constant.
+is unsure of its domain. Positions are those of the features or, as the authors' code has it, pixels of the image. Class
+scores come as logits or as log-probabilities: the two differ by a constant at each position, and neither the softmax
+at any temperature nor a bilinear resize in front of it sees that constant.
 """
 
 import math
@@ -13,6 +14,9 @@ from torch import Tensor
 
 SOURCE_TEMPERATURE = 10.0
 """A model is sure of its source classes, having learned them; this spreads its entropies out."""
+
+LEAST_PROBABILITY = 1e-7
+"""Of a domain, where its logarithm is taken of a resized probability."""
 
 LABEL_CLIP = 0.9
 """Highest probability in a soft label for the class-wise discriminator."""
@@ -50,9 +54,31 @@ def min_max(values: Tensor, filled: Tensor | None = None) -> Tensor:
     return torch.where(span > 0, (values - low) / span.clamp_min(torch.finfo(values.dtype).tiny), 1.0)
 
 
-def shown_at(filled: Tensor, features: Tensor) -> Tensor:
-    """Which positions of features `(B, C, h, w)` show the image, of a map `(B, H, W)` bool of pixels: `(B, h, w)`."""
-    return F.interpolate(filled[:, None].float(), size=features.shape[-2:], mode="nearest")[:, 0] > 0
+def at_pixels(prediction: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
+    """A discriminator's prediction at the pixels of an image, as TransDA's released code compares domains.
+
+    Of a binary one the probability is resized there, of a class-wise one the logits are, bilinear, corner on corner.
+
+    Args:
+        prediction: logits `(B, 1, h, w)`, or `(B, 2K, h, w)`.
+        size: height and width of the image.
+
+    Returns:
+        Logits `(B, 1 or 2K, H, W)`; of a binary one those of a probability between 1e-7 and 1 - 1e-7.
+
+    >>> unsure_and_sure = torch.tensor([0.0, 3.0]).view(1, 1, 1, 2)
+    >>> [round(p, 3) for p in at_pixels(unsure_and_sure, (1, 3)).sigmoid().flatten().tolist()]
+    [0.5, 0.726, 0.953]
+    """
+    values = prediction.float()
+    binary = values.shape[1] == 1
+    resized = F.interpolate(values.sigmoid() if binary else values, size=size, mode="bilinear", align_corners=True)
+    return resized.logit(eps=LEAST_PROBABILITY) if binary else resized
+
+
+def shown_at(filled: Tensor, like: Tensor) -> Tensor:
+    """Which positions of a map `(B, C, h, w)` show the image, of a map `(B, H, W)` bool of pixels: `(B, h, w)`."""
+    return F.interpolate(filled[:, None].float(), size=like.shape[-2:], mode="nearest")[:, 0] > 0
 
 
 def counting(filled: Tensor) -> Tensor:
@@ -69,7 +95,7 @@ def source_weights(class_logits: Tensor, domain_logits: Tensor, filled: Tensor |
     """w_s = H(softmax(p_s / 10)) / log K - Dis(F_s), min-max normalised over the batch of this process.
 
     Args:
-        class_logits: p_s `(B, K, H, W)`, the student's on source images; resized to the features (bilinear).
+        class_logits: p_s `(B, K, H, W)`, the student's on source images; resized to the prediction (bilinear).
         domain_logits: `(B, 1, h, w)`, logits of "source" that `Dis` gives to the source features.
         filled: `(B, h, w)` bool, false where there is no image; None: nowhere.
 
@@ -85,7 +111,7 @@ def target_weights(class_logits: Tensor, domain_logits: Tensor, filled: Tensor |
     """w_t = Dis(F_t) - H(softmax(p_t)) / log K, min-max normalised over the batch of this process.
 
     Args:
-        class_logits: p_t `(B, K, H, W)`, the teacher's on target images; resized to the features (bilinear).
+        class_logits: p_t `(B, K, H, W)`, the teacher's on target images; resized to the prediction (bilinear).
         domain_logits: `(B, 1, h, w)`, logits of "source" that `Dis` gives to the target features.
         filled: `(B, h, w)` bool, false where there is no image; None: nowhere.
 
@@ -97,8 +123,8 @@ def target_weights(class_logits: Tensor, domain_logits: Tensor, filled: Tensor |
 
 
 @torch.no_grad()
-def soft_labels(class_logits: Tensor, features: Tensor) -> Tensor:
-    """Class probabilities at the resolution of `features` `(B, C, h, w)`, clipped at 0.9, without a graph.
+def soft_labels(class_logits: Tensor, like: Tensor) -> Tensor:
+    """Class probabilities at the resolution of `like` `(B, ..., h, w)`, clipped at 0.9, without a graph.
 
     What is clipped goes to no other class, so a label may sum to less than 1.
 
@@ -108,7 +134,7 @@ def soft_labels(class_logits: Tensor, features: Tensor) -> Tensor:
     Returns:
         `(B, K, h, w)`.
     """
-    return _resized(class_logits, features).softmax(dim=1).clamp_max(LABEL_CLIP)
+    return _resized(class_logits, like).softmax(dim=1).clamp_max(LABEL_CLIP)
 
 
 def domain_loss(

@@ -8,7 +8,7 @@ pass over the target images also serves as the teacher's.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import torch
 from pydantic import Field
@@ -21,6 +21,7 @@ from minorkey.regimes.base import RegimeOptions, Setup, TeacherRegime, named_gro
 from minorkey.regimes.teachers import Teacher
 from minorkey.regimes.transda.discrepancy import (
     adversarial_loss,
+    at_pixels,
     counting,
     discriminator_loss,
     log_probabilities,
@@ -45,6 +46,16 @@ class TransdaOptions(RegimeOptions):
     adversarial: float = Field(0.001, ge=0, description="weight of the adversarial loss")
     class_wise: bool = Field(False, description="the discriminator tells classes apart as well (2 K channels)")
     dynamic_weights: bool = Field(True, description="weigh pixels by their discrepancy between the domains")
+    resolution: Literal["features", "image"] = Field(
+        "features",
+        description="where the predictions of discriminators are weighted and judged: at the positions of the feature "
+        "maps, or at the pixels of the image, to which the authors' code resizes them",
+    )
+    balance: Literal["confidence", "prior"] | None = Field(
+        None,
+        description="of the classes of the pseudo-labels that a round writes, as self_training.balance, but over all "
+        "target images; an extension, which neither paper has",
+    )
     discriminator_lr: float = Field(1e-4, gt=0, description="Adam, betas 0.9 and 0.99")
 
 
@@ -54,13 +65,13 @@ class Output:
 
     features: Tensor  # (B, C, h, w), with the graph of the pass if it has one
     probabilities: Tensor  # (B, K, H, W), without
-    shown: Tensor  # (B, h, w) bool, false where there is no image
+    filled: Tensor  # (B, H, W) bool, false where there is no image
 
     @classmethod
     def of(cls, features: Tensor, probabilities: Tensor, batch: Batch) -> Self:
         """For a batch of a `Pair`."""
         assert batch.filled is not None
-        return cls(features.float(), probabilities, shown_at(batch.filled, features))
+        return cls(features.float(), probabilities, batch.filled)
 
 
 class Transda(TeacherRegime):
@@ -106,18 +117,19 @@ class Transda(TeacherRegime):
         """The source's terms with the adversarial one, then the losses of both discriminators."""
         features = torch.cat([source.features.detach(), target.features])
         counts = [len(source.features), len(target.features)]
-        domains = self.weighting(features).split(counts)
+        domains = self._placed(self.weighting(features), source).split(counts)
+        shown = [shown_at(output.filled, domain) for output, domain in zip((source, target), domains, strict=True)]
         weights = [
-            self._weights(source_weights, source, domains[0]),
-            self._weights(target_weights, target, domains[1]),
+            self._weights(source_weights, source, domains[0], shown[0]),
+            self._weights(target_weights, target, domains[1], shown[1]),
         ]
-        labels = [self._labels(source), self._labels(target)]
-        adversarial = adversarial_loss(frozen_call(self.discriminator, source.features), weights[0], labels[0])
-        yield terms | {"adversarial": self.options.adversarial * adversarial}
-        predictions = self.discriminator(features).split(counts)
+        labels = [self._labels(source, domains[0]), self._labels(target, domains[1])]
+        fooled = self._placed(frozen_call(self.discriminator, source.features), source)
+        yield terms | {"adversarial": self.options.adversarial * adversarial_loss(fooled, weights[0], labels[0])}
+        predictions = self._placed(self.discriminator(features), source).split(counts)
         yield {
             "discriminator": discriminator_loss(*predictions, *weights, *labels),
-            "weighting": discriminator_loss(domains[0], domains[1], counting(source.shown), counting(target.shown)),
+            "weighting": discriminator_loss(domains[0], domains[1], counting(shown[0]), counting(shown[1])),
         }
 
     def modules(self) -> dict[str, nn.Module]:
@@ -134,18 +146,24 @@ class Transda(TeacherRegime):
             probabilities = self.task.probabilities(network, target.pixel_values)
         return Output.of(tap.features, probabilities, target)
 
-    def _weights(self, weigh: Callable[[Tensor, Tensor, Tensor], Tensor], output: Output, domains: Tensor) -> Tensor:
+    def _placed(self, prediction: Tensor, output: Output) -> Tensor:
+        """What a discriminator says, where it counts: of features or of pixels, as many in source and target."""
+        return prediction if self.options.resolution == "features" else at_pixels(prediction, output.filled.shape[-2:])
+
+    def _weights(
+        self, weigh: Callable[[Tensor, Tensor, Tensor], Tensor], output: Output, domains: Tensor, shown: Tensor
+    ) -> Tensor:
         """The weights of the positions, `(B, h, w)`: dynamic by the logits of `Dis`, 0 where there is no image."""
-        counted = counting(output.shown)
+        counted = counting(shown)
         if not self.options.dynamic_weights:
             return counted
-        return weigh(log_probabilities(output.probabilities), domains, output.shown) * counted
+        return weigh(log_probabilities(output.probabilities), domains, shown) * counted
 
-    def _labels(self, output: Output) -> Tensor | None:
+    def _labels(self, output: Output, domains: Tensor) -> Tensor | None:
         """Soft labels for the class-wise discriminator."""
         if not self.options.class_wise:
             return None
-        return soft_labels(log_probabilities(output.probabilities), output.features)
+        return soft_labels(log_probabilities(output.probabilities), domains)
 
     def _note(self, batch: Pair, teacher: Tensor, student: Tensor) -> None:
         """The signals, of the class probabilities of both on the target."""
@@ -160,6 +178,11 @@ class Transda(TeacherRegime):
         if not task_named(config.task).offers("probabilities"):
             able = [name for name in TASKS.shipped if task_named(name).offers("probabilities")]
             raise ValueError(f"regime transda is for {', '.join(able)}; set regime to self_training")
+
+    @classmethod
+    def balance(cls, config: "RunConfig") -> str | None:
+        """As the options have it."""
+        return config.transda.balance
 
     @classmethod
     def rounds(cls, config: "RunConfig") -> Sequence[Mapping[str, Any]]:
