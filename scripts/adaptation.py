@@ -1,19 +1,22 @@
-"""What adapting to an unlabelled target gives, by regime and by who labels the target: docs/results.md.
+"""What adapting to an unlabelled target gives, by regime and by teacher, and how steadily: docs/results.md.
 
-Per seed, a model is trained on the source alone. From its weights go on, for as many further steps each: source-only
-training; `self_training`, and `transda` (a warm-up round and one with pseudo-labels, half of the steps each), both with
-each of the four teachers. The teacher `base` is the pretrained backbone under the head of the student, which comes from
-the source-only model and has learned to read that one's features. Sizes and rates are the preset's, whose rates were
-chosen on validation images of the source (as scripts/compare.py does); all that go on have the same share of them, and all
-draw rare classes of the source more often. Self-training balances the classes of its teacher. Seed 0 is not among the
-seeds, because that balance was found to be needed there; see docs/results.md. `--oracle` adds training on labelled
-images of the target domain, with the same weights to begin with, rates and steps.
+Per method and seed, a model is trained on the source alone. From its weights go on, for as many further steps each:
+source-only training; `self_training`, and `transda` (a warm-up round and one with pseudo-labels, half of the steps
+each), both with each teacher. The teacher `base` is the pretrained backbone under the head of the student, which comes
+from the source-only model and has learned to read that one's features. Sizes and rates are the preset's, whose rates
+were chosen on validation images of the source (as scripts/compare.py does); all that go on have the same share of them,
+and all draw rare classes of the source more often. Self-training balances the classes of its teacher; TransDA, as
+published, balances none, and `--transda-balances` adds ours. Seed 0 is not among the seeds, because that balance was
+found to be needed there; see docs/results.md. `--oracle` adds training on labelled images of the target domain, with
+the same weights to begin with, rates and steps.
 
 The target is judged on images that are not trained on: on all of them with the weights at the end, and on `--watch` of
-them meanwhile, for the curves. `best` is the highest point of a curve: an oracle, since labels of the target choose it.
-Finished runs are kept: the script can be stopped and started.
+them meanwhile. Those are for the figure of the curves, a thin line for each seed, and for what is read off it; nothing
+is chosen by them. `best` is the highest point of a curve, an oracle, and `largest fall` what any seed lost from one
+look to the next. Finished runs are kept: the script can be stopped and started.
 
-    python scripts/adaptation.py night fog --out runs/adaptation
+    python scripts/adaptation.py night fog --methods lora soma --teachers self ema --points 10 --out runs/adaptation
+    python scripts/adaptation.py night fog --regimes transda --teachers self --transda-balances null prior
     python scripts/adaptation.py camvid --out runs/adaptation data_root=../shared/data \
         backbone.name=../shared/weights/vit-tiny-in1k
 """
@@ -22,9 +25,9 @@ import argparse
 import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, cycle
+from itertools import chain, cycle, product
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +41,7 @@ from minorkey.evaluation.scores import ScoreTable
 from minorkey.plotting.canvas import DOMAIN_COLOURS, REFERENCE, canvas
 from minorkey.plotting.style import save_figure
 from minorkey.reporting.figures import legend
+from minorkey.reporting.tables import method_name
 from minorkey.runs.train import train
 from minorkey.system.run_folder import RunFolder
 
@@ -62,15 +66,9 @@ class Setting:
     overrides: tuple[str, ...] = ()  # of all trainings
 
 
-VIT_TINY = (
-    "training.lr=0.002",
-    "training.backbone_lr=0.001",
-    "backbone.mean=[0.5,0.5,0.5]",
-    "backbone.std=[0.5,0.5,0.5]",
-)
-"""Rates of airsim_to_camvid, which were chosen with this backbone; those of the demo are for the built-in one."""
+WORLD = ("evaluation.images=24", "world.train_count=300")
+"""With the built-in backbone, at the rates of the preset."""
 
-WORLD = ("evaluation.images=24", "world.train_count=300", *VIT_TINY)
 SETTINGS = {
     "night": Setting("demo", "world:night", "world:night", 300, 60, "prior", WORLD),
     "fog": Setting("demo", "world:fog", "world:fog", 300, 60, "prior", WORLD),
@@ -86,7 +84,7 @@ class Way:
 
     regime: str = "supervised"
     teacher: str = ""
-    balance: str = ""  # of self-training; that of the setting where empty
+    balance: str = ""  # of pseudo-labels; where empty, self-training has the setting's and TransDA none
     labels: str = "source"  # of the supervised
 
     def __str__(self) -> str:
@@ -100,6 +98,7 @@ class Way:
             source = [] if self.labels == "source" else [f"source={setting.target}", "evaluation.source=false"]
             return [f"training.steps={setting.steps}", *source]
         rounds = 2 if self.regime == "transda" else 1
+        default = {"self_training": setting.balance, "transda": "null"}[self.regime]
         return [
             f"regime={self.regime}",
             f"target={setting.target}",
@@ -107,7 +106,7 @@ class Way:
             f"training.steps={setting.steps // rounds}",
             "transda.rounds=1",  # after the warm-up
             "self_training.masking.hide=tokens",
-            f"self_training.balance={self.balance or setting.balance}",
+            f"{self.regime}.balance={self.balance or default}",
         ]
 
 
@@ -126,6 +125,11 @@ class Run:
         """In percent, with the weights at the end, on the `source` or on the target, which counts as `unseen`."""
         return float(np.mean([100 * domain.score for domain in self.scores.domains if domain.role == role]))
 
+    @property
+    def largest_fall(self) -> float:
+        """The most that is lost on the watched images from one look to the next, as deployed; 0: it never falls."""
+        return float(max(0, -np.diff(self.curve[:, 2]).min(initial=0)))
+
 
 Runs = dict[Way, list[Run]]  # one per seed
 
@@ -142,45 +146,55 @@ def read_curve(folder: RunFolder, deployed: str) -> np.ndarray:
     return np.array(points)
 
 
-def trained(setting: Setting, out: Path, overrides: Sequence[str], args: argparse.Namespace, rate: float = 1.0) -> Run:
-    """A training with a share of the preset's rates, finished if it is not."""
-    fixed = [f"method={args.method}", "training.rare_classes=0.01", "training.snapshots=0", "evaluation.pictures=0"]
+def trained(setting: Setting, out: Path, overrides: Sequence[str], rate: float = 1.0) -> Run:
+    """A training with a share of the rates, finished if it is not."""
+    fixed = ["training.rare_classes=0.01", "training.snapshots=0", "evaluation.pictures=0"]
     given = [*fixed, *setting.overrides, *overrides]
     options = resolve(setting.preset, parse_overrides(given)).training
     rates = [f"training.lr={rate * options.lr}", f"training.backbone_lr={rate * options.backbone_lr}"]
-    config = resolve(setting.preset, parse_overrides([*given, *rates, *args.overrides]))
+    config = resolve(setting.preset, parse_overrides([*given, *rates]))
     scores = train(config, out, resume=True, console=Console(quiet=True))
     deployed = "teacher" if config.deployed == "teacher" else "student"
     return Run(scores, read_curve(RunFolder(out), deployed))
 
 
-def run_all(name: str, args: argparse.Namespace) -> Runs:
-    """All trainings of a setting."""
+def ways(args: argparse.Namespace) -> list[Way]:
+    """All ways to go on."""
+    balances = {"self_training": args.balances, "transda": args.transda_balances}
+    adapting = [
+        Way(regime, teacher, balance)
+        for regime in args.regimes
+        for teacher in args.teachers
+        for balance in balances[regime]
+    ]
+    return [SOURCE_ONLY, *([ORACLE] if args.oracle else []), *adapting]
+
+
+def run_all(name: str, method: str, args: argparse.Namespace) -> Runs:
+    """All trainings of a setting with a method."""
     setting = SETTINGS[name]
-    ways = [SOURCE_ONLY, *([ORACLE] if args.oracle else [])]
-    for regime in args.regimes:
-        balances = args.balances if regime == "self_training" else [""]
-        ways += [Way(regime, teacher, balance) for teacher in args.teachers for balance in balances]
-    runs: Runs = {way: [] for way in ways}
+    runs: Runs = {way: [] for way in ways(args)}
     for seed in args.seeds:
-        start = args.out / f"{setting.preset}-source-only-{seed}"
-        source_steps = [f"seed={seed}", f"training.steps={setting.source_steps}", "unseen=[]"]
-        first = trained(setting, start, source_steps, args)
-        print(f"{name}, seed {seed}: source {first.miou('source'):.1f} to begin with", flush=True)
+        given = [f"method={method}", f"seed={seed}", *args.overrides]
+        start = args.out / f"{setting.preset}-{method}-source-only-{seed}"
+        first = trained(setting, start, [*given, f"training.steps={setting.source_steps}", "unseen=[]"])
+        print(f"{name}, {method}, seed {seed}: source {first.miou('source'):.1f} to begin with", flush=True)
         watch = [f"training.watch={args.watch}", f"training.judge_every={max(1, setting.steps // args.points)}"]
-        common = [f"seed={seed}", f"start_from={start}", f"unseen={setting.judged}", *watch]
-        for way in ways:
-            out = args.out / name / f"{way}-{seed}".replace(", ", "-")
-            run = trained(setting, out, [*common, *way.overrides(setting)], args, args.rate)
+        common = [*given, f"start_from={start}", "head_from=null", f"unseen={setting.judged}", *watch]
+        for way in runs:
+            out = args.out / name / f"{method}-{way}-{seed}".replace(", ", "-")
+            run = trained(setting, out, [*common, *way.overrides(setting)], args.rate)
             runs[way].append(run)
-            print(f"{name}, seed {seed}, {way}: target {run.miou('unseen'):.1f}", flush=True)
+            print(f"{name}, {method}, seed {seed}, {way}: target {run.miou('unseen'):.1f}", flush=True)
     return runs
 
 
 def rows(runs: Runs) -> list[list[str]]:
-    """A line per way: scores at the end, differences to source-only per seed, the watched curve's end and top."""
-    found = [["", "source", "target", "per seed", "minus source-only", "watched: last", "watched: best (oracle)"]]
-    found.append(["---"] + ["---:"] * 6)
+    """A line per way: scores at the end, differences to source-only per seed, and what the watched curves show."""
+    found = [
+        ["", "source", "target", "per seed", "minus source-only", "watched: last", "best (oracle)", "largest fall"]
+    ]
+    found.append(["---"] + ["---:"] * 7)
     reference = [run.miou("unseen") for run in runs[SOURCE_ONLY]]
     for way, finished in runs.items():
         target = [run.miou("unseen") for run in finished]
@@ -192,25 +206,31 @@ def rows(runs: Runs) -> list[list[str]]:
         source = "" if way == ORACLE else f"{np.mean([run.miou('source') for run in finished]):.1f}"
         watched = [run.curve[:, 2] for run in finished]
         ends = [np.mean([curve[-1] for curve in watched]), np.mean([curve.max() for curve in watched])]
-        cells = [f"{value:.1f}" for value in (np.mean(target), *ends)]
+        fall = max(run.largest_fall for run in finished)
+        cells = [f"{value:.1f}" for value in (np.mean(target), *ends, fall)]
         found.append([str(way), source, cells[0], " / ".join(f"{value:.1f}" for value in target), against, *cells[1:]])
     return found
 
 
-def curves(runs: Runs) -> Figure:
-    """A plot per regime: the watched mIoU of what would be deployed, mean over seeds, and pale that of the student."""
-    regimes = list(dict.fromkeys(way.regime for way in runs if way.teacher))
-    figure, axes = canvas(1, len(regimes), 3.6 * len(regimes), 3.2)
-    for regime, plot in zip(regimes, axes, strict=True):
-        ways = [way for way in runs if way.regime == regime]
-        for way, colour in zip([SOURCE_ONLY, *ways], chain([REFERENCE], cycle(DOMAIN_COLOURS)), strict=False):
-            steps, student, deployed = np.mean([run.curve for run in runs[way]], axis=0).T
+def curves(methods: Mapping[str, Runs]) -> Figure:
+    """The watched mIoU of what would be deployed, over the steps: a row per method and a column per regime.
+
+    Thin is each seed, thick their mean; grey is training on the source alone.
+    """
+    regimes = list(dict.fromkeys(way.regime for runs in methods.values() for way in runs if way.teacher))
+    figure, axes = canvas(len(methods), len(regimes), 3.6 * len(regimes), 2.8 * len(methods))
+    for plot, (method, regime) in zip(axes, product(methods, regimes), strict=True):
+        runs = methods[method]
+        shown = [way for way in runs if way.regime == regime and way.teacher]
+        for way, colour in zip([SOURCE_ONLY, *shown], chain([REFERENCE], cycle(DOMAIN_COLOURS)), strict=False):
+            for run in runs[way]:
+                plot.plot(run.curve[:, 0], run.curve[:, 2], color=colour, linewidth=0.7, alpha=0.6)
+            steps, _, deployed = np.mean([run.curve for run in runs[way]], axis=0).T
             label = str(way).removeprefix(f"{regime}, ")
-            plot.plot(steps, deployed, marker=".", color=colour, label=label)
-            plot.plot(steps, student, color=colour, alpha=0.35, linestyle="--")
-        plot.set_title(regime)
+            plot.plot(steps, deployed, marker=".", color=colour, linewidth=2, label=label)
+        plot.set_title(f"{method_name(method)}, {regime.replace('_', '-')}")
         plot.set_xlabel("step")
-    figure.axes[0].set_ylabel("mIoU on the target, %")
+        plot.set_ylabel("mIoU on the target, %")
     legend(figure, figure.axes[0])
     return figure
 
@@ -218,10 +238,11 @@ def curves(runs: Runs) -> Figure:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("arguments", nargs="+", help=f"settings ({', '.join(SETTINGS)}), then overrides")
-    parser.add_argument("--method", default="soma", help="what trains in the backbone")
+    parser.add_argument("--methods", nargs="+", default=["soma"], help="what trains in the backbone")
     parser.add_argument("--regimes", nargs="+", default=list(REGIMES), choices=REGIMES)
     parser.add_argument("--teachers", nargs="+", default=list(TEACHERS), choices=TEACHERS)
     parser.add_argument("--balances", nargs="+", default=[""], choices=BALANCES, help="of self-training")
+    parser.add_argument("--transda-balances", nargs="+", default=[""], choices=BALANCES, help="of TransDA's rounds")
     parser.add_argument("--oracle", action="store_true", help="also train on labelled images of the target domain")
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--rate", type=float, default=0.25, help="share of the preset's rates that goes on")
@@ -241,12 +262,13 @@ def main() -> None:
     args = parse()
     torch.set_num_threads(args.threads)
     for name in args.settings:
-        runs = run_all(name, args)
-        save_figure(curves(runs), args.out / f"{name}-curves")
-        print(f"\n{name}: {SETTINGS[name].preset}, target {SETTINGS[name].target}\n")
-        print("\n".join("| " + " | ".join(row) + " |" for row in rows(runs)) + "\n")
+        methods = {method: run_all(name, method, args) for method in args.methods}
+        save_figure(curves(methods), args.out / f"{name}-curves")
+        for method, runs in methods.items():
+            print(f"\n{name}, {method}: {SETTINGS[name].preset}, target {SETTINGS[name].target}\n")
+            print("\n".join("| " + " | ".join(row) + " |" for row in rows(runs)) + "\n")
     machine = f"{os.cpu_count()} CPU cores, {platform.machine()}, torch {torch.__version__}"
-    print(f"{args.method}, rates x {args.rate:g}, seeds {args.seeds}, {machine}, {args.threads} thread(s)")
+    print(f"rates x {args.rate:g}, seeds {args.seeds}, {machine}, {args.threads} thread(s)")
 
 
 if __name__ == "__main__":
