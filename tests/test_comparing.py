@@ -236,6 +236,15 @@ def test_the_table_of_all_settings_as_computed_by_hand():
     assert cells[4] == "+5.0 [-4.2 to +14.2]"
 
 
+def test_ways_that_not_all_settings_have_are_compared_in_their_own_alone():
+    from comparing.tables import by_domain, differences_of_all
+
+    more, less = outcome(), outcome("cells")
+    del less.unseen["lora"]
+    assert [line for line in by_domain(more) if line.startswith("| soma - lora")]
+    assert not [line for line in differences_of_all([more, less]) if line.startswith("| soma - lora")]
+
+
 def test_only_seeds_that_every_way_has_in_every_domain_are_compared(plan):
     from comparing.outcome import Outcome
 

@@ -70,7 +70,7 @@ SETTINGS = {
     for setting in (
         Setting(
             name="pacs",
-            title="PACS, each style in turn",
+            title="PACS",
             preset="pacs",
             overrides=(
                 *VIT_TINY, "transform.crop=[144, 144]", "training.batch_size=24", "training.steps=200",
@@ -85,14 +85,14 @@ SETTINGS = {
         ),
         Setting(
             name="world",
-            title="built-in world, clear to 8 domains",
+            title="world",
             preset="demo",
             seeds=(0, 1, 2, 3, 4),
             of_seed=("world.seed",),  # scenes of its own
         ),
         Setting(
             name="camvid",
-            title="AirSim to CamVid, clean and corrupted",
+            title="CamVid",
             preset="airsim_to_camvid",
             overrides=(
                 *VIT_TINY,
@@ -104,7 +104,7 @@ SETTINGS = {
         ),
         Setting(
             name="nuclei",
-            title="nuclei, fluorescence to two microscopes",
+            title="nuclei",
             preset=str(ROOM / "nuclei.yaml"),
             overrides=(
                 *VIT_TINY,

@@ -59,18 +59,20 @@ def scores_of_all(outcomes: Sequence[Outcome]) -> Iterator[str]:
 
 
 def differences_of_all(outcomes: Sequence[Outcome]) -> Iterator[str]:
-    """A row for each pair: its difference on unseen domains in each setting, and over all settings that have both."""
+    """A row for each pair: its difference on unseen domains in each setting, and over all of them.
+
+    Pairs are of ways that all settings have; what one setting has more of is told `by_domain`.
+    """
     told_of = [outcome for outcome in outcomes if len(outcome.seeds) > 1]
     yield from header(
         "difference, points", *(outcome.title for outcome in told_of), "over settings", "over all domains"
     )
-    for one, other in pairs(ways_of(told_of)):
-        found = {o.title: o.difference(one, other) for o in told_of if has(o, one) and has(o, other)}
-        cells = [told(over_seeds(found[o.title])) if o.title in found else "" for o in told_of]
-        domains = [domain.mean() for each in found.values() for domain in each]
-        seeds = [each.mean(axis=0).tolist() for each in found.values()]
-        everywhere = told(over_settings(seeds)) if len(seeds) > 1 else ""
-        yield row(f"{one} - {other}", *cells, everywhere, told(paired_t_interval(domains)) if len(domains) > 1 else "")
+    for one, other in pairs([way for way in ways_of(told_of) if all(has(outcome, way) for outcome in told_of)]):
+        found = [outcome.difference(one, other) for outcome in told_of]
+        everywhere = over_settings([each.mean(axis=0).tolist() for each in found])
+        domains = [domain.mean() for each in found for domain in each]
+        cells = [*map(over_seeds, found), everywhere, paired_t_interval(domains)]
+        yield row(f"{one} - {other}", *map(told, cells))
 
 
 def ways_of(outcomes: Sequence[Outcome]) -> list[str]:
