@@ -27,7 +27,7 @@ import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, cycle, product
+from itertools import cycle, product
 from pathlib import Path
 
 import numpy as np
@@ -40,12 +40,11 @@ from minorkey.evaluation.bootstrap import paired_t_interval
 from minorkey.evaluation.scores import ScoreTable
 from minorkey.plotting.canvas import DOMAIN_COLOURS, REFERENCE, canvas
 from minorkey.plotting.style import save_figure
-from minorkey.reporting.figures import legend
 from minorkey.reporting.tables import method_name
 from minorkey.runs.train import train
 from minorkey.system.run_folder import RunFolder
 
-REGIMES = ("self_training", "transda")
+REGIMES = {"self_training": "self-training", "transda": "TransDA"}  # as the figure calls them
 TEACHERS = ("ema", "self", "adapter_ema", "base")
 BALANCES = ("confidence", "prior", "null")  # null: none
 TEACHER = "{{name: {name}, momentum: 0.95, ramp: false}}"
@@ -90,7 +89,12 @@ class Way:
     def __str__(self) -> str:
         if not self.teacher:
             return f"{self.labels}-only"
-        return ", ".join(filter(None, (self.regime, self.teacher, self.balance)))
+        return f"{self.regime}, {self.labeller}"
+
+    @property
+    def labeller(self) -> str:
+        """Who labels the target, and how the labels are balanced where that is said; empty: no one."""
+        return ", ".join(filter(None, (self.teacher, self.balance)))
 
     def overrides(self, setting: Setting) -> list[str]:
         """What it changes in the configuration of source-only training."""
@@ -217,21 +221,24 @@ def curves(methods: Mapping[str, Runs]) -> Figure:
 
     Thin is each seed, thick their mean; grey is training on the source alone.
     """
-    regimes = list(dict.fromkeys(way.regime for runs in methods.values() for way in runs if way.teacher))
+    adapting = list(dict.fromkeys(way for runs in methods.values() for way in runs if way.teacher))
+    labels = dict.fromkeys(way.labeller for way in adapting)
+    colours = {"": REFERENCE, **dict(zip(labels, cycle(DOMAIN_COLOURS), strict=False))}
+    regimes = list(dict.fromkeys(way.regime for way in adapting))
     figure, axes = canvas(len(methods), len(regimes), 3.6 * len(regimes), 2.8 * len(methods))
+    lines = {}
     for plot, (method, regime) in zip(axes, product(methods, regimes), strict=True):
         runs = methods[method]
-        shown = [way for way in runs if way.regime == regime and way.teacher]
-        for way, colour in zip([SOURCE_ONLY, *shown], chain([REFERENCE], cycle(DOMAIN_COLOURS)), strict=False):
+        for way in (SOURCE_ONLY, *(way for way in adapting if way.regime == regime)):
+            colour = colours[way.labeller]
             for run in runs[way]:
                 plot.plot(run.curve[:, 0], run.curve[:, 2], color=colour, linewidth=0.7, alpha=0.6)
             steps, _, deployed = np.mean([run.curve for run in runs[way]], axis=0).T
-            label = str(way).removeprefix(f"{regime}, ")
-            plot.plot(steps, deployed, marker=".", color=colour, linewidth=2, label=label)
-        plot.set_title(f"{method_name(method)}, {regime.replace('_', '-')}")
+            lines[way.labeller or str(way)] = plot.plot(steps, deployed, marker=".", color=colour, linewidth=2)[0]
+        plot.set_title(f"{method_name(method)}, {REGIMES[regime]}")
         plot.set_xlabel("step")
         plot.set_ylabel("mIoU on the target, %")
-    legend(figure, figure.axes[0])
+    figure.legend(list(lines.values()), list(lines), loc="outside upper center", ncols=len(lines), frameon=False)
     return figure
 
 

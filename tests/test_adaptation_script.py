@@ -35,7 +35,7 @@ def test_the_figure_has_a_thin_line_for_each_seed_and_a_thick_one_for_their_mean
     soma, lora = script.curves({"soma": runs, "lora": runs}).axes
     assert (soma.get_title(), lora.get_title()) == ("SoMA, self-training", "LoRA, self-training")
     thick = [line for line in soma.get_lines() if line.get_linewidth() == 2]
-    assert [line.get_label() for line in thick] == ["source-only", "self", "ema"]
+    assert [text.get_text() for text in soma.figure.legends[0].get_texts()] == ["source-only", "self", "ema"]
     assert len(soma.get_lines()) - len(thick) == 9
     assert list(thick[1].get_ydata()) == [21, 23]
 
