@@ -8,7 +8,7 @@ import torch
 import minorkey
 from minorkey.errors import ConfigError
 from minorkey.evaluation.scores import ScoreTable
-from minorkey.models.backbone import builtin_detector
+from minorkey.models.backbone import builtin_head
 from minorkey.system.storage import read_tensors
 
 pytestmark = pytest.mark.skipif(
@@ -77,7 +77,7 @@ def test_demo_of_detection_begins_with_the_head_that_ships(tmp_path):
     assert [score.domain for score in table.unseen] == ["night", "fog", "rain", "snow"]
     assert table.protocol.metric == "coco"
     trained, shipped = (
-        read_tensors(folder / "head.safetensors") for folder in (page.parent / "soma", builtin_detector())
+        read_tensors(folder / "head.safetensors") for folder in (page.parent / "soma", builtin_head())
     )
     assert all(torch.allclose(trained[name], shipped[name], atol=1e-6) for name in shipped)
 

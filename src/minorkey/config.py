@@ -105,7 +105,7 @@ class RunConfig(BaseModel):
     head_from: Path | Literal["builtin"] | None = Field(
         None,
         description="finished run whose head this one begins with, as a rule one with method frozen (LP-FT); 'builtin' "
-        "is a detector of the built-in world",
+        "is the one that ships for the task, over the built-in backbone",
     )
     seed: int = Field(0, ge=0, description="of the head, the batches and dropout; equal seeds pair runs")
 
@@ -155,6 +155,8 @@ class RunConfig(BaseModel):
             raise ValueError(f"target_transform.crop is {sizes[0]}, but transform.crop {sizes[1]}; make them the same")
         if self.start_from is not None and self.head_from is not None:
             raise ValueError("start_from and head_from are both given, and the first brings a head too; leave one out")
+        if self.training.steps == 0 and self.start_from is None and self.head_from is None:
+            raise ValueError("training.steps is 0, which judges what a run begins with; name that as head_from")
         return self
 
     @model_validator(mode="after")

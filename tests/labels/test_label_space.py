@@ -40,7 +40,7 @@ def test_cityscapes_is_the_official_table():
 DETECTION = ["weather7", "cityscapes8", "bdd10", "kitti3", "carla5", "coco80", "voc20"]
 
 
-@pytest.mark.parametrize("name", ["cityscapes19", "cityscapes16", "street7", *DETECTION])
+@pytest.mark.parametrize("name", ["cityscapes19", "cityscapes16", "street7", "street11", *DETECTION])
 def test_every_class_accepts_itself_and_has_its_own_colour(name):
     space = label_space(name)
     lookup = space.id_map(dict(enumerate(space.classes)))
@@ -98,6 +98,11 @@ def test_id_map_by_hand():
 def test_cityscapes_ids_in_street7():
     lookup = label_space("street7").id_map(dict(enumerate(label_space("cityscapes19").classes)))
     assert lookup[:19].tolist() == [0, 1, 2, 6, 6, 6, 6, 6, 3, 3, 4, 255, 255, 5, 5, 5, 5, 255, 255]
+
+
+def test_cityscapes_ids_in_street11():
+    lookup = label_space("street11").id_map(dict(enumerate(label_space("cityscapes19").classes)))
+    assert lookup[:19].tolist() == [0, 1, 2, 3, 3, 4, 4, 4, 5, 6, 7, 8, 8, 9, 9, 9, 9, 10, 10]
 
 
 def test_places_by_name():

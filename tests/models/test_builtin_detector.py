@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import minorkey
-from minorkey.models.backbone import builtin_detector
+from minorkey.models.backbone import builtin_head
 from minorkey.tasks.detection.matching import box_overlap
 from minorkey.world import render
 
@@ -13,7 +13,7 @@ SEED = 2  # of scenes that it has not seen
 
 @pytest.fixture(scope="module")
 def detector():
-    return minorkey.load(builtin_detector())
+    return minorkey.load(builtin_head("detector"))
 
 
 def recall(detector, scenes: int, tall: int = 16) -> float:
@@ -37,5 +37,5 @@ def test_finds_objects_of_scenes_it_has_not_seen(detector):
 
 
 def test_is_small(detector):
-    assert sum(file.stat().st_size for file in builtin_detector().iterdir()) < 1_300_000
-    assert {file.name for file in builtin_detector().iterdir()} == {"config.yaml", "head.safetensors", "training.json"}
+    assert sum(file.stat().st_size for file in builtin_head("detector").iterdir()) < 1_300_000
+    assert {file.name for file in builtin_head("detector").iterdir()} == {"config.yaml", "head.safetensors", "training.json"}

@@ -66,7 +66,7 @@ def test_a_head_that_does_not_fit_is_refused(make_config, finished_run, command,
     assert code == 2
     assert error.strip().splitlines()[-1] == (
         f"minorkey: head_from: '{finished_run.path}' has another {different} (see its config.yaml); "
-        "give this run the same task, backbone, head, label_space"
+        "give this run the same task, backbone, head, label_space, or set head_from=null"
     )
 
 

@@ -13,13 +13,17 @@ def demo(
         None, help="Folder for the runs and the page.", show_default="runs/demo, or runs/demo-detection"
     ),
     task: str = typer.Option(TASK, help="segmentation (classes of pixels) or detection (boxes)."),
-    quick: bool = typer.Option(False, help="SoMA alone, fewer steps: a minute or two instead of minutes."),
+    quick: bool = typer.Option(False, help="Full fine-tuning and SoMA alone, one seed: a minute or two."),
+    jobs: int | None = typer.Option(
+        None, min=1, help="Runs at a time.", show_default="as many as cores and memory allow, one on a GPU"
+    ),
 ) -> None:
     """See it work: no data, no downloads, a laptop CPU.
 
-    A small pretrained backbone is adapted on clear days of a drawn street world, with SoMA and three
-    baselines (LoRA, full fine-tuning, frozen), and judged at night, in fog, rain, snow, in a foreign town,
-    none of which it saw labelled. The page compares them. An interrupted demo goes on where it stopped.
+    A model that was trained over a small frozen backbone is adapted on clear days of a drawn street world,
+    with full fine-tuning, LoRA and SoMA, three seeds each, and judged at night, in fog, rain, snow, in a
+    foreign town, none of which it saw labelled. The page says what each gained and lost against the start.
+    An interrupted demo goes on where it stopped.
 
     * `minorkey demo --quick`
 
@@ -30,6 +34,6 @@ def demo(
     from minorkey.reporting.demo import demo_runs
 
     folder = out or Path("runs/demo" if task == TASK else f"runs/demo-{task}")
-    page = run_demo(folder, task=task, quick=quick)
+    page = run_demo(folder, task=task, quick=quick, jobs=jobs)
     show_scores(demo_runs(folder, quick))
     typer.echo(f"page: {page}")

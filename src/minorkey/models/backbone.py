@@ -72,9 +72,13 @@ def builtin_backbone() -> Path:
     return Path(str(files("minorkey.models") / "builtin"))
 
 
-def builtin_detector() -> Path:
-    """Folder of the run that trained a detection head on the backbone that ships with minorkey, as `head_from`."""
-    return builtin_backbone() / "detector"
+def builtin_head(name: str) -> Path:
+    """Folder of the run that trained a head over the frozen backbone that ships with minorkey, as `head_from` has it.
+
+    Args:
+        name: `Task.builtin_head`.
+    """
+    return builtin_backbone() / name
 
 
 def _locate(name: str) -> str:

@@ -102,7 +102,7 @@ class Regime(ABC):
             teacher.prepare(accelerator)
         for module in (*self.modules().values(), *self.running().values()):
             module.to(accelerator.device)
-        self.task.set_progress(model, done / self.steps)
+        self.task.set_progress(model, done / self.steps if self.steps else 1.0)
 
     def after_step(self, step: int) -> None:
         """What follows optimizer step `step`, 1 for the first: the model is told how far it is, and teachers follow."""

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from minorkey.config import RunConfig, load_config
 from minorkey.errors import ConfigError, DataError
-from minorkey.models.backbone import builtin_detector
+from minorkey.models.backbone import builtin_head
 from minorkey.system.run_folder import RunFolder
+from minorkey.tasks.table import task_named
 from minorkey.training.checkpoint import Checkpoint, checkpoints, load_checkpoint
 
 SAME = ("backbone", "head", "method", "label_space")
@@ -47,8 +48,15 @@ def head_start(config: RunConfig) -> RunFolder | None:
     """
     if config.head_from is None:
         return None
-    folder = builtin_detector() if config.head_from == "builtin" else Path(config.head_from)
+    folder = _builtin(config.task) if config.head_from == "builtin" else Path(config.head_from)
     return _like("head_from", folder, config, SAME_HEAD)[0]
+
+
+def _builtin(task: str) -> Path:
+    name = task_named(task).builtin_head
+    if name is None:
+        raise ConfigError(f"head_from is 'builtin', but no head of task {task} ships; give the folder of a finished run")
+    return builtin_head(name)
 
 
 def _like(option: str, folder: Path, config: RunConfig, same: Sequence[str]) -> tuple[RunFolder, RunConfig]:
@@ -59,7 +67,7 @@ def _like(option: str, folder: Path, config: RunConfig, same: Sequence[str]) -> 
     if different := [name for name in same if getattr(other, name) != getattr(config, name)]:
         raise ConfigError(
             f"{option}: '{run.path}' has another {' and '.join(different)} (see its config.yaml); "
-            f"give this run the same {', '.join(same)}"
+            f"give this run the same {', '.join(same)}, or set {option}=null"
         )
     return run, other
 

@@ -37,7 +37,7 @@ def train(config: RunConfig, out: Path, *, resume: bool = False, console: Consol
     config = from_main(lambda: with_classes(config))
     console = speaker(console)
     folder = RunFolder(Path(out))
-    from_main(lambda: _claim(folder, config, resume))
+    from_main(lambda: claim(folder, config, resume))
     if from_main(folder.metrics.is_file):
         return from_main(lambda: ScoreTable.read(folder.metrics))
     material = open_material(config, folder, console)
@@ -46,8 +46,12 @@ def train(config: RunConfig, out: Path, *, resume: bool = False, console: Consol
     return evaluate(folder.path, console=console)
 
 
-def _claim(folder: RunFolder, config: RunConfig, resume: bool) -> None:
-    """Make the folder this run's, or refuse to mix two runs in one."""
+def claim(folder: RunFolder, config: RunConfig, resume: bool) -> None:
+    """Make the folder this run's, or refuse to mix two runs in one.
+
+    Raises:
+        ConfigError: it holds a run with another configuration, or one that is not to be resumed.
+    """
     if not folder.started:
         save_config(config, folder.config)
     elif not resume:

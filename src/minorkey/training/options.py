@@ -16,7 +16,7 @@ class TrainingOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    steps: int = Field(40_000, gt=0, description="optimizer steps")
+    steps: int = Field(40_000, ge=0, description="optimizer steps; 0 judges what the run begins with (head_from)")
     batch_size: int = Field(4, gt=0, description="images per step, over all processes; as many of the target's")
     accumulate: int = Field(1, gt=0, description="batches whose gradients are summed up into one step")
     lr: float = Field(1e-4, gt=0, description="learning rate of the head")

@@ -66,6 +66,7 @@ class Detection(Task):
     metrics = METRICS
     counted = COUNTED
     demo = "world_weather"
+    builtin_head = "detector"
     prediction_type = DetectionPrediction
     self_training = BoxSelfTrainingOptions
 

@@ -63,6 +63,7 @@ class Segmentation(Task):
     counted = COUNTED
     pictured = True
     demo = "demo"
+    builtin_head = "segmenter"
     main_term = "segmentation"
     prediction_type = SegmentationPrediction
     self_training = PixelSelfTrainingOptions
