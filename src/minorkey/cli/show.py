@@ -11,18 +11,21 @@ from minorkey.evaluation.scores import ScoreTable
 from minorkey.plotting.style import save_figure
 from minorkey.reporting.robustness import robustness_rows, robustness_table, write_robustness
 from minorkey.reporting.robustness_figure import draw_robustness
+from minorkey.reporting.runs import read_run
+from minorkey.reporting.seeds import by_method, interval_words
 from minorkey.reporting.tables import rich_table
 from minorkey.runs.leave_one_out import FoldScore
 from minorkey.system.run_folder import RunFolder
 
 
 def show_scores(folders: Sequence[Path]) -> None:
-    """Print the scores of run folders as one table."""
-    tables = [ScoreTable.read(RunFolder(folder).metrics) for folder in folders]
+    """Print the scores of run folders as one table; runs that differ in their seed alone are one column."""
+    methods = by_method([read_run(folder) for folder in folders])
+    tables, interval = [method.scores for method in methods], interval_words(methods)
     console = Console()
-    console.print(rich_table(tables))
+    console.print(rich_table(tables, interval))
     for protocol in {table.protocol.id(): table.protocol for table in tables}.values():
-        text = f"{protocol.scored.in_unit}, 95 % interval over images; {protocol.describe()}"
+        text = f"{protocol.scored.in_unit}, {interval}; {protocol.describe()}"
         console.print(text, highlight=False, soft_wrap=True)
 
 

@@ -1,5 +1,6 @@
 """Evidence in a run folder: written once a run is judged, read where its scores are compared with those of another."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from torch import from_numpy
 
 from minorkey.errors import DataError
 from minorkey.system.run_folder import RunFolder
-from minorkey.system.storage import write_tensors
+from minorkey.system.storage import write_json, write_tensors
 from minorkey.tasks.evidence import Evidence
 from minorkey.tasks.protocol import Protocol
 
@@ -42,6 +43,30 @@ def read_evidence(folder: RunFolder, protocol: Protocol, num_classes: int) -> di
         return dict(protocol.scored.evaluator(num_classes, protocol).restored(load_file(path)))
     except (SafetensorError, OSError, KeyError) as error:
         raise DataError(f"cannot read {path}: {error}; run `minorkey evaluate` again") from error
+
+
+def write_places(folder: RunFolder, places: Mapping[str, Mapping[str, int]]) -> None:
+    """Write which images of the evidence have pictures: by domain, the key of an image and its place, 0 first.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    write_json(folder.places, places)
+
+
+def read_places(folder: RunFolder) -> dict[tuple[str, str], int]:
+    """The place in the evidence of each image that has pictures, by domain and key; empty where none was written.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    if not folder.places.is_file():
+        return {}
+    try:
+        stored = json.loads(folder.places.read_text(encoding="utf-8"))
+        return {(domain, key): int(place) for domain, keys in stored.items() for key, place in keys.items()}
+    except (OSError, ValueError, AttributeError) as error:
+        raise DataError(f"cannot read {folder.places}: {error}; run `minorkey evaluate` again") from error
 
 
 def _file(folder: RunFolder, protocol: Protocol) -> Path:

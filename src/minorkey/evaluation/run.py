@@ -105,6 +105,17 @@ def _kept(domains: Sequence[EvaluationDomain], pictures: int) -> set[int]:
     return {int(start) + i for start, count in zip(starts, counts, strict=False) for i in _spread(count, pictures)}
 
 
+def pictured_places(domains: Sequence[EvaluationDomain], pictures: int) -> dict[str, dict[str, int]]:
+    """By domain, the images whose pictures are kept: key, and place among those that are judged."""
+    return {
+        domain.reader.domain: {
+            domain.reader.key(indices[place]): place for place in _spread(len(indices), pictures)
+        }
+        for domain in domains
+        for indices in [domain.indices()]
+    }
+
+
 def share_scenes(domains: Sequence[EvaluationDomain]) -> bool:
     """Whether image i shows the same scene in every unseen domain, as in the built-in world."""
     keys = [[d.reader.key(i) for i in d.indices()] for d in domains if d.role == "unseen"]

@@ -15,6 +15,9 @@ from minorkey.reporting.tables import Cell, Grid, column_title, run_labels
 LETTERS_PER_INCH = 13
 """Of a legend, about."""
 
+NARROW = 4.6
+"""Inches: figures of this width can be read on a phone, and stand two by two on a wide page."""
+
 
 def run_colours(runs: Sequence[Run]) -> list[str]:
     """One colour per run: the method's own for its first run, spare ones for the rest."""
@@ -28,7 +31,7 @@ def score_figure(grid: Grid, colours: Sequence[str]) -> Figure:
     Runs that may not be compared with the others have hollow dots.
     """
     shown = [(i, column) for i, column in enumerate(grid.columns) if column.kind != "worst"]
-    figure, axes = plain_canvas(6.8, 0.9 + len(shown) * (0.26 + 0.11 * len(grid.rows)))
+    figure, axes = plain_canvas(NARROW, 0.9 + len(shown) * (0.16 + 0.09 * len(grid.rows)))
     bands = range(len(shown) - 1, -1, -1)  # first domain on top
     for band, (_, column) in zip(bands, shown, strict=True):
         if column.kind != "unseen":
@@ -50,7 +53,7 @@ def curve_figure(runs: Sequence[Run], colours: Sequence[str]) -> Figure | None:
     """Training loss by step: what was logged, pale, and its running mean; `None` where nothing was logged."""
     if not any(_losses(run)[0].size for run in runs):
         return None
-    figure, axes = plain_canvas(6.8, 3.2)
+    figure, axes = plain_canvas(NARROW, 3.2)
     labels = run_labels([run.scores for run in runs])
     for run, colour, label in zip(runs, colours, labels, strict=True):
         steps, losses = _losses(run)

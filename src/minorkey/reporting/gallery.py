@@ -4,33 +4,52 @@ from collections.abc import Sequence
 from typing import Any
 
 from minorkey.labels import LabelSpace
+from minorkey.reporting.median import pictured
 from minorkey.reporting.runs import Run
 from minorkey.tasks.base import Task
 from minorkey.tasks.gallery import Kept
 
+NEAR = 0.05
+"""Share of the ranks within which an image is called the median."""
+
 
 def build_gallery(runs: Sequence[Run], space: LabelSpace, per_domain: int = 2) -> dict[str, list[Any]]:
-    """The first `per_domain` kept samples of every domain, in the order of the score table.
+    """The first `per_domain` kept images of every domain in the order of `pictured`, the median one before the others.
 
     Args:
-        runs: runs of one task.
+        runs: runs of one task, measured in the same way.
         space: their label space.
         per_domain: how many.
 
     Returns:
-        Scenes of the task, by domain.
+        Scenes of the task, by domain, in the order of the score table.
 
     Raises:
         DataError: A file cannot be read, or a prediction has another size than its truth.
     """
     domains = dict.fromkeys(score.domain for run in runs for score in run.scores.domains)
-    places = sorted({place for run in runs for place in run.samples})
-    chosen = {domain: [place for place in places if place[0] == domain][:per_domain] for domain in domains}
+    chosen = {domain: [each.place for each in pictured(runs, domain)[:per_domain]] for domain in domains}
     return {
         domain: [_task(runs).scene(Kept(*place, [run.samples.get(place) for run in runs]), space) for place in kept]
         for domain, kept in chosen.items()
         if kept
     }
+
+
+def choice_words(runs: Sequence[Run]) -> str:
+    """How the first image of each domain was chosen, a sentence; empty where there are no pictures."""
+    domains = dict.fromkeys(score.domain for run in runs for score in run.scores.domains)
+    first = [found[0].better for domain in domains if (found := pictured(runs, domain))]
+    if not first:
+        return ""
+    if None in first:
+        return "Shown is the first image of each domain that has pictures."
+    metric = runs[0].scores.metric.name
+    words = f"Shown is the median image of each domain, by its {metric} averaged over the methods"
+    farthest = max(abs(share - 0.5) for share in first if share is not None)
+    if farthest <= NEAR:
+        return f"{words}: half of the judged images are better, half are worse."
+    return f"{words}, as near as those come that have pictures: within {100 * farthest:.0f} % of the ranks."
 
 
 def classes_shown(runs: Sequence[Run], space: LabelSpace) -> set[int]:

@@ -1,4 +1,7 @@
-"""One self-contained HTML page about one or several runs: no script, nothing loaded from elsewhere."""
+"""One self-contained HTML page about one or several runs; nothing is loaded from elsewhere.
+
+Its only script moves the slider between two predictions; without it they stand side by side.
+"""
 
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -24,6 +27,7 @@ from minorkey.reporting.adaptation.rows import (
     target_notes,
     things_of,
 )
+from minorkey.reporting.changes import changes
 from minorkey.reporting.details import (
     cost_rows,
     domain_class_rows,
@@ -32,14 +36,17 @@ from minorkey.reporting.details import (
     unseen_class_rows,
 )
 from minorkey.reporting.figures import curve_figure, run_colours, score_figure
-from minorkey.reporting.gallery import build_gallery, classes_shown
+from minorkey.reporting.gains import gain_figure
+from minorkey.reporting.gallery import build_gallery, choice_words, classes_shown
 from minorkey.reporting.knockout import knockout_views
+from minorkey.reporting.next_steps import next_steps
 from minorkey.reporting.robustness import RobustnessRow, robustness_rows, summarise
 from minorkey.reporting.robustness_figure import draw_robustness
 from minorkey.reporting.runs import Run, read_run
+from minorkey.reporting.seeds import by_method, interval_words
 from minorkey.reporting.spectrum import spectrum_rows, spectrum_views
-from minorkey.reporting.tables import build_grid, comparable, method_name, reference, run_labels
-from minorkey.reporting.verdict import verdict
+from minorkey.reporting.tables import build_grid, comparable, method_label, reference, run_labels
+from minorkey.reporting.verdict import cast, ranked, verdict
 from minorkey.system.processes import from_main
 from minorkey.system.run_folder import RunFolder
 from minorkey.system.storage import storage_errors, write_text
@@ -75,8 +82,9 @@ def build_report(runs: Sequence[Path], out: Path, title: str | None = None, scen
         raise DataError("no run folder given; name at least one folder with a metrics.json")
     loaded = [read_run(Path(folder)) for folder in runs]
     adapted = adapted_runs(loaded, run_colours(loaded))
-    figures = _draw(loaded) | curve_figures(adapted)
-    page = _render(loaded, adapted, figures, title or _title(loaded, adapted), scenes_per_domain)
+    methods = by_method(loaded)
+    figures = _draw(methods) | curve_figures(adapted)
+    page = _render(loaded, methods, adapted, figures, title or _title(loaded, adapted), scenes_per_domain)
     with storage_errors(out):
         for name, figure in figures.items():
             save_figure(figure, out.parent / "figures" / name)
@@ -85,14 +93,23 @@ def build_report(runs: Sequence[Path], out: Path, title: str | None = None, scen
 
 
 def _render(
-    runs: Sequence[Run], adapted: Sequence[AdaptedRun], figures: dict[str, Figure], title: str, scenes_per_domain: int
+    loaded: Sequence[Run],
+    runs: Sequence[Run],
+    adapted: Sequence[AdaptedRun],
+    figures: dict[str, Figure],
+    title: str,
+    scenes_per_domain: int,
 ) -> str:
+    """The page about `runs`, one for each method; `loaded` are all seeds, which adaptation shows one by one."""
     tables = [run.scores for run in runs]
     compared = reference(tables)
     space = label_space(compared.label_space)
     return page_template("page.html.j2").render(
         title=title,
         verdict=verdict(runs),
+        interval=interval_words(runs),
+        several_seeds=any(run.members for run in runs),
+        **_argument(runs),
         grid=build_grid(tables),
         reference=compared,
         labels=_labels(runs),
@@ -106,7 +123,7 @@ def _render(
         svg={name: Markup(inline_svg(figure, name)) for name, figure in figures.items()},
         **_gallery(runs, compared, space, scenes_per_domain),
         **_classes(runs, space),
-        **_adaptation(runs, adapted, space),
+        **_adaptation(loaded, adapted, space),
         **_spectra(runs),
         knockouts=knockout_views(runs),
         robustness=summarise(_corrupted(runs)),
@@ -116,11 +133,24 @@ def _render(
 def _draw(runs: Sequence[Run]) -> dict[str, Figure]:
     colours = run_colours(runs)
     figures = {"scores": score_figure(build_grid([run.scores for run in runs]), colours)}
+    parts = cast(runs)
+    if parts and (scatter := gain_figure(parts, runs, colours)):
+        figures["gains"] = scatter
     if curves := curve_figure(runs, colours):
         figures["curves"] = curves
     if rows := _corrupted(runs):
         figures["robustness"] = draw_robustness(rows, dict(zip(_labels(runs), colours, strict=True)))
     return figures
+
+
+def _argument(runs: Sequence[Run]) -> dict[str, Any]:
+    """What changed for whom, and what to do next."""
+    parts, entries = cast(runs), ranked(runs)
+    about = parts.hero.run if parts else entries[0].run if entries else runs[0]
+    return {
+        "changes": changes(parts, runs, run_colours(runs)) if parts else None,
+        "next_steps": next_steps(about, runs),
+    }
 
 
 def _labels(runs: Sequence[Run]) -> list[str]:
@@ -142,12 +172,26 @@ def _gallery(runs: Sequence[Run], compared: ScoreTable, space: LabelSpace, scene
     pictured = [run for *_, run in shown]
     present = classes_shown(pictured, space)
     legend = [(name, _hex(space.colours[i])) for i, name in enumerate(space.classes) if i in present]
+    words = compared.of_task.gallery_words()
     return {
         "gallery_runs": [(label, colour) for label, colour, _ in shown],
         "scenes": build_gallery(pictured, space, scenes_per_domain),
-        "words": compared.of_task.gallery_words(),
+        "choice": choice_words(pictured),
+        "wipe": _wipe(runs, pictured) if words.wipe and len(pictured) > 1 else None,
+        "words": words,
         "legend": legend,
     }
+
+
+def _wipe(runs: Sequence[Run], pictured: Sequence[Run]) -> tuple[int, int]:
+    """The places, among the runs with pictures, of the two that the slider shows at first."""
+    parts, last = cast(runs), len(pictured) - 1
+    if parts is None:
+        return 0, last
+    places = {run.folder: place for place, run in enumerate(pictured)}
+    right = places.get(parts.hero.run.folder, last)
+    left = places.get(parts.rival.run.folder, 0)
+    return (left, right) if left != right else (0 if right else last, right)
 
 
 def _classes(runs: Sequence[Run], space: LabelSpace) -> dict[str, Any]:
@@ -176,7 +220,7 @@ def _spectra(runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def _title(runs: Sequence[Run], adapted: Sequence[AdaptedRun]) -> str:
-    methods = list(dict.fromkeys(method_name(run.scores.method) for run in runs))
+    methods = list(dict.fromkeys(method_label(run.scores) for run in runs))
     names = " and ".join(part for part in (", ".join(methods[:-1]), methods[-1]) if part)
     sources = dict.fromkeys(s.domain for run in runs for s in run.scores.domains if s.role == "source")
     targets = dict.fromkeys(domain for each in adapted for domain in each.targets)

@@ -1,7 +1,7 @@
 """A finished run as the report reads it from its folder."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from minorkey.errors import DataError
-from minorkey.evaluation.evidence_files import read_evidence
+from minorkey.evaluation.evidence_files import read_evidence, read_places
 from minorkey.evaluation.scores import ScoreTable
 from minorkey.system.run_folder import RunFolder
 from minorkey.tasks.evidence import Evidence, only_scored
@@ -28,6 +28,13 @@ class Run:
     config: str  # YAML; empty where the folder has none
     evidence: dict[str, Evidence] | None  # by domain, scored classes only
     samples: dict[Place, Path]  # folder with image.png, and truth.png with prediction.png or boxes.json
+    places: dict[Place, int] = field(default_factory=dict)  # of samples in the evidence; runs of before have none
+    members: "tuple[Run, ...]" = ()  # of a method with several seeds: the runs that this is the mean of
+
+    @property
+    def seeds(self) -> "tuple[Run, ...]":
+        """The runs behind it, one for each seed; by itself, where it is one run."""
+        return self.members or (self,)
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -52,6 +59,7 @@ def read_run(folder: Path) -> Run:
         config=files.config.read_text(encoding="utf-8") if files.config.is_file() else "",
         evidence=_read_evidence(files, scores),
         samples=_find_samples(files.samples),
+        places=read_places(files),
     )
 
 

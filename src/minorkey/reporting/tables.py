@@ -82,10 +82,10 @@ def markdown_table(tables: Sequence[ScoreTable]) -> str:
     return "\n\n".join([table, *grid.footnotes])
 
 
-def rich_table(tables: Sequence[ScoreTable]) -> Table:
+def rich_table(tables: Sequence[ScoreTable], interval: str = "95 % interval over images") -> Table:
     """The same scores for the terminal, turned round: domains are rows, so that many fit into 80 columns."""
     grid = build_grid(tables)
-    drawn = Table(title=f"{grid.metric.in_unit}, 95 % interval over images", caption="\n".join(grid.footnotes) or None)
+    drawn = Table(title=f"{grid.metric.in_unit}, {interval}", caption="\n".join(grid.footnotes) or None)
     drawn.add_column("domain")
     for row in grid.rows:
         drawn.add_column(row.label + row.mark, justify="right")
@@ -107,11 +107,19 @@ def method_name(method: str) -> str:
 
 def run_labels(tables: Sequence[ScoreTable]) -> list[str]:
     """Method and adaptation, followed by the run's name where several runs share them; an oracle is called one."""
-    names = [
-        method_name(t.method) + _adaptation(t) + (" (oracle)" if t.protocol.weights == "oracle" else "") for t in tables
-    ]
+    names = [method_label(t) + _adaptation(t) + (" (oracle)" if t.protocol.weights == "oracle" else "") for t in tables]
     count = Counter(names)
     return [name if count[name] == 1 else f"{name} ({table.run})" for name, table in zip(names, tables, strict=True)]
+
+
+def is_start(table: ScoreTable) -> bool:
+    """Whether these are the scores of what others began with: nothing was trained."""
+    return table.training.steps == 0
+
+
+def method_label(table: ScoreTable) -> str:
+    """The method of a run as the page calls it."""
+    return "Frozen start" if is_start(table) else method_name(table.method)
 
 
 def _adaptation(table: ScoreTable) -> str:

@@ -6,8 +6,8 @@ from pathlib import Path
 from rich.console import Console
 
 from minorkey.config import RunConfig, load_config, save_config
-from minorkey.evaluation.evidence_files import write_evidence
-from minorkey.evaluation.run import evaluate_domains, share_scenes
+from minorkey.evaluation.evidence_files import write_evidence, write_places
+from minorkey.evaluation.run import evaluate_domains, pictured_places, share_scenes
 from minorkey.evaluation.scores import Adaptation, DomainRole, ScoreTable, TrainingCost, build_scores
 from minorkey.runs.assemble import open_judged
 from minorkey.runs.load import predictor_of
@@ -59,6 +59,7 @@ def evaluate(
         task=config.task,
     )
     from_main(lambda: _save_scores(target, scores, evidence))
+    from_main(lambda: write_places(target, pictured_places(domains, config.evaluation.pictures)))
     if target.path != folder.path:
         from_main(lambda: save_config(config, target.config))
     count = sum(kept.shape[0] for _, kept in evidence.values())

@@ -59,6 +59,11 @@ class RunFolder:
         return self.path / "figures" / "samples"
 
     @property
+    def places(self) -> Path:
+        """Which of the evaluated images those are."""
+        return self.samples / "places.json"
+
+    @property
     def pseudo_label_pictures(self) -> Path:
         """What teacher and student predicted for a few target images, at some steps."""
         return self.path / "figures" / "pseudo_labels"

@@ -41,6 +41,7 @@ class GalleryWords:
     footnote: str = ""
     wide: bool = False  # pictures stand two by two, in place of one row for a scene
     unlabelled: bool = False  # black means: not labelled
+    wipe: bool = False  # predictions lie on the image, so that one can be wiped over another
     marks: Markup | None = None  # a legend of its own
 
 

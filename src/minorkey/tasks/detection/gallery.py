@@ -114,7 +114,7 @@ def words() -> GalleryWords:
         "at least 0.5 with it that no surer hit has taken; dotted regions and what is found in them do not count. "
         "Point at a box for its class and score."
     )
-    return GalleryWords("Hits and errors", footnote, wide=True, marks=Markup(_template().mark_legend()))
+    return GalleryWords("Hits and errors", footnote, wide=True, wipe=True, marks=Markup(_template().mark_legend()))
 
 
 def _template() -> Any:

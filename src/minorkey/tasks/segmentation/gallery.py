@@ -21,6 +21,7 @@ WORDS = GalleryWords(
     errors="Errors in red",
     footnote="“Right” is the share of labelled pixels of that image whose class is predicted correctly.",
     unlabelled=True,
+    wipe=True,
 )
 
 

@@ -1,0 +1,56 @@
+"""Which pictures stand for a domain: those of the median image, neither the best nor the worst."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from minorkey.reporting.runs import Place, Run
+from minorkey.tasks.evidence import Floats
+
+MOST = 200
+"""Images of a domain that the median is taken over, evenly spaced; each is scored by itself."""
+
+
+class Pictured(NamedTuple):
+    """An image with pictures, and where it stands among those judged."""
+
+    place: Place
+    better: float | None  # share of the judged images with a higher score, 0 ... 1; None: not known
+
+
+def pictured(runs: Sequence[Run], domain: str) -> list[Pictured]:
+    """The images of a domain that have pictures, the one nearest to the median first.
+
+    An image's score is the metric of the domain over this image alone, averaged over the runs. Where it is not known
+    which of the judged images those are, as of runs of an earlier version, they come in the order of their keys.
+
+    Args:
+        runs: that were measured in the same way.
+        domain: of theirs.
+    """
+    kept = sorted({place for run in runs for place in run.samples if place[0] == domain})
+    rows = next((run.places for run in runs if all(place in run.places for place in kept)), None)
+    scores = _image_scores(runs, domain, [rows[place] for place in kept]) if kept and rows else None
+    if scores is None:
+        return [Pictured(place, None) for place in kept]
+    own, all_scores = scores
+    better = [float(np.mean(all_scores > score)) + float(np.mean(all_scores == score)) / 2 for score in own]
+    found = [Pictured(place, share) for place, share, score in zip(kept, better, own, strict=True) if score == score]
+    return sorted(found, key=lambda each: abs((each.better or 0.0) - 0.5))
+
+
+def _image_scores(runs: Sequence[Run], domain: str, rows: Sequence[int]) -> tuple[Floats, Floats] | None:
+    """Mean score over the runs of some images, and of all that are looked at; None where no run has its evidence."""
+    found = [run.evidence[domain] for run in runs if run.evidence and domain in run.evidence]
+    if len(found) < len(runs) or len({evidence.shape for evidence in found}) != 1:
+        return None
+    count = found[0].shape[0]
+    if max(rows) >= count:
+        return None
+    looked_at = np.unique(np.linspace(0, count - 1, min(count, MOST)).round().astype(int))
+    alone = np.zeros((len(rows) + len(looked_at), count), np.int64)
+    alone[np.arange(len(alone)), [*rows, *looked_at]] = 1
+    scores = np.mean([evidence.scores(alone) for evidence in found], axis=0)
+    own, others = scores[: len(rows)], scores[len(rows) :]
+    return own, others[~np.isnan(others)]
