@@ -26,11 +26,12 @@ def write_run(
     seed: int = 0,
     images: int = 6,
     size: tuple[int, int] = (64, 128),
+    steps: int = 300,
     **protocol: object,
 ) -> Path:
     """A run folder as training and evaluation leave it; equal scenes for every method and domain."""
     noise = np.random.default_rng([seed, *method.encode()])
-    confusions = {}
+    confusions, places = {}, {}
     for domain, light in DOMAINS.items():
         matrices = []
         for index in range(images):
@@ -42,16 +43,18 @@ def write_run(
             if index < 2:
                 place = folder / "figures" / "samples" / domain / f"{index:04d}"
                 place.mkdir(parents=True)
+                places.setdefault(domain, {})[place.name] = index
                 Image.fromarray(street_image(scene, truth, light)).save(place / "image.png")
                 Image.fromarray(truth).save(place / "truth.png")
                 Image.fromarray(prediction).save(place / "prediction.png")
         confusions[domain] = np.stack(matrices)
-    _write_tables(folder, method, confusions, Protocol(label_space=SPACE.name, **protocol), seed)
+    _write_tables(folder, method, confusions, Protocol(label_space=SPACE.name, **protocol), seed, steps)
+    (folder / "figures" / "samples" / "places.json").write_text(json.dumps(places))
     _write_log(folder, quality, noise)
     return folder
 
 
-def _write_tables(folder, method, confusions, protocol, seed):
+def _write_tables(folder, method, confusions, protocol, seed, steps):
     trained = {"frozen": 40_000, "full": 5_700_000}.get(method, 320_000)
     scores = build_scores(
         {
@@ -63,7 +66,7 @@ def _write_tables(folder, method, confusions, protocol, seed):
         classes=SPACE.classes,
         protocol=protocol,
         training=TrainingCost(
-            steps=300, seconds=95.0, images_per_second=25.3, peak_memory_mb=910.0, trained_parameters=trained,
+            steps=steps, seconds=95.0, images_per_second=25.3, peak_memory_mb=910.0, trained_parameters=trained,
             total_parameters=5_740_000, device="cpu", learning_rate=1e-4, seed=seed,
         ),
         shared_scenes=True,

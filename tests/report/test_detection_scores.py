@@ -8,10 +8,11 @@ import pytest
 from minorkey.evaluation.evidence_files import write_evidence
 from minorkey.evaluation.scores import TrainingCost, build_scores
 from minorkey.labels import label_space
+from minorkey.reporting.differences import gap
 from minorkey.reporting.page import build_report
 from minorkey.reporting.runs import read_run
 from minorkey.reporting.tables import build_grid, markdown_table
-from minorkey.reporting.verdict import unseen_difference, verdict
+from minorkey.reporting.verdict import verdict
 from minorkey.system.run_folder import RunFolder
 from minorkey.tasks.detection.box_rows import Found, Truth
 from minorkey.tasks.detection.evidence import BoxEvidence
@@ -54,12 +55,12 @@ def detection_run(tmp_path):
 
 def test_verdict_speaks_of_ap_and_pairs_the_runs(detection_run):
     good, bad = read_run(detection_run("soma", 0.9)), read_run(detection_run("lora", 0.4))
-    difference = unseen_difference(good, bad)
+    difference = gap(good, bad, [score.domain for score in good.scores.unseen])
     assert difference.value == pytest.approx(good.scores.unseen_mean.score - bad.scores.unseen_mean.score)
     found = verdict([good, bad])
-    assert found.headline.startswith("SoMA has the best mean over 2 unseen domains: ")
-    assert " % AP, " in found.headline
-    assert "95 % paired bootstrap" in found.details[0]
+    assert found.headline.startswith("In unseen domains, SoMA is ")
+    assert " % AP against " in found.headline
+    assert "paired bootstrap" in found.certainty[0]
 
 
 def test_tables_name_the_metric_and_keep_others_apart(detection_run):

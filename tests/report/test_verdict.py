@@ -1,60 +1,122 @@
 import numpy as np
 import pytest
 
+from minorkey.evaluation.bootstrap import paired_t_interval
+from minorkey.reporting.differences import gap
 from minorkey.reporting.runs import read_run
-from minorkey.reporting.verdict import SEVERAL_RUNS, unseen_difference, verdict
+from minorkey.reporting.seeds import by_method
+from minorkey.reporting.verdict import ONE_RUN, SEEDS, verdict
 from minorkey.tasks.segmentation.confusion import mean_iou
+
+UNSEEN = ["dusk", "night", "fog", "rain"]
 
 
 def loaded(folders):
-    return [read_run(folder) for folder in folders]
+    return by_method([read_run(folder) for folder in folders])
 
 
-def test_names_the_best_and_the_lead(runs):
-    found = verdict(loaded(runs))
-    means = [100 * run.scores.unseen_mean.score for run in loaded(runs)]
+def means(runs):
+    return [100 * run.scores.unseen_mean.score for run in runs]
+
+
+def test_says_what_is_won_elsewhere_and_at_home(runs):
+    found, (soma, _, full, _) = verdict(loaded(runs)), means(loaded(runs))
+    home = [100 * run.scores.domains[0].score for run in loaded(runs)]
     assert found.headline == (
-        f"SoMA has the best mean over 4 unseen domains: {means[0]:.1f} % mIoU, "
-        f"{means[0] - means[1]:.1f} points above LoRA."
+        f"In unseen domains, SoMA is {soma - full:.1f} points ahead of full fine-tuning: {soma:.1f} % mIoU against "
+        f"{full:.1f} %, mean of 4. On clear, where both were trained, it is {home[0] - home[2]:.1f} points ahead."
     )
-    assert "the choice of test images does not explain it" in found.details[0]
+    assert "the choice of test images does not explain it" in found.certainty[0]
     assert not any("not the best" in sentence for sentence in found.details)
 
 
-def test_says_plainly_that_soma_is_not_best(make_run):
+def test_says_plainly_what_is_lost(make_run):
     found = verdict(loaded([make_run("soma", 0.6), make_run("lora", 0.9), make_run("full", 0.95)]))
-    assert found.headline.startswith("Full fine-tuning has the best mean")
-    sentence = next(sentence for sentence in found.details if "SoMA is not the best here" in sentence)
-    assert "points behind Full fine-tuning" in sentence
-    assert "95 % paired bootstrap" in sentence
+    assert "points behind full fine-tuning: " in found.headline
+    assert found.headline.endswith(" points behind.")
+    assert "SoMA is not the best in unseen domains: " in found.details[0]
+    assert "points behind full fine-tuning (" in found.details[0]
+
+
+def test_a_third_method_that_is_best_is_not_passed_over(make_run):
+    found = verdict(loaded([make_run("soma", 0.8), make_run("lora", 0.95), make_run("full", 0.6)]))
+    assert "SoMA is" in found.headline
+    assert "ahead of full fine-tuning" in found.headline
+    (sentence,) = found.details
+    assert sentence.startswith("SoMA is not the best in unseen domains: ")
+    assert " behind LoRA (" in sentence
+    assert "between SoMA and LoRA" in found.certainty[1]
 
 
 def test_equal_methods_are_not_told_apart(make_run):
-    found = verdict(loaded([make_run("soma", 0.8), make_run("lora", 0.8)]))
-    assert found.headline.startswith("No method is shown to be best over 4 unseen domains: ")
-    assert "includes zero: these test images do not tell the two apart" in found.details[0]
+    found = verdict(loaded([make_run("soma", 0.8), make_run("full", 0.8)]))
+    assert found.headline.startswith("In unseen domains, SoMA and full fine-tuning cannot be told apart: ")
+    assert " it is level (" in found.headline
+    assert "which includes zero: it may be the choice of test images" in found.certainty[0]
+
+
+@pytest.mark.parametrize(
+    ("quality", "said"), [(0.9, "SoMA gains "), (0.4, "SoMA loses "), (0.6, "SoMA stays level on clear (")]
+)
+def test_changes_are_counted_from_the_start(make_run, quality, said):
+    start = make_run("frozen", 0.6, steps=0)
+    found = verdict(loaded([start, make_run("soma", quality), make_run("full", 0.75)]))
+    assert found.details[0].startswith(f"Against the frozen start (night is its worst domain), {said}")
+    assert "; full fine-tuning gains " in found.details[0]
+    assert " points on clear" in found.details[0]
+    assert " elsewhere and " in found.details[0]
+    assert found.details[0].endswith(" in night.")
+
+
+def test_seeds_are_paired(make_run):
+    folders = [make_run(m, q, seed=s) for m, q in (("soma", 0.9), ("full", 0.7)) for s in range(3)]
+    methods = loaded(folders)
+    found = verdict(methods)
+    scores = [[read_run(folder).scores.unseen_mean.score for folder in folders[i : i + 3]] for i in (0, 3)]
+    expected = paired_t_interval(np.subtract(*scores))
+    between = gap(*methods, UNSEEN)
+    assert between.interval == pytest.approx(expected)
+    assert between.value == pytest.approx(expected.value)
+    assert "over 3 seeds, paired (Student t)" in found.certainty[0]
+    assert found.certainty[-1] == SEEDS
+
+
+def test_against_a_start_each_seed_counts(make_run):
+    start = make_run("frozen", 0.6, steps=0)
+    folders = [make_run("soma", 0.9, seed=s) for s in range(2)]
+    begun, soma = loaded([start, *folders])
+    own = [run.scores.unseen_mean.score - begun.scores.unseen_mean.score for run in soma.seeds]
+    assert gap(soma, begun, UNSEEN).interval == pytest.approx(paired_t_interval(own))
+
+
+def test_unequal_seeds_are_not_tested(make_run):
+    found = verdict(loaded([make_run("soma", 0.9), make_run("full", 0.7), make_run("full", 0.7, seed=1)]))
+    assert "whether SoMA or full fine-tuning is better was not tested" in found.headline
+    assert "untested" in found.headline
+    assert "was not tested" in found.certainty[0]
 
 
 def test_difference_is_that_of_the_unseen_means(runs):
     a, b = loaded(runs[:2])
-    names = [score.domain for score in a.scores.unseen]
-    gaps = [mean_iou(a.evidence[n].total) - mean_iou(b.evidence[n].total) for n in names]
-    difference = unseen_difference(a, b)
+    gaps = [mean_iou(a.evidence[n].total) - mean_iou(b.evidence[n].total) for n in UNSEEN]
+    difference = gap(a, b, UNSEEN)
     assert difference.value == pytest.approx(np.mean(gaps))
     assert difference.value == pytest.approx(a.scores.unseen_mean.score - b.scores.unseen_mean.score)
-    assert difference.low < difference.value < difference.high
+    assert difference.interval.low < difference.value < difference.interval.high
 
 
 def test_without_per_image_results_nothing_is_claimed(make_run):
     folders = [make_run("soma", 0.9), make_run("lora", 0.7)]
     (folders[1] / "confusions.safetensors").unlink()
-    assert "was not tested" in verdict(loaded(folders)).details[0]
+    found = verdict(loaded(folders))
+    assert "was not tested" in found.headline
+    assert "was not tested" in found.certainty[0]
 
 
 def test_another_protocol_takes_no_part(runs, make_run):
     found = verdict(loaded([*runs, make_run("pissa", 1.0, resize=512)]))
-    assert found.headline.startswith("SoMA has the best")
-    assert "PiSSA" not in " ".join([found.headline, *found.details])
+    assert "SoMA is" in found.headline
+    assert "PiSSA" not in " ".join([found.headline, *found.details, *found.certainty])
 
 
 def test_one_run_claims_no_comparison(runs):
@@ -63,6 +125,5 @@ def test_one_run_claims_no_comparison(runs):
     assert found.details == ["One run alone says nothing about which method is better."]
 
 
-def test_several_runs_of_a_method_are_pointed_out(runs, make_run):
-    assert SEVERAL_RUNS in verdict(loaded([*runs, make_run("soma", 0.9, seed=1)])).details
-    assert SEVERAL_RUNS not in verdict(loaded(runs)).details
+def test_one_run_of_each_is_said_to_be_that(runs):
+    assert verdict(loaded(runs)).certainty[-1] == ONE_RUN

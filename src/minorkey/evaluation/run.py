@@ -108,9 +108,7 @@ def _kept(domains: Sequence[EvaluationDomain], pictures: int) -> set[int]:
 def pictured_places(domains: Sequence[EvaluationDomain], pictures: int) -> dict[str, dict[str, int]]:
     """By domain, the images whose pictures are kept: key, and place among those that are judged."""
     return {
-        domain.reader.domain: {
-            domain.reader.key(indices[place]): place for place in _spread(len(indices), pictures)
-        }
+        domain.reader.domain: {domain.reader.key(indices[place]): place for place in _spread(len(indices), pictures)}
         for domain in domains
         for indices in [domain.indices()]
     }

@@ -36,7 +36,10 @@ def changes(parts: Cast, runs: Sequence[Run], colours: Sequence[str]) -> Changes
     if base is None:
         return None
     worst = base.run.scores.worst
-    places = [("at home", ", ".join(parts.source), parts.source), ("unseen", f"mean of {len(parts.unseen)}", parts.unseen)]
+    places = [
+        ("at home", ", ".join(parts.source), parts.source),
+        ("unseen", f"mean of {len(parts.unseen)}", parts.unseen),
+    ]
     if worst and len(parts.unseen) > 1:
         places.append(("worst", worst.domain, [worst.domain]))
     judged = [place for place in places if place[2]]

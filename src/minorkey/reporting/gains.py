@@ -67,8 +67,8 @@ def _draw(axes: Axes, found: Sequence[Point], label: str, colour: str, marker: s
         axes.plot(x, y, linestyle="", marker=marker, markersize=8, color=colour, label=label)
         return
     axes.plot(x, y, linestyle="", marker=marker, color=colour, alpha=0.6)
-    ring = {"markersize": 10, "markerfacecolor": CARD, "markeredgewidth": 2.2}
-    axes.plot(fmean(x), fmean(y), linestyle="", marker=marker, color=colour, label=label, **ring)
+    (ring,) = axes.plot(fmean(x), fmean(y), linestyle="", marker=marker, color=colour, label=label)
+    ring.set(markersize=10, markerfacecolor=CARD, markeredgewidth=2.2)
 
 
 def _cross(axes: Axes, label: str, colour: str) -> None:

@@ -9,8 +9,8 @@ from minorkey.reporting.runs import Run
 from minorkey.tasks.base import Task
 from minorkey.tasks.gallery import Kept
 
-NEAR = 0.05
-"""Share of the ranks within which an image is called the median."""
+NEAR = 0.03
+"""An image is called the median one if no more than this share of the judged images lie between."""
 
 
 def build_gallery(runs: Sequence[Run], space: LabelSpace, per_domain: int = 2) -> dict[str, list[Any]]:
@@ -39,17 +39,17 @@ def build_gallery(runs: Sequence[Run], space: LabelSpace, per_domain: int = 2) -
 def choice_words(runs: Sequence[Run]) -> str:
     """How the first image of each domain was chosen, a sentence; empty where there are no pictures."""
     domains = dict.fromkeys(score.domain for run in runs for score in run.scores.domains)
-    first = [found[0].better for domain in domains if (found := pictured(runs, domain))]
+    first = [found[0].off for domain in domains if (found := pictured(runs, domain))]
     if not first:
         return ""
     if None in first:
         return "Shown is the first image of each domain that has pictures."
     metric = runs[0].scores.metric.name
     words = f"Shown is the median image of each domain, by its {metric} averaged over the methods"
-    farthest = max(abs(share - 0.5) for share in first if share is not None)
+    farthest = max(off for off in first if off is not None)
     if farthest <= NEAR:
-        return f"{words}: half of the judged images are better, half are worse."
-    return f"{words}, as near as those come that have pictures: within {100 * farthest:.0f} % of the ranks."
+        return f"{words}: as many of the judged images are better as are worse."
+    return f"{words}, or the nearest that has pictures: up to {100 * farthest:.0f} % of the judged images lie between."
 
 
 def classes_shown(runs: Sequence[Run], space: LabelSpace) -> set[int]:

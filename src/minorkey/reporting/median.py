@@ -16,7 +16,7 @@ class Pictured(NamedTuple):
     """An image with pictures, and where it stands among those judged."""
 
     place: Place
-    better: float | None  # share of the judged images with a higher score, 0 ... 1; None: not known
+    off: float | None  # share of the judged images that are between it and the median one, 0 ... 1; None: not known
 
 
 def pictured(runs: Sequence[Run], domain: str) -> list[Pictured]:
@@ -34,10 +34,19 @@ def pictured(runs: Sequence[Run], domain: str) -> list[Pictured]:
     scores = _image_scores(runs, domain, [rows[place] for place in kept]) if kept and rows else None
     if scores is None:
         return [Pictured(place, None) for place in kept]
-    own, all_scores = scores
-    better = [float(np.mean(all_scores > score)) + float(np.mean(all_scores == score)) / 2 for score in own]
-    found = [Pictured(place, share) for place, share, score in zip(kept, better, own, strict=True) if score == score]
-    return sorted(found, key=lambda each: abs((each.better or 0.0) - 0.5))
+    own, judged = scores
+    least = min(_from_the_middle(score, judged) for score in judged)
+    found = [
+        (_from_the_middle(score, judged) - least, place)
+        for place, score in zip(kept, own, strict=True)
+        if not np.isnan(score)
+    ]
+    return [Pictured(place, max(0.0, off)) for off, place in sorted(found)]
+
+
+def _from_the_middle(score: float, judged: Floats) -> float:
+    """How far the rank of a score is from the middle one, as a share of all."""
+    return abs(float(np.mean(judged > score)) + float(np.mean(judged == score)) / 2 - 0.5)
 
 
 def _image_scores(runs: Sequence[Run], domain: str, rows: Sequence[int]) -> tuple[Floats, Floats] | None:
@@ -53,4 +62,5 @@ def _image_scores(runs: Sequence[Run], domain: str, rows: Sequence[int]) -> tupl
     alone[np.arange(len(alone)), [*rows, *looked_at]] = 1
     scores = np.mean([evidence.scores(alone) for evidence in found], axis=0)
     own, others = scores[: len(rows)], scores[len(rows) :]
-    return own, others[~np.isnan(others)]
+    judged = others[~np.isnan(others)]
+    return (own, judged) if judged.size else None

@@ -28,9 +28,9 @@ def interval_words(runs: Iterable[Run]) -> str:
     """What the intervals of their scores are."""
     counts = sorted({len(run.seeds) for run in runs})
     if counts == [1]:
-        return "95 % interval over images"
+        return "95 % bootstrap interval over images"
     several = " or ".join(str(count) for count in counts if count > 1)
-    single = "; of a single run, 95 % interval over images" if 1 in counts else ""
+    single = "; of a single run, its 95 % bootstrap interval over images" if 1 in counts else ""
     return f"mean over {several} seeds, lowest to highest seed{single}"
 
 

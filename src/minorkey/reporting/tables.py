@@ -82,7 +82,7 @@ def markdown_table(tables: Sequence[ScoreTable]) -> str:
     return "\n\n".join([table, *grid.footnotes])
 
 
-def rich_table(tables: Sequence[ScoreTable], interval: str = "95 % interval over images") -> Table:
+def rich_table(tables: Sequence[ScoreTable], interval: str = "95 % bootstrap interval over images") -> Table:
     """The same scores for the terminal, turned round: domains are rows, so that many fit into 80 columns."""
     grid = build_grid(tables)
     drawn = Table(title=f"{grid.metric.in_unit}, {interval}", caption="\n".join(grid.footnotes) or None)

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from minorkey.reporting.differences import Gap, gap, mean_score
+from minorkey.reporting.differences import Gap, gap
 from minorkey.reporting.runs import Run
-from minorkey.reporting.tables import comparable, is_start, method_name, run_labels
+from minorkey.reporting.tables import comparable, is_start, run_labels
 from minorkey.tasks.metric import Metric
 
 SOMA, FULL, FROZEN = "soma", "full", "frozen"
@@ -19,9 +19,10 @@ class Verdict:
 
     headline: str
     details: list[str]
+    certainty: list[str]  # how sure that is
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Entry:
     """A method that can be compared."""
 
@@ -103,14 +104,17 @@ def verdict(runs: Sequence[Run]) -> Verdict:
     """
     entries = ranked(runs)
     if not entries:
-        return Verdict("No unseen domain was judged, so nothing can be said about generalization.", [])
+        return Verdict("No unseen domain was judged, so nothing can be said about generalization.", [], [])
     parts = cast(runs)
     if parts is None:
         return _single(entries[0])
     elsewhere = _gap(parts.hero, parts.rival, parts.unseen)
-    details = [*_against_base(parts), _certainty(parts.rival, elsewhere), *_not_the_best(parts)]
-    details.append(SEEDS if any(run.members for run in runs) else ONE_RUN)
-    return Verdict(_headline(parts, elsewhere), details)
+    best = parts.entries[0]
+    certainty = [_certainty(parts.hero, parts.rival, elsewhere)]
+    if best not in (parts.hero, parts.rival):
+        certainty.append(_certainty(parts.hero, best, _gap(parts.hero, best, parts.unseen)))
+    certainty.append(SEEDS if any(run.members for run in runs) else ONE_RUN)
+    return Verdict(_headline(parts, elsewhere), [*_against_base(parts), *_not_the_best(parts)], certainty)
 
 
 def ranked(runs: Sequence[Run]) -> list[Entry]:
@@ -137,7 +141,7 @@ def _single(entry: Entry) -> Verdict:
     count, seeds = _count(len(entry.domains("unseen")), "unseen domain"), len(entry.run.seeds)
     kind = f"{seeds} seeds: {low} to {high}" if seeds > 1 else f"95 % interval {low} to {high}"
     headline = f"{entry.label} reaches {entry.score} on average over {count} ({kind})."
-    return Verdict(headline, ["One run alone says nothing about which method is better."])
+    return Verdict(headline, ["One run alone says nothing about which method is better."], [])
 
 
 def _headline(parts: Cast, elsewhere: Gap) -> str:
@@ -177,9 +181,7 @@ def _against_base(parts: Cast) -> list[str]:
     if worst and len(parts.unseen) > 1:
         places.append((f"in {worst.domain}", [worst.domain]))
     clauses = [
-        clause
-        for entry in (parts.hero, parts.rival)
-        if entry is not base and (clause := _changed(entry, base, places))
+        clause for entry in (parts.hero, parts.rival) if entry is not base and (clause := _changed(entry, base, places))
     ]
     about = f" ({worst.domain} is its worst domain)" if worst and len(places) > 2 else ""
     return [f"Against {base.name}{about}, {'; '.join(clauses)}."] if clauses else []
@@ -206,14 +208,14 @@ def _gap(a: Entry, b: Entry, domains: Sequence[str]) -> Gap:
     return found
 
 
-def _certainty(other: Entry, found: Gap) -> str:
+def _certainty(entry: Entry, other: Entry, found: Gap) -> str:
+    between = f"The difference between {entry.name} and {other.name} in unseen domains"
     if found.interval is None:
         return (
-            f"The difference to {other.name} in unseen domains was not tested: there are neither equal seeds of both "
-            "nor results of single images in common."
+            f"{between} was not tested: there are neither equal seeds of both nor results of single images in common."
         )
     span = f"{found.span} {found.metric.points}".rstrip()
-    begin = f"The difference to {other.name} in unseen domains has a 95 % interval of {span} {found.how}"
+    begin = f"{between} has a 95 % interval of {span} {found.how}"
     chance = "the choice of test images" if found.over == "images" else "the randomness of training"
     if found.interval.excludes_zero:
         return f"{begin}: {chance} does not explain it."
@@ -225,10 +227,12 @@ def _not_the_best(parts: Cast) -> list[str]:
     best, hero, metric = parts.entries[0], parts.hero, parts.hero.metric
     if best is hero:
         return []
-    behind = _gap(hero, best, parts.unseen)
-    lead = metric.difference(best.mean - hero.mean)
-    sentence = f"{hero.label} is not the best in unseen domains: {lead} behind {best.name} ({metric.text(best.mean)})."
-    return [sentence] if best is parts.rival else [sentence + " " + _certainty(best, behind)]
+    lead, found = metric.difference(best.mean - hero.mean), _gap(hero, best, parts.unseen)
+    proven = {"level": ", which may be chance", "untested": ", untested"}.get(found.direction, "")
+    return [
+        f"{hero.label} is not the best in unseen domains: {lead} behind {best.name} "
+        f"({metric.text(best.mean)} {metric.name}){proven}."
+    ]
 
 
 def _listed(parts: Sequence[str]) -> str:

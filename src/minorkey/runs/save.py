@@ -24,7 +24,9 @@ def training_cost(
     options, before = config.training, earlier or TrainingCost()
     steps = options.steps + (before.steps or 0)
     if not steps:  # nothing was learnt: what the run begins with is judged
-        return TrainingCost(steps=0, trained_parameters=0, total_parameters=learner.network.parameters, seed=config.seed)
+        return TrainingCost(
+            steps=0, trained_parameters=0, total_parameters=learner.network.parameters, seed=config.seed
+        )
     seconds = state.seconds + (before.seconds or 0)
     return TrainingCost(
         steps=steps,

@@ -55,7 +55,9 @@ def head_start(config: RunConfig) -> RunFolder | None:
 def _builtin(task: str) -> Path:
     name = task_named(task).builtin_head
     if name is None:
-        raise ConfigError(f"head_from is 'builtin', but no head of task {task} ships; give the folder of a finished run")
+        raise ConfigError(
+            f"head_from is 'builtin', but no head of task {task} ships; give the folder of a finished run"
+        )
     return builtin_head(name)
 
 

@@ -13,7 +13,7 @@ from minorkey.spectrum.knockout.rows import KnockoutRow
 from minorkey.spectrum.knockout.suggestion import Suggestion, suggest
 from minorkey.spectrum.run import is_run, spectrum_folder
 
-PROBE: dict[str, Any] = {"method": "frozen", "head": "linear"}
+PROBE: dict[str, Any] = {"method": "frozen", "head": "linear", "head_from": None}
 """How the probe differs from the preset `demo_quick`."""
 
 

@@ -1,0 +1,84 @@
+"""Runs that differ in their seed alone are one method of the page."""
+
+import re
+from statistics import fmean
+
+import pytest
+
+from minorkey.reporting.gains import gain_figure, points
+from minorkey.reporting.page import build_report
+from minorkey.reporting.runs import read_run
+from minorkey.reporting.seeds import by_method, interval_words
+from minorkey.reporting.verdict import cast
+
+
+@pytest.fixture
+def folders(make_run):
+    start = make_run("frozen", 0.6, steps=0)
+    return [start, *(make_run(m, q, seed=s) for m, q in (("full", 0.7), ("soma", 0.9)) for s in range(3))]
+
+
+def read(folders):
+    return [read_run(folder) for folder in folders]
+
+
+def test_a_method_has_the_mean_of_its_seeds(folders):
+    runs = read(folders)
+    start, full, soma = by_method(runs)
+    assert (len(start.seeds), len(full.seeds), len(soma.seeds)) == (1, 3, 3)
+    means = [run.scores.unseen_mean.score for run in runs[4:]]
+    assert soma.scores.unseen_mean.score == pytest.approx(fmean(means))
+    assert soma.scores.unseen_mean.interval == (min(means), max(means))
+    nights = [run.scores.domains[2].by_class["road"] for run in runs[4:]]
+    assert soma.scores.domains[2].by_class["road"] == pytest.approx(fmean(nights))
+    assert soma.scores.worst.domain == "night"
+    assert start is not None
+    assert start.scores == runs[0].scores
+
+
+def test_other_settings_are_another_method(make_run):
+    runs = read([make_run("soma", 0.9), make_run("soma", 0.9, seed=1, steps=100), make_run("soma", 0.8)])
+    assert len(by_method(runs[:2])) == 2
+    assert len(by_method([runs[0], runs[2]])) == 2, "one seed twice is no second seed"
+
+
+def test_what_intervals_are_is_said(folders):
+    runs = by_method(read(folders))
+    assert interval_words(runs[:1]) == "95 % bootstrap interval over images"
+    assert interval_words(runs) == (
+        "mean over 3 seeds, lowest to highest seed; of a single run, its 95 % bootstrap interval over images"
+    )
+
+
+def test_gains_are_those_of_each_seed_over_the_start(folders):
+    runs = by_method(read(folders))
+    parts = cast(runs)
+    start, soma = runs[0].scores, runs[2].seeds
+    expected = [
+        (100 * (run.scores.domains[0].score - start.domains[0].score),
+         100 * (run.scores.unseen_mean.score - start.unseen_mean.score))
+        for run in soma
+    ]  # fmt: skip
+    assert points(parts.hero, parts) == [pytest.approx(each) for each in expected]
+    (axes,) = gain_figure(parts, runs, ["#111111", "#222222", "#333333"]).axes
+    drawn = [line for line in axes.lines if line.get_color() == "#333333"]
+    assert [len(line.get_xdata()) for line in drawn] == [3, 1], "the seeds, and their mean"
+    assert axes.get_xlabel() == "change on clear, points"
+
+
+def test_without_a_start_scores_stand_in_the_plane(make_run):
+    runs = by_method(read([make_run("soma", 0.9), make_run("lora", 0.8)]))
+    parts = cast(runs)
+    first = runs[0].scores
+    assert points(parts.hero, parts) == [pytest.approx((100 * first.domains[0].score, 100 * first.unseen_mean.score))]
+    assert gain_figure(parts, runs, ["#111111", "#222222"]).axes[0].get_xlabel() == "clear: mIoU, %"
+
+
+def test_the_page_has_a_row_for_each_method(folders, tmp_path):
+    text = build_report(folders, tmp_path / "r.html").read_text()
+    table = re.search(r'<table class="changes">.*?</table>', text, re.DOTALL)[0]
+    assert re.findall(r"</i>([^<]+)</th>", table) == ["Full fine-tuning", "SoMA"]
+    assert table.count('class="ahead"') == 2 * 3
+    assert "Frozen start" in table
+    assert "mIoU in %: mean over 3 seeds, lowest to highest seed" in text
+    assert "A dot for each seed" in text
