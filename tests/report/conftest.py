@@ -49,7 +49,7 @@ def write_run(
                 Image.fromarray(prediction).save(place / "prediction.png")
         confusions[domain] = np.stack(matrices)
     _write_tables(folder, method, confusions, Protocol(label_space=SPACE.name, **protocol), seed, steps)
-    (folder / "figures" / "samples" / "places.json").write_text(json.dumps(places))
+    (folder / "figures" / "samples.json").write_text(json.dumps(places))
     _write_log(folder, quality, noise)
     return folder
 

@@ -48,7 +48,7 @@ def test_an_image_without_a_score_is_not_shown_for_it(scored):
 def test_runs_of_before_show_their_first_image(make_run):
     folders = [make_run(method, 0.8, images=9) for method in ("soma", "full")]
     for folder in folders:
-        (folder / "figures" / "samples" / "places.json").unlink()
+        (folder / "figures" / "samples.json").unlink()
     runs = [read_run(folder) for folder in folders]
     assert [each.place[1] for each in pictured(runs, "fog")] == ["0000", "0001"]
     assert choice_words(runs) == "Shown is the first image of each domain that has pictures."
@@ -65,6 +65,6 @@ def test_places_that_are_broken_are_named(make_run):
     from minorkey.errors import DataError
 
     folder = make_run("soma", 0.8)
-    (folder / "figures" / "samples" / "places.json").write_text(json.dumps([1]))
-    with pytest.raises(DataError, match=r"cannot read .*places\.json.*run `minorkey evaluate` again"):
+    (folder / "figures" / "samples.json").write_text(json.dumps([1]))
+    with pytest.raises(DataError, match=r"cannot read .*samples\.json.*run `minorkey evaluate` again"):
         read_run(folder)

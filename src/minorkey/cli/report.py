@@ -12,9 +12,11 @@ def report(
     ),
     title: str | None = typer.Option(None, help="Heading of the page."),
 ) -> None:
-    """Write one page about one or several runs: scores with intervals, pictures, curves, costs.
+    """Write one page about one or several runs: what changed and for whom, pictures, scores, curves, costs.
 
-    The page is one file without scripts; nothing is loaded from elsewhere.
+    Runs that differ in their seed alone are taken together, and methods are compared seed by seed. A run with
+    `training.steps=0 head_from=RUN` is what the others are compared with: what they began with. The page is one file;
+    nothing is loaded from elsewhere.
 
     Example: `minorkey report runs/soma runs/lora --out compare.html`
     """

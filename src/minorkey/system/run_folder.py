@@ -61,7 +61,7 @@ class RunFolder:
     @property
     def places(self) -> Path:
         """Which of the evaluated images those are."""
-        return self.samples / "places.json"
+        return self.path / "figures" / "samples.json"
 
     @property
     def pseudo_label_pictures(self) -> Path:
