@@ -163,12 +163,12 @@ def _headline(parts: Cast, elsewhere: Gap) -> str:
 
 def _at_home(parts: Cast, home: Gap) -> str:
     where = {
-        "ahead": f"{parts.hero.metric.difference(home.value)} ahead",
-        "behind": f"{parts.hero.metric.difference(home.value)} behind",
-        "level": f"level ({home.text})",
-        "untested": f"at {home.text}, untested",
+        "ahead": f"it is {parts.hero.metric.difference(home.value)} ahead",
+        "behind": f"it is {parts.hero.metric.difference(home.value)} behind",
+        "level": f"they cannot be told apart ({home.text})",
+        "untested": f"it was not tested ({home.text})",
     }[home.direction]
-    return f"On {parts.home}, where both were trained, it is {where}"
+    return f"On {parts.home}, the source, {where}"
 
 
 def _against_base(parts: Cast) -> list[str]:
@@ -199,7 +199,7 @@ def _changed(entry: Entry, base: Entry, places: Sequence[tuple[str, list[str]]])
     return f"{entry.name} " + _listed(said) if said else ""
 
 
-_VERBS = {"ahead": "gains", "behind": "loses", "level": "stays level", "untested": "moves, untested,"}
+_VERBS = {"ahead": "gains", "behind": "loses", "level": "shows no sure change", "untested": "changes, untested,"}
 
 
 def _gap(a: Entry, b: Entry, domains: Sequence[str]) -> Gap:
