@@ -10,6 +10,9 @@ stopped and started, with another number of processes or on another machine, and
     python scripts/compare.py pacs world camvid nuclei --table
     python scripts/compare.py pacs world camvid nuclei --write docs/does-it-help.md
 
+Whether the rates decide is shown, when all else is done, by runs at the rates that were not chosen: `--curve-seeds 0 1`
+adds them to the figure.
+
 A preset is compared in the same way, and its rates are chosen by the first of these alone:
 
     python scripts/compare.py demo --ways full lora soma --seeds --results runs/compared
@@ -71,6 +74,7 @@ def plan_of(setting: Setting, args: argparse.Namespace) -> Plan:
         rate_folds=[folds[place] for place in setting.rate_folds],
         seeds=setting.seeds,
         rate_seeds=setting.rate_seeds,
+        curve_seeds=args.curve_seeds,
     )
 
 
@@ -100,6 +104,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--ways", nargs="+", choices=WAYS)
     parser.add_argument("--seeds", nargs="*", type=int, help="none: rates are chosen, and nothing unseen is judged")
     parser.add_argument("--rate-seeds", nargs="+", type=int, help="those that choose rates")
+    parser.add_argument("--curve-seeds", nargs="+", type=int, default=(), help="run in the end at all other rates, too")
     parser.add_argument("--rate-folds", nargs="+", type=int, help="places of the folds that choose rates")
     parser.add_argument("--head-rate", type=float, help="of the head, beside every backbone that trains")
     parser.add_argument("--frozen-rates", nargs="+", type=float, help="of the head over a frozen backbone")

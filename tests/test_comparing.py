@@ -92,6 +92,29 @@ def test_a_run_at_another_rate_than_the_one_chosen_does_not_count(plan):
     assert plan.reported("lora") == []
 
 
+def test_other_rates_are_judged_on_unseen_domains_only_when_all_else_is_done(plan):
+    from dataclasses import replace
+
+    from comparing.outcome import Outcome
+
+    plan = replace(plan, curve_seeds=[1])
+    choose(plan, {"lora": 1e-3, "soma": 3e-3})
+    while wanted := [job for job in plan.wanted() if job.chosen]:
+        assert wanted == plan.wanted()
+        finish(plan, wanted[0])
+    wanted = plan.wanted()
+    assert {(job.way, job.rate) for job in wanted} == {
+        ("lora", 3e-4), ("lora", 3e-3), ("soma", 1e-3), ("soma", 1e-2),
+    }  # fmt: skip
+    assert {(job.fold, job.seed) for job in wanted} == {("here", 1), ("there", 1)}
+    for job in wanted[:-1]:
+        finish(plan, job, scores={job.fold: 0.75})
+    found = Outcome.of("x", plan)
+    assert found.unseen_at["lora"] == {3e-4: 75, 1e-3: 25, 3e-3: 75}
+    assert found.unseen_at["soma"] == {1e-3: 75, 3e-3: 25}  # the last is not there yet
+    assert found.unseen["lora"].tolist() == [[25, 25], [25, 25]]
+
+
 def test_a_rate_that_diverges_counts_0(plan):
     from comparing.records import Record
 

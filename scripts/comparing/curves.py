@@ -4,7 +4,9 @@ from collections.abc import Sequence
 
 from comparing.outcome import Outcome
 from comparing.tables import ways_of
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from minorkey.plotting.canvas import canvas
 from minorkey.plotting.style import METHOD_COLOURS, SPARE_COLOURS
@@ -14,22 +16,36 @@ DEPTH = 15.0
 
 
 def curves(outcomes: Sequence[Outcome]) -> Figure:
-    """A plot per setting: score on validation images of the source over the rate, a line per way."""
-    figure, axes = canvas(1, len(outcomes), 3.1 * len(outcomes) + 1.6, 2.8, share=False)
+    """A plot per setting: score on validation images of the source over the rate, a line per way.
+
+    Below, where runs have shown it: the mean over unseen domains at the same rates, which chose none.
+    """
     ways, spare = ways_of(outcomes), iter(SPARE_COLOURS)
     colours = {way: METHOD_COLOURS.get(way) or next(spare) for way in ways}
-    for outcome, plot in zip(outcomes, axes, strict=True):
-        for way, curve in outcome.tried.items():
-            plot.plot(list(curve), list(curve.values()), color=colours[way], marker=".", label=way)
+    rows = [("source validation, %", [outcome.tried for outcome in outcomes])]
+    if any(curve for outcome in outcomes for curve in outcome.unseen_at.values()):
+        rows.append(("unseen domains, %", [outcome.unseen_at for outcome in outcomes]))
+    figure, axes = canvas(len(rows), len(outcomes), 3.1 * len(outcomes) + 1.6, 2.7 * len(rows), share=False)
+    lines: dict[str, Line2D] = {}
+    for place, (plot, scores) in enumerate(zip(axes, (each for _, row in rows for each in row), strict=True)):
+        outcome = outcomes[place % len(outcomes)]
+        for way, curve in scores.items():
+            lines[way] = plot.plot(list(curve), list(curve.values()), color=colours[way], marker=".")[0]
             chosen = [rate for rate in curve if rate == outcome.rates.get(way)]
             plot.plot(chosen, [curve[rate] for rate in chosen], "o", color=colours[way], markersize=7)
-        best = max((max(curve.values()) for curve in outcome.tried.values()), default=100.0)
-        lowest = min((min(curve.values()) for curve in outcome.tried.values()), default=0.0)
-        plot.set_ylim(max(best - DEPTH, lowest - 0.5), best + 0.5)
-        plot.set_xscale("log")
-        plot.set_title(outcome.title, fontsize="medium")
-        plot.set_xlabel("learning rate")
-    axes[0].set_ylabel("source validation, %")
-    lines = {str(line.get_label()): line for plot in axes for line in plot.get_lines() if line.get_label() in ways}
-    figure.legend(list(lines.values()), list(lines), loc="outside right upper", frameon=False)
+        _frame(plot, [value for curve in scores.values() for value in curve.values()])
+        if place < len(outcomes):
+            plot.set_title(outcome.title, fontsize="medium")
+        if place % len(outcomes) == 0:
+            plot.set_ylabel(rows[place // len(outcomes)][0])
+    named = [way for way in ways if way in lines]
+    figure.legend([lines[way] for way in named], named, loc="outside right upper", frameon=False)
     return figure
+
+
+def _frame(plot: Axes, values: Sequence[float]) -> None:
+    """Rates in powers of ten; of the scores no more than `DEPTH` below the best."""
+    best, lowest = max(values, default=100.0), min(values, default=0.0)
+    plot.set_ylim(max(best - DEPTH, lowest - 0.5), best + 0.5)
+    plot.set_xscale("log")
+    plot.set_xlabel("learning rate")

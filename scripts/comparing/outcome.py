@@ -1,7 +1,8 @@
 """What is there of a setting: scores of all ways on the seeds that are complete, and the rates that were tried."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from statistics import fmean
 from typing import Self
 
 import numpy as np
@@ -22,6 +23,7 @@ class Outcome:
     unseen: Mapping[str, np.ndarray]  # (D, S)
     source: Mapping[str, np.ndarray]  # (runs,), on validation images
     tried: Mapping[str, Mapping[float, float]]  # rate to score on validation images; of ways that had a choice
+    unseen_at: Mapping[str, Mapping[float, float]] = field(default_factory=dict)  # rate to mean over unseen domains
 
     @classmethod
     def of(cls, title: str, plan: Plan) -> Self:
@@ -43,7 +45,8 @@ class Outcome:
                 way: np.array([100 * record.validation for record in some if record.seed in seeds])
                 for way, some in records.items()
             },
-            tried=_tried(plan),
+            tried={way: {rate: 100 * plan.validation(way, rate) for rate in rs} for way, rs in plan.tried().items()},
+            unseen_at={way: _unseen_at(plan, way, rs) for way, rs in plan.tried().items()},
         )
 
     def difference(self, one: str, other: str) -> np.ndarray:
@@ -55,12 +58,12 @@ def _whole(found: Mapping[str, Cells], domains: Sequence[str], seed: int) -> boo
     return bool(domains) and all((domain, seed) in cells for cells in found.values() for domain in domains)
 
 
-def _tried(plan: Plan) -> dict[str, dict[float, float]]:
-    rates: dict[str, set[float]] = {}
-    for record in plan.results.choosing():
-        rates.setdefault(record.way, set()).add(record.rate)
+def _unseen_at(plan: Plan, way: str, rates: Sequence[float]) -> dict[float, float]:
+    """The mean over unseen domains at the rates whose runs are all there; 0 of a run that diverged."""
+    found = {rate: plan.unseen_at(way, rate) for rate in rates}
+    complete = len(plan.curve_seeds) * len(plan.folds)
     return {
-        way: {rate: 100 * plan.validation(way, rate) for rate in sorted(rates[way])}
-        for way in plan.grids
-        if way in rates
+        rate: 100 * fmean(fmean(record.scores.values()) if record.scores else 0.0 for record in records)
+        for rate, records in found.items()
+        if records and len(records) == complete
     }

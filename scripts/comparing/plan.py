@@ -20,6 +20,7 @@ class Plan:
     rate_folds: Sequence[str]
     seeds: Sequence[int]
     rate_seeds: Sequence[int]
+    curve_seeds: Sequence[int] = ()  # those of `seeds` that also show what other rates would have given
 
     def __post_init__(self) -> None:
         assert not set(self.seeds) & set(self.rate_seeds), "a seed that chooses rates is not reported"
@@ -56,7 +57,8 @@ class Plan:
             for way, (rate, _) in rates.items()
             if rate is not None
         ]
-        return [job for job in runs if not self.results.read(job)]
+        missing = [job for job in runs if not self.results.read(job)]
+        return missing or [job for job in self._curve() if not self.results.read(job)]
 
     def reported(self, way: str) -> list[Record]:
         """The runs of a way that are there, at its rate."""
@@ -65,6 +67,36 @@ class Plan:
             return []
         jobs = [Job(way, rate, fold, seed, unseen=True) for seed in self.seeds for fold in self.folds]
         return self._records(jobs)
+
+    def unseen_at(self, way: str, rate: float) -> list[Record]:
+        """The runs of the curve's seeds at a rate, the one that was chosen or another, judged on unseen domains."""
+        chosen, _ = self.rate(way)
+        jobs = [
+            Job(way, rate, fold, seed, unseen=True, chosen=rate == chosen)
+            for seed in self.curve_seeds
+            for fold in self.folds
+        ]
+        return self._records(jobs)
+
+    def tried(self) -> dict[str, list[float]]:
+        """For each way that had a choice, the rates that were tried."""
+        found: dict[str, set[float]] = {}
+        for record in self.results.choosing():
+            found.setdefault(record.way, set()).add(record.rate)
+        return {way: sorted(found[way]) for way in self.grids if way in found}
+
+    def _curve(self) -> list[Job]:
+        """The runs at the rates that were not chosen."""
+        if not self.curve_seeds:
+            return []
+        return [
+            Job(way, rate, fold, seed, unseen=True, chosen=False)
+            for seed in self.curve_seeds
+            for fold in self.folds
+            for way, rates in self.tried().items()
+            for rate in rates
+            if rate != self.rate(way)[0]
+        ]
 
     def _records(self, jobs: Sequence[Job]) -> list[Record]:
         found = [self.results.read(job) for job in jobs]

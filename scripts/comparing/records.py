@@ -10,6 +10,9 @@ from typing import Any, Self
 RATES = "rates"
 """Folder of the runs that choose rates."""
 
+CURVE = "curve"
+"""Folder of the runs at rates that were not chosen, judged on unseen domains when all else is done."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -20,14 +23,15 @@ class Job:
     fold: str  # the domain that is left out; of a setting with one fold its name
     seed: int
     unseen: bool  # whether unseen domains are judged; False: a rate is being chosen
+    chosen: bool = True  # whether the rate, where unseen domains are judged at it, is the one that was chosen
 
     @property
     def file(self) -> Path:
         """Where its result lies, in the folder of the setting."""
         name = "".join(c for c in self.way if c not in ",'").replace(" ", "-")
-        if self.unseen:
+        if self.unseen and self.chosen:
             return Path(f"{name}/{self.fold}-{self.seed}.json")
-        return Path(f"{RATES}/{name}/{self.rate:g}-{self.fold}-{self.seed}.json")
+        return Path(f"{CURVE if self.unseen else RATES}/{name}/{self.rate:g}-{self.fold}-{self.seed}.json")
 
 
 @dataclass(frozen=True)

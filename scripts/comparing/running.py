@@ -62,7 +62,7 @@ def train_one(setting: Setting, overrides: Sequence[str], job: Job) -> dict[str,
     try:
         scores = train(config, folder, console=Console(quiet=True))
     except TrainingError as error:
-        if job.unseen:
+        if job.unseen and job.chosen:
             raise
         reason = str(error).partition(",")[0]
         return result | {"diverged": reason, "seconds": round(time.monotonic() - start, 1)}

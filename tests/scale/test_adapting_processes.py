@@ -15,7 +15,9 @@ from minorkey.system.run_folder import RunFolder
 TRAINING = {"batch_size": 4, "accumulate": 2, "log_every": 100, "checkpoint_every": 100}
 CASES = {
     "self-training": adapting("self_training", "adapter_ema", training=TRAINING),
-    "transda": adapting("transda", "ema", training=TRAINING),
+    "transda": adapting(
+        "transda", "ema", training=TRAINING, transda={"rounds": 1, "class_wise": True, "balance": "confidence"}
+    ),
 }
 PARTS = {
     "self-training": {"student", "teacher", "anchor", "feature_head", "balance"},
