@@ -8,6 +8,7 @@ from minorkey.datacheck.pictures import pictures
 from minorkey.datacheck.tables import SHOWN, amount_text, count_text, image_count, verdict
 from minorkey.datacheck.targets import CheckTarget
 from minorkey.plotting.page_template import page_template
+from minorkey.plotting.style import css
 from minorkey.system.storage import write_json, write_text
 
 PICTURES = 4
@@ -46,7 +47,7 @@ def _render(check: Check, target: CheckTarget, pictures_each: int) -> str:
     return page_template("data.html.j2").render(
         check=check,
         verdict=verdict(check),
-        colours=dict(zip(space.classes, map(_hex, space.colours.tolist()), strict=True)),
+        colours=dict(zip(space.classes, map(css, space.colours.tolist()), strict=True)),
         galleries=[list(pictures(opened.reader, space, target.task, pictures_each)) for opened in target.opened],
         image_count=image_count,
         amount_text=amount_text,
@@ -54,7 +55,3 @@ def _render(check: Check, target: CheckTarget, pictures_each: int) -> str:
         bar_length=bar_length,
         shown=SHOWN,
     )
-
-
-def _hex(colour: list[int]) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*colour)

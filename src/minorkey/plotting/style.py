@@ -1,6 +1,7 @@
 """Colours that pages and figures share, and figures written as files or into a page."""
 
 import re
+from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
 
@@ -19,6 +20,15 @@ METHOD_COLOURS = {
 }
 SPARE_COLOURS = ("#c9981a", "#17a2a2", "#d6598f", "#5b6ee1", "#8a6d3b", "#6aa121")
 MARKERS = "oDs^vPX*"
+
+
+def css(colour: Sequence[int]) -> str:
+    """An RGB colour as style sheets write it.
+
+    >>> css((228, 87, 46))
+    '#e4572e'
+    """
+    return "#{:02x}{:02x}{:02x}".format(*colour)
 
 
 def save_figure(figure: Figure, stem: Path) -> None:

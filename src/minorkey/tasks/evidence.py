@@ -87,6 +87,11 @@ def ratio(numerator: NDArray, denominator: NDArray, present: NDArray | np.bool) 
     return np.divide(numerator, denominator, out=blank, where=present)
 
 
+def share(part: NDArray, whole: NDArray) -> Floats:
+    """Their quotient; NaN, without a warning, where `whole` is 0."""
+    return ratio(part, whole, present=whole > 0)
+
+
 def by_domain(arrays: Mapping[str, NDArray]) -> dict[str, dict[str, NDArray]]:
     """The arrays of a file, called `<domain>/<name>`, by domain and then by name."""
     found: dict[str, dict[str, NDArray]] = {}

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minorkey.data.sample import Sample
-from minorkey.tasks.evidence import Floats, by_domain
+from minorkey.tasks.evidence import Floats, by_domain, share
 from minorkey.tasks.metric import Evaluator
 from minorkey.tasks.predictor import Started
 from minorkey.tasks.protocol import Protocol
@@ -42,10 +42,7 @@ class ImageScores:
     def scores(self, draws: NDArray[np.int64]) -> Floats:
         """The mean of every resample, `(R, N)` to `(R,)`."""
         known = ~np.isnan(self.values)
-        counts = (draws @ known).astype(np.float64)
-        return np.divide(
-            draws @ np.where(known, self.values, 0), counts, out=np.full(len(draws), np.nan), where=counts > 0
-        )
+        return share(draws @ np.where(known, self.values, 0), draws @ known)
 
     def by_class(self) -> Floats:
         """None, `(0,)`."""

@@ -1,7 +1,7 @@
 """Data sets in the format of Hugging Face `datasets`: a repository of its hub, or a local folder."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ConfigDict
@@ -27,14 +27,22 @@ LABEL_COLUMNS = ("label", "labels", "annotation", "mask", "semantic_segmentation
 
 
 class HubOptions(BaseModel):
-    """What follows the `?` of an `hf:` name, e.g. `?label=mask&legend=cityscapes-train`."""
+    """What may follow the `?` of an `hf:` name."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     image: str = "image"  # column of the images
+    config: str | None = None  # configuration of the repository, where it has several
+
+
+class PixelHubOptions(HubOptions):
+    """The same where there are label images, e.g. `?label=mask&legend=cityscapes-train`."""
+
     label: str | None = None  # column of the label images; the first of LABEL_COLUMNS that is there where absent
     legend: str | None = None  # a shipped legend; else what dataset.yaml in the folder says
-    config: str | None = None  # configuration of the repository, where it has several
+
+
+Options = TypeVar("Options", bound=HubOptions)
 
 
 class Labels(NamedTuple):
@@ -60,19 +68,9 @@ class HuggingFaceReader:
         Raises:
             DataError: a column is missing or holds no images.
         """
-        from datasets import Image
-
         self.name, self.domain = name, domain
         self.notes: tuple[str, ...] = ()
-        columns = [image] if labels is None else [image, labels.column]
-        for column in columns:
-            if not isinstance(rows.features.get(column), Image):
-                pictures = [key for key, feature in rows.features.items() if isinstance(feature, Image)]
-                raise DataError(f"{name}: {unknown('image column', column, pictures)}; choose by ?image= and ?label=")
-        # Undecoded, for Pillow as `datasets` uses it would change ids of 16 bits.
-        self._rows = rows.select_columns(columns)
-        for column in columns:
-            self._rows = self._rows.cast_column(column, Image(decode=False))
+        self._rows = undecoded(rows, [image] if labels is None else [image, labels.column], name)
         self._image, self._labels = image, labels
 
     def __len__(self) -> int:
@@ -107,9 +105,7 @@ def open_hub(text: str, role: Role, space: LabelSpace | None) -> HuggingFaceRead
         ConfigError: `datasets` is not installed, an option is unknown, or nothing says what the ids stand for.
         DataError: the data set, the split or a column is not there.
     """
-    where, _, query = text.partition("?")
-    options = parse_row(HubOptions, dict(parse_qsl(query, keep_blank_values=True)), f"hf:{text}")
-    path, split = split_name(where)
+    path, split, options = hub_name(text, PixelHubOptions)
     spec = _spec(Path(path), options, role, text)
     splits = load_splits(path, options.config)
     chosen = split_asked(splits, split, role, path)
@@ -120,7 +116,36 @@ def open_hub(text: str, role: Role, space: LabelSpace | None) -> HuggingFaceRead
     return HuggingFaceReader(rows, options.image, labels, name=f"hf:{path}:{chosen}", domain=domain)
 
 
-def _spec(folder: Path, options: HubOptions, role: Role, text: str) -> DatasetSpec | None:
+def hub_name(text: str, kind: type[Options]) -> tuple[str, str, Options]:
+    """`PATH[:SPLIT][?OPTIONS]` in its parts.
+
+    Raises:
+        ConfigError: an option is unknown.
+    """
+    where, _, query = text.partition("?")
+    options = parse_row(kind, dict(parse_qsl(query, keep_blank_values=True)), f"hf:{text}")
+    return *split_name(where), options
+
+
+def undecoded(rows: Any, columns: list[str], where: str) -> Any:
+    """Columns of images alone, as files: Pillow as `datasets` uses it would change ids of 16 bits.
+
+    Raises:
+        DataError: a column is missing, or holds no images.
+    """
+    from datasets import Image
+
+    pictures = [key for key, feature in rows.features.items() if isinstance(feature, Image)]
+    for column in columns:
+        if column not in pictures:
+            raise DataError(f"{where}: {unknown('image column', column, pictures)}; choose by ?image= and ?label=")
+    rows = rows.select_columns(columns)
+    for column in columns:
+        rows = rows.cast_column(column, Image(decode=False))
+    return rows
+
+
+def _spec(folder: Path, options: PixelHubOptions, role: Role, text: str) -> DatasetSpec | None:
     """What the ids of its label images stand for; nothing needs to say so for a target."""
     if options.legend is None and (folder / "dataset.yaml").is_file():
         return read_spec(folder)

@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from minorkey.tasks.evidence import Floats, by_domain
+from minorkey.tasks.evidence import Floats, by_domain, mean_present, share
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ class CategoryEvidence:
     def scores(self, draws: NDArray[np.int64]) -> Floats:
         """The score of every resample, `(R, N)` to `(R,)`; a class that a resample misses is left out of its mean."""
         hits, images = draws @ self._marks(self.truth == self.predicted), draws @ self._marks()
-        return _mean_present(hits, images) if self.balanced else _ratio(hits.sum(axis=1), images.sum(axis=1))
+        return mean_present(share(hits, images)) if self.balanced else share(hits.sum(axis=1), images.sum(axis=1))
 
     def by_class(self) -> Floats:
         """The share of the images of each class that are recognised, `(K,)`; NaN for a class that no image shows."""
-        return _ratio(self._marks(self.truth == self.predicted).sum(axis=0), self._marks().sum(axis=0))
+        return share(self._marks(self.truth == self.predicted).sum(axis=0), self._marks().sum(axis=0))
 
     def details(self) -> dict[str, float]:
         """The other of accuracy and balanced accuracy."""
@@ -53,7 +53,7 @@ class CategoryEvidence:
         """The share of the images taken for a class that do show it, `(K,)`."""
         counted = self.predicted[self.truth >= 0]
         hits = self._marks(self.truth == self.predicted).sum(axis=0)
-        return {"precision": _ratio(hits, np.bincount(counted, minlength=self.num_classes).astype(np.float64))}
+        return {"precision": share(hits, np.bincount(counted, minlength=self.num_classes).astype(np.float64))}
 
     def only(self, keep: NDArray[np.bool]) -> "CategoryEvidence":
         """Leave out the images whose class `keep` `(K,)` leaves out."""
@@ -79,14 +79,3 @@ class CategoryEvidence:
         marks = np.zeros(self.shape)
         marks[np.flatnonzero(counted), self.truth[counted]] = 1
         return marks
-
-
-def _ratio(part: Floats, whole: Floats) -> Floats:
-    """`part / whole`, NaN where that is 0 / 0."""
-    return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=whole > 0)
-
-
-def _mean_present(hits: Floats, images: Floats) -> Floats:
-    """Mean over classes of `hits / images`, `(R, K)` to `(R,)`, over those that there are images of."""
-    present = images > 0
-    return _ratio(np.where(present, _ratio(hits, images), 0).sum(axis=1), present.sum(axis=1).astype(np.float64))

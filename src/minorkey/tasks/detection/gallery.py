@@ -14,6 +14,7 @@ from minorkey.data.sample import Sample
 from minorkey.errors import DataError
 from minorkey.labels import LabelSpace
 from minorkey.plotting.page_template import page_template
+from minorkey.plotting.style import css
 from minorkey.system.storage import save_png, write_json
 from minorkey.tasks.detection.box_matching import match_boxes
 from minorkey.tasks.detection.drawing import contrast
@@ -149,7 +150,7 @@ def _mark(kind: Kind, boxes: Boxes, index: int, space: LabelSpace, text: str) ->
     x0, y0, x1, y1 = (round(float(value), 1) for value in boxes.boxes[index])
     colour = space.colours[boxes.classes[index]].tolist()
     size = round(x1 - x0, 1), round(y1 - y0, 1)
-    return Mark(kind, (x0, y0, *size), _css(colour), _css(contrast(colour)), space.classes[boxes.classes[index]] + text)
+    return Mark(kind, (x0, y0, *size), css(colour), css(contrast(colour)), space.classes[boxes.classes[index]] + text)
 
 
 def _large_first(marks: list[Mark]) -> list[Mark]:
@@ -172,7 +173,3 @@ def _read(folder: Path, part: Part, space: LabelSpace) -> Boxes:
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"cannot read {path}: {error!r}; run `minorkey evaluate` again") from error
-
-
-def _css(colour: Sequence[int]) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*colour)

@@ -1,10 +1,9 @@
 """BDD100K: a JSON file for a split, a list of frames with the labels in each."""
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
-from minorkey.data.readers.boxes.objects import Annotation, number
+from minorkey.data.readers.boxes.objects import Annotation, number, whole_json
 from minorkey.data.readers.boxes.table import SplitTable
 from minorkey.errors import DataError
 
@@ -23,10 +22,7 @@ def read_bdd100k(content: bytes, file: str) -> SplitTable:
     Raises:
         DataError: the JSON is broken, or a label lacks a field.
     """
-    try:
-        whole = json.loads(content)
-    except ValueError as error:
-        raise DataError(f"{file}: broken JSON ({error}); replace the file") from error
+    whole = whole_json(content, file)
     frames = whole.get("frames") if isinstance(whole, dict) else whole
     if not isinstance(frames, list) or not all(isinstance(frame, dict) and "name" in frame for frame in frames):
         raise DataError(f"{file} is not of BDD100K's form; expected a list of frames, each with a `name`")

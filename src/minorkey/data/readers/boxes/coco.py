@@ -1,10 +1,9 @@
 """COCO: a JSON file for a split, with its images, its categories by name, and its annotations."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
-from minorkey.data.readers.boxes.objects import Annotation, number
+from minorkey.data.readers.boxes.objects import Annotation, number, whole_json
 from minorkey.data.readers.boxes.table import SplitTable
 from minorkey.errors import DataError
 
@@ -21,10 +20,7 @@ def read_coco(content: bytes, file: str) -> SplitTable:
     Raises:
         DataError: the JSON is broken, lacks a part, or an annotation lacks a field or refers to what is not there.
     """
-    try:
-        whole = json.loads(content)
-    except ValueError as error:
-        raise DataError(f"{file}: broken JSON ({error}); replace the file") from error
+    whole = whole_json(content, file)
     if not isinstance(whole, dict) or any(not isinstance(whole.get(part), list) for part in PARTS):
         raise DataError(f"{file} is not of COCO's form; expected lists {', '.join(f'`{part}`' for part in PARTS)}")
     names = {_id(row, "id", file): str(_field(row, "name", file)) for row in whole["categories"]}

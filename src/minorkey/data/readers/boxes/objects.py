@@ -1,8 +1,9 @@
 """The objects of an image as the files of a data set tell of them, before their classes are mapped."""
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -51,6 +52,18 @@ class Objects:
 
 Parse = Callable[[bytes, str, dict[int, str], tuple[int, int]], Objects]
 """`(content, file, classes by id, (width, height) of the image)`: the objects in the file of an image."""
+
+
+def whole_json(content: bytes, file: str) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        DataError: it is broken.
+    """
+    try:
+        return json.loads(content)
+    except ValueError as error:
+        raise DataError(f"{file}: broken JSON ({error}); replace the file") from error
 
 
 def number(text: object, what: str, where: str) -> float:

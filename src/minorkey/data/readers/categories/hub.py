@@ -2,31 +2,22 @@
 
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import parse_qsl
-
-from pydantic import BaseModel, ConfigDict
 
 from minorkey.data.images import read_image
 from minorkey.data.readers.categories.reader import drawn_part
 from minorkey.data.readers.categories.spec import DRAWN, CategorySpec
-from minorkey.data.readers.hf import image_bytes, load_splits, split_asked
-from minorkey.data.readers.locate import split_name
+from minorkey.data.readers.hf import HubOptions, hub_name, image_bytes, load_splits, split_asked, undecoded
 from minorkey.data.readers.reader import Role
 from minorkey.data.sample import Sample
 from minorkey.errors import ConfigError, DataError, unknown
 from minorkey.labels import LabelSpace, plain_name
-from minorkey.labels.tables import parse_row
 
 
-class HubCategoryOptions(BaseModel):
-    """What follows the `?` of an `hf:` name, e.g. `?label=category&domain=domain`."""
+class HubCategoryOptions(HubOptions):
+    """What may follow the `?` where images are classified, e.g. `?label=category&domain=domain`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    image: str = "image"  # column of the images
     label: str = "label"  # column of the classes, by name or as a ClassLabel
     domain: str | None = None  # column of the domains; all images are one where absent
-    config: str | None = None  # configuration of the repository, where it has several
 
 
 class HubCategoryReader:
@@ -89,9 +80,7 @@ def open_category_hub(text: str, role: Role, space: LabelSpace | None, seed: int
         ConfigError: `datasets` is not installed, an option is unknown, or the label space has no place for a class.
         DataError: the data set, the split or a column is not there.
     """
-    where, _, query = text.partition("?")
-    options = parse_row(HubCategoryOptions, dict(parse_qsl(query, keep_blank_values=True)), f"hf:{text}")
-    path, asked = split_name(where)
+    path, asked, options = hub_name(text, HubCategoryOptions)
     splits = load_splits(path, options.config)
     drawn = splits.keys() == {"train"} and (asked or "train") in DRAWN
     split = (asked or CategorySpec(images="{category}/{key}.*").default_split(role) or "") if drawn else asked
@@ -99,7 +88,7 @@ def open_category_hub(text: str, role: Role, space: LabelSpace | None, seed: int
     titles = _column(rows, options.label, f"hf:{path}")
     domains = [""] * len(titles) if options.domain is None else _column(rows, options.domain, f"hf:{path}")
     train_ids = None if space is None or role == "target" else _train_ids(space, set(titles), f"hf:{path}")
-    images = _undecoded(rows, options.image, f"hf:{path}")
+    images = undecoded(rows, [options.image], f"hf:{path}")
     base = path.rstrip("/").rpartition("/")[2]
     readers = []
     for domain in sorted(set(domains)):
@@ -120,15 +109,6 @@ def _column(rows: Any, name: str, where: str) -> list[str]:
         raise DataError(f"{where}: {unknown('column', name, rows.features)}; choose by ?label= and ?domain=")
     names = getattr(rows.features[name], "names", None)
     return [str(value) if names is None else names[value] for value in rows[name]]
-
-
-def _undecoded(rows: Any, column: str, where: str) -> Any:
-    from datasets import Image
-
-    pictures = [key for key, feature in rows.features.items() if isinstance(feature, Image)]
-    if column not in pictures:
-        raise DataError(f"{where}: {unknown('image column', column, pictures)}; choose by ?image=")
-    return rows.select_columns([column]).cast_column(column, Image(decode=False))
 
 
 def _train_ids(space: LabelSpace, titles: set[str], where: str) -> dict[str, int]:
