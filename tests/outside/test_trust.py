@@ -18,6 +18,7 @@ from minorkey.models.backbone import load_backbone
 from minorkey.models.options import BackboneOptions
 from minorkey.runs.assemble import open_sources, open_targets, open_unseen
 from minorkey.runs.batches import BatchPredictor
+from minorkey.runs.load import load
 from minorkey.system.outside import given_by_user, outside_allowed, outside_faults, written_by_others
 from minorkey.tasks.scored import metric_named
 
@@ -88,6 +89,17 @@ def _use(config: RunConfig) -> None:
     open_targets(config, label_space("street7"))
     open_unseen(config, label_space("street7"))
     transform_own(sample, config.transform, np.random.default_rng(0))
+
+
+def test_a_model_predicts_without_the_data_that_it_was_trained_on(finished_run, tmp_path):
+    run = shutil.copytree(finished_run.path, tmp_path / "run")
+    content = yaml.safe_load((run / "config.yaml").read_text())
+    gone = {"source": ["mine.gone:thing"], "unseen": ["mine.gone:thing:val"]}
+    (run / "config.yaml").write_text(yaml.safe_dump(content | gone))
+    with pytest.raises(ConfigError, match="names data set 'mine.gone:thing'"):
+        load(run)
+    image = np.zeros((32, 64, 3), np.uint8)
+    assert load(run, allow_outside=True).predict(image).labels.shape == (32, 64)
 
 
 @pytest.mark.parametrize("door", DOORS)

@@ -5,7 +5,7 @@ from typing import Any
 
 import typer
 
-from minorkey.cli.settings import Backbone, DataRoot, Method, Overrides, Preset, settings
+from minorkey.cli.settings import Backbone, DataRoot, Method, Overrides, Preset, default_folder, settings
 
 
 def leave_one_out(
@@ -38,6 +38,6 @@ def leave_one_out(
     options |= {"data_root": data_root, "seed": seed}
     preset, given = settings(preset, overrides, options)
     config = resolve(preset, given)
-    folder = out or Path("runs") / f"{Path(preset or 'leave-one-out').stem}-{config.method.name}-{config.seed}"
+    folder = out or default_folder(config, preset or "leave-one-out")
     show_folds(run(config, folder, resume=resume))
     typer.echo(f"run folders: {folder}")

@@ -1,9 +1,12 @@
 """What commands that train take alike: a preset, options of their own, and any other setting as KEY=VALUE."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from minorkey.config import RunConfig
 
 EPILOG = "Any other setting is KEY=VALUE, e.g. `training.steps=500`, `method.rank=32`, `seed=1`."
 
@@ -29,3 +32,9 @@ def settings(
         arguments.insert(0, preset)
         preset = None
     return preset, parse_overrides(arguments, {key: value for key, value in options.items() if value not in (None, [])})
+
+
+def default_folder(config: "RunConfig", preset: str) -> Path:
+    """`runs/PRESET-METHOD-SEED`."""
+    method = config.method.name.replace(":", ".")  # of package.module:attribute
+    return Path("runs") / f"{Path(preset).stem}-{method}-{config.seed}"

@@ -5,7 +5,7 @@ from typing import Any
 
 import typer
 
-from minorkey.cli.settings import Backbone, DataRoot, Method, Overrides, Preset, settings
+from minorkey.cli.settings import Backbone, DataRoot, Method, Overrides, Preset, default_folder, settings
 
 
 def train(
@@ -54,10 +54,7 @@ def train(
         api.resume(resume)
         show_scores([resume])
         return
-    if out is None:
-        config = resolve(preset, given)
-        method_name = config.method.name.replace(":", ".")  # of package.module:attribute
-        out = Path("runs") / f"{Path(preset or 'run').stem}-{method_name}-{config.seed}"
+    out = out or default_folder(resolve(preset, given), preset or "run")
     api.train(preset, out=out, **given)
     show_scores([out])
     typer.echo(f"run folder: {out}")
