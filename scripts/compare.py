@@ -39,7 +39,9 @@ from comparing.settings import SETTINGS, Setting
 from comparing.tables import by_domain, differences_of_all, rates, scores_of_all
 from comparing.ways import WAYS
 
-from minorkey.config import presets
+from minorkey.adapters import weights_sha256
+from minorkey.config import RunConfig, presets
+from minorkey.models.backbone import load_backbone
 
 OF_SETTING = ("ways", "seeds", "rate_seeds", "rate_folds", "head_rate", "frozen_rates", "leave_one_out")
 """What an option of the command line may say of a setting."""
@@ -58,15 +60,20 @@ def plan_of(setting: Setting, args: argparse.Namespace) -> Plan:
     """The plan of a setting, with the results that are there.
 
     Raises:
-        SystemExit: those are of runs of another length or size.
+        SystemExit: those are of runs of another length or size, or of other weights.
     """
     config = setting.config(args.overrides)
     folds = [fold.domain for fold in setting.folds(config)]
     results = Results(args.results / (setting.folder or setting.name))
-    crop, training = list(config.transform.crop), config.training
-    budget = f"steps {training.steps}, batch {training.batch_size}, crop {crop}"
-    if other := results.budgets() - {budget}:
-        raise SystemExit(f"{results.folder} has runs of {other.pop()}, but these have {budget}; give another --results")
+    training = config.training
+    wanted = {
+        "steps": str(training.steps),
+        "batch": str(training.batch_size),
+        "crop": str(list(config.transform.crop)),
+        **({} if args.table or args.write else {"weights": weights_of(config)}),
+    }
+    if other := results.unequal(wanted):
+        raise SystemExit(f"{results.folder} has runs of {other}; give another --results")
     return Plan(
         results=results,
         grids={way: setting.grid(way, config) for way in setting.ways},
@@ -76,6 +83,11 @@ def plan_of(setting: Setting, args: argparse.Namespace) -> Plan:
         rate_seeds=setting.rate_seeds,
         curve_seeds=args.curve_seeds,
     )
+
+
+def weights_of(config: RunConfig) -> str:
+    """The pretrained weights, as results name them."""
+    return weights_sha256(load_backbone(config.backbone).network)[:12]
 
 
 def text(lines: Iterable[str]) -> str:

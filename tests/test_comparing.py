@@ -133,7 +133,21 @@ def test_results_of_one_domain_left_out_are_read_as_they_were_written():
     record = Record.of(values)
     assert (record.fold, dict(record.scores)) == ("pacs-sketch", {"pacs-sketch": 0.5})
     assert record.validation == pytest.approx(0.85)
-    assert record.budget == "steps 200, batch 24, crop [144, 144]"
+    assert record.equal == {"steps": "200", "batch": "24", "crop": "[144, 144]"}
+
+
+def test_runs_of_other_weights_are_not_compared(plan):
+    from comparing.records import Job
+
+    jobs = [Job("lora", 1e-3, "here", seed, unseen=True) for seed in (0, 1)]
+    for job, weights in zip(jobs, ("abc", "abd"), strict=True):
+        values = {"way": "lora", "rate": 1e-3, "fold": "here", "seed": job.seed, "validation": {}, "steps": 9}
+        plan.results.write(job, {**values, "weights": weights})
+    assert plan.results.unequal({"steps": "9"}) == "weights abd in place of abc"
+    assert plan.results.unequal({"steps": "9", "weights": "abd"}) == "weights abc in place of abd"
+    assert plan.results.unequal({"steps": "8"}) == "steps 9 in place of 8"
+    plan.results.write(jobs[1], {**values, "weights": "abc"})
+    assert plan.results.unequal({"steps": "9"}) == ""
 
 
 def test_files_have_names_without_signs():
@@ -297,7 +311,8 @@ def test_a_comparison_in_small(make_config, tmp_path, monkeypatch, capsys):
     import compare
 
     preset, results = tmp_path / "tiny.yaml", tmp_path / "results"
-    save_config(make_config(unseen=["world:night", "world:fog"]), preset)
+    config = make_config(unseen=["world:night", "world:fog"])
+    save_config(config, preset)
     ways = ["--ways", "frozen", "lora, SoMA's blocks", "--seeds", "0"]
     monkeypatch.setattr("sys.argv", ["compare.py", str(preset), "--results", str(results), *ways])
     assert compare.main() == 0
@@ -305,7 +320,8 @@ def test_a_comparison_in_small(make_config, tmp_path, monkeypatch, capsys):
         assert json.loads(file.read_text())["scores"] == {}
     run = json.loads((results / "tiny" / "lora-SoMAs-blocks" / "tiny-0.json").read_text())
     assert set(run["scores"]) == {"night", "fog"}
+    assert run["weights"] == compare.weights_of(config)
     assert "| frozen | 0.001 |" in capsys.readouterr().out
     monkeypatch.setattr("sys.argv", ["compare.py", str(preset), "--results", str(results), "training.steps=3"])
-    with pytest.raises(SystemExit, match=r"has runs of steps 4, batch 2, crop \[32, 32\], but these have steps 3"):
+    with pytest.raises(SystemExit, match="has runs of steps 4 in place of 3; give another --results"):
         compare.main()

@@ -13,6 +13,9 @@ RATES = "rates"
 CURVE = "curve"
 """Folder of the runs at rates that were not chosen, judged on unseen domains when all else is done."""
 
+EQUAL = ("steps", "batch", "crop", "weights")
+"""What all runs of a setting share: its budget, and (from when it was first noted) the pretrained weights."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -44,7 +47,7 @@ class Record:
     seed: int
     validation: float  # mean over the source domains, on their validation images; 0 if the run diverged
     scores: Mapping[str, float] = field(default_factory=dict)  # of unseen domains; none where a rate was chosen
-    budget: str = ""  # what equal runs have in common
+    equal: Mapping[str, str] = field(default_factory=dict)  # what runs that are compared have in common
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
@@ -52,9 +55,9 @@ class Record:
         left_out = values.get("left_out", "")
         scores = values.get("scores") or ({left_out: values["score"]} if "score" in values else {})
         validation = fmean(values["validation"].values()) if values["validation"] else 0.0
-        budget = ", ".join(f"{key} {values[key]}" for key in ("steps", "batch", "crop") if key in values)
+        equal = {key: str(values[key]) for key in EQUAL if key in values}
         fold = values.get("fold", left_out)
-        return cls(values["way"], values["rate"], fold, values["seed"], validation, scores, budget)
+        return cls(values["way"], values["rate"], fold, values["seed"], validation, scores, equal)
 
     def is_of(self, job: Job) -> bool:
         """Whether this is what came of the run."""
@@ -88,9 +91,15 @@ class Results:
         """The runs that choose rates."""
         return self._all(f"{RATES}/*/*.json")
 
-    def budgets(self) -> set[str]:
-        """What runs have had; one where all are equal."""
-        return {record.budget for record in self._all("**/*.json") if record.budget}
+    def unequal(self, wanted: Mapping[str, str]) -> str:
+        """What runs that are there have otherwise than wanted, or than one another; empty: nothing.
+
+        Args:
+            wanted: values of some of `EQUAL`.
+        """
+        seen = [(key, value) for record in self._all("**/*.json") for key, value in record.equal.items()]
+        first = {**dict(reversed(seen)), **wanted}
+        return next((f"{key} {value} in place of {first[key]}" for key, value in seen if value != first[key]), "")
 
     def _all(self, pattern: str) -> Iterator[Record]:
         return (Record.of(json.loads(file.read_text())) for file in sorted(self.folder.glob(pattern)))

@@ -55,12 +55,15 @@ def train_one(setting: Setting, overrides: Sequence[str], job: Job) -> dict[str,
 
     from minorkey.errors import TrainingError
     from minorkey.runs.train import train
+    from minorkey.system.run_folder import RunFolder
+    from minorkey.system.storage import read_metadata
 
     config, start = config_of(setting, overrides, job), time.monotonic()
     folder = Path(tempfile.mkdtemp()) / "run"
     result: dict[str, Any] = {"way": job.way, "rate": job.rate, "fold": job.fold, "seed": job.seed, "validation": {}}
     try:
         scores = train(config, folder, console=Console(quiet=True))
+        weights = read_metadata(RunFolder(folder).head)["base_weights_sha256"]
     except TrainingError as error:
         if job.unseen and job.chosen:
             raise
@@ -77,6 +80,7 @@ def train_one(setting: Setting, overrides: Sequence[str], job: Job) -> dict[str,
         "steps": config.training.steps,
         "batch": config.training.batch_size,
         "crop": list(config.transform.crop),
+        "weights": weights[:12],
         "trained_parameters": scores.training.trained_parameters,
         "training_seconds": scores.training.seconds,
         "seconds": round(time.monotonic() - start, 1),
