@@ -103,5 +103,5 @@ def test_classes_that_have_vanished():
 def test_a_vanished_class_is_named_with_its_shares():
     assert vanished_warning("sidewalk", 0.0004, 0.0221) == (
         "vanished: 'sidewalk' is 0.04% of the pseudo-labels (2.21% of the source); if the target shows it, balance the "
-        "classes (self_training.balance) or make the warm-up longer"
+        "classes (self_training.balance, transda.balance) or make the warm-up longer"
     )

@@ -71,7 +71,7 @@ def vanished_warning(name: str, share: float, source_share: float) -> str:
     """
     return (
         f"vanished: '{name}' is {share:.2%} of the pseudo-labels ({source_share:.2%} of the source); if the target "
-        "shows it, balance the classes (self_training.balance) or make the warm-up longer"
+        "shows it, balance the classes (self_training.balance, transda.balance) or make the warm-up longer"
     )
 
 
