@@ -60,8 +60,12 @@ def plan_of(setting: Setting, args: argparse.Namespace) -> Plan:
     """The plan of a setting, with the results that are there.
 
     Raises:
-        SystemExit: those are of runs of another length or size, or of other weights.
+        SystemExit: those are of runs of another length or size, or of other weights; or seeds do not go together.
     """
+    if both := set(setting.seeds) & set(setting.rate_seeds):
+        raise SystemExit(f"seed {both.pop()} chooses rates and is reported; give other --rate-seeds")
+    if setting.seeds and (alone := set(args.curve_seeds) - set(setting.seeds)):
+        raise SystemExit(f"curve seed {alone.pop()} is none of the seeds that are reported; take one of those")
     config = setting.config(args.overrides)
     folds = [fold.domain for fold in setting.folds(config)]
     results = Results(args.results / (setting.folder or setting.name))

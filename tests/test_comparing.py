@@ -307,6 +307,29 @@ def test_a_page_keeps_what_is_around_its_figures(tmp_path):
         write_blocks(page, {"rates": ""})
 
 
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        (["--rate-seeds", "1", "2"], "seed 1 chooses rates and is reported"),
+        (["--curve-seeds", "9"], "curve seed 9 is none of the seeds that are reported"),
+    ],
+)
+def test_seeds_that_do_not_go_together(monkeypatch, options, error):
+    import compare
+
+    monkeypatch.setattr("sys.argv", ["compare.py", "demo_quick", "--table", "--seeds", "0", "1", *options])
+    with pytest.raises(SystemExit, match=error):
+        compare.main()
+
+
+def test_without_seeds_rates_are_chosen_and_no_more(plan):
+    from dataclasses import replace
+
+    plan = replace(plan, seeds=[])
+    choose(plan, {"lora": 1e-3, "soma": 3e-3})
+    assert plan.wanted() == []
+
+
 def test_a_comparison_in_small(make_config, tmp_path, monkeypatch, capsys):
     import compare
 
