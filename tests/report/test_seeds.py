@@ -5,11 +5,11 @@ from statistics import fmean
 
 import pytest
 
+from minorkey.reporting.compared import compare
 from minorkey.reporting.gains import gain_figure, points
 from minorkey.reporting.page import build_report
 from minorkey.reporting.runs import read_run
 from minorkey.reporting.seeds import by_method, interval_words
-from minorkey.reporting.verdict import cast
 
 
 @pytest.fixture
@@ -52,14 +52,14 @@ def test_what_intervals_are_is_said(folders):
 
 def test_gains_are_those_of_each_seed_over_the_start(folders):
     runs = by_method(read(folders))
-    parts = cast(runs)
+    parts = compare(runs)
     start, soma = runs[0].scores, runs[2].seeds
     expected = [
         (100 * (run.scores.domains[0].score - start.domains[0].score),
          100 * (run.scores.unseen_mean.score - start.unseen_mean.score))
         for run in soma
     ]  # fmt: skip
-    assert points(parts.hero, parts) == [pytest.approx(each) for each in expected]
+    assert points(parts.subject, parts) == [pytest.approx(each) for each in expected]
     (axes,) = gain_figure(parts, runs, ["#111111", "#222222", "#333333"]).axes
     drawn = [line for line in axes.lines if line.get_color() == "#333333"]
     assert [len(line.get_xdata()) for line in drawn] == [3, 1], "the seeds, and their mean"
@@ -68,9 +68,11 @@ def test_gains_are_those_of_each_seed_over_the_start(folders):
 
 def test_without_a_start_scores_stand_in_the_plane(make_run):
     runs = by_method(read([make_run("soma", 0.9), make_run("lora", 0.8)]))
-    parts = cast(runs)
+    parts = compare(runs)
     first = runs[0].scores
-    assert points(parts.hero, parts) == [pytest.approx((100 * first.domains[0].score, 100 * first.unseen_mean.score))]
+    assert points(parts.subject, parts) == [
+        pytest.approx((100 * first.domains[0].score, 100 * first.unseen_mean.score))
+    ]
     assert gain_figure(parts, runs, ["#111111", "#222222"]).axes[0].get_xlabel() == "clear: mIoU, %"
 
 

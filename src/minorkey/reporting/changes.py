@@ -3,18 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from minorkey.reporting.compared import Compared
 from minorkey.reporting.differences import Gap, gap, mean_score
 from minorkey.reporting.runs import Run
-from minorkey.reporting.verdict import Cast
 
 
 @dataclass(frozen=True)
 class Changes:
-    """A table: a column per place, the scores of the base, and what each method changed there."""
+    """A table: a column per place, the scores of the baseline, and what each method changed there."""
 
-    base: str
+    baseline: str
     places: list[tuple[str, str]]  # title, and what is meant
-    scores: list[str]  # of the base
+    scores: list[str]  # of the baseline
     rows: list[tuple[str, str, list[Gap | None]]]  # label, colour, changes
 
     @property
@@ -24,7 +24,7 @@ class Changes:
         return " or ".join(kinds)
 
 
-def changes(parts: Cast, runs: Sequence[Run], colours: Sequence[str]) -> Changes | None:
+def changes(parts: Compared, runs: Sequence[Run], colours: Sequence[str]) -> Changes | None:
     """The table; None where the page has nothing to compare with.
 
     Args:
@@ -32,10 +32,10 @@ def changes(parts: Cast, runs: Sequence[Run], colours: Sequence[str]) -> Changes
         runs: one for each method.
         colours: theirs.
     """
-    base = parts.base
-    if base is None:
+    baseline = parts.baseline
+    if baseline is None:
         return None
-    worst = base.run.scores.worst
+    worst = baseline.run.scores.worst
     places = [
         ("at home", ", ".join(parts.source), parts.source),
         ("unseen", f"mean of {len(parts.unseen)}", parts.unseen),
@@ -43,14 +43,14 @@ def changes(parts: Cast, runs: Sequence[Run], colours: Sequence[str]) -> Changes
     if worst and len(parts.unseen) > 1:
         places.append(("worst", worst.domain, [worst.domain]))
     judged = [place for place in places if place[2]]
-    metric = base.metric
-    shown = {entry.run.folder: entry for entry in parts.entries if entry is not base}
+    metric = baseline.metric
+    shown = {entry.run.folder: entry for entry in parts.entries if entry is not baseline}
     return Changes(
-        base=base.label,
+        baseline=baseline.label,
         places=[(title, meaning) for title, meaning, _ in judged],
-        scores=[metric.text(mean_score(base.run, domains) or 0.0) for *_, domains in judged],
+        scores=[metric.text(mean_score(baseline.run, domains) or 0.0) for *_, domains in judged],
         rows=[
-            (shown[run.folder].label, colour, [gap(run, base.run, domains) for *_, domains in judged])
+            (shown[run.folder].label, colour, [gap(run, baseline.run, domains) for *_, domains in judged])
             for run, colour in zip(runs, colours, strict=True)
             if run.folder in shown
         ],

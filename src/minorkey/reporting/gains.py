@@ -8,19 +8,19 @@ from matplotlib.figure import Figure
 
 from minorkey.plotting.canvas import plain_canvas
 from minorkey.plotting.style import CARD, INK, MARKERS
+from minorkey.reporting.compared import Compared, Entry
 from minorkey.reporting.differences import mean_score
 from minorkey.reporting.figures import NARROW, legend
 from minorkey.reporting.runs import Run
-from minorkey.reporting.verdict import Cast, Entry
 
 Point = tuple[float, float]
 """Score, or its change, on the source and in unseen domains; in the unit of the metric."""
 
 
-def gain_figure(parts: Cast, runs: Sequence[Run], colours: Sequence[str]) -> Figure | None:
-    """A dot for each seed of each method, and a ring at the mean of several; the base is where nothing is gained.
+def gain_figure(parts: Compared, runs: Sequence[Run], colours: Sequence[str]) -> Figure | None:
+    """A dot for each seed of each method, and a ring at the mean of several; the baseline is where nothing is gained.
 
-    Without a base the scores themselves. None where the source was not judged.
+    Without a baseline the scores themselves. None where the source was not judged.
 
     Args:
         parts: of the comparison.
@@ -34,7 +34,7 @@ def gain_figure(parts: Cast, runs: Sequence[Run], colours: Sequence[str]) -> Fig
     entries = {entry.run.folder: entry for entry in parts.entries}
     for number, (run, colour) in enumerate(zip(runs, colours, strict=True)):
         entry = entries.get(run.folder)
-        if entry is not None and entry is parts.base:
+        if entry is not None and entry is parts.baseline:
             _cross(axes, entry.label, colour)
         elif entry is not None:
             _draw(axes, points(entry, parts), entry.label, colour, MARKERS[number % len(MARKERS)])
@@ -43,18 +43,18 @@ def gain_figure(parts: Cast, runs: Sequence[Run], colours: Sequence[str]) -> Fig
     return figure
 
 
-def points(entry: Entry, parts: Cast) -> list[Point]:
-    """One for each seed of a method; against the same seed of the base, where that has seeds of its own."""
-    runs, base = entry.run.seeds, parts.base
+def points(entry: Entry, parts: Compared) -> list[Point]:
+    """One for each seed of a method; against the same seed of the baseline, where that has seeds of its own."""
+    runs, baseline = entry.run.seeds, parts.baseline
     scores = [_scores(run, parts) for run in runs]
-    if base is None:
+    if baseline is None:
         return scores
-    by_seed = {run.scores.training.seed: run for run in base.run.seeds} if base.run.members else {}
-    begun = [_scores(by_seed.get(run.scores.training.seed, base.run), parts) for run in runs]
+    by_seed = {run.scores.training.seed: run for run in baseline.run.seeds} if baseline.run.members else {}
+    begun = [_scores(by_seed.get(run.scores.training.seed, baseline.run), parts) for run in runs]
     return [(mine[0] - theirs[0], mine[1] - theirs[1]) for mine, theirs in zip(scores, begun, strict=True)]
 
 
-def _scores(run: Run, parts: Cast) -> Point:
+def _scores(run: Run, parts: Compared) -> Point:
     home, unseen = (mean_score(run, domains) for domains in (parts.source, parts.unseen))
     assert home is not None, "comparable runs were judged in the same domains"
     assert unseen is not None, "comparable runs were judged in the same domains"
@@ -72,16 +72,16 @@ def _draw(axes: Axes, found: Sequence[Point], label: str, colour: str, marker: s
 
 
 def _cross(axes: Axes, label: str, colour: str) -> None:
-    """Lines that part gains from losses, and the base where they meet."""
+    """Lines that part gains from losses, and the baseline where they meet."""
     axes.axhline(0, color=INK, linewidth=0.8, zorder=1)
     axes.axvline(0, color=INK, linewidth=0.8, zorder=1)
     axes.plot(0, 0, linestyle="", marker="o", markersize=8, color=colour, label=label)
     axes.margins(0.14)
 
 
-def _name(axes: Axes, parts: Cast) -> None:
-    metric, home = parts.hero.metric, ", ".join(parts.source)
-    if parts.base is None:
+def _name(axes: Axes, parts: Compared) -> None:
+    metric, home = parts.subject.metric, ", ".join(parts.source)
+    if parts.baseline is None:
         axes.set_xlabel(f"{home}: {metric.heading}")
         axes.set_ylabel(f"unseen mean: {metric.heading}")
         return

@@ -28,6 +28,7 @@ from minorkey.reporting.adaptation.rows import (
     things_of,
 )
 from minorkey.reporting.changes import changes
+from minorkey.reporting.compared import compare, ranked
 from minorkey.reporting.details import (
     cost_rows,
     domain_class_rows,
@@ -46,7 +47,7 @@ from minorkey.reporting.runs import Run, read_run
 from minorkey.reporting.seeds import by_method, interval_words
 from minorkey.reporting.spectrum import spectrum_rows, spectrum_views
 from minorkey.reporting.tables import build_grid, comparable, method_label, reference, run_labels
-from minorkey.reporting.verdict import cast, ranked, verdict
+from minorkey.reporting.verdict import verdict
 from minorkey.system.processes import from_main
 from minorkey.system.run_folder import RunFolder
 from minorkey.system.storage import storage_errors, write_text
@@ -133,7 +134,7 @@ def _render(
 def _draw(runs: Sequence[Run]) -> dict[str, Figure]:
     colours = run_colours(runs)
     figures = {"scores": score_figure(build_grid([run.scores for run in runs]), colours)}
-    parts = cast(runs)
+    parts = compare(runs)
     if parts and (scatter := gain_figure(parts, runs, colours)):
         figures["gains"] = scatter
     if curves := curve_figure(runs, colours):
@@ -145,8 +146,8 @@ def _draw(runs: Sequence[Run]) -> dict[str, Figure]:
 
 def _argument(runs: Sequence[Run]) -> dict[str, Any]:
     """What changed for whom, and what to do next."""
-    parts, entries = cast(runs), ranked(runs)
-    about = parts.hero.run if parts else entries[0].run if entries else runs[0]
+    parts, entries = compare(runs), ranked(runs)
+    about = parts.subject.run if parts else entries[0].run if entries else runs[0]
     return {
         "changes": changes(parts, runs, run_colours(runs)) if parts else None,
         "next_steps": next_steps(about, runs),
@@ -185,11 +186,11 @@ def _gallery(runs: Sequence[Run], compared: ScoreTable, space: LabelSpace, scene
 
 def _wipe(runs: Sequence[Run], pictured: Sequence[Run]) -> tuple[int, int]:
     """The places, among the runs with pictures, of the two that the slider shows at first."""
-    parts, last = cast(runs), len(pictured) - 1
+    parts, last = compare(runs), len(pictured) - 1
     if parts is None:
         return 0, last
     places = {run.folder: place for place, run in enumerate(pictured)}
-    right = places.get(parts.hero.run.folder, last)
+    right = places.get(parts.subject.run.folder, last)
     left = places.get(parts.rival.run.folder, 0)
     return (left, right) if left != right else (0 if right else last, right)
 

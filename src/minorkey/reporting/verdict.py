@@ -3,12 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from minorkey.reporting.compared import Compared, Entry, compare, ranked
 from minorkey.reporting.differences import Gap, gap
 from minorkey.reporting.runs import Run
-from minorkey.reporting.tables import comparable, is_start, run_labels
-from minorkey.tasks.metric import Metric
 
-SOMA, FULL, FROZEN = "soma", "full", "frozen"
 ONE_RUN = "Each row is one training run: the intervals cover the choice of test images, not the randomness of training."
 SEEDS = "Intervals over seeds cover the randomness of training, on one and the same set of test images."
 
@@ -22,80 +20,6 @@ class Verdict:
     certainty: list[str]  # how sure that is
 
 
-@dataclass(frozen=True, eq=False)
-class Entry:
-    """A method that can be compared."""
-
-    label: str
-    run: Run
-    mean: float  # unseen mean
-
-    @property
-    def metric(self) -> Metric:
-        """What its scores are."""
-        return self.run.scores.metric
-
-    @property
-    def score(self) -> str:
-        """The mean with the name of the metric: `43.2 % mIoU`."""
-        return f"{self.metric.text(self.mean)} {self.metric.name}"
-
-    @property
-    def name(self) -> str:
-        """The label within a sentence."""
-        plain = self.label[0].lower() + self.label[1:] if self.label.partition(" ")[0].istitle() else self.label
-        return f"the {plain}" if is_start(self.run.scores) or self.run.scores.method == FROZEN else plain
-
-    def domains(self, role: str) -> list[str]:
-        """Those that it was trained on (`source`), or those never seen (`unseen`)."""
-        table = self.run.scores
-        scores = table.unseen if role == "unseen" else [s for s in table.domains if s.role == role]
-        return [score.domain for score in scores]
-
-
-@dataclass(frozen=True)
-class Cast:
-    """Who is compared with whom: the hero and its rival, both of them with what they started from."""
-
-    entries: Sequence[Entry]  # the best unseen mean first
-    hero: Entry  # SoMA, else the best
-    rival: Entry  # full fine-tuning, else the best of the others
-    base: Entry | None  # the frozen start, or a frozen backbone
-
-    @property
-    def source(self) -> list[str]:
-        """The domains that all were trained on, as far as they were judged."""
-        return self.hero.domains("source")
-
-    @property
-    def unseen(self) -> list[str]:
-        """The domains that none has seen."""
-        return self.hero.domains("unseen")
-
-    @property
-    def home(self) -> str:
-        """The source in words."""
-        return " and ".join(self.source)
-
-
-def cast(runs: Sequence[Run]) -> Cast | None:
-    """The comparable methods with their parts; None where there are not two.
-
-    Args:
-        runs: one for each method, as `by_method` gives them.
-    """
-    entries = ranked(runs)
-    if len(entries) < 2:
-        return None
-    base = _base(entries)
-    trained = [entry for entry in entries if entry is not base]
-    hero = next((entry for entry in trained if entry.run.scores.method == SOMA), trained[0])
-    others = [entry for entry in trained if entry is not hero]
-    rival = next((entry for entry in others if entry.run.scores.method == FULL), others[0] if others else base)
-    assert rival is not None, "two entries are a hero and another"
-    return Cast(entries, hero, rival, base)
-
-
 def verdict(runs: Sequence[Run]) -> Verdict:
     """Judge the comparable methods where they were trained and where they were not.
 
@@ -105,33 +29,16 @@ def verdict(runs: Sequence[Run]) -> Verdict:
     entries = ranked(runs)
     if not entries:
         return Verdict("No unseen domain was judged, so nothing can be said about generalization.", [], [])
-    parts = cast(runs)
+    parts = compare(runs)
     if parts is None:
         return _single(entries[0])
-    elsewhere = _gap(parts.hero, parts.rival, parts.unseen)
+    elsewhere = _gap(parts.subject, parts.rival, parts.unseen)
     best = parts.entries[0]
-    certainty = [_certainty(parts.hero, parts.rival, elsewhere)]
-    if best not in (parts.hero, parts.rival):
-        certainty.append(_certainty(parts.hero, best, _gap(parts.hero, best, parts.unseen)))
+    certainty = [_certainty(parts.subject, parts.rival, elsewhere)]
+    if best not in (parts.subject, parts.rival):
+        certainty.append(_certainty(parts.subject, best, _gap(parts.subject, best, parts.unseen)))
     certainty.append(SEEDS if any(run.members for run in runs) else ONE_RUN)
-    return Verdict(_headline(parts, elsewhere), [*_against_base(parts), *_not_the_best(parts)], certainty)
-
-
-def ranked(runs: Sequence[Run]) -> list[Entry]:
-    """The comparable methods, the best unseen mean first."""
-    tables = [run.scores for run in runs]
-    entries = [
-        Entry(label, run, run.scores.unseen_mean.score)
-        for label, run, same in zip(run_labels(tables), runs, comparable(tables), strict=True)
-        if same and run.scores.unseen_mean
-    ]
-    return sorted(entries, key=lambda entry: entry.metric.rank(entry.mean))
-
-
-def _base(entries: Sequence[Entry]) -> Entry | None:
-    starts = [entry for entry in entries if is_start(entry.run.scores)]
-    frozen = [entry for entry in entries if entry.run.scores.method == FROZEN]
-    return next(iter([*starts, *frozen]), None)
+    return Verdict(_headline(parts, elsewhere), [*_against_baseline(parts), *_not_the_best(parts)], certainty)
 
 
 def _single(entry: Entry) -> Verdict:
@@ -144,52 +51,59 @@ def _single(entry: Entry) -> Verdict:
     return Verdict(headline, ["One run alone says nothing about which method is better."], [])
 
 
-def _headline(parts: Cast, elsewhere: Gap) -> str:
-    hero, rival = parts.hero, parts.rival
+def _headline(parts: Compared, elsewhere: Gap) -> str:
+    subject, rival = parts.subject, parts.rival
     mean = "" if len(parts.unseen) == 1 else f", mean of {len(parts.unseen)}"
-    scores = f"{hero.score} against {rival.metric.text(rival.mean)}{mean}"
+    scores = f"{subject.score} against {rival.metric.text(rival.mean)}{mean}"
     if elsewhere.direction in ("ahead", "behind"):
-        size = hero.metric.difference(elsewhere.value)
+        size = subject.metric.difference(elsewhere.value)
         stands = "ahead of" if elsewhere.direction == "ahead" else "behind"
-        first = f"{hero.name} is {size} {stands} {rival.name}: {scores}"
+        first = f"{subject.name} is {size} {stands} {rival.name}: {scores}"
     elif elsewhere.direction == "level":
-        first = f"{hero.name} and {rival.name} cannot be told apart: {scores}"
+        first = f"{subject.name} and {rival.name} cannot be told apart: {scores}"
     else:
-        first = f"whether {hero.name} or {rival.name} is better was not tested: {scores}"
-    home = gap(hero.run, rival.run, parts.source)
-    where = "In unseen domains" if len(parts.unseen) > 1 else f"In {parts.unseen[0]}, unseen in training"
+        first = f"whether {subject.name} or {rival.name} is better was not tested: {scores}"
+    home = gap(subject.run, rival.run, parts.source)
+    where = "In unseen domains" if len(parts.unseen) > 1 else f"On {parts.unseen[0]}"
     return f"{where}, {first}." + (f" {_at_home(parts, home)}." if home else "")
 
 
-def _at_home(parts: Cast, home: Gap) -> str:
+def _at_home(parts: Compared, home: Gap) -> str:
     where = {
-        "ahead": f"it is {parts.hero.metric.difference(home.value)} ahead",
-        "behind": f"it is {parts.hero.metric.difference(home.value)} behind",
+        "ahead": f"it is {parts.subject.metric.difference(home.value)} ahead",
+        "behind": f"it is {parts.subject.metric.difference(home.value)} behind",
         "level": f"they cannot be told apart ({home.text})",
         "untested": f"it was not tested ({home.text})",
     }[home.direction]
     return f"On {parts.home}, the source, {where}"
 
 
-def _against_base(parts: Cast) -> list[str]:
+def _against_baseline(parts: Compared) -> list[str]:
     """What each of the two changed against what they started from: at home, elsewhere, in the worst domain."""
-    base = parts.base
-    if base is None:
+    baseline = parts.baseline
+    if baseline is None:
         return []
-    worst = base.run.scores.worst
+    clauses = [
+        clause
+        for entry in (parts.subject, parts.rival)
+        if entry is not baseline
+        and (clause := _changed(entry, baseline, _places(parts, baseline, full=entry is parts.subject)))
+    ]
+    return [f"Against {baseline.name}, {'; '.join(clauses)}."] if clauses else []
+
+
+def _places(parts: Compared, baseline: Entry, *, full: bool) -> list[tuple[str, list[str]]]:
+    """Where changes are told, in words, and the domains that are meant."""
+    worst = baseline.run.scores.worst
     places = [(f"on {parts.home}", parts.source), ("elsewhere", parts.unseen)]
     if worst and len(parts.unseen) > 1:
-        places.append((f"in {worst.domain}", [worst.domain]))
-    clauses = [
-        clause for entry in (parts.hero, parts.rival) if entry is not base and (clause := _changed(entry, base, places))
-    ]
-    about = f" ({worst.domain} is its worst domain)" if worst and len(places) > 2 else ""
-    return [f"Against {base.name}{about}, {'; '.join(clauses)}."] if clauses else []
+        places.append((f"on {worst.domain}" + ", the worst domain at first" * full, [worst.domain]))
+    return places
 
 
-def _changed(entry: Entry, base: Entry, places: Sequence[tuple[str, list[str]]]) -> str:
+def _changed(entry: Entry, baseline: Entry, places: Sequence[tuple[str, list[str]]]) -> str:
     """`SoMA gains 3.1 points on clear, and loses 0.5 elsewhere`."""
-    found = [(where, each) for where, domains in places if (each := gap(entry.run, base.run, domains))]
+    found = [(where, each) for where, domains in places if (each := gap(entry.run, baseline.run, domains))]
     verbs = [_VERBS[each.direction] for _, each in found]
     said = []
     for number, ((where, each), verb) in enumerate(zip(found, verbs, strict=True)):
@@ -222,15 +136,15 @@ def _certainty(entry: Entry, other: Entry, found: Gap) -> str:
     return f"{begin}, which includes zero: it may be {chance}."
 
 
-def _not_the_best(parts: Cast) -> list[str]:
+def _not_the_best(parts: Compared) -> list[str]:
     """Whatever the headline is about: which method is best, and how far SoMA is from it."""
-    best, hero, metric = parts.entries[0], parts.hero, parts.hero.metric
-    if best is hero:
+    best, subject, metric = parts.entries[0], parts.subject, parts.subject.metric
+    if best is subject:
         return []
-    lead, found = metric.difference(best.mean - hero.mean), _gap(hero, best, parts.unseen)
+    lead, found = metric.difference(best.mean - subject.mean), _gap(subject, best, parts.unseen)
     proven = {"level": ", which may be chance", "untested": ", untested"}.get(found.direction, "")
     return [
-        f"{hero.label} is not the best in unseen domains: {lead} behind {best.name} "
+        f"{subject.label} is not the best in unseen domains: {lead} behind {best.name} "
         f"({metric.text(best.mean)} {metric.name}){proven}."
     ]
 
