@@ -2,7 +2,7 @@
 
     python scripts/pretrain_backbone.py --out src/minorkey/models/builtin
 
-The network is a PVT v2 of 2.8 million parameters. What it learns from is told in `pretraining/views.py` and
+The network is a PVT v2 of 2.7 million parameters. What it learns from is told in `pretraining/views.py` and
 `pretraining/objective.py`, what the weights are good for in `docs/backbone.md`. A run that was stopped goes on with
 `--resume`, bit for bit as if it had not been.
 """

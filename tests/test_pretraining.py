@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import PvtV2Backbone
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 
@@ -57,6 +58,7 @@ def test_what_is_saved_is_a_backbone_in_half_precision(tmp_path: Path, monkeypat
     assert {tensor.dtype for tensor in load_file(tmp_path / "model.safetensors").values()} == {torch.float16}
     backbone = load_backbone(BackboneOptions(name=str(tmp_path)))
     assert backbone.mean == (0.5, 0.5, 0.5)
+    assert PvtV2Backbone.from_pretrained(tmp_path).dtype is torch.float32
     sizes = [feature.shape[-2:] for feature in backbone.network(torch.zeros(1, 3, 64, 128)).feature_maps]
     assert sizes == [(16, 32), (8, 16), (4, 8), (2, 4)]
 

@@ -27,7 +27,12 @@ def save_backbone(backbone: PreTrainedModel, folder: Path, record: dict) -> None
     draft = folder / "draft"
     copy.deepcopy(backbone).half().save_pretrained(draft)
     digest = hashlib.sha256((draft / "model.safetensors").read_bytes()).hexdigest()
-    contents = {"preprocessor_config.json": NORMALISATION, "pretraining.json": {**record, "sha256": digest}}
+    config = json.loads((draft / "config.json").read_text())
+    contents = {
+        "config.json": {**config, "dtype": "float32"},  # what transformers makes of the halves when it loads them
+        "preprocessor_config.json": NORMALISATION,
+        "pretraining.json": {**record, "sha256": digest},
+    }
     for file, content in contents.items():
         (draft / file).write_text(json.dumps(content, indent=2) + "\n")
     for path in draft.iterdir():

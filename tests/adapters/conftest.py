@@ -21,7 +21,8 @@ from transformers import (
     SwinConfig,
 )
 
-from minorkey.models.backbone import builtin_backbone
+from minorkey.models.backbone import builtin_backbone, load_backbone
+from minorkey.models.options import BackboneOptions
 
 BUILTIN = builtin_backbone()
 VIT_TINY = Path(__file__).parents[3] / "shared" / "weights" / "vit-tiny-in1k"
@@ -96,7 +97,7 @@ def backbone(request: pytest.FixtureRequest, tiny: Callable[[str], nn.Module]) -
     folder = REAL[request.param]
     if not folder.is_dir():
         pytest.skip(f"no pretrained backbone at {folder}")
-    return Dinov2Backbone.from_pretrained(folder).eval()
+    return load_backbone(BackboneOptions(name=str(folder))).network
 
 
 @pytest.fixture

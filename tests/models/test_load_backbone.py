@@ -5,11 +5,11 @@ from importlib.resources import files
 import pytest
 import torch
 import torch.nn.functional as F
-from transformers import BertConfig, BertModel, Dinov2Backbone, Dinov2Config, Dinov2Model
+from transformers import BertConfig, BertModel, Dinov2Backbone, Dinov2Config, Dinov2Model, PvtV2Backbone
 
 from minorkey.config import resolve
 from minorkey.errors import ModelError
-from minorkey.models.backbone import IMAGENET_MEAN, IMAGENET_STD, load_backbone
+from minorkey.models.backbone import IMAGENET_MEAN, IMAGENET_STD, builtin_backbone, load_backbone
 from minorkey.models.options import BackboneOptions
 
 
@@ -29,6 +29,14 @@ def test_weights_are_those_of_the_folder(backbone_folder):
     expected = Dinov2Backbone.from_pretrained(backbone_folder).state_dict()
     assert loaded.keys() == expected.keys()
     assert all(torch.equal(loaded[name], value) for name, value in expected.items())
+
+
+def test_weights_in_half_precision_are_single_in_memory(backbone_folder, tmp_path):
+    Dinov2Backbone.from_pretrained(backbone_folder).half().save_pretrained(tmp_path)
+    network = _load(tmp_path).network
+    assert {tensor.dtype for tensor in network.state_dict().values()} == {network.config.dtype} == {torch.float32}
+    kept = Dinov2Backbone.from_pretrained(tmp_path, dtype=torch.float32).state_dict()
+    assert all(torch.equal(value, kept[name]) for name, value in network.state_dict().items())
 
 
 @pytest.mark.parametrize(
@@ -152,5 +160,11 @@ def test_builtin_backbone_loads():
     network = load_backbone(BackboneOptions()).network
     with torch.no_grad():
         maps = network(torch.zeros(1, 3, 128, 128)).feature_maps
-    assert len(maps) == 4
+    assert [tuple(m.shape[1:]) for m in maps] == [(32, 32, 32), (64, 16, 16), (128, 8, 8), (192, 4, 4)]
     assert all(torch.isfinite(m).all() for m in maps)
+
+
+def test_builtin_backbone_is_stock_transformers_without_us():
+    stock, ours = PvtV2Backbone.from_pretrained(builtin_backbone()), load_backbone(BackboneOptions()).network
+    assert stock.dtype is torch.float32
+    assert all(torch.equal(value, ours.state_dict()[name]) for name, value in stock.state_dict().items())

@@ -7,6 +7,8 @@ from transformers import (
     ConvNextConfig,
     Dinov2Backbone,
     Dinov2Config,
+    PvtV2Backbone,
+    PvtV2Config,
     SwinBackbone,
     SwinConfig,
 )
@@ -41,7 +43,12 @@ def _convnext():
     return ConvNextBackbone(ConvNextConfig(hidden_sizes=[8, 12, 16, 24], depths=[1, 1, 1, 1], out_features=BLOCKS))
 
 
-@pytest.fixture(params=[_dinov2, _swin, _convnext])
+def _pvt():
+    sizes = {"hidden_sizes": [8, 12, 16, 24], "depths": [1] * 4, "num_attention_heads": [1, 1, 2, 2]}
+    return PvtV2Backbone(PvtV2Config(**sizes, mlp_ratios=[2] * 4, out_features=BLOCKS))
+
+
+@pytest.fixture(params=[_dinov2, _swin, _convnext, _pvt])
 def bare(request):
     torch.manual_seed(0)
     return request.param().eval()
@@ -92,6 +99,18 @@ def test_odd_sizes_are_padded_at_the_right_and_bottom(image):
     assert [m.shape[-2:] for m in maps] == [(16, 23), (8, 12), (4, 6), (2, 3)]
     padded = pyramid.backbone(F.pad(odd, (0, 6, 0, 3))).feature_maps
     torch.testing.assert_close(maps[1], F.interpolate(padded[1], size=(8, 12), mode="bilinear"))
+
+
+@pytest.mark.parametrize(("size", "padded"), [((28, 5), (29, 29)), ((29, 61), (29, 61))])
+@torch.no_grad()
+def test_a_pvt_sees_images_that_are_smaller_than_its_kernels(size, padded):
+    pyramid = PyramidBackbone.around(_pvt().eval(), strides=None).eval()
+    image = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(1))
+    whole = F.pad(image, (0, padded[1] - size[1], 0, padded[0] - size[0]))
+    maps = zip(pyramid(image).feature_maps, pyramid.backbone(whole).feature_maps, strict=True)
+    assert all(torch.equal(ours, theirs) for ours, theirs in maps)
+    with pytest.raises(RuntimeError, match="Kernel size can't be greater"):
+        pyramid.backbone(whole[..., :28, :])
 
 
 @torch.no_grad()

@@ -7,6 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoBackbone, AutoConfig, PreTrainedConfig
@@ -45,6 +46,7 @@ def load_backbone(options: BackboneOptions) -> Backbone:
     source = _locate(options.name)
     with quiet_libraries():
         config = _read_config(source, options)
+        config.dtype = torch.float32  # whatever precision the weights are kept in
         _choose_features(config, options.out_blocks)
         network = _read_network(source, config, options)
     resized = _resized_config(config, options)
@@ -68,7 +70,7 @@ def _load_outside(options: BackboneOptions) -> Backbone:
 
 
 def builtin_backbone() -> Path:
-    """Folder of the backbone that ships with minorkey: a transformers `Dinov2Backbone`."""
+    """Folder of the backbone that ships with minorkey: a transformers `PvtV2Backbone`."""
     return Path(str(files("minorkey.models") / "builtin"))
 
 

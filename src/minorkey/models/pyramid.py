@@ -4,6 +4,8 @@ An ordinary transformers backbone (registered with `AutoConfig` and `AutoBackbon
 model of transformers takes it through its own `backbone_config`.
 """
 
+from itertools import accumulate
+from operator import mul
 from typing import Any
 
 import torch
@@ -51,7 +53,7 @@ class PyramidBackbone(BackboneMixin, PreTrainedModel):
 
     For a plain ViT of patch 16 and strides (4, 8, 16, 32) this is the x4, x2, x1, x0.5 resize of SoMA's
     recipes (arXiv 2412.04077); a hierarchical backbone already has these strides and passes through.
-    Inputs whose sides are no multiple of the patch size are padded at the right and bottom.
+    Inputs whose sides are no multiple of the patch size, or too small for a PVT v2, are padded at the right and bottom.
     """
 
     config_class = PyramidConfig
@@ -88,7 +90,7 @@ class PyramidBackbone(BackboneMixin, PreTrainedModel):
         """
         height, width = pixel_values.shape[-2:]
         wanted = {"output_hidden_states": True} if output_hidden_states else {}
-        output = self.backbone(_pad_to_multiple(pixel_values, _patch_size(self.config.backbone_config)), **wanted)
+        output = self.backbone(_padded(pixel_values, self.config.backbone_config), **wanted)
         maps = output.feature_maps
         if self.config.strides is not None:
             maps = tuple(
@@ -107,9 +109,19 @@ def _patch_size(config: PreTrainedConfig) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else (size[0], size[1])
 
 
-def _pad_to_multiple(pixel_values: Tensor, patch: tuple[int, int]) -> Tensor:
+def _least_side(config: PreTrainedConfig) -> int:
+    """Pixels that a side of an input must have: a PVT v2 reduces its maps by a kernel that has to fit in each."""
+    if config.model_type != "pvt_v2" or config.linear_attention:
+        return 1
+    kernels = zip(config.sr_ratios, accumulate(config.strides, mul), strict=True)
+    return max((kernel - 1) * stride + 1 for kernel, stride in kernels)  # a map has ceil(side / stride) cells a side
+
+
+def _padded(pixel_values: Tensor, config: PreTrainedConfig) -> Tensor:
     height, width = pixel_values.shape[-2:]
-    bottom, right = -height % patch[0], -width % patch[1]
+    least, (rows, columns) = _least_side(config), _patch_size(config)
+    bottom = max(height + -height % rows, least) - height
+    right = max(width + -width % columns, least) - width
     return F.pad(pixel_values, (0, right, 0, bottom)) if bottom or right else pixel_values
 
 
