@@ -31,7 +31,7 @@ from minorkey.tasks.evidence import Evidence
 from minorkey.tasks.predictor import Predictor
 
 SHARE = 1 / 8
-"""A share, so that backbones of any width compare. An eighth of the built-in one's 128 is the usual rank of 16."""
+"""A share, so that backbones of any width compare. An eighth of a width of 128 is 16, the usual rank."""
 IMAGES = 8
 
 Evidences = Mapping[str, tuple[DomainRole, Evidence]]
