@@ -54,7 +54,7 @@ def _remove(*paths: Path) -> None:
 
 def _not_ended(folder: RunFolder) -> None:
     """Without what the end of a training writes."""
-    _remove(folder.metrics, folder.confusions, folder.cost, folder.head, folder.adapter)
+    _remove(folder.metrics, folder.path / "confusions.safetensors", folder.cost, folder.head, folder.adapter)
 
 
 def _half(folder: RunFolder) -> None:

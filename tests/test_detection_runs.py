@@ -32,6 +32,8 @@ ADAPTING = {
     "teacher": {"name": "adapter_ema", "momentum": 0.7},
     "self_training": {"threshold": 0.02, "warmup": 1},
 }
+DETECTIONS = "detections.safetensors"
+
 CASES = {
     "supervised": DETECTION,
     "auxiliary": DETECTION | {"head": {**DETECTION["head"], "auxiliary": "atss"}, "evaluation": {"source": False}},
@@ -61,21 +63,21 @@ def test_a_run_is_judged_by_average_precision(runs):
         ("clear", "source"),
         ("night", "unseen"),
     ]
-    assert runs("supervised").detections.is_file()
-    assert not runs("supervised").confusions.exists()
+    assert (runs("supervised").path / DETECTIONS).is_file()
+    assert not (runs("supervised").path / "confusions.safetensors").exists()
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_resumed_run_ends_as_an_uninterrupted_one(runs, make_config, tmp_path, name):
     whole = runs(name)
     folder = RunFolder(Path(shutil.copytree(whole.path, tmp_path / "run")))
-    for path in (folder.metrics, folder.detections, folder.cost, folder.head):
+    for path in (folder.metrics, folder.path / DETECTIONS, folder.cost, folder.head):
         path.unlink()
     shutil.rmtree(folder.adapter)
     shutil.rmtree(checkpoints(folder.checkpoints)[-1])
     train(make_config(**CASES[name]), folder.path, resume=True, console=Console(quiet=True))
     assert_same_training(folder, whole)
-    assert_same_files(folder.detections, whole.detections)
+    assert_same_files(folder.path / DETECTIONS, whole.path / DETECTIONS)
 
 
 def test_the_auxiliary_head_learns_and_is_not_deployed(runs):
