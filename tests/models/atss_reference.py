@@ -6,12 +6,12 @@ from statistics import mean, stdev
 STRIDES_OF_AN_ANCHOR = 8
 
 
-def anchors(shapes, image_size):
+def anchors(shapes, image_size, strides=STRIDES_OF_AN_ANCHOR):
     """Per map: centre x, centre y, side."""
     levels = []
     for rows, columns in shapes:
         high, wide = image_size[0] / rows, image_size[1] / columns
-        side = STRIDES_OF_AN_ANCHOR * math.sqrt(high * wide)
+        side = strides * math.sqrt(high * wide)
         levels.append([((j + 0.5) * wide, (i + 0.5) * high, side) for i in range(rows) for j in range(columns)])
     return levels
 
@@ -38,9 +38,9 @@ def giou(a, b):
     return iou(a, b) - (hull - (area(a) + area(b) - common(a, b))) / hull
 
 
-def assign(boxes, shapes, image_size, k=9):
+def assign(boxes, shapes, image_size, k=9, strides=STRIDES_OF_AN_ANCHOR):
     """Algorithm 1 of the paper, then the highest IoU among the objects that share an anchor."""
-    levels = anchors(shapes, image_size)
+    levels = anchors(shapes, image_size, strides)
     flat = [anchor for level in levels for anchor in level]
     owners, best = [-1] * len(flat), [-1.0] * len(flat)
     for number, box in enumerate(boxes):
@@ -82,13 +82,13 @@ def focal(logit, target):
     return -0.25 * (1 - p) ** 2 * math.log(p) if target else -0.75 * p**2 * math.log(1 - p)
 
 
-def losses(logits, deltas, center_logits, boxes, classes, shapes, image_size):
+def losses(logits, deltas, center_logits, boxes, classes, shapes, image_size, strides=STRIDES_OF_AN_ANCHOR):
     """The three terms; everything is a nested list, one entry per image."""
-    flat = [anchor for level in anchors(shapes, image_size) for anchor in level]
+    flat = [anchor for level in anchors(shapes, image_size, strides) for anchor in level]
     class_sum = box_sum = center_sum = weight = 0.0
     positives = 0
     for image in range(len(boxes)):
-        for place, owner in enumerate(assign(boxes[image], shapes, image_size)):
+        for place, owner in enumerate(assign(boxes[image], shapes, image_size, strides=strides)):
             label = classes[image][owner] if owner >= 0 else None
             class_sum += sum(focal(logit, k == label) for k, logit in enumerate(logits[image][place]))
             if owner >= 0:

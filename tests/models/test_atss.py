@@ -1,5 +1,6 @@
 import copy
 import multiprocessing
+from dataclasses import replace
 
 import pytest
 import torch
@@ -44,7 +45,7 @@ def _output(images, seed=0, requires_grad=False):
 
 def _reference_losses(output, boxes, classes):
     nested = [tensor.tolist() for tensor in (output.logits, output.deltas, output.centerness)]
-    return losses(*nested, [b.tolist() for b in boxes], [c.tolist() for c in classes], SHAPES, IMAGE)
+    return losses(*nested, [b.tolist() for b in boxes], [c.tolist() for c in classes], SHAPES, IMAGE, output.side)
 
 
 def _assert_like_the_reference(output, boxes, classes):
@@ -115,6 +116,13 @@ def test_the_assignment_on_maps_that_do_not_divide_the_image():
     assert atss_assign(boxes, shapes, image_size).tolist() == assign(boxes.tolist(), shapes, image_size)
 
 
+def test_the_assignment_with_anchors_of_another_side():
+    boxes = _boxes(15)
+    owners = atss_assign(boxes, SHAPES, IMAGE, side=3.0)
+    assert owners.tolist() == assign(boxes.tolist(), SHAPES, IMAGE, strides=3.0)
+    assert not owners.equal(atss_assign(boxes, SHAPES, IMAGE))
+
+
 def test_no_object_no_anchor():
     assert atss_assign(torch.zeros(0, 4), SHAPES, IMAGE).tolist() == [-1] * PLACES
 
@@ -152,6 +160,10 @@ def test_the_losses_are_those_of_the_reference(counts):
     boxes = [_boxes(count, seed) for seed, count in enumerate(counts)]
     classes = [_classes(count, seed) for seed, count in enumerate(counts)]
     _assert_like_the_reference(_output(len(counts)), boxes, classes)
+
+
+def test_the_losses_with_anchors_of_another_side():
+    _assert_like_the_reference(replace(_output(1), side=3.0), [_boxes(12)], [_classes(12)])
 
 
 def test_the_losses_of_200_objects():

@@ -148,6 +148,18 @@ def test_scores_are_of_class_times_centerness_at_the_surest_places(make, images)
     assert suppressed > 20
 
 
+def test_levels_and_anchors_are_what_the_options_say(make, images):
+    """Four maps with anchors of 4 strides: what is said of the surest place is decoded from such an anchor."""
+    output, said = dense(make(opinionated=True, levels=4, anchor=4.0), images)
+    assert said.shapes == [(16, 24), (8, 12), (4, 6), (2, 3)]
+    flat = [anchor for level in anchors(said.shapes, SIZE, strides=4) for anchor in level]
+    scores = (said.logits.sigmoid().amax(-1) * said.centerness.sigmoid())[0]
+    place = scores.argmax()
+    box = corners_in_image(decoded(flat[place], said.deltas[0, place].tolist()))
+    found = center_to_corners_format(output.pred_boxes[0, 0]) * torch.tensor([96.0, 64, 96, 64])
+    torch.testing.assert_close(found, torch.tensor(box), atol=1e-3, rtol=1e-4)
+
+
 def corners_in_image(box):
     height, width = SIZE
     return [min(max(value, 0.0), limit) for value, limit in zip(box, (width, height, width, height), strict=True)]

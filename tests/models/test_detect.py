@@ -227,6 +227,12 @@ def test_three_feature_maps_are_needed(backbone_folder, name):
         build(backbone, name)
 
 
+@pytest.mark.parametrize("name", QUERY_HEADS)
+def test_levels_are_for_atss(backbone, name):
+    with pytest.raises(ModelError, match=f"head.levels is for atss; {name} reads 3 feature maps, leave it out"):
+        build(backbone, name, levels=4)
+
+
 def test_heads_of_the_other_task_are_refused(backbone):
     with pytest.raises(ModelError, match="head.name for detection: unknown head 'semfpn'.* Known: atss, d_fine"):
         build(backbone, "semfpn")

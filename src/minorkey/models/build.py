@@ -90,12 +90,15 @@ class PyramidHead(Head):
 
     def on(self, backbone: PreTrainedModel, num_labels: int, options: HeadOptions, seed: int) -> PreTrainedModel:
         """A model around the backbone."""
-        strides = None if self.strides is None else list(self.strides[: len(backbone.config.out_features)])
-        pyramid = PyramidBackbone.around(backbone, strides)
+        pyramid = PyramidBackbone.around(backbone, self.strides_of(len(backbone.config.out_features)))
         torch.manual_seed(seed)
         model = self.build(pyramid.config, num_labels, options.channels or self.channels, options)
         model.set_submodule(_pyramid(model)[0], pyramid)  # the pretrained one in place of a random one
         return model
+
+    def strides_of(self, maps: int) -> list[int] | None:
+        """Strides that so many feature maps are brought to; None: none."""
+        return None if self.strides is None else list(self.strides[:maps])
 
     def replayed(self, model: nn.Module) -> list[nn.Module]:
         """The backbone, and what is fixed of the head."""

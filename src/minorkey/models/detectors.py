@@ -7,7 +7,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from minorkey.errors import ModelError
-from minorkey.models.build import PyramidHead, head_catalog
+from minorkey.models.build import PYRAMID_STRIDES, PyramidHead, head_catalog
 from minorkey.models.heads.detection import d_fine, deformable_detr, rt_detr_v2
 from minorkey.models.heads.detection.atss.detector import AtssConfig, AtssForObjectDetection
 from minorkey.models.heads.detection.collaborative import CollaborativeHead, Decoding
@@ -20,13 +20,15 @@ from minorkey.models.pyramid_models import (
 )
 from minorkey.models.quiet import quiet_libraries
 
-STRIDES = (8, 16, 32)
+LEVELS = 3
+"""Feature maps that a detector reads, the coarsest at stride 32, unless `head.levels` says otherwise."""
+
 WIDTH = 256
 
 
 @dataclass(frozen=True, kw_only=True)
 class DetectionHead(PyramidHead):
-    """A head on the last three feature maps, at strides 8, 16 and 32; the backbone gives no others from then on.
+    """A head on the last feature maps, three as a rule, up to stride 32; the backbone gives no others from then on.
 
     Args:
         decoding: how its decoder takes the queries of an auxiliary head; None: there is no decoder.
@@ -34,11 +36,16 @@ class DetectionHead(PyramidHead):
 
     decoding: Decoding | None = None
     channels: int = WIDTH
-    strides: tuple[int, ...] | None = STRIDES
+
+    def strides_of(self, maps: int) -> list[int]:
+        """The coarsest strides."""
+        return list(PYRAMID_STRIDES[-maps:])
 
     def on(self, backbone: PreTrainedModel, num_labels: int, options: HeadOptions, seed: int) -> PreTrainedModel:
         """A model around the backbone, with an auxiliary head where one is asked for."""
-        keep_last_maps(backbone, options.name)
+        if options.levels is not None and self.decoding is not None:
+            raise ModelError(f"head.levels is for atss; {options.name} reads {LEVELS} feature maps, leave it out")
+        keep_last_maps(backbone, options.name, options.levels or LEVELS)
         with quiet_libraries():
             model = super().on(backbone, num_labels, options, seed)
             if options.auxiliary is not None:
@@ -54,6 +61,7 @@ def _atss(features: PyramidConfig, num_labels: int, channels: int, options: Head
     config = AtssConfig(backbone_config=features, num_labels=num_labels, channels=channels)
     config.layers = options.decoder_layers or config.layers
     config.num_queries = options.queries or config.num_queries
+    config.side = options.anchor or config.side
     return AtssForObjectDetection(config)
 
 
@@ -83,19 +91,20 @@ DETECTION_HEADS = head_catalog(
 )
 
 
-def keep_last_maps(backbone: PreTrainedModel, head: str) -> None:
-    """Let a backbone give the last three of its feature maps, in place.
+def keep_last_maps(backbone: PreTrainedModel, head: str, count: int) -> None:
+    """Let a backbone give the last `count` of its feature maps, in place.
 
     Raises:
         ModelError: it gives fewer.
     """
     given = backbone.config.out_features
-    if len(given) < len(STRIDES):
+    if len(given) < count:
         raise ModelError(
-            f"{head} reads 3 feature maps, the backbone gives {len(given)}; set backbone.out_blocks to 3 blocks"
+            f"{head} reads {count} feature maps, the backbone gives {len(given)}; "
+            f"set backbone.out_blocks to {count} blocks"
         )
-    backbone.config.out_features = given[-len(STRIDES) :]
+    backbone.config.out_features = given[-count:]
     for module in backbone.modules():
         if isinstance(module, nn.ModuleDict):  # Swin, ConvNeXt and Hiera have a norm for each map that they give
-            for stage in set(given[: -len(STRIDES)]) & set(module.keys()):
+            for stage in set(given[:-count]) & set(module.keys()):
                 del module[stage]

@@ -90,6 +90,12 @@ class HeadOptions(BaseModel):
     class_weights: list[PositiveFloat] | None = Field(
         None, description="of the losses on images of each class, in the order of the label space (classification)"
     )
+    levels: int | None = Field(
+        None, ge=2, le=4, description="last feature maps that atss reads, the coarsest at stride 32; default: 3"
+    )
+    anchor: float | None = Field(
+        None, gt=0, description="side of an anchor of atss, in strides of its feature map; default: 8"
+    )
     auxiliary: Literal["atss"] | None = Field(
         None,
         description="a dense detector that learns on the encoder's features too and is dropped after training, as in "

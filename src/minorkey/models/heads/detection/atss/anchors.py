@@ -15,7 +15,7 @@ Shape = tuple[int, int]
 """Height and width."""
 
 SCALE = 8.0
-"""Side of an anchor in strides, as published (arXiv 1912.02424)."""
+"""Side of an anchor in strides, as published (arXiv 1912.02424), where objects are of hundreds of pixels."""
 
 OFFSET_STD, SIZE_STD = 0.1, 0.2
 """What a regressed offset and a regressed log size are multiplied by, as in the authors' settings."""
@@ -24,24 +24,27 @@ LARGEST_GROWTH = math.log(1000 / 16)
 """Most of a log size, before `exp` can overflow; the usual bound of detectors with anchors."""
 
 
-def square_anchors(shapes: Sequence[Shape], image_size: Shape, device: torch.device | None = None) -> Tensor:
+def square_anchors(
+    shapes: Sequence[Shape], image_size: Shape, device: torch.device | None = None, side: float = SCALE
+) -> Tensor:
     """Anchors `(A, 4)`, x0 y0 x1 y1 in pixels: squares around the middle of every cell, which may leave the image.
 
     Args:
         shapes: heights and widths of the maps, finest first.
         image_size: height and width of the image in pixels.
         device: where the result is.
+        side: of an anchor, in strides of its map.
     """
-    return torch.cat([_of_level(shape, image_size, device) for shape in shapes])
+    return torch.cat([_of_level(shape, image_size, device, side) for shape in shapes])
 
 
-def _of_level(shape: Shape, image_size: Shape, device: torch.device | None) -> Tensor:
+def _of_level(shape: Shape, image_size: Shape, device: torch.device | None, side: float) -> Tensor:
     height, width = _cell(shape, image_size)
     y = (torch.arange(shape[0], device=device) + 0.5) * height
     x = (torch.arange(shape[1], device=device) + 0.5) * width
     rows, columns = torch.meshgrid(y, x, indexing="ij")
     centres = torch.stack([columns, rows], -1).flatten(0, 1)
-    half = SCALE * math.sqrt(height * width) / 2
+    half = side * math.sqrt(height * width) / 2
     return torch.cat([centres - half, centres + half], -1)
 
 

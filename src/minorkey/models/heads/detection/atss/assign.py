@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from minorkey.models.heads.detection.atss.anchors import Shape, nearest_places, square_anchors
+from minorkey.models.heads.detection.atss.anchors import SCALE, Shape, nearest_places, square_anchors
 from minorkey.models.heads.detection.atss.overlap import centres, iou, sides_from
 
 CANDIDATES = 9
@@ -15,7 +15,9 @@ NOBODY = -1
 
 
 @torch.no_grad()
-def atss_assign(boxes: Tensor, shapes: Sequence[Shape], image_size: Shape, candidates: int = CANDIDATES) -> Tensor:
+def atss_assign(
+    boxes: Tensor, shapes: Sequence[Shape], image_size: Shape, candidates: int = CANDIDATES, side: float = SCALE
+) -> Tensor:
     """The object that each anchor of an image is to find.
 
     Candidates of an object are the anchors of each map whose centres are nearest to its own. Those are taken whose IoU
@@ -28,11 +30,12 @@ def atss_assign(boxes: Tensor, shapes: Sequence[Shape], image_size: Shape, candi
         shapes: heights and widths of the feature maps, finest first.
         image_size: height and width of the image in pixels.
         candidates: per object and map.
+        side: of an anchor, in strides of its map.
 
     Returns:
         `(A,)` int64: rows of `boxes`, -1 where there is nothing to find.
     """
-    anchors = square_anchors(shapes, image_size, boxes.device)
+    anchors = square_anchors(shapes, image_size, boxes.device, side)
     if not len(boxes):
         return torch.full((len(anchors),), NOBODY, device=boxes.device)
     places = _candidates(boxes, shapes, image_size, candidates)

@@ -13,7 +13,15 @@ from transformers.image_transforms import corners_to_center_format
 from transformers.models.detr.modeling_detr import DetrObjectDetectionOutput
 
 from minorkey.models.heads.around_backbone import AroundBackbone, AroundBackboneConfig
-from minorkey.models.heads.detection.atss.anchors import Shape, clipped, decode, in_pixels, shares, square_anchors
+from minorkey.models.heads.detection.atss.anchors import (
+    SCALE,
+    Shape,
+    clipped,
+    decode,
+    in_pixels,
+    shares,
+    square_anchors,
+)
 from minorkey.models.heads.detection.atss.head import AtssHead, AtssOutput
 from minorkey.models.heads.detection.atss.losses import atss_losses
 from minorkey.models.heads.detection.atss.suppression import distinct
@@ -34,6 +42,7 @@ class AtssConfig(AroundBackboneConfig):
         channels: width of the pyramid and the head.
         layers: convolutions under the class scores, and as many under the box.
         num_queries: boxes that are given per image.
+        side: of an anchor, in strides of its map.
         overlap: IoU above which a box is taken for that of a surer one of its class, as in the paper.
     """
 
@@ -42,6 +51,7 @@ class AtssConfig(AroundBackboneConfig):
     channels: int = 256
     layers: int = 4
     num_queries: int = 100
+    side: float = SCALE
     overlap: float = 0.6
 
 
@@ -55,7 +65,7 @@ class AtssForObjectDetection(AroundBackbone):
         super().__init__(config)
         channels = list(self.backbone.channels)
         self.neck = FeaturePyramid(channels, config.channels)
-        self.head = AtssHead(config.channels, config.num_labels, len(channels), config.layers)
+        self.head = AtssHead(config.channels, config.num_labels, len(channels), config.layers, side=config.side)
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -94,7 +104,7 @@ class AtssForObjectDetection(AroundBackbone):
         """
         scores = (output.logits.float().sigmoid() * output.centerness.float().sigmoid()[..., None]).sqrt()
         _, places = scores.amax(-1).topk(min(self.config.num_queries, scores.shape[1]))
-        anchors = square_anchors(output.shapes, size, scores.device)[places]
+        anchors = square_anchors(output.shapes, size, scores.device, output.side)[places]
         corners = clipped(decode(output.deltas.float().take_along_dim(places[..., None], 1), anchors), size)
         kept = scores.take_along_dim(places[..., None], 1)
         alone = torch.stack([distinct(*image, self.config.overlap) for image in zip(corners, kept, strict=True)])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from minorkey.models.heads.detection.atss.anchors import Shape
+from minorkey.models.heads.detection.atss.anchors import SCALE, Shape
 
 PRIOR = 0.01
 """Probability of every class at the start (RetinaNet, arXiv 1708.02002, section 4.1)."""
@@ -23,6 +23,7 @@ class AtssOutput:
     deltas: Tensor  # (B, A, 4), box relative to the anchor, see `anchors.decode`
     centerness: Tensor  # (B, A), logits
     shapes: list[Shape]  # height and width of each map
+    side: float = SCALE  # of an anchor, in strides of its map
 
 
 class AtssHead(nn.Module):
@@ -35,10 +36,14 @@ class AtssHead(nn.Module):
         num_labels: classes, K.
         levels: feature maps.
         layers: convolutions (3 x 3, group norm, ReLU) under the class scores, and as many under the box.
+        side: of an anchor, in strides of its map.
     """
 
-    def __init__(self, channels: int, num_labels: int, levels: int = 3, layers: int = 1) -> None:
+    def __init__(
+        self, channels: int, num_labels: int, levels: int = 3, layers: int = 1, *, side: float = SCALE
+    ) -> None:
         super().__init__()
+        self.side = side
         self.class_tower = _tower(channels, layers)
         self.box_tower = _tower(channels, layers)
         self.classifier = nn.Conv2d(channels, num_labels, 3, padding=1)
@@ -52,7 +57,8 @@ class AtssHead(nn.Module):
         """Read feature maps `(B, C, h_i, w_i)`, as many as there are levels, finest first."""
         parts = [self._level(level, scale) for level, scale in zip(features, self.scales, strict=True)]
         logits, deltas, center = (torch.cat(maps, 1) for maps in zip(*parts, strict=True))
-        return AtssOutput(logits, deltas, center.squeeze(-1), [(level.shape[2], level.shape[3]) for level in features])
+        shapes = [(level.shape[2], level.shape[3]) for level in features]
+        return AtssOutput(logits, deltas, center.squeeze(-1), shapes, self.side)
 
     def _level(self, features: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         boxes = self.box_tower(features)

@@ -38,11 +38,12 @@ def atss_losses(
         each layer of its decoder (arXiv 2211.12860).
     """
     with torch.autocast(output.logits.device.type, enabled=False):
-        owners = torch.stack([atss_assign(image.float(), output.shapes, image_size) for image in boxes])
+        assigned = [atss_assign(image.float(), output.shapes, image_size, side=output.side) for image in boxes]
+        owners = torch.stack(assigned)
         found, places = owners != NOBODY, owners.clamp(min=0)
         everything = pad_sequence([_at_least_one(image.float(), 1.0) for image in boxes], batch_first=True)
         names = pad_sequence([_at_least_one(image, 0) for image in classes], batch_first=True)
-        anchors = square_anchors(output.shapes, image_size, owners.device)
+        anchors = square_anchors(output.shapes, image_size, owners.device, output.side)
         wanted = everything.take_along_dim(places[..., None], 1)
         wanted = torch.where(found[..., None], wanted, anchors)  # which has an area
         central = torch.where(found, centerness(centres(anchors), wanted), 0.0)
