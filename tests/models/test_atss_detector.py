@@ -219,7 +219,7 @@ def test_learns_an_image_by_heart(make):
     named = {"label_space": label_space("weather7"), "options": options, "annotation": "boxes"}
     (reader,) = open_datasets("world", role="source", **named)
     sample = reader[0]
-    kept = ~sample.crowd & ((sample.boxes[:, 2:] - sample.boxes[:, :2]).prod(1) > 64 * 128 / 120)
+    kept = ~sample.crowd & ((sample.boxes[:, 2:] - sample.boxes[:, :2]).prod(1) > 64 * 128 / 80)
     boxes, classes = torch.from_numpy(sample.boxes[kept]).float(), torch.from_numpy(sample.box_classes[kept])
     assert len(boxes) > 2
     image = (torch.from_numpy(sample.image).permute(2, 0, 1)[None] / 255 - 0.45) / 0.225
