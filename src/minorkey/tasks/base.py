@@ -55,21 +55,16 @@ class Task(ABC):
     builtin_head: ClassVar[str | None] = None  # folder of the head that ships, beside the built-in backbone
     main_term: ClassVar[str | None] = None  # of `loss`: logged by what it was learnt of alone, e.g. `source`
 
-    def check(self, config: "RunConfig") -> None:  # noqa: B027
+    unused: ClassVar[Mapping[str, str]] = {}  # options of the evaluation that it has no use for -> why, for the error
+
+    def check(self, config: "RunConfig") -> None:
         """Refuse what a configuration asks and this task cannot do, beyond its head and its metric.
 
         Raises:
             ValueError: says which keys, and what to do.
         """
-
-    def _refuse(self, config: "RunConfig", names: Sequence[str], why: str) -> None:
-        """Refuse options of the evaluation that are not at their defaults.
-
-        Raises:
-            ValueError: names the first.
-        """
         options = config.evaluation
-        for name in names:
+        for name, why in self.unused.items():
             if getattr(options, name) != type(options).model_fields[name].default:
                 raise ValueError(f"evaluation.{name} {why}")
 

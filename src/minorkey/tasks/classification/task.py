@@ -32,9 +32,6 @@ from minorkey.tasks.self_training import Colours
 if TYPE_CHECKING:
     from minorkey.config import RunConfig
 
-DENSE = ("window", "stride", "resize", "resize_in", "scales")
-"""Options of how large images are looked at, which have no use where every image is brought to one size."""
-
 
 class Classification(Task):
     """A class for each image, by any model with logits `(B, K)` and losses `(B,)` as `models.heads.classification`."""
@@ -48,10 +45,10 @@ class Classification(Task):
     main_term = "classification"
     prediction_type = CategoryPrediction
     self_training = CategorySelfTrainingOptions
-
-    def check(self, config: "RunConfig") -> None:
-        """Refuse what belongs to dense predictions."""
-        self._refuse(config, DENSE, "is not for classification, which sees images at transform.crop")
+    unused = dict.fromkeys(
+        ("window", "stride", "resize", "resize_in", "scales"),
+        "is not for classification, which sees images at transform.crop",
+    )
 
     def crop(
         self, sample: Sample, config: TransformConfig, rng: np.random.Generator, wanted: int | None = None

@@ -69,11 +69,9 @@ class Detection(Task):
     builtin_head = "detector"
     prediction_type = DetectionPrediction
     self_training = BoxSelfTrainingOptions
-
-    def check(self, config: "RunConfig") -> None:
-        """Refuse what belongs to labelled pixels and to windows."""
-        why = "is for segmentation; detection sees whole images, once"
-        self._refuse(config, ("window", "flip", "classes", "scales"), why)
+    unused = dict.fromkeys(
+        ("window", "flip", "classes", "scales"), "is for segmentation; detection sees whole images, once"
+    )
 
     def crop(
         self, sample: Sample, config: TransformConfig, rng: np.random.Generator, wanted: int | None = None
