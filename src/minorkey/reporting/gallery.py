@@ -44,8 +44,8 @@ def choice_words(runs: Sequence[Run]) -> str:
         return ""
     if None in first:
         return "Shown is the first image of each domain that has pictures."
-    metric = runs[0].scores.metric.name
-    words = f"Shown is the median image of each domain, by its {metric} averaged over the methods"
+    metric, among = runs[0].scores.metric.name, " averaged over the methods" if len(runs) > 1 else ""
+    words = f"Shown is the median image of each domain, by its {metric}{among}"
     farthest = max(off for off in first if off is not None)
     if farthest <= NEAR:
         return f"{words}: as many of the judged images are better as are worse."

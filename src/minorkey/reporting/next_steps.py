@@ -49,7 +49,7 @@ def _another_seed(run: Run, methods: Sequence[Run]) -> Step | None:
     config, seed = quote(str(run.folder / "config.yaml")), (run.scores.training.seed or 0) + len(run.seeds)
     out = quote(str(run.folder.with_name(f"{run.folder.name}-seed{seed}")))
     return Step(
-        "Train each method again with other seeds, and give all runs to `minorkey report`: it pairs them:",
+        "Train each method again with other seeds, and give all runs to minorkey report, which pairs them:",
         f"minorkey train {config} seed={seed} --out {out}",
     )
 
