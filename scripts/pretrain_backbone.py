@@ -43,7 +43,7 @@ def build_backbone() -> PvtV2Backbone:
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder for the weights")
-    parser.add_argument("--steps", type=int, default=12000, help="default: %(default)s")
+    parser.add_argument("--steps", type=int, default=3200, help="default: %(default)s")
     parser.add_argument("--batch", type=int, default=8, help="scenes a step, two views of each")
     parser.add_argument("--lr", type=float, default=3e-3, help="peak learning rate")
     parser.add_argument("--warmup", type=int, default=100, help="steps of linear warm-up")
