@@ -48,7 +48,7 @@ def choice_words(runs: Sequence[Run]) -> str:
     words = f"Shown is the median image of each domain, by its {metric}{among}"
     farthest = max(off for off in first if off is not None)
     if farthest <= NEAR:
-        return f"{words}: as many of the judged images are better as are worse."
+        return f"{words}: neither the best nor the worst."
     return f"{words}, or the nearest that has pictures: up to {100 * farthest:.0f} % of the judged images lie between."
 
 
