@@ -133,7 +133,7 @@ def test_the_card_says_whether_boxes_are_suppressed(name: str, cases: dict[str, 
 
 def test_only_what_the_model_is_made_of_lies_beside_it(cases: dict[str, tuple[RunFolder, Path]]) -> None:
     files = {path.stem for path in cases["vit_atss"][1].glob("*.py")}
-    parts = {"anchors", "assign", "detector", "fpn", "head", "losses", "overlap", "suppression"}
+    parts = {"anchors", "around_backbone", "assign", "detector", "fpn", "head", "losses", "overlap", "suppression"}
     assert files == parts | {"modeling_minorkey", "pyramid", "reduction"}
 
 

@@ -4,9 +4,10 @@ import re
 from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import matplotlib
-from matplotlib.figure import Figure
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 INK = "#20262e"
 LINE = "#d5dae1"
@@ -31,14 +32,14 @@ def css(colour: Sequence[int]) -> str:
     return "#{:02x}{:02x}{:02x}".format(*colour)
 
 
-def save_figure(figure: Figure, stem: Path) -> None:
+def save_figure(figure: "Figure", stem: Path) -> None:
     """Write `stem.svg` and `stem.png`."""
     stem.parent.mkdir(parents=True, exist_ok=True)
     stem.with_suffix(".svg").write_text(_svg(figure, stem.name), encoding="utf-8")
     figure.savefig(stem.with_suffix(".png"), dpi=160, facecolor="white")
 
 
-def inline_svg(figure: Figure, name: str) -> str:
+def inline_svg(figure: "Figure", name: str) -> str:
     """The figure as an SVG element that takes ink, lines and typeface from the page around it."""
     svg = _svg(figure, name)
     svg = (
@@ -49,7 +50,9 @@ def inline_svg(figure: Figure, name: str) -> str:
     return svg.replace("'DejaVu Sans'", "system-ui")
 
 
-def _svg(figure: Figure, name: str) -> str:
+def _svg(figure: "Figure", name: str) -> str:
+    import matplotlib  # here, so that colours can be had where nothing is drawn
+
     buffer = StringIO()
     # a salt of its own per figure keeps ids apart on one page, and the file the same on every build
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):

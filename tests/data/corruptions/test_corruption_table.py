@@ -49,7 +49,7 @@ def test_a_higher_severity_is_further_from_the_clean_image(name: str) -> None:
     # fog of severity 4 is as dense as that of 3 and only rougher, in ImageNet-C too
     slack = 0.05 * distances[2] if name == "fog" else 0
     assert (np.diff(distances) > -slack).all(), distances
-    assert distances[-1] > 1.1 * distances[0]
+    assert distances[-1] > (1.05 if name == "fog" else 1.1) * distances[0]
 
 
 @each

@@ -33,6 +33,8 @@ def test_shapes_types_and_no_class_among_the_fields():
         "slot": ((96, 192), np.uint8),
         "normal": ((96, 192, 3), np.float32),
         "thing": ((96, 192), np.int32),
+        "part": ((96, 192), np.uint8),
+        "extent": ((96, 192, 2), np.float32),
         "depth": ((96, 192), np.float32),
     }
 
@@ -47,6 +49,22 @@ def test_ground_and_sky_have_values_of_their_own(domain):
     assert (maps.material[sample.labels == 0] == Material.ASPHALT).all()
     assert (maps.normal[ground] == (0, 1, 0)).all()
     assert (maps.normal[sky] == 0).all()
+
+
+def test_extents_are_metres_of_the_whole_object():
+    cars, buses = [], []
+    for index in range(12):
+        (sample,), maps = render_with_surfaces(2, index, ["clear"])
+        standing = ~np.isin(sample.labels, [*GROUND, SKY])
+        np.testing.assert_array_equal((maps.extent > 0).all(-1), standing)
+        for thing in np.unique(maps.thing[standing]):
+            assert len(np.unique(maps.extent[maps.thing == thing], axis=0)) == 1
+        cars.append(maps.extent[sample.labels == 13])
+        buses.append(maps.extent[sample.labels == 15])
+    (height, across), (bus_height, bus_across) = np.concatenate(cars).T, np.concatenate(buses).T
+    np.testing.assert_array_less([1.2, 3], [height.min(), across.min()])
+    np.testing.assert_array_less([height.max(), across.max()], [2.6, 7])
+    np.testing.assert_array_less([2.7, 9], [bus_height.min(), bus_across.min()])
 
 
 def test_normals_are_unit_vectors_towards_the_camera():
