@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from minorkey.adapters import MethodSpec
 from minorkey.adapters.specs import METHODS
 
 FROZEN = "frozen"
@@ -15,16 +14,15 @@ LOW_RANK = (3e-4, 1e-3, 3e-3)
 MINOR = (1e-3, 3e-3, 1e-2)
 """For starts in the minor components; like all grids they go on where the best rate is at an edge."""
 
-lora_as_soma = MethodSpec(
+lora_as_soma = replace(
+    METHODS[SOMA],
     name="lora_as_soma",
     title="LoRA, SoMA's blocks",
     description="SoMA in everything, blocks, biases and annealing, but for its start",
-    trains="adapter",
-    frozen_share=1 / 3,
-    trains_biases=True,
-    anneals_weight_decay=True,
+    start=METHODS[LORA].start,
+    residual=METHODS[LORA].residual,
 )
-soma_of_last_third = replace(METHODS["soma"], name="soma_of_last_third", title="SoMA, last third", frozen_share=2 / 3)
+soma_of_last_third = replace(METHODS[SOMA], name="soma_of_last_third", title="SoMA, last third", frozen_share=2 / 3)
 
 
 @dataclass(frozen=True)

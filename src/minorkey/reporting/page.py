@@ -16,7 +16,7 @@ from minorkey.errors import DataError
 from minorkey.evaluation.scores import ScoreTable
 from minorkey.labels import LabelSpace, label_space
 from minorkey.plotting.page_template import page_template
-from minorkey.plotting.style import inline_svg, save_figure
+from minorkey.plotting.style import css, inline_svg, save_figure
 from minorkey.reporting.adaptation.rows import (
     AdaptedRun,
     adaptation_rows,
@@ -172,7 +172,7 @@ def _gallery(runs: Sequence[Run], compared: ScoreTable, space: LabelSpace, scene
     ]
     pictured = [run for *_, run in shown]
     present = classes_shown(pictured, space)
-    legend = [(name, _hex(space.colours[i])) for i, name in enumerate(space.classes) if i in present]
+    legend = [(name, css(space.colours[i])) for i, name in enumerate(space.classes) if i in present]
     words = compared.of_task.gallery_words()
     return {
         "gallery_runs": [(label, colour) for label, colour, _ in shown],
@@ -201,7 +201,7 @@ def _classes(runs: Sequence[Run], space: LabelSpace) -> dict[str, Any]:
     return {
         "class_rows": unseen_class_rows([table for table, keep in zip(tables, same, strict=True) if keep]),
         "class_labels": [label for label, keep in zip(run_labels(tables), same, strict=True) if keep],
-        "class_colours": {name: _hex(colour) for name, colour in zip(space.classes, space.colours, strict=True)},
+        "class_colours": {name: css(colour) for name, colour in zip(space.classes, space.colours, strict=True)},
     }
 
 
@@ -240,7 +240,3 @@ def _versions() -> str:
         except PackageNotFoundError:  # running from a source tree that was not installed
             continue
     return ", ".join(found)
-
-
-def _hex(colour: Sequence[int]) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*(int(channel) for channel in colour))

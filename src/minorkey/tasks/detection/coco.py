@@ -21,7 +21,8 @@ def coco_scores(truth: Truth, found: Found, images: int, most: int) -> dict[str,
         images: How many images there are.
         most: The most detections of a class that count in an image.
     """
-    from hotcoco import COCO, COCOeval
+    from hotcoco import COCO
+    from hotcoco import COCOeval as Evaluation
 
     boxes = _corner_and_size(truth.boxes)
     labelled = COCO.from_arrays(
@@ -34,7 +35,7 @@ def coco_scores(truth: Truth, found: Found, images: int, most: int) -> dict[str,
         iscrowd=truth.crowd.astype(np.uint8),
     )
     rows = np.column_stack([found.images, _corner_and_size(found.boxes), found.scores, found.classes])
-    evaluation = COCOeval(labelled, labelled.load_res(rows.astype(np.float64)), "bbox")
+    evaluation = Evaluation(labelled, labelled.load_res(rows.astype(np.float64)), "bbox")
     parameters = evaluation.params
     parameters.maxDets = [most]
     evaluation.params = parameters
