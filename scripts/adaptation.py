@@ -65,7 +65,13 @@ class Setting:
     overrides: tuple[str, ...] = ()  # of all trainings
 
 
-WORLD = ("evaluation.images=24", "world.train_count=300", "label_space=cityscapes19", "head_from=null")
+WORLD = (
+    "source=world:clear",
+    "evaluation.images=24",
+    "world.train_count=300",
+    "label_space=cityscapes19",
+    "head_from=null",
+)
 """With the built-in backbone, at the rates of the preset; all classes, and a head that begins with nothing."""
 
 SETTINGS = {

@@ -12,6 +12,7 @@ from comparing.ways import COMMON, FROZEN, WAYS
 
 from minorkey.config import RunConfig, parse_overrides, resolve
 from minorkey.runs.leave_one_out import Fold, folds_of
+from minorkey.world import DOMAINS
 
 SHARED = "SHARED"
 """In an override: the folder of real images and weights."""
@@ -24,6 +25,8 @@ VIT_TINY = (
 )
 LOOKS = ("", "+night@3", "+fog@3", "+rain@3", "+snow@3")
 """CamVid as it is, and under corruptions (docs/corruptions.md)."""
+
+WEATHERS = tuple(f"world:{name}" for name in DOMAINS if name != "clear" and not name.startswith("suburb-"))
 
 ROOM = Path(__file__).parent
 
@@ -87,8 +90,15 @@ SETTINGS = {
             name="world",
             title="world",
             preset="demo",
+            overrides=("source=world:clear", "unseen=[" + ", ".join(WEATHERS) + "]", "training.steps=100"),
             seeds=(0, 1, 2, 3, 4),
             of_seed=("world.seed",),  # scenes of its own
+        ),
+        Setting(
+            name="suburb",
+            title="suburb",
+            preset="demo",
+            of_seed=("world.seed",),
         ),
         Setting(
             name="camvid",

@@ -44,7 +44,7 @@ LAYOUTS = {
         line=(0.82, 0.82, 0.80),
         tar=(1.0, 1.0, 1.02),
     ),
-    "elsewhere": Layout(
+    "suburb": Layout(
         stream=2,
         buildings=("curtain", "curtain", "plaster"),
         trees=("conifer0", "conifer1"),

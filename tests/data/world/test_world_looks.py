@@ -35,11 +35,12 @@ def test_colour_alone_does_not_tell_classes_apart():
 
 
 def test_every_domain_looks_different():
-    sets = [render_paired(0, i, list(DOMAINS), (128, 64)) for i in range(4)]
+    names = [name for name in DOMAINS if not name.startswith("suburb-")]
+    sets = [render_paired(0, i, names, (128, 64)) for i in range(4)]
     images = np.array([[s.image.astype(np.float32) for s in paired] for paired in sets])
-    for a in range(len(DOMAINS)):
+    for a in range(len(names)):
         for b in range(a):
-            assert np.abs(images[:, a] - images[:, b]).mean() > 8, (list(DOMAINS)[a], list(DOMAINS)[b])
+            assert np.abs(images[:, a] - images[:, b]).mean() > 8, (names[a], names[b])
 
 
 def test_night_is_dark_and_infrared_is_grey_with_warm_people():

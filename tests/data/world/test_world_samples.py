@@ -40,6 +40,7 @@ def test_names_and_order():
         "glare",
         "infrared",
         "elsewhere",
+        *(f"suburb-{name}" for name in TOWN),
     ]
     assert all(name == domain.name and domain.description for name, domain in DOMAINS.items())
     assert set(DETECTION_CLASSES) == set(TRAIN_IDS)

@@ -106,7 +106,7 @@ def test_slots_are_colours_of_objects():
 
 
 def test_surfaces_of_two_layouts_or_of_none_are_refused():
-    with pytest.raises(DataError, match=r"surfaces of 2 layouts \(elsewhere, town\): give domains that are pixel"):
+    with pytest.raises(DataError, match=r"surfaces of 2 layouts \(suburb, town\): give domains that are pixel"):
         render_with_surfaces(0, 0, list(DOMAINS))
     with pytest.raises(DataError, match="surfaces of 0 layouts"):
         render_with_surfaces(0, 0, [])
