@@ -5,11 +5,13 @@ import sys
 
 import typer
 
+from minorkey.cli.config import config
 from minorkey.cli.data import data
 from minorkey.cli.demo import demo
 from minorkey.cli.evaluate import evaluate
 from minorkey.cli.export import export
 from minorkey.cli.leave_one_out import leave_one_out
+from minorkey.cli.listing import list_parts
 from minorkey.cli.predict import predict
 from minorkey.cli.report import report
 from minorkey.cli.spectrum import spectrum
@@ -27,6 +29,8 @@ app = typer.Typer(
 )
 for command in (demo, train, leave_one_out, evaluate, predict, spectrum, report, export):
     app.command()(verb(command))
+app.command("list")(verb(list_parts))
+app.command()(verb(config))
 app.add_typer(data, name="data")
 
 

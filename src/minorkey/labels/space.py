@@ -134,6 +134,11 @@ def label_space(name: str) -> LabelSpace:
     return table[name]
 
 
+def label_spaces() -> list[str]:
+    """Names of the shipped label spaces, in the order of their file."""
+    return list(_table())
+
+
 def colourise(labels: np.ndarray, space: LabelSpace) -> np.ndarray:
     """Train ids (H, W) as an RGB picture (H, W, 3) uint8; ignored pixels are black."""
     palette = np.zeros((256, 3), np.uint8)

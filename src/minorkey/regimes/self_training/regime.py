@@ -33,7 +33,7 @@ LAST = -1
 
 
 class SelfTraining(TeacherRegime):
-    """The regime; its options are those of the task."""
+    """A teacher labels images of the target batch by batch, and the student learns them; options are the task's."""
 
     Options = SelfTrainingOptions
     section = "self_training"

@@ -75,7 +75,7 @@ class Output:
 
 
 class Transda(TeacherRegime):
-    """The regime of one round; the teacher gives target features, and writes the next round's pseudo-labels."""
+    """Rounds: source features are pulled to those of the target, whose pseudo-labels are for the next round."""
 
     Options = TransdaOptions
     section = "transda"

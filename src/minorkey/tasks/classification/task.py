@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class Classification(Task):
-    """A class for each image, by any model with logits `(B, K)` and losses `(B,)` as `models.heads.classification`."""
+    """A class for each image: any model with logits `(B, K)` and losses `(B,)` as `models.heads.classification`."""
 
     name = "classification"
     annotation = "category"

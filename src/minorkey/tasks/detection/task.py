@@ -57,7 +57,7 @@ class Candidates(NamedTuple):
 
 
 class Detection(Task):
-    """Any model of `models.heads.detection.detr.DETECTORS`."""
+    """Boxes and their classes: any model of `models.heads.detection.detr.DETECTORS`."""
 
     name = "detection"
     annotation = "boxes"

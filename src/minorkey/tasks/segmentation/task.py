@@ -53,7 +53,7 @@ AT_ONCE = 2**28
 
 
 class Segmentation(Task):
-    """Any model of transformers for semantic segmentation, or for universal segmentation by masks."""
+    """Classes of pixels: any model of transformers for semantic segmentation, or universal segmentation by masks."""
 
     name = "segmentation"
     annotation = "pixels"
