@@ -68,7 +68,7 @@ def plan_of(setting: Setting, args: argparse.Namespace) -> Plan:
         raise SystemExit(f"curve seed {alone.pop()} is none of the seeds that are reported; take one of those")
     config = setting.config(args.overrides)
     folds = [fold.domain for fold in setting.folds(config)]
-    results = Results(args.results / (setting.folder or setting.name))
+    results = Results(args.results / setting.name)
     training = config.training
     wanted = {
         "steps": str(training.steps),

@@ -47,7 +47,6 @@ class Setting:
     head_rate: float | None = None  # where the backbone trains too; None: the preset's
     frozen_rates: tuple[float, ...] = ()  # of a head that trains alone; none: the same as beside a backbone
     of_seed: tuple[str, ...] = ()  # keys that are given the seed of a run
-    folder: str = ""  # of the results, where it is not the name
 
     def at(self, shared: Path) -> Self:
         """The setting with that folder of real images and weights."""
@@ -76,7 +75,7 @@ SETTINGS = {
             title="PACS",
             preset="pacs",
             overrides=(
-                *VIT_TINY, "transform.crop=[144, 144]", "training.batch_size=24", "training.steps=200",
+                *VIT_TINY, "transform.crop=[112, 112]", "training.batch_size=24", "training.steps=200",
                 "training.choose=last",
             ),
             ways=(*COMMON, "dora", "soma, all blocks"),
@@ -84,7 +83,6 @@ SETTINGS = {
             rate_folds=(0, 3),  # art_painting and sketch
             head_rate=1e-3,
             frozen_rates=(1e-3, 3e-3, 1e-2),
-            folder="pacs144",
         ),
         Setting(
             name="world",
