@@ -72,7 +72,7 @@ WORLD = (
     "training.backbone_lr={soma: 0.003, lora: 0.009, full: 0.0009, default: 0.003}",  # benchmarks/results/world
     "self_training.masking={patch: 16}",
 )
-"""With the built-in backbone and head, clear days of the town in place of the suburb's; an eighth of the crop is a patch."""
+"""With the built-in backbone and head, and clear days of the town; an eighth of the crop is a patch."""
 
 SETTINGS = {
     "night": Setting("demo", "world:night", "world:night", 100, 60, "prior", WORLD),
