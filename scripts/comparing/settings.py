@@ -26,7 +26,7 @@ VIT_TINY = (
 LOOKS = ("", "+night@3", "+fog@3", "+rain@3", "+snow@3")
 """CamVid as it is, and under corruptions (docs/corruptions.md)."""
 
-WEATHERS = tuple(f"world:{name}" for name in DOMAINS if name != "clear" and not name.startswith("suburb-"))
+SUBURB = tuple(f"world:{name}" for name in DOMAINS if name.startswith("suburb-") and name != "suburb-clear")
 
 ROOM = Path(__file__).parent
 
@@ -88,7 +88,6 @@ SETTINGS = {
             name="world",
             title="world",
             preset="demo",
-            overrides=("source=world:clear", "unseen=[" + ", ".join(WEATHERS) + "]", "training.steps=100"),
             seeds=(0, 1, 2, 3, 4),
             of_seed=("world.seed",),  # scenes of its own
         ),
@@ -96,6 +95,7 @@ SETTINGS = {
             name="suburb",
             title="suburb",
             preset="demo",
+            overrides=("source=world:suburb-clear", "unseen=[" + ", ".join(SUBURB) + "]", "training.steps=150"),
             of_seed=("world.seed",),
         ),
         Setting(

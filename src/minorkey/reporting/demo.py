@@ -32,7 +32,7 @@ def demo(
     console: Console | None = None,
     **overrides: Any,
 ) -> Path:
-    """Adapt a trained model on clear days of the built-in world, judge it in domains never seen, and show it on a page.
+    """Adapt a trained model to clear days of the built-in world, judge it in domains never seen, and show it on a page.
 
     All runs begin with a head that was trained over the frozen backbone. That start, as it is, stands beside full
     fine-tuning, LoRA and SoMA with three seeds each, or with `quick` beside full fine-tuning and SoMA with one. What an
