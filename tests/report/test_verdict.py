@@ -69,6 +69,13 @@ def test_changes_are_counted_from_the_start(make_run, quality, said):
     assert found.details[0].endswith(" on night.")
 
 
+@pytest.mark.parametrize(("full", "said"), [(0.6, 1), (0.55, 1), (0.75, 0)])
+def test_where_nothing_is_gained_at_home_the_page_says_so(make_run, full, said):
+    start = make_run("frozen", 0.6, steps=0)
+    found = verdict(loaded([start, make_run("soma", 0.5), make_run("full", full)]))
+    assert sum("No method gains anything sure on clear" in sentence for sentence in found.details) == said
+
+
 def test_seeds_are_paired(make_run):
     folders = [make_run(m, q, seed=s) for m, q in (("soma", 0.9), ("full", 0.7)) for s in range(3)]
     methods = loaded(folders)

@@ -52,15 +52,15 @@ def demo(
     Returns:
         The page, `report.html` in `out`.
     """
-    shown = task_named(task).demo
-    if shown is None:
+    shown = task_named(task)
+    if shown.demo is None:
         raise ConfigError(f"task {task} has no demo; train it on your data, `minorkey train task={task} source=...`")
-    preset = shown + ("_quick" if quick else "")  # the smaller brother of the preset
+    preset = shown.demo + ("_quick" if quick else "")  # the smaller brother of the preset
     runs = {folder: _config(preset, folder.name, overrides) for folder in demo_runs(out, quick)}
     start, *trained = runs
     in_order = {folder: runs[folder] for folder in [*trained, start]}  # the shortest last, to fill a gap
     train_side_by_side(in_order, jobs or jobs_for(runs[start]), console)
-    return from_main(lambda: build_report(list(runs), Path(out) / "report.html", TITLE))
+    return from_main(lambda: build_report(list(runs), Path(out) / "report.html", TITLE, note=shown.demo_note))
 
 
 def demo_runs(out: str | Path, quick: bool = False) -> list[Path]:

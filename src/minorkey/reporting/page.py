@@ -62,7 +62,9 @@ def report(runs: str | Path | Sequence[str | Path], out: str | Path | None = Non
     return from_main(lambda: build_report(folders, Path(out) if out else only, title))
 
 
-def build_report(runs: Sequence[Path], out: Path, title: str | None = None, scenes_per_domain: int = 2) -> Path:
+def build_report(
+    runs: Sequence[Path], out: Path, title: str | None = None, scenes_per_domain: int = 2, note: str = ""
+) -> Path:
     """Write a page that sets runs side by side; its figures also go to `figures/` beside it as SVG and PNG.
 
     Args:
@@ -71,6 +73,7 @@ def build_report(runs: Sequence[Path], out: Path, title: str | None = None, scen
         out: The HTML file to write.
         title: Heading of the page.
         scenes_per_domain: How many kept samples of each domain are shown.
+        note: A sentence below the headline.
 
     Returns:
         `out`.
@@ -85,7 +88,7 @@ def build_report(runs: Sequence[Path], out: Path, title: str | None = None, scen
     adapted = adapted_runs(loaded, run_colours(loaded))
     methods = by_method(loaded)
     figures = _draw(methods) | curve_figures(adapted)
-    page = _render(loaded, methods, adapted, figures, title or _title(loaded, adapted), scenes_per_domain)
+    page = _render(loaded, methods, adapted, figures, title or _title(loaded, adapted), scenes_per_domain, note)
     with storage_errors(out):
         for name, figure in figures.items():
             save_figure(figure, out.parent / "figures" / name)
@@ -100,6 +103,7 @@ def _render(
     figures: dict[str, Figure],
     title: str,
     scenes_per_domain: int,
+    note: str,
 ) -> str:
     """The page about `runs`, one for each method; `loaded` are all seeds, which adaptation shows one by one."""
     tables = [run.scores for run in runs]
@@ -108,6 +112,7 @@ def _render(
     return page_template("page.html.j2").render(
         title=title,
         verdict=verdict(runs),
+        note=note,
         interval=interval_words(runs),
         several_seeds=any(run.members for run in runs),
         **_argument(runs),

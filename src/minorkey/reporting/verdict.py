@@ -38,7 +38,8 @@ def verdict(runs: Sequence[Run]) -> Verdict:
     if best not in (parts.subject, parts.rival):
         certainty.append(_certainty(parts.subject, best, _gap(parts.subject, best, parts.unseen)))
     certainty.append(SEEDS if any(run.members for run in runs) else ONE_RUN)
-    return Verdict(_headline(parts, elsewhere), [*_against_baseline(parts), *_not_the_best(parts)], certainty)
+    details = [*_against_baseline(parts), *_nothing_to_gain(parts), *_not_the_best(parts)]
+    return Verdict(_headline(parts, elsewhere), details, certainty)
 
 
 def _single(entry: Entry) -> Verdict:
@@ -90,6 +91,20 @@ def _against_baseline(parts: Compared) -> list[str]:
         and (clause := _changed(entry, baseline, _places(parts, baseline, full=entry is parts.subject)))
     ]
     return [f"Against {baseline.name}, {'; '.join(clauses)}."] if clauses else []
+
+
+def _nothing_to_gain(parts: Compared) -> list[str]:
+    """Whether the baseline left anything to learn on the source: where it did not, little can come of adapting."""
+    baseline = parts.baseline
+    if baseline is None or not parts.source:
+        return []
+    gains = [gap(entry.run, baseline.run, parts.source) for entry in parts.entries if entry is not baseline]
+    if not gains or any(each is None or each.direction in ("ahead", "untested") for each in gains):
+        return []
+    return [
+        f"No method gains anything sure on {parts.home}: what they begin with has little left to learn there, and the "
+        "best that adapting can then do is to lose nothing in other domains."
+    ]
 
 
 def _places(parts: Compared, baseline: Entry, *, full: bool) -> list[tuple[str, list[str]]]:

@@ -52,6 +52,7 @@ class Task(ABC):
     metrics: ClassVar[Mapping[str, Metric]]  # what may be scored, by `evaluation.metric`; the default first
     label_space: ClassVar[str] = "cityscapes19"  # unless a configuration names one
     demo: ClassVar[str | None] = None  # preset of `minorkey demo --task`
+    demo_note: ClassVar[str] = ""  # what its page says of the backbone
     builtin_head: ClassVar[str | None] = None  # folder of the head that ships, beside the built-in backbone
     main_term: ClassVar[str | None] = None  # of `loss`: logged by what it was learnt of alone, e.g. `source`
 

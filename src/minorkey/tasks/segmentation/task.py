@@ -63,6 +63,11 @@ class Segmentation(Task):
     counted = COUNTED
     pictured = True
     demo = "demo"
+    demo_note = (
+        "This backbone has seen most weathers of the world, without labels, and what it knows lies in the major "
+        "components of its weights: without the minor eighth of each it loses 0.1 points, without the major one 55 to "
+        "62 (docs/knockout.md). So SoMA, which tunes the minor part, has little to change here, and little to break."
+    )
     builtin_head = "segmenter"
     main_term = "segmentation"
     prediction_type = SegmentationPrediction
