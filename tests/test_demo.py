@@ -40,7 +40,7 @@ def test_demo_judges_the_start_and_three_methods_on_every_other_domain(page):
     assert [folder.name for folder in demo_runs(page.parent)] == names
     for name in names:
         table = ScoreTable.read(page.parent / name / "metrics.json")
-        assert [score.domain for score in table.unseen] == [name for name in DOMAINS if name != "clear"]
+        assert [score.domain for score in table.unseen] == list(DOMAINS)[1:9]  # not the suburb in all weathers
         assert table.domains[0].role == "source"
         assert table.training.steps == (0 if name == "start" else 2)
         assert 0 <= table.unseen_mean.interval[0] <= table.unseen_mean.interval[1] <= 1
