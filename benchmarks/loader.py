@@ -42,7 +42,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from minorkey.data.images import read_ids, read_image
+from minorkey.data.images import read_image
+from minorkey.data.label_images import read_ids
 from minorkey.data.loaders import Collate, Crop
 from minorkey.data.photometric import Distortion, draw_distortion
 from minorkey.data.raw_cache import RawCache

@@ -13,7 +13,7 @@ from PIL import Image
 from rich.console import Console
 
 from minorkey.config import RunConfig, save_config
-from minorkey.data.images import read_ids
+from minorkey.data.label_images import read_ids
 from minorkey.errors import DataError
 from minorkey.labels import label_space
 from minorkey.runs.assemble import Sources, build_network, open_targets

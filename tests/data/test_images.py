@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from minorkey.data.images import list_images, read_ids, read_image
+from minorkey.data.images import list_images, read_image
+from minorkey.data.label_images import read_ids
 from minorkey.errors import DataError
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
@@ -50,8 +51,7 @@ def test_colour_label_is_refused(tmp_path):
         read_ids(tmp_path / "a.png")
 
 
-@pytest.mark.parametrize("suffix", ["png", "jpg"])
-@pytest.mark.parametrize("read", [read_image, read_ids])
+@pytest.mark.parametrize(("suffix", "read"), [("png", read_image), ("png", read_ids), ("jpg", read_image)])
 def test_truncated_file(tmp_path, suffix, read):
     file = tmp_path / f"a.{suffix}"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)).save(file)

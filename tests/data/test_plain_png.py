@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from minorkey.data.images import read_ids, read_image
+from minorkey.data.images import read_image
+from minorkey.data.label_images import read_ids
 from minorkey.data.plain_images import read_plain_png
 from minorkey.errors import DataError
 

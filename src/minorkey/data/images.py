@@ -1,4 +1,4 @@
-"""Images and label files on disk: listed, read and checked; an error is one line that names the file."""
+"""Images on disk: listed, read and checked; an error is one line that names the file."""
 
 import glob
 import io
@@ -10,16 +10,20 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFile, ImageOps
 
+from minorkey.data.listing import files_below, loops
 from minorkey.data.plain_images import read_plain_jpeg, read_plain_png
 from minorkey.errors import DataError
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm"})
-LABEL_SUFFIXES = frozenset({".png", ".bmp", ".tif", ".tiff"})
-"""Lossless formats only: JPEG would change ids."""
+
+DARK = 1 << 12
+"""16-bit values that all lie below it are those of a camera of 12 bits or fewer: of 8 bits, at most 15 would be left."""
 
 
 def list_images(where: str | Path) -> list[Path]:
     """The images at a path: a file, all images below a folder, or those that match a glob, sorted.
+
+    Hidden files below a folder are passed over, and links that lead round in a circle.
 
     Raises:
         DataError: there are none.
@@ -27,7 +31,7 @@ def list_images(where: str | Path) -> list[Path]:
     path = Path(where)
     if path.is_file():
         return [path]
-    found = path.rglob("*") if path.is_dir() else map(Path, glob.glob(str(where), recursive=True))
+    found = map(path.joinpath, files_below(path)) if path.is_dir() else _matching(str(where))
     images = sorted(file for file in found if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
     if not images:
         reason = "holds no images" if path.is_dir() else "names no file, folder or glob that matches images"
@@ -35,32 +39,101 @@ def list_images(where: str | Path) -> list[Path]:
     return images
 
 
-def read_image(file: str | Path, content: bytes | None = None) -> np.ndarray:
-    """An image as (H, W, 3) uint8 RGB, upright by its EXIF orientation.
+def _matching(pattern: str) -> Iterator[Path]:
+    """What matches a glob, but for what is reached in a circle only."""
+    circles: dict[Path, bool] = {}
+    for file in map(Path, glob.glob(pattern, recursive=True)):
+        for folder in file.parents:
+            if folder not in circles:
+                circles[folder] = folder.is_symlink() and loops(folder)
+        if not any(circles[folder] for folder in file.parents):
+            yield file
 
-    Greyscale is repeated over the channels, alpha is dropped, 16 bits are cut to the upper 8.
+
+def read_image(file: str | Path, content: bytes | None = None) -> np.ndarray:
+    """An image as (H, W, 3) uint8 RGB, upright by its EXIF orientation; see `rgb_pixels`.
 
     Args:
         file: its path, or the name of `content` in errors.
         content: of the file, where it is not read from disk, e.g. because it lies in an archive.
 
     Raises:
-        DataError: the file is missing, unreadable, truncated or has floating point pixels.
+        DataError: the file is missing, unreadable, truncated, has floating point pixels, or 16 bits of which the upper
+            ones are not used.
     """
     plain = read_plain_png(file, content)
     if plain is None:
         plain = read_plain_jpeg(file, content)
     if plain is not None:
         return plain if plain.ndim == 3 else np.repeat(plain[..., None], 3, axis=2)
-    with _opened(file, content) as image:
-        image.load()
+    with opened_image(file, content) as image:
+        deep = "16" in raw_mode(image)
+        pixels = rgb_pixels(image, file)
+    if deep and not pixels.any() and (low := low_bytes(file, content)) is not None:
+        _refuse_dark(int(low.max()), file)
+    return pixels
+
+
+def rgb_pixels(image: Image.Image, file: str | Path) -> np.ndarray:
+    """An image of Pillow's, which may be open still, as (H, W, 3) uint8 RGB, upright by its EXIF orientation.
+
+    Greyscale is repeated over the channels, alpha is dropped, 16 bits are cut to the upper 8. Of several frames it is
+    the present one, the first of a file.
+
+    Args:
+        image: of any mode.
+        file: its name in errors.
+
+    Raises:
+        DataError: as `read_image`.
+    """
+    deep = "16" in raw_mode(image)
+    with _readable(file):
         upright = ImageOps.exif_transpose(image)
-    if upright.mode == "F":
-        raise DataError(f"{file}: image has floating point pixels; convert it to 8 or 16 bits")
-    if upright.mode.startswith("I"):
-        grey = (np.asarray(upright).clip(0, 65535) >> 8).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=2)
-    return np.array(upright.convert("RGB"))
+        if upright.mode == "F":
+            raise DataError(f"{file}: image has floating point pixels; convert it to 8 or 16 bits")
+        if upright.mode.startswith("I"):
+            return _from_16_bits(np.asarray(upright), file)
+        pixels = np.array(upright.convert("RGB"))
+    if deep and pixels.max() < DARK >> 8:
+        _refuse_dark(int(pixels.max()) << 8, file)
+    return pixels
+
+
+def _from_16_bits(values: np.ndarray, file: str | Path) -> np.ndarray:
+    """Grey values (H, W) of more than 8 bits as (H, W, 3) uint8."""
+    least, most = int(values.min()), int(values.max())
+    if least < 0 or most > 65535:
+        raise DataError(f"{file}: image has values from {least} to {most}, expected 0 to 65535; convert it to 16 bits")
+    _refuse_dark(most, file)
+    return np.repeat((values >> 8).astype(np.uint8)[..., None], 3, axis=2)
+
+
+def _refuse_dark(most: int, file: str | Path) -> None:
+    """Raise where 16 bits hold fewer, of which the upper 8 would be next to nothing."""
+    if 0 < most < DARK:
+        raise DataError(
+            f"{file}: image has 16 bits, but no value above {most} of 65535, and would come out nearly black; spread its "
+            "values over the 16 bits (those of a 12-bit camera: times 16), or save it with 8"
+        )
+
+
+def low_bytes(file: str | Path, content: bytes | None) -> np.ndarray | None:
+    """The lower halves of the channels of a PNG with 16-bit colours, (H, W, C) uint8; None of another file."""
+    with opened_image(file, content) as image:
+        mode = raw_mode(image)
+        if mode not in ("RGB;16B", "RGBA;16B"):
+            return None
+        # The same bytes taken as little-endian: Pillow keeps the second byte of each, which is the low one here.
+        image.tile = [(*image.tile[0][:3], mode.replace("16B", "16L"))]  # type: ignore[list-item]
+        return np.array(image)
+
+
+def raw_mode(image: Image.Image) -> str:
+    """How an image that is not loaded yet lies in its file, in Pillow's words, e.g. `L;4`; "" of one that is."""
+    tiles = getattr(image, "tile", None)
+    arguments = tiles[0][3] if tiles else ""
+    return str(arguments[0] if isinstance(arguments, tuple) and arguments else arguments)
 
 
 def mean_luma(file: str | Path, content: bytes | None = None) -> float:
@@ -73,7 +146,7 @@ def mean_luma(file: str | Path, content: bytes | None = None) -> float:
     Raises:
         DataError: the file is missing, unreadable, truncated or has floating point pixels.
     """
-    with _opened(file, content) as image:
+    with opened_image(file, content) as image:
         # JPEG stores this luma beside the colours, which then need not be decoded.
         image.draft("L", image.size)
         if image.mode == "L":
@@ -81,56 +154,17 @@ def mean_luma(file: str | Path, content: bytes | None = None) -> float:
     return float(np.asarray(Image.fromarray(read_image(file, content)).convert("L")).mean())
 
 
-def read_ids(file: str | Path, content: bytes | None = None) -> np.ndarray:
-    """The ids of a label image as (H, W) uint8, uint16 or int32: grey values, or palette indices.
-
-    Args:
-        file: its path, or the name of `content` in errors.
-        content: of the file, where it is not read from disk.
-
-    Raises:
-        DataError: the file is missing, unreadable or truncated, or holds colours in place of ids.
-    """
-    plain = read_plain_png(file, content)
-    if plain is not None and plain.ndim == 2:
-        return plain
-    with _opened(file, content) as image:
-        if image.mode not in ("1", "L", "P") and not image.mode.startswith("I"):
-            raise DataError(
-                f"{file}: label image has mode {image.mode}, expected one channel of ids (8 or 16 bits); "
-                "if its colours stand for classes, give them as `colours` in dataset.yaml"
-            )
-        ids = np.array(image)
-    return ids.astype(np.uint8) if ids.dtype == bool else ids
-
-
-def read_low_byte(file: str | Path, content: bytes | None = None) -> np.ndarray:
-    """The low byte of the first channel of a label image with three or four channels of 16 bits, (H, W) uint8.
-
-    SYNTHIA keeps its ids there; what Pillow makes of such a file by itself is the high byte, all 0.
-
-    Args:
-        file: its path, or the name of `content` in errors.
-        content: of the file, where it is not read from disk.
-
-    Raises:
-        DataError: the file is missing, unreadable or truncated, or of another kind.
-    """
-    with _opened(file, content) as image:
-        mode = image.tile[0][3] if image.tile else None
-        if mode not in ("RGB;16B", "RGBA;16B"):
-            raise DataError(f"{file}: label image has mode {image.mode}, expected a PNG of 16-bit colours")
-        # The same bytes taken as little-endian: Pillow keeps the second byte of each, which is the low one here.
-        image.tile = [(*image.tile[0][:3], mode.replace("16B", "16L"))]  # type: ignore[list-item]
-        return np.array(image)[..., 0]
+@contextmanager
+def opened_image(file: str | Path, content: bytes | None) -> Iterator[ImageFile.ImageFile]:
+    """An open image; whatever Pillow raises on broken files becomes a `DataError`."""
+    with _readable(file), Image.open(file if content is None else io.BytesIO(content)) as image:
+        yield image
 
 
 @contextmanager
-def _opened(file: str | Path, content: bytes | None) -> Iterator[ImageFile.ImageFile]:
-    """An open image; whatever Pillow raises on broken files becomes a `DataError`."""
+def _readable(file: str | Path) -> Iterator[None]:
     try:
-        with Image.open(file if content is None else io.BytesIO(content)) as image:
-            yield image
+        yield
     except FileNotFoundError as error:
         raise DataError(f"{file} is missing; expected an image file") from error
     except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:

@@ -13,8 +13,8 @@ from PIL import ExifTags, Image
 PNG_START = b"\x89PNG\r\n\x1a\n"
 HEADER = struct.Struct(">8x4x4sIIBBxxB")  # chunk type, width, height, bits, colour type, interlace
 PNG_MODES = {0: "mono", 2: "rgb"}
-SPECIAL = (b"eXIf", b"tRNS")
-"""Chunks that change how an image is shown; Pillow knows what to do with them."""
+SPECIAL = (b"eXIf", b"tRNS", b"Raw profile type", b"XML:com.adobe.xmp")
+"""Chunks, and texts in them, that change how an image is shown; Pillow knows what to do with them."""
 
 JPEG_START = b"\xff\xd8\xff"
 JPEG_MODES = {"L": "mono", "RGB": "rgb"}

@@ -14,7 +14,7 @@ from rich.console import Console
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from minorkey.data.images import read_image
+from minorkey.data.images import read_image, rgb_pixels
 from minorkey.errors import DataError
 from minorkey.labels import LabelSpace
 from minorkey.models.options import Triple
@@ -265,7 +265,7 @@ def as_rgb(image: ImageLike) -> np.ndarray:
     if isinstance(image, (str, Path)):
         return read_image(image)
     if isinstance(image, Image.Image):
-        return np.array(image.convert("RGB"))
+        return rgb_pixels(image, getattr(image, "filename", "") or "the PIL image")
     array = np.asarray(image)
     if array.ndim == 2:
         array = np.repeat(array[..., None], 3, axis=2)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minorkey.data.images import read_ids, read_image, read_low_byte
+from minorkey.data.label_images import read_colours, read_ids, read_low_byte
 from minorkey.data.polygons import read_polygons
 from minorkey.data.readers.spec import DatasetSpec
 from minorkey.labels import LabelSpace, apply_id_map, ids_from_colours
@@ -63,7 +63,7 @@ class LabelDecoder:
         if self.spec.encoding == "low_byte":
             return read_low_byte(file, content)
         if (palette := self.spec.palette) is not None:
-            return ids_from_colours(read_image(file, content), palette, file)
+            return ids_from_colours(read_colours(file, content), palette, file)
         return read_ids(file, content)
 
 

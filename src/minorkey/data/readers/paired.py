@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minorkey.data.images import LABEL_SUFFIXES, read_ids
+from minorkey.data.label_images import LABEL_SUFFIXES, read_ids
 from minorkey.data.readers.decode import LabelDecoder
 from minorkey.data.readers.files import Files
 from minorkey.data.readers.on_disk import DiskReader, Listed, Part

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minorkey.data.images import read_ids
+from minorkey.data.label_images import read_ids
 from minorkey.data.readers.reader import Reader, ReaderAround
 from minorkey.data.sample import Sample
 from minorkey.errors import DataError, StorageError
