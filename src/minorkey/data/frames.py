@@ -36,7 +36,7 @@ def upright_labels(labels: np.ndarray, shape: tuple[int, int], orientation: Orie
     """
     if labels.shape == shape or labels.shape != shape[::-1] or (turn := orientation()) not in QUARTERS:
         return labels
-    return labels.T[:: -1 if turn in (7, 8) else 1, :: -1 if turn in (6, 7) else 1]
+    return np.ascontiguousarray(labels.T[:: -1 if turn in (7, 8) else 1, :: -1 if turn in (6, 7) else 1])
 
 
 def upright_boxes(boxes: np.ndarray, size: tuple[int, int], turn: int) -> np.ndarray:
@@ -56,7 +56,6 @@ def upright_boxes(boxes: np.ndarray, size: tuple[int, int], turn: int) -> np.nda
     return np.stack([x0, y0, x1, y1], 1)
 
 
-def turned_by_exif(orientation: Orientation) -> str:
-    """What is added to an error on sizes, where the image is a turned one."""
-    turn = orientation()
+def turned_by_exif(turn: int) -> str:
+    """What is added to an error on sizes, where the image is one that is turned."""
     return "" if turn == 1 else f" (it is turned upright, as its EXIF orientation {turn} says)"

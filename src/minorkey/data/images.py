@@ -113,8 +113,8 @@ def _refuse_dark(most: int, file: str | Path) -> None:
     """Raise where 16 bits hold fewer, of which the upper 8 would be next to nothing."""
     if 0 < most < DARK:
         raise DataError(
-            f"{file}: image has 16 bits, but no value above {most} of 65535, and would come out nearly black; spread its "
-            "values over the 16 bits (those of a 12-bit camera: times 16), or save it with 8"
+            f"{file}: image has 16 bits, but no value above {most} of 65535, and would come out nearly black; spread "
+            "its values over the 16 bits (those of a 12-bit camera: times 16), or save it with 8"
         )
 
 

@@ -1,4 +1,4 @@
-"""Label images: the ids in a file exactly as they are written, which is not always what Pillow makes of it to look at."""
+"""Label images: the ids in a file exactly as they are written, which is not always what Pillow makes of them."""
 
 from pathlib import Path
 

@@ -43,5 +43,5 @@ def loops(link: Path) -> bool:
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a relative POSIX name, that of a folder with `/` behind it, is of a hidden file or below a hidden folder."""
+    """Whether a relative POSIX name (of a folder: with `/` behind it) is hidden, or lies below what is."""
     return HIDDEN.search(name) is not None

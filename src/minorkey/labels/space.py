@@ -1,6 +1,7 @@
 """Label spaces: the classes a model tells apart, and how the ids of a data set become its train ids."""
 
 import colorsys
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -166,8 +167,12 @@ def _build(name: str, row: SpaceRow) -> LabelSpace:
 
 
 def plain_name(name: str) -> str:
-    """A class name as names are compared: in lower case, `_` as a blank."""
-    return name.lower().replace("_", " ")
+    """A class name as names are compared: in lower case, `_` as a blank, no blanks around it, one form of Unicode.
+
+    >>> plain_name("Traffic_light ")
+    'traffic light'
+    """
+    return unicodedata.normalize("NFC", " ".join(name.lower().replace("_", " ").split()))
 
 
 def _listed_space(text: str) -> LabelSpace:

@@ -1,27 +1,26 @@
 """What lies below the root of a data set: loose files and the content of its archives, in one name space."""
 
-import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from minorkey.data.listing import files_below, is_hidden
 from minorkey.data.raw_cache import RawCache, file_stamp
 from minorkey.data.readers.archives import Member, list_members, read_member
+from minorkey.data.readers.text import composed
 from minorkey.errors import DataError
 
 ARCHIVES = (".zip", ".tar")
 PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".gz", ".7z", ".rar")
 
-HIDDEN = re.compile(r"(^|/)(\.|__MACOSX/)")
-
 
 class Files:
     """The files of a data set. An archive in the root counts as if it were unpacked there, or in a folder of its name.
 
-    Names are relative POSIX paths; those of archives are only looked up, never written to disk. Instances can be
-    sent to other processes and hold no open file.
+    Names are relative POSIX paths in one form of Unicode (`composed`), addresses are as they are on disk; those of
+    archives are only looked up, never written to disk. Instances can be sent to other processes and hold no open file.
     """
 
     def __init__(self, root: Path, cache: RawCache | None = None) -> None:
@@ -42,7 +41,7 @@ class Files:
             for entry in entries
             if entry.name.lower().endswith(ARCHIVES)
             for name, member in list_members(entry).items()
-            if not _hidden(name)
+            if not is_hidden(name)
         }
 
     def names(self, folder: str) -> dict[str, str]:
@@ -53,15 +52,18 @@ class Files:
 
         Returns:
             Relative name -> address for `read`. A loose file hides one of the same name in an archive.
+
+        Raises:
+            DataError: the names of two loose files are one but for the form of Unicode.
         """
-        direct = {**self._members_below(folder, _inside), **dict(self._loose(folder))}
+        direct = {**self._members_below(folder, _inside), **self._loose(folder)}
         if direct or not folder:
             return direct
-        deeper = [(name.partition("/")[2], address) for name, address in self._loose(f"*/{folder}")]
+        deeper = {name.partition("/")[2]: address for name, address in self._loose(f"*/{folder}").items()}
         return {
             **self._members_below(folder, _in_folder_of_archive),
             **self._members_below(folder, _one_deeper),
-            **dict(deeper),
+            **deeper,
         }
 
     def passed_over(self, folder: str) -> list[str]:
@@ -69,10 +71,10 @@ class Files:
         if not folder:
             return []
         direct = set(self._members_below(folder, _inside).values())
-        if not direct and next(self._loose(folder), None) is None:
+        if not direct and not any(any(files_below(top)) for top in self._folders(folder)):
             return []
         members = self._members_below(folder, _one_deeper).values()
-        folders = [found.relative_to(self.root).as_posix() for found in self.root.glob(f"*/{folder}")]
+        folders = [found.relative_to(self.root).as_posix() for found in self._folders(f"*/{folder}")]
         return sorted({address.partition("/")[0] for address in members if address not in direct}.union(folders))
 
     def read(self, address: str) -> bytes:
@@ -112,19 +114,35 @@ class Files:
         """A file as errors name it: its path, or that of its archive with its name in it."""
         return str(self.root / address)
 
-    def _loose(self, folder: str) -> Iterator[tuple[str, str]]:
-        for top in sorted(self.root.glob(folder)) if folder else [self.root]:
-            for place, folders, files in os.walk(top, followlinks=True):
-                folders[:] = sorted(name for name in folders if not _hidden(name))
-                below = Path(place).relative_to(self.root).as_posix()
-                for file in files:
-                    if not _hidden(file):
-                        name = file if below == "." else f"{below}/{file}"
-                        yield name, name
+    def _loose(self, folder: str) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for top in self._folders(folder) if folder else [self.root]:
+            above = "" if top == self.root else f"{top.relative_to(self.root).as_posix()}/"
+            for name in files_below(top):
+                address = above + name
+                if (other := found.setdefault(composed(address), address)) != address:
+                    raise DataError(
+                        f"{self.root}: two files are named {composed(address)}, in two forms of Unicode "
+                        f"({other!a} and {address!a}); keep one of them"
+                    )
+        return found
+
+    def _folders(self, folder: str) -> list[Path]:
+        """The folders of a name, in which `*` stands for any characters, in whichever form of Unicode."""
+        places = [self.root]
+        for part in folder.split("/"):
+            if part.isascii() and "*" not in part:
+                places = [place / part for place in places if (place / part).exists()]
+            else:
+                form = re.compile(re.escape(composed(part)).replace(r"\*", ".*"))
+                places = [
+                    child for place in places for child in _children(place) if form.fullmatch(composed(child.name))
+                ]
+        return places
 
     def _members_below(self, folder: str, relative: Callable[[str], str]) -> dict[str, str]:
-        start = re.compile(re.escape(folder).replace(r"\*", "[^/]*") + "/" if folder else "")
-        named = ((relative(address), address) for address in self._members)
+        start = re.compile(re.escape(composed(folder)).replace(r"\*", "[^/]*") + "/" if folder else "")
+        named = ((composed(relative(address)), address) for address in self._members)
         return {name: address for name, address in named if start.match(name)}
 
 
@@ -144,5 +162,5 @@ def _in_folder_of_archive(address: str) -> str:
     return f"{PurePosixPath(archive).stem}/{name}"
 
 
-def _hidden(name: str) -> bool:
-    return HIDDEN.search(name) is not None
+def _children(place: Path) -> list[Path]:
+    return sorted(place.iterdir()) if place.is_dir() else []

@@ -6,6 +6,7 @@ from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ConfigDict
 
+from minorkey.data.frames import orientation_of, upright_labels
 from minorkey.data.images import read_image
 from minorkey.data.readers.decode import LabelDecoder
 from minorkey.data.readers.kinds import read_spec
@@ -88,11 +89,13 @@ class HuggingFaceReader:
             DataError: an image is missing or broken, holds ids that no map names, or sizes differ.
         """
         row, where = self._rows[index], f"{self.name} row {index}"
-        image = read_image(f"{where}, {self._image}", image_bytes(row[self._image], f"{where}, {self._image}"))
+        photo = image_bytes(row[self._image], f"{where}, {self._image}")
+        image = read_image(f"{where}, {self._image}", photo)
         if self._labels is None:
             return Sample(image=image, domain=self.domain, key=self.key(index))
         column, decoder = self._labels
         labels = decoder.train_ids(f"{where}, {column}", image_bytes(row[column], f"{where}, {column}"))
+        labels = upright_labels(labels, image.shape[:2], lambda: orientation_of(photo))
         if labels.shape != image.shape[:2]:
             raise DataError(f"{where}: labels have shape {labels.shape}, the image {image.shape[:2]}; must be equal")
         return Sample(image=image, domain=self.domain, key=self.key(index), labels=labels)

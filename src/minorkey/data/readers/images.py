@@ -1,6 +1,5 @@
 """Images without anything else: a folder of photographs, the frames of a video, or what matches a glob."""
 
-import glob
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +24,7 @@ class ImageReader:
             DataError: there are no images, or two of them have one name but for the suffix.
         """
         path, self._cache = Path(where), cache
-        self._files = list_images(f"{glob.escape(where)}/**" if path.is_dir() else where)
+        self._files = list_images(where)
         root = path if path.is_dir() else _fixed_part(path)
         self._keys = [file.relative_to(root).with_suffix("").as_posix() for file in self._files]
         # Sorted by name, files of one key need not be neighbours: `a.jpg`, `a.jpg.1.png`, `a.png`.

@@ -14,6 +14,7 @@ import numpy as np
 from minorkey.data.images import mean_luma
 from minorkey.data.readers.on_disk import DiskReader
 from minorkey.data.readers.reader import Reader
+from minorkey.data.readers.text import composed, text_lines
 from minorkey.data.sample import Sample
 from minorkey.errors import DataError, unknown
 
@@ -131,11 +132,11 @@ def image_files(reader: Reader) -> list[str]:
 def _listed(reader: Reader, files: Path) -> list[int]:
     """The places of the keys in a list."""
     try:
-        lines = [line.strip() for line in files.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
+        lines = text_lines(files.read_bytes(), str(files))
+    except OSError as error:
         raise DataError(f"cannot read the list {files}: {error}") from error
-    keys = dict.fromkeys(line for line in lines if line and not line.startswith("#"))
-    places = {reader.key(index): index for index in range(len(reader))}
+    keys = dict.fromkeys(composed(line) for line in lines if line and not line.startswith("#"))
+    places = {composed(reader.key(index)): index for index in range(len(reader))}
     if strange := [key for key in keys if key not in places]:
         raise DataError(f"{files}: {_unknown_key(strange[0], list(places))} ({reader.name})")
     if not keys:

@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
+from minorkey.data.frames import orientation_of
 from minorkey.data.images import read_image
 from minorkey.data.readers.files import Files
 from minorkey.data.sample import Sample
@@ -69,6 +70,10 @@ class DiskReader(ABC, Generic[Image]):
             DataError: it is missing or cannot be read.
         """
         return self.where(index), self._files.read(self._images[index].address)
+
+    def orientation(self, index: int) -> int:
+        """The EXIF orientation that the file of an image declares, 1 to 8; see `data.frames`."""
+        return orientation_of(self._files.read(self._images[index].address))
 
     @abstractmethod
     def __getitem__(self, index: int) -> Sample:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from minorkey.data.frames import turned_by_exif, upright_labels
 from minorkey.data.label_images import LABEL_SUFFIXES, read_ids
 from minorkey.data.readers.decode import LabelDecoder
 from minorkey.data.readers.files import Files
@@ -51,27 +52,29 @@ class PairedReader(DiskReader[Pair]):
         """
         pair = self._images[index]
         image = self._read(pair)
-        return Sample(image=image, domain=self.domain, key=pair.key, labels=self._labels(pair, image))
+        return Sample(image=image, domain=self.domain, key=pair.key, labels=self._labels(index, image))
 
-    def _labels(self, pair: Pair, image: np.ndarray) -> np.ndarray | None:
+    def _labels(self, index: int, image: np.ndarray) -> np.ndarray | None:
+        pair = self._images[index]
         address = pair.labels
         if self._decoder is None or address is None:
             return None
         ids = self._files.decoded(address, self._decoder.kind, self._decoder.ids)
-        labels = self._decoder.map(ids, self._files.where(address))
-        self._same_size(address, labels, image)
+        labels = self._decoder.map(self._upright(address, ids, index, image), self._files.where(address))
         if pair.invalid:
             mask = self._files.decoded(pair.invalid, "ids", read_ids)
-            self._same_size(pair.invalid, mask, image)
-            labels[mask != 0] = IGNORE_INDEX
+            labels[self._upright(pair.invalid, mask, index, image) != 0] = IGNORE_INDEX
         return labels
 
-    def _same_size(self, address: str, labels: np.ndarray, image: np.ndarray) -> None:
-        if labels.shape != image.shape[:2]:
+    def _upright(self, address: str, labels: np.ndarray, index: int, image: np.ndarray) -> np.ndarray:
+        """The content of a label file in the frame of the image; what is of the stored pixels is turned with it."""
+        found = upright_labels(labels, image.shape[:2], lambda: self.orientation(index))
+        if found.shape != image.shape[:2]:
             raise DataError(
-                f"{self._files.where(address)} is {_size(labels)} but its image is {_size(image)} "
-                "(width x height); they must be equal"
+                f"{self._files.where(address)} is {_size(labels)} but its image is {_size(image)} (width x height)"
+                f"{turned_by_exif(self.orientation(index))}; they must be equal"
             )
+        return found
 
 
 def _pairs(spec: DatasetSpec, part: Part) -> tuple[list[Pair], list[str]]:

@@ -2,7 +2,7 @@
 
 `{split}`, `{domain}` and `{category}` (the class of an image) are one folder or part of a name; `{key}` names the
 sample and may span folders; `{variant}` tells apart several images that share labels; `*` is any part of a name, `.*`
-at the end any suffix.
+at the end any suffix. Suffixes are matched in upper and lower case, names in one form of Unicode (`text.composed`).
 """
 
 import re
@@ -10,7 +10,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from minorkey.data.readers.text import composed
+
 FIELDS = {"split": "[^/]+", "domain": "[^/]+", "category": "[^/]+", "key": ".+?", "variant": "[^/]+?"}
+SUFFIX = re.compile(r"\.\w+$", re.ASCII)
 TOKEN = re.compile(r"\{(\w*)\}|(\.\*$)|(\*)")
 
 
@@ -31,7 +34,7 @@ class Pattern:
 
     def match(self, name: str) -> dict[str, str] | None:
         """The fields of a relative file name, None where it is not of this form."""
-        found = self._expression.fullmatch(name)
+        found = self._expression.fullmatch(composed(name))
         return found.groupdict() if found else None
 
     def example(self, key: str) -> str:
@@ -47,9 +50,12 @@ class Pattern:
     def _expression(self) -> re.Pattern[str]:
         expression, end, seen = "", 0, set[str]()
         for token in TOKEN.finditer(self.text):
-            expression += re.escape(self.text[end : token.start()]) + self._part(token, seen)
+            expression += re.escape(composed(self.text[end : token.start()])) + self._part(token, seen)
             end = token.end()
-        return re.compile(expression + re.escape(self.text[end:]))
+        name = composed(self.text[end:])
+        suffix = SUFFIX.search(name)
+        fixed = name[: suffix.start()] if suffix else name
+        return re.compile(f"{expression}{re.escape(fixed)}(?i:{re.escape(suffix[0] if suffix else '')})")
 
     def _part(self, token: re.Match[str], seen: set[str]) -> str:
         field, suffix, _ = token.groups()
@@ -58,7 +64,7 @@ class Pattern:
         if field in seen:
             return f"(?P={field})"
         seen.add(field)
-        return f"(?P<{field}>{re.escape(self.known[field]) if field in self.known else FIELDS[field]})"
+        return f"(?P<{field}>{re.escape(composed(self.known[field])) if field in self.known else FIELDS[field]})"
 
 
 def wrong_fields(text: str, needed: Iterable[str]) -> str | None:

@@ -16,6 +16,7 @@ from minorkey.data.readers.boxes.yolo import read_yolo
 from minorkey.data.readers.files import Files
 from minorkey.data.readers.pairing import Found, find_beside, find_one, hint, need_all, some
 from minorkey.data.readers.pattern import Pattern
+from minorkey.data.readers.text import composed
 from minorkey.errors import DataError
 
 SPLIT_FILES: Mapping[str, Callable[[bytes, str], SplitTable]] = {"coco": read_coco, "bdd100k": read_bdd100k}
@@ -100,6 +101,7 @@ def _of_split(files: Files, spec: BoxSpec, split: str, pattern: Pattern, images:
     notes = [f"{file}: its image {some(absent)} is left out: no such file"] if absent else []
     if unlisted := keys - rows.keys():
         notes.append(f"image {some(unlisted)} of split '{split}' is left out: {file} does not list it")
+    notes += table.notes
     if spec.drop_empty and table.empty:
         notes.append(f"{file}: {table.empty} boxes without area are left out")
     annotated = {key: (of, image) for key, (of, image) in images.items() if of in rows}
@@ -137,5 +139,6 @@ def _of_images(files: Files, spec: BoxSpec, split: str, pattern: Pattern, images
 
 def _key(name: str, keys: set[str]) -> str | None:
     """The key of an image that a file names with or without folders above it; None if there is no such image."""
-    parts = PurePosixPath(name.replace("\\", "/")).with_suffix("").parts
+    path = PurePosixPath(composed(name).replace("\\", "/"))
+    parts = path.with_suffix("").parts if path.name else ()
     return next((key for start in range(len(parts)) if (key := "/".join(parts[start:])) in keys), None)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from minorkey.data.readers.boxes.objects import Annotation, number, whole_json
+from minorkey.data.readers.boxes.objects import Annotation, flag, number, whole_json
 from minorkey.data.readers.boxes.table import SplitTable
 from minorkey.errors import DataError
 
@@ -42,5 +42,5 @@ def _objects(frame: dict[str, Any], file: str) -> Iterator[Annotation]:
         if "category" not in label or not all(corner in box for corner in CORNERS):
             raise DataError(f"{where} has no 'category', or its box2d no {', '.join(CORNERS)}; mend or remove it")
         x0, y0, x1, y1 = (number(box[corner], corner, where) for corner in CORNERS)
-        crowd = bool((label.get("attributes") or {}).get("crowd"))
+        crowd = flag((label.get("attributes") or {}).get("crowd"), "crowd", where)
         yield Annotation(place, str(label["category"]), (x0, y0, x1 + 1, y1 + 1), crowd)

@@ -1,6 +1,7 @@
 """The object benchmark of KITTI: a text file for each image."""
 
 from minorkey.data.readers.boxes.objects import Annotation, Objects, number
+from minorkey.data.readers.text import text_lines
 from minorkey.errors import DataError
 
 FIELDS = (15, 16)
@@ -20,10 +21,8 @@ def read_kitti(content: bytes, file: str, classes: dict[int, str], size: tuple[i
     Raises:
         DataError: a line has other fields.
     """
-    lines = content.decode("utf-8", errors="replace").splitlines()
-    return Objects.of(
-        file, "line", (_object(line.split(), i + 1, file) for i, line in enumerate(lines) if line.strip())
-    )
+    lines = text_lines(content, file)
+    return Objects.of(file, "line", (_object(line.split(), i + 1, file) for i, line in enumerate(lines) if line))
 
 
 def _object(fields: list[str], place: int, file: str) -> Annotation:

@@ -91,9 +91,12 @@ def _refuse(objects: Objects, kept: np.ndarray, faults: list[str | None], size: 
     row, fault = wrong[0]
     corners = " ".join(f"{value:g}" for value in objects.boxes[row])
     more = f" (and {len(wrong) - 1} more of this image)" if len(wrong) > 1 else ""
+    way = (
+        "; mend or remove it, or set `drop_empty: true` in dataset.yaml" if fault == "empty" else "; mend or remove it"
+    )
     raise DataError(
         f"{objects.called(row)}: box x0 y0 x1 y1 = {corners} of '{objects.names[row]}' is {fault} in an image of "
-        f"{size}; mend or remove it{more}"
+        f"{size}{way}{more}"
     )
 
 

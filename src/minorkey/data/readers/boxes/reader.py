@@ -1,16 +1,24 @@
 """The reader of every data set of boxes on disk."""
 
-from dataclasses import dataclass
+from collections.abc import Container
+from dataclasses import dataclass, replace
 
+from minorkey.data.frames import QUARTERS, turned_by_exif, upright_boxes
 from minorkey.data.readers.boxes.annotations import ANNOTATION_SUFFIXES, OfImages, OfSplit, open_boxes
+from minorkey.data.readers.boxes.objects import Objects
 from minorkey.data.readers.boxes.places import BoxPlaces
 from minorkey.data.readers.boxes.spec import WHOLE, BoxSpec
 from minorkey.data.readers.files import Files
 from minorkey.data.readers.on_disk import DiskReader, Listed, Part
 from minorkey.data.readers.pairing import Found, find_images, find_one, hint, some
 from minorkey.data.readers.pattern import Pattern
+from minorkey.data.readers.text import composed, text_lines
 from minorkey.data.sample import Sample
 from minorkey.errors import DataError, unknown
+
+
+CLASS_MARKS = frozenset({"-1", "0", "1"})
+"""What follows a name in the lists of a class in Pascal VOC: whether the image shows it."""
 
 
 @dataclass(frozen=True)
@@ -55,15 +63,22 @@ class BoxReader(DiskReader[Boxed]):
         if self._annotations is None:
             return Sample(image, self.domain, boxed.key)
         height, width = image.shape[:2]
-        objects = self._annotations.objects(boxed.of, (width, height))
-        if objects.size not in (None, (width, height)):
-            said = "{}x{}".format(*objects.size)
-            raise DataError(
-                f"{objects.file}: boxes in an image of {said} but {self.where(index)} is {width}x{height} "
-                "(width x height); they must be equal"
-            )
+        objects = self._upright(self._annotations.objects(boxed.of, (width, height)), index, (width, height))
         boxes, classes, crowd, cut = self._places.placed(objects, width, height)
         return Sample(image, self.domain, boxed.key, boxes=boxes, box_classes=classes, crowd=crowd, cut=cut)
+
+    def _upright(self, objects: Objects, index: int, size: tuple[int, int]) -> Objects:
+        """The objects in the frame of the image (width, height); those of the stored pixels are turned with it."""
+        if all(said in (0, found) for said, found in zip(objects.size, size, strict=True)):
+            return objects
+        turn = self.orientation(index)
+        if turn in QUARTERS and objects.size == size[::-1]:
+            return replace(objects, boxes=upright_boxes(objects.boxes, size, turn), size=size)
+        said, found = ("{}x{}".format(*sides) for sides in (objects.size, size))
+        raise DataError(
+            f"{objects.file}: boxes in an image of {said} but {self.where(index)} is {found} (width x height)"
+            f"{turned_by_exif(turn)}; they must be equal"
+        )
 
 
 def _images(files: Files, spec: BoxSpec, split: str, place: str) -> tuple[Found, list[str]]:
@@ -71,15 +86,15 @@ def _images(files: Files, spec: BoxSpec, split: str, place: str) -> tuple[Found,
     images, notes = find_images(files, spec, split, place)
     if spec.lists is None or split == WHOLE:
         return images, notes
-    listed = _listed(files, spec, split, place)
+    listed = _listed(files, spec, split, place, images)
     if missing := listed - images.keys() - spec.skips.keys():
         expected = Pattern(spec.images, frozenset(), spec.known(split, place)).example(min(missing))
         raise DataError(f"{files.root}: image {some(missing)} of split '{split}' is missing; expected {expected}")
     return {key: image for key, image in images.items() if key in listed}, notes
 
 
-def _listed(files: Files, spec: BoxSpec, split: str, place: str) -> set[str]:
-    """The keys in the list of a split: the first word of each line."""
+def _listed(files: Files, spec: BoxSpec, split: str, place: str, images: Container[str]) -> set[str]:
+    """The keys in the list of a split, a line each."""
     assert spec.lists is not None
     pattern = Pattern(spec.lists, ANNOTATION_SUFFIXES, spec.known(split, place))
     address = find_one(files, pattern)
@@ -89,8 +104,19 @@ def _listed(files: Files, spec: BoxSpec, split: str, place: str) -> set[str]:
         splits = [fields["split"] for name in named if (fields := anywhere.match(name))]
         known = f"; {unknown('split', split, splits)}" if splits else hint(files)
         raise DataError(f"{files.root}: no list of split '{split}', expected {pattern.example('*')}{known}")
-    lines = files.read(address).decode("utf-8", errors="replace").splitlines()
-    keys = {line.split()[0] for line in lines if line.strip()}
+    file = files.where(address)
+    lines = text_lines(files.read(address), file)
+    keys = {_named(composed(line), images, f"{file}: line {i + 1}") for i, line in enumerate(lines) if line}
     if not keys:
-        raise DataError(f"{files.where(address)} lists no image; expected a name per line")
+        raise DataError(f"{file} lists no image; expected a name per line")
     return keys
+
+
+def _named(line: str, images: Container[str], where: str) -> str:
+    """The image that a line of a list names: all of it, or its first words, as in lists of a class."""
+    words = line.split(" ")
+    starts = (" ".join(words[:count]).rstrip() for count in range(len(words), 0, -1))
+    known = [name for name in dict.fromkeys(starts) if name in images]
+    if len(known) > 1 and (known[0] != line or words[-1] in CLASS_MARKS):
+        raise DataError(f"{where} may name '{known[0]}' or '{known[1]}'; rename one of these images")
+    return known[0] if known else line

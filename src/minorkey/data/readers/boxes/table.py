@@ -1,6 +1,6 @@
 """The boxes of a whole split in a few arrays, so that a file of 10^6 annotations is held once and travels well."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,7 @@ class SplitTable:
     numbers: np.ndarray  # (M,) int64, how the file counts them
     boxes: np.ndarray  # (M, 4) float32, x0 y0 x1 y1 in pixels, x1 and y1 exclusive
     crowd: np.ndarray  # (M,) bool
+    notes: Sequence[str] = ()  # what a user should know of the file, a line each
 
     @classmethod
     def of(
@@ -30,6 +31,7 @@ class SplitTable:
         sizes: Iterable[tuple[int, int]],
         names: list[str],
         found: list[list[Annotation]],
+        notes: Sequence[str] = (),
     ) -> "SplitTable":
         """The objects of each image as arrays; `names` are the classes in question."""
         places = {name: place for place, name in enumerate(names)}
@@ -44,6 +46,7 @@ class SplitTable:
             np.array([one.number for one in flat], np.int64),
             np.array([one.box for one in flat], np.float32).reshape(-1, 4),
             np.array([one.crowd for one in flat], bool),
+            notes,
         )
 
     @property
@@ -63,5 +66,5 @@ class SplitTable:
             [self.names[place] for place in self.classes[rows]],
             self.boxes[rows].astype(np.float64),
             self.crowd[rows],
-            (width, height) if width and height else None,
+            (width, height),
         )

@@ -2,7 +2,7 @@
 
 from xml.etree import ElementTree
 
-from minorkey.data.readers.boxes.objects import Annotation, Objects, number
+from minorkey.data.readers.boxes.objects import Annotation, Objects, flag, number, side
 from minorkey.errors import DataError
 
 
@@ -12,33 +12,53 @@ def read_voc(content: bytes, file: str, classes: dict[int, str], size: tuple[int
     Pixels are counted from 1 and the last one belongs to the box, as the development kit has it.
 
     Args:
-        content: XML with an `object` for each object, which has a `name`, a `bndbox` and perhaps `difficult`.
+        content: XML with an `object` for each object, which has a `name`, a `bndbox` and perhaps `difficult`; and
+            perhaps the `size` of the image.
         file: named in errors.
         classes: not needed; the file has the names.
         size: not needed.
 
     Raises:
-        DataError: the XML is broken, or an object lacks a field.
+        DataError: the XML is broken, or an object lacks a field or says one twice.
     """
     try:
         root = ElementTree.fromstring(content)
     except (ElementTree.ParseError, ValueError) as error:
         raise DataError(f"{file}: broken XML ({error}); replace or remove the file") from error
-    return Objects.of(file, "object", (_object(node, i + 1, file) for i, node in enumerate(root.findall("object"))))
+    found = (_object(node, i + 1, file) for i, node in enumerate(root.findall("object")))
+    return Objects.of(file, "object", found, _size(root, file))
+
+
+def _size(root: ElementTree.Element, file: str) -> tuple[int, int]:
+    """Width and height of the image as the file says them, 0 where it does not."""
+    node = _only(root, "size", file)
+    if node is None:
+        return 0, 0
+    width, height = (side((node.findtext(field) or "").strip(), field, file) for field in ("width", "height"))
+    return width, height
 
 
 def _object(node: ElementTree.Element, place: int, file: str) -> Annotation:
     where = f"{file}: object {place}"
-    box = node.find("bndbox")
+    box = _only(node, "bndbox", where)
     if box is None:
         raise DataError(f"{where} has no <bndbox>; mend or remove it")
     x0, y0, x1, y1 = (number(_text(box, field, where), field, where) for field in ("xmin", "ymin", "xmax", "ymax"))
-    difficult = number(node.findtext("difficult") or "0", "difficult", where) != 0
+    difficult = flag(node.findtext("difficult"), "difficult", where)
     return Annotation(place, _text(node, "name", where), (x0 - 1, y0 - 1, x1, y1), difficult)
 
 
 def _text(node: ElementTree.Element, field: str, where: str) -> str:
-    text = (node.findtext(field) or "").strip()
+    found = _only(node, field, where)
+    text = "" if found is None else (found.text or "").strip()
     if not text:
         raise DataError(f"{where} has no <{field}>; mend or remove it")
     return text
+
+
+def _only(node: ElementTree.Element, field: str, where: str) -> ElementTree.Element | None:
+    """The child of a name; None if there is none."""
+    found = node.findall(field)
+    if len(found) > 1:
+        raise DataError(f"{where} has {len(found)} <{field}>, expected one; mend or remove it")
+    return found[0] if found else None

@@ -1,6 +1,7 @@
 """YOLO: a text file for each image, `class x y width height` in a line, as parts of the image."""
 
-from minorkey.data.readers.boxes.objects import Annotation, Objects, number
+from minorkey.data.readers.boxes.objects import Annotation, Objects, number, whole
+from minorkey.data.readers.text import text_lines
 from minorkey.errors import DataError, unknown
 
 
@@ -16,8 +17,8 @@ def read_yolo(content: bytes, file: str, classes: dict[int, str], size: tuple[in
     Raises:
         DataError: a line has other fields, or an id has no name.
     """
-    lines = content.decode("utf-8", errors="replace").splitlines()
-    found = (_object(line.split(), i + 1, file, classes, size) for i, line in enumerate(lines) if line.strip())
+    lines = text_lines(content, file)
+    found = (_object(line.split(), i + 1, file, classes, size) for i, line in enumerate(lines) if line)
     return Objects.of(file, "line", found)
 
 
@@ -25,11 +26,12 @@ def _object(fields: list[str], place: int, file: str, classes: dict[int, str], s
     where = f"{file}: line {place}"
     if len(fields) != 5:
         raise DataError(f"{where} has {len(fields)} fields, expected 5: class x y width height; mend or remove it")
-    if fields[0] not in map(str, classes):
+    name = None if (own := whole(fields[0])) is None else classes.get(own)
+    if name is None:
         raise DataError(f"{where}: {unknown('class id', fields[0], map(str, classes))}; see `classes` in dataset.yaml")
     x, y, width, height = (
         number(text, what, where) * scale
         for text, what, scale in zip(fields[1:], ("x", "y", "width", "height"), (*size, *size), strict=True)
     )
     box = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
-    return Annotation(place, classes[int(fields[0])], box)
+    return Annotation(place, name, box)
