@@ -76,7 +76,7 @@ def test_content_problems_are_found_when_read(write_dataset):
     labels = root / "labels" / "train"
     Image.fromarray(np.zeros((4, 5), np.uint8)).save(labels / "size.png")
     Image.fromarray(np.full((8, 12), 3, np.uint8)).save(labels / "unnamed.png")
-    Image.fromarray(np.zeros((8, 12, 3), np.uint8)).save(labels / "colour.png")
+    Image.fromarray(np.full((8, 12, 3), (1, 0, 0), np.uint8)).save(labels / "colour.png")
     image = root / "images" / "train" / "broken.png"
     image.write_bytes(image.read_bytes()[:150])
     reader = open_source(root)

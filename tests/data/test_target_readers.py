@@ -71,7 +71,7 @@ def test_images_of_one_name(frames):
 
 
 def test_nothing_to_read(tmp_path):
-    with pytest.raises(DataError, match=r"names no file, folder or glob that matches images; expected one of \.bmp"):
+    with pytest.raises(DataError, match=r"holds no images; expected one of \.bmp"):
         open_target(tmp_path)
     with pytest.raises(DataError, match=r"nowhere is missing; .* \(a target: images\)$"):
         open_target(tmp_path / "nowhere")

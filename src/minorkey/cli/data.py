@@ -54,7 +54,7 @@ def check(
     from minorkey.config import parse_overrides
     from minorkey.datacheck import check as check_data
     from minorkey.datacheck.page import write_check
-    from minorkey.datacheck.tables import class_table, data_table, problem_lines, verdict
+    from minorkey.datacheck.tables import class_table, data_table, own_table, problem_lines, verdict
 
     given = parse_overrides(overrides or [])
     checked, opened = check_data(target, given, images=images, workers=workers, progress=_progress)
@@ -62,6 +62,8 @@ def check(
     if checked.data:
         console.print(data_table(checked))
         console.print(class_table(checked))
+    if any(each.own for each in checked.data):
+        console.print(own_table(checked))
     for kind, lines in (("warning", checked.warnings), ("problem", problem_lines(checked))):
         for line in lines:
             console.print(f"{kind}: {line}", highlight=False, soft_wrap=True, markup=False)

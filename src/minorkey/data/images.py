@@ -17,7 +17,7 @@ from minorkey.errors import DataError
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm"})
 
 DARK = 1 << 12
-"""16-bit values that all lie below it are those of a camera of 12 bits or fewer: of 8 bits, at most 15 would be left."""
+"""16-bit values that all lie below it are those of a camera of at most 12 bits: of 8 bits, at most 15 would be left."""
 
 
 def list_images(where: str | Path) -> list[Path]:

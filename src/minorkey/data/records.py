@@ -12,6 +12,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from minorkey.data.boxes import box_sides
+from minorkey.data.readers.joined import on_disk
 from minorkey.data.readers.reader import Reader
 from minorkey.data.sample import Sample
 from minorkey.data.workers import start_worker
@@ -21,7 +22,7 @@ from minorkey.system.storage import write_json
 
 PROBES = 8
 """Images whose labels are part of a cache's name, so that it is not used once the data set has changed."""
-VERSION = 3
+VERSION = 4
 """To be raised when other things are recorded."""
 TINY_SIDE = 4.0
 """Pixels; the shorter side of a tiny box is below it: half a cell of the finest feature map of most detectors, 1/8."""
@@ -38,6 +39,8 @@ class Record:
     crowd: int = 0  # boxes that are neither trained nor judged on, not in `counts`
     tiny: int = 0  # boxes among `counts` with a side below TINY_SIDE pixels
     cut: int = 0  # boxes that reached over the edge of the image, crowds among them
+    own: dict[str, int] | None = None  # the same of each class of the data set itself; None: not looked at, or unknown
+    turned: bool = False  # whether its EXIF orientation says so; looked at with `own`
     problem: str = ""  # why it cannot be read; then the rest is unknown
 
 
@@ -71,6 +74,7 @@ def read_records(
     indices: Sequence[int] | None = None,
     workers: int = 0,
     cache: Path | None = None,
+    own_classes: bool = False,
 ) -> Iterator[Record]:
     """The records of a data set, image by image.
 
@@ -85,6 +89,7 @@ def read_records(
         indices: the images to look at; None takes all.
         workers: processes that read; 0 reads in this one.
         cache: the folder of the caches; None reads every image anew.
+        own_classes: also look at what only files on disk say, `Record.own` and `Record.turned`.
 
     Raises:
         StorageError: the cache cannot be written.
@@ -92,8 +97,10 @@ def read_records(
     chosen = range(len(reader)) if indices is None else indices
     file = None if cache is None else cache / f"labels-{_fingerprint(reader, space, task)}.json"
     known = _load(file)
+    if own_classes:
+        known = {key: record for key, record in known.items() if record.own is not None or record.counts is None}
     unread = {index: None for index in chosen if reader.key(index) not in known}  # in order, and quick to look up
-    fresh = _read(reader, list(unread), len(space), task, workers)
+    fresh = _read(_Records(reader, len(space), task, own_classes), list(unread), workers)
     try:
         for index in chosen:
             record = next(fresh) if index in unread else known[reader.key(index)]
@@ -140,17 +147,23 @@ class _Records(Dataset[Record]):
     reader: Reader
     classes: int
     task: Recorder
+    own_classes: bool
 
     def __getitem__(self, index: int) -> Record:
         try:
-            return self.task.record(self.reader[index], self.classes)
+            record = self.task.record(self.reader[index], self.classes)
+            source = on_disk(self.reader, index) if self.own_classes and not record.problem else None
+            if source is None:
+                return record
+            reader, place = source
+            return replace(record, own=reader.own_counts(place), turned=reader.orientation(place) != 1)
         except MinorkeyError as error:
             return Record(self.reader.key(index), problem=str(error))
 
 
-def _read(reader: Reader, indices: Sequence[int], classes: int, task: Recorder, workers: int) -> Iterator[Record]:
+def _read(records: _Records, indices: Sequence[int], workers: int) -> Iterator[Record]:
     loader = DataLoader(
-        _Records(reader, classes, task),
+        records,
         batch_size=None,
         sampler=indices,
         num_workers=min(workers, len(indices)),

@@ -5,12 +5,23 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from minorkey.data.readers import Reader
+from minorkey.data.readers.joined import own_classes
 from minorkey.data.records import TINY_SIDE, Record
 from minorkey.data.statistics import class_frequencies, count_classes
 from minorkey.datacheck.targets import Opened, Use
 from minorkey.labels import LabelSpace
 from minorkey.tasks.counted import Counted
 from minorkey.tasks.table import task_named
+
+
+@dataclass(frozen=True)
+class OwnClass:
+    """A class of a data set as its files have it."""
+
+    name: str
+    becomes: str  # the class of the label space that it counts as, or that it is ignored
+    count: int  # pixels, boxes or images
 
 
 @dataclass(frozen=True)
@@ -28,6 +39,8 @@ class Findings:
     counts: dict[str, int]  # class -> pixels, boxes or images
     frequencies: dict[str, float]  # class -> its share of them
     images_with: dict[str, int]  # class -> images that show it
+    own: list[OwnClass]  # the classes of the data set itself; none where it is not of files on disk
+    turned: int  # labelled images that their EXIF orientation turns
     empty: list[str]  # keys of images whose labels name no class, or without boxes
     crowd: int  # boxes that are neither trained nor judged on
     tiny: dict[str, int]  # key -> boxes with a side below records.TINY_SIDE pixels
@@ -88,6 +101,8 @@ def findings(opened: Opened, records: Sequence[Record], space: LabelSpace) -> Fi
         counts=dict(zip(space.classes, counts.sum(axis=0).tolist(), strict=True)),
         frequencies=dict(zip(space.classes, class_frequencies(counts).tolist(), strict=True)),
         images_with=dict(zip(space.classes, (counts > 0).sum(axis=0).tolist(), strict=True)),
+        own=_own_classes(opened.reader, labelled),
+        turned=sum(record.turned for record in labelled),
         empty=[record.key for record in labelled if not any(record.counts or ())],
         crowd=sum(record.crowd for record in labelled),
         tiny={record.key: record.tiny for record in labelled if record.tiny},
@@ -97,12 +112,20 @@ def findings(opened: Opened, records: Sequence[Record], space: LabelSpace) -> Fi
     )
 
 
+def _own_classes(reader: Reader, labelled: Sequence[Record]) -> list[OwnClass]:
+    counts: Counter[str] = Counter()
+    for record in labelled:
+        counts.update(record.own or {})
+    return [OwnClass(name, becomes, counts[name]) for name, becomes in own_classes(reader).items()]
+
+
 def suspicions(data: Sequence[Findings], counted: Counted) -> list[str]:
     """What a training gets through, whether it is meant or not."""
     notes = [f"{each.name}: {note}" for each in data for note in each.notes]
     return [
         *notes,
         *_shared_domains(data),
+        *_turned_images(data),
         *_missing_labels(data, counted.empty),
         *_odd_boxes(data),
         *_missing_classes(data),
@@ -126,6 +149,17 @@ def _missing_labels(data: Sequence[Findings], empty: str) -> list[str]:
         if each.empty:
             lines.append(f"{each.name}: {len(each.empty)} of {each.looked_at} images {empty}: {_some(each.empty)}")
     return lines
+
+
+def _turned_images(data: Sequence[Findings]) -> list[str]:
+    """Images that are turned as viewers do, where sizes may not show which pixels their annotations are of."""
+    return [
+        f"{each.name}: {each.turned} of {each.looked_at} images carry an EXIF orientation and are turned upright; "
+        "their annotations are turned with them only where sizes show that they are of the pixels as stored: look "
+        "whether the others fit (--out), and remove the orientation from the files if they do not"
+        for each in data
+        if each.turned
+    ]
 
 
 def _odd_boxes(data: Sequence[Findings]) -> list[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from minorkey.datacheck.findings import Check
 from minorkey.datacheck.pictures import pictures
-from minorkey.datacheck.tables import SHOWN, amount_text, count_text, image_count, verdict
+from minorkey.datacheck.tables import SHOWN, amount_text, count_text, image_count, own_rows, verdict
 from minorkey.datacheck.targets import CheckTarget
 from minorkey.plotting.page_template import page_template
 from minorkey.plotting.style import css
@@ -49,6 +49,7 @@ def _render(check: Check, target: CheckTarget, pictures_each: int) -> str:
         verdict=verdict(check),
         colours=dict(zip(space.classes, map(css, space.colours.tolist()), strict=True)),
         galleries=[list(pictures(opened.reader, space, target.task, pictures_each)) for opened in target.opened],
+        own_rows=own_rows(check),
         image_count=image_count,
         amount_text=amount_text,
         count_text=count_text,

@@ -42,7 +42,13 @@ def check(
         reader = opened.reader
         chosen = evenly_spread(len(reader), len(reader) if images is None else images)
         records = read_records(
-            reader, found.space, task=found.task, indices=chosen, workers=workers, cache=cache_folder()
+            reader,
+            found.space,
+            task=found.task,
+            indices=chosen,
+            workers=workers,
+            cache=cache_folder(),
+            own_classes=True,
         )
         data.append(findings(opened, list(progress(records, reader.name, len(chosen))), found.space))
     warnings = found.warnings + suspicions(data, found.task.counted)

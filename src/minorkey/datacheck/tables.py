@@ -47,6 +47,26 @@ def class_table(check: Check) -> Table:
     return table
 
 
+def own_table(check: Check) -> Table:
+    """What the classes of the data sets themselves become, and how much there is of each."""
+    shown = [each for each in check.data if each.own]
+    table = Table("own class", "becomes", title=f"Classes in the files: {check.counted.things}")
+    for each in shown:
+        table.add_column(f"{each.name}\n{each.use}", justify="right")
+    for (name, becomes), counts in own_rows(check).items():
+        table.add_row(name, becomes, *(f"{counts[each.name]:,}" if each.name in counts else "-" for each in shown))
+    return table
+
+
+def own_rows(check: Check) -> dict[tuple[str, str], dict[str, int]]:
+    """(class of a data set, what it becomes) -> name of the data set -> pixels, boxes or images."""
+    rows: dict[tuple[str, str], dict[str, int]] = {}
+    for each in check.data:
+        for own in each.own:
+            rows.setdefault((own.name, own.becomes), {})[each.name] = own.count
+    return rows
+
+
 def problem_lines(check: Check) -> Iterator[str]:
     """The first problems of every data set."""
     yield from check.problems

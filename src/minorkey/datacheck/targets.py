@@ -1,6 +1,7 @@
 """From what a user asks to have checked to open data sets."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -9,7 +10,9 @@ from typing import Any, Literal
 from minorkey.config import RunConfig, load_config, presets, resolve, with_classes
 from minorkey.data.raw_cache import RawCache
 from minorkey.data.readers import Reader, SourceOptions, choose, open_datasets, validation_of
-from minorkey.data.readers.joined import image_files
+from minorkey.data.readers.joined import image_files, shared_images
+from minorkey.data.readers.open import labelled_splits
+from minorkey.data.readers.pairing import NoImages, NoSplit
 from minorkey.data.readers.reader import Role
 from minorkey.errors import ConfigError, MinorkeyError
 from minorkey.labels import LabelSpace, label_space
@@ -93,7 +96,10 @@ def _nothing_yet(config: RunConfig, cached: bool) -> CheckTarget:
 
 
 def _open_alone(spec: str, overrides: Mapping[str, Any], cached: bool) -> CheckTarget:
-    """The splits of one data set; that one of them is missing is worth a line, that both are is a problem."""
+    """The splits of one data set: those that it is used by unless said, then all that are there.
+
+    That it has no split of the former is worth a line, that it has neither is a problem.
+    """
     config = resolve(None, {**overrides, "source": [spec]})
     found = _nothing_yet(config, cached)
     for role in ("source", "unseen"):
@@ -101,8 +107,12 @@ def _open_alone(spec: str, overrides: Mapping[str, Any], cached: bool) -> CheckT
     if not found.opened:
         close = get_close_matches(spec, presets(), n=1)
         hint = f"; or did you mean the preset '{close[0]}'?" if close else ""
-        found.problems.append(found.warnings[0] + hint)
+        first = (found.problems or found.warnings)[0]
+        found.problems[:] = [first + hint, *found.problems[1:]]
         found.warnings.clear()
+    with suppress(MinorkeyError):  # it was said above
+        for split in labelled_splits(spec, annotation=found.task.annotation, data_root=config.data_root):
+            _open(_Asked("data set", split, "unseen", needed=False), config, found)
     return found
 
 
@@ -122,25 +132,35 @@ def _open(asked: _Asked, config: RunConfig, found: CheckTarget) -> None:
         if (part := asked.part) is not None:
             readers = [choose(each, fraction=part.fraction, files=part.files, seed=config.seed) for each in readers]
     except MinorkeyError as error:
-        (found.problems if asked.needed else found.warnings).append(f"{asked.spec} as {asked.role} domain: {error}")
+        lacking = not asked.needed and isinstance(error, (NoImages, NoSplit))
+        if not any(str(error) in line for line in (*found.problems, *found.warnings)):
+            line = f"{asked.spec} as {asked.role} domain: {error}"
+            (found.warnings if lacking else found.problems).append(line)
         return
     for reader in readers:
         same = [other for other in found.opened if _same_images(other.reader, reader)]
         if not same:
-            found.warnings.extend(_shared(asked.use, reader, found.opened))
+            found.warnings.extend(_shared(asked, reader, found.opened))
             found.opened.append(Opened(asked.use, reader))
         elif asked.use != "data set":
             found.warnings.append(f"{reader.name} is {same[0].use} and {asked.use}: its scores would say little")
 
 
-def _shared(use: Use, reader: Reader, opened: Iterable[Opened]) -> Iterator[str]:
+def _shared(asked: _Asked, reader: Reader, opened: Sequence[Opened]) -> list[str]:
     """A line where images that are judged on are trained on as well, as those of another split."""
-    sources = [other.reader for other in opened if other.use == "trained on"]
-    files = set(image_files(reader)) if use in ("judged on", "unseen") and sources else set()
-    for source in sources:
-        if both := files.intersection(image_files(source)):
-            images = f"{len(both)} of {len(reader)} images of {reader.name}"
-            yield f"{images} are trained on, as those of {source.name}, and {use}: its scores would say little"
+    if asked.use in ("judged on", "unseen"):
+        trained = [other.reader for other in opened if other.use == "trained on"]
+        return shared_images(reader, trained, asked.use)
+    # Of one data set, the second is what it is judged on unless said; `all` holds what is trained on, on purpose.
+    if asked.use != "data set" or len(opened) != 1 or reader.name.endswith(":all"):
+        return []
+    both = set(image_files(reader)).intersection(image_files(opened[0].reader))
+    if not both:
+        return []
+    return [
+        f"{len(both)} of {len(reader)} images of {reader.name} are those of {opened[0].reader.name}: scores on what is "
+        "trained on say little; say by {split} in `images`, or by lists, which images are of which split"
+    ]
 
 
 def _same_images(one: Reader, other: Reader) -> bool:

@@ -4,11 +4,11 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from minorkey.errors import ConfigError, unknown
 from minorkey.labels.space import Colour, LabelSpace
-from minorkey.labels.tables import Numbered, parse_row, read_yaml
+from minorkey.labels.tables import Numbered, one_target, parse_row, read_yaml
 
 LEGENDS_FILE = Path(__file__).with_name("legends.yaml")
 
@@ -27,7 +27,16 @@ class Legend(BaseModel):
     def _one_map(self) -> "Legend":
         if bool(self.ids) == bool(self.colours):
             raise ValueError("give either `ids` (id: class name) or `colours` (class name: [r, g, b])")
+        names: dict[Colour, str] = {}
+        for name, colour in self.colours.items():
+            if (other := names.setdefault(colour, name)) != name:
+                raise ValueError(f"classes '{other}' and '{name}' have one colour, {list(colour)}; keep one of them")
         return self
+
+    @field_validator("read_as")
+    @classmethod
+    def _one_target(cls, value: dict[str, list[str]]) -> dict[str, list[str]]:
+        return one_target(value)
 
     @property
     def classes(self) -> dict[int, str]:

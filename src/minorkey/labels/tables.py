@@ -10,9 +10,21 @@ from minorkey.errors import ConfigError, unknown
 
 Row = TypeVar("Row", bound=BaseModel)
 
-Numbered = Annotated[
-    dict[int, str], BeforeValidator(lambda value: dict(enumerate(value)) if isinstance(value, list) else value)
-]
+
+def _numbered(value: object) -> object:
+    """A list counts from 0; of a mapping, no two keys may be one number, as `1` and `"1"` are."""
+    if isinstance(value, list):
+        return dict(enumerate(value))
+    if isinstance(value, dict):
+        seen: dict[object, object] = {}
+        for key in value:
+            number = int(key) if isinstance(key, str) and key.strip().isdecimal() else key
+            if (other := seen.setdefault(number, key)) is not key:
+                raise ValueError(f"{other!r} and {key!r} are one id; keep one of them")
+    return value
+
+
+Numbered = Annotated[dict[int, str], BeforeValidator(_numbered)]
 """Names by their number; a list of names counts from 0."""
 
 
@@ -46,6 +58,20 @@ def parse_row(model: type[Row], content: object, origin: str) -> Row:
         if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
             raise ConfigError(f"{origin}: {unknown('key', where, model.model_fields)}") from error
         raise ConfigError(f"{origin}: {where or 'content'}: {first['msg'].removeprefix('Value error, ')}") from error
+
+
+def one_target(read_as: dict[str, list[str]]) -> dict[str, list[str]]:
+    """The table `class -> those that count as it`, checked to give each of those one class.
+
+    Raises:
+        ValueError: one is listed under two.
+    """
+    targets: dict[str, str] = {}
+    for target, names in read_as.items():
+        for name in names:
+            if (other := targets.setdefault(name, target)) != target:
+                raise ValueError(f"'{name}' is listed under '{other}' and '{target}'; keep one of them")
+    return read_as
 
 
 def read_forms(model: type[Row], file: Path) -> dict[str, tuple[Row, ...]]:

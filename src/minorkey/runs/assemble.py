@@ -12,7 +12,8 @@ from minorkey.config import RunConfig
 from minorkey.data.raw_cache import RawCache
 from minorkey.data.readers import Reader, SourceOptions, choose, open_datasets, validation_of
 from minorkey.data.readers import Role as ReaderRole
-from minorkey.errors import ConfigError, DataError
+from minorkey.data.readers.pairing import NoImages, NoSplit
+from minorkey.errors import ConfigError
 from minorkey.evaluation.run import EvaluationDomain, check_names
 from minorkey.evaluation.scores import DomainRole
 from minorkey.labels import LabelSpace
@@ -100,7 +101,7 @@ def open_source_validation(config: RunConfig, space: LabelSpace, console: Consol
     for source in config.source:
         try:
             domains += _open_evaluated("source", "validation", validation_of(source.data), config, space)
-        except DataError as error:
+        except (NoImages, NoSplit) as error:  # what is broken is better said before the training than after
             console.print(f"source '{source.data}' is not judged: {error}", highlight=False, soft_wrap=True)
     return domains
 

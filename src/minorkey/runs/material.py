@@ -10,6 +10,7 @@ from rich.console import Console
 from minorkey.config import RunConfig
 from minorkey.data.cache_size import in_bytes, reserve
 from minorkey.data.rare_classes import RareClasses
+from minorkey.data.readers.joined import shared_images
 from minorkey.data.records import Record
 from minorkey.data.statistics import count_images
 from minorkey.data.workers import worker_count
@@ -51,7 +52,10 @@ def open_material(config: RunConfig, folder: RunFolder, console: Console) -> Mat
         material = Material(space, open_sources(config, space), open_targets(config, space))
         for note in _notes(config, material):
             console.print(note, highlight=False, soft_wrap=True)
-        open_judged(config, space, console)
+        sources = material.sources.readers
+        for domain in open_judged(config, space, console):
+            for line in shared_images(domain.reader, sources, "judged on"):
+                console.print(f"warning: {line}", highlight=False, soft_wrap=True)
     from_main(lambda: _reserve(material, console))
     return replace(material, rare=from_main(lambda: _rare_classes(config, folder, material, console)))
 

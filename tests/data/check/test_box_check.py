@@ -165,3 +165,22 @@ def test_the_world_has_boxes_too():
     found = check("world:night", {**OPTIONS, "label_space": "cityscapes19"}, images=2)[0]
     assert found.all_problems == []
     assert sum(found.data[0].counts.values()) > 0
+
+
+def test_a_cut_file_of_one_split(write_coco):
+    root = write_coco(train=TRAIN, val=VAL)
+    file = root / "annotations" / "train.json"
+    file.write_text(file.read_text()[:-20])
+    found = check(str(root), OPTIONS)[0]
+    assert [f"{file}: broken JSON" in line for line in found.all_problems] == [True]
+    file.unlink()
+    assert ["no annotations of split 'train'" in line for line in check(str(root), OPTIONS)[0].all_problems] == [True]
+
+
+def test_own_classes_of_boxes(write_coco):
+    root = write_coco(train=TRAIN, val=VAL)
+    (root / "dataset.yaml").write_text("boxes: coco\nignores: [traffic light]\ncrowds: {vehicle: [bike]}\n")
+    train = check(str(root), {**OPTIONS, "label_space": "carla5"})[0].data[0]
+    own = {each.name: (each.becomes, each.count) for each in train.own}
+    assert own["traffic light"] == ("ignored", 1)
+    assert own["car"][1] == 4

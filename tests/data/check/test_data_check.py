@@ -1,6 +1,8 @@
 """Every fault that is planted in a data set is found, and all of them at once."""
 
 import json
+import re
+import shutil
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -102,11 +104,84 @@ def test_all_missing_data_sets_are_named(tmp_path):
 
 
 def test_missing_split_of_one_data_set_is_no_problem(streets):
-    for file in (streets / "images" / "val").iterdir():
-        file.unlink()
+    for kind in ("images", "labels"):
+        shutil.rmtree(streets / kind / "val")
     found = look(streets)
     assert found.all_problems == []
     assert any("split 'val'" in line for line in found.warnings)
+
+
+@pytest.mark.parametrize("lost", ["images", "labels"])
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_half_of_a_split_beside_a_sound_one(streets, split, lost):
+    shutil.rmtree(streets / lost / split)
+    found = look(streets)
+    assert [split in line for line in found.all_problems] == [True]
+    assert [each.name for each in found.data] == [f"{streets}:{'val' if split == 'train' else 'train'}"]
+    result = CliRunner().invoke(data, ["check", str(streets), "label_space=street7", "--workers", "0"])
+    assert result.exit_code == 2
+    assert "nothing here" not in result.output
+
+
+def test_every_split_that_is_there_is_looked_at(streets):
+    shutil.copytree(streets / "images" / "val", streets / "images" / "more")
+    shutil.copytree(streets / "labels" / "val", streets / "labels" / "more")
+    (streets / "labels" / "more" / "2.png").write_bytes(b"no image")
+    found = look(streets)
+    assert [each.name for each in found.data] == [f"{streets}:{split}" for split in ("train", "val", "more")]
+    assert [f"{streets}/labels/more/2.png" in line for line in found.all_problems] == [True]
+
+
+def test_a_class_without_a_place_in_one_split(streets):
+    """What the training would refuse is a problem, though the other split has no such class."""
+    (streets / "dataset.yaml").write_text("ids: {0: road, 1: submarine}\n")
+    assert ["submarine" in line for line in look(streets).all_problems] == [True]
+
+
+def test_splits_that_share_their_images(streets):
+    for kind in ("images", "labels"):
+        for file in (streets / kind / "train").iterdir():
+            file.rename(streets / kind / file.name)
+    text = "ids: {0: road, 1: car}\nimages: images/{key}.png\nlabels: labels/{key}.png\n"
+    (streets / "dataset.yaml").write_text(text)
+    (line,) = [line for line in look(streets).warnings if "are those of" in line]
+    assert line.startswith(f"4 of 4 images of {streets}:val are those of {streets}:train")
+    found = check(str(config_file(streets, streets, f"{streets}:val")))[0]
+    assert sum("are trained on, as those of" in line for line in found.warnings) == 1  # judged on and unseen are one
+
+
+def test_own_classes_and_what_they_become(streets):
+    (streets / "dataset.yaml").write_text("ids: {0: road, 1: rock, 2: car}\nignores: [rock]\n")
+    write_labels(streets / "labels" / "train" / "1.png", np.full((32, 48), 2))
+    train = look(streets).data[0]
+    own = {each.name: (each.becomes, each.count) for each in train.own}
+    labels = [np.asarray(Image.open(file)) for file in sorted((streets / "labels" / "train").iterdir())]
+    assert own == {
+        "road": ("road", sum(int((ids == 0).sum()) for ids in labels)),
+        "rock": ("ignored", sum(int((ids == 1).sum()) for ids in labels)),
+        "car": ("vehicle", 32 * 48),
+    }
+    arguments = ["check", str(streets), "label_space=street7", "--workers", "0", "--out", str(streets / "out")]
+    result = CliRunner().invoke(data, arguments, env={"COLUMNS": "300"})
+    assert re.search(rf"rock +│ ignored +│ +{own['rock'][1]:,} ", result.output)
+    assert "<td>ignored</td>" in (streets / "out" / "check.html").read_text()
+
+
+def test_own_classes_are_kept_with_the_counts(streets, tmp_path, monkeypatch):
+    monkeypatch.setenv("MINORKEY_CACHE", str(tmp_path / "cache"))
+    first = look(streets).data
+    assert look(streets).data == first
+    assert sum(each.count for each in first[0].own) == 4 * 32 * 48
+
+
+def test_turned_images_are_said(streets):
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    for key in "02":
+        file = streets / "images" / "train" / f"{key}.png"
+        Image.open(file).save(file, exif=exif)
+    (line,) = [line for line in look(streets).warnings if "EXIF" in line]
+    assert line.startswith(f"{streets}:train: 2 of 4 images carry an EXIF orientation and are turned upright")
 
 
 def test_unknown_name_offers_data_sets_and_presets():

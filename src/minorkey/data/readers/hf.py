@@ -11,6 +11,7 @@ from minorkey.data.images import read_image
 from minorkey.data.readers.decode import LabelDecoder
 from minorkey.data.readers.kinds import read_spec
 from minorkey.data.readers.locate import split_name
+from minorkey.data.readers.pairing import NoSplit
 from minorkey.data.readers.reader import Role
 from minorkey.data.readers.spec import DatasetSpec
 from minorkey.data.sample import Sample
@@ -184,12 +185,12 @@ def split_asked(splits: dict[str, Any], asked: str, role: Role, path: str) -> st
     """The split that is asked for, or that a role takes unless one is.
 
     Raises:
-        DataError: there is none.
+        NoSplit: there is none.
     """
     if not asked:
         asked = next((name for name in SPLITS[role] if name in splits), SPLITS[role][0])
     if asked not in splits:
-        raise DataError(f"hf:{path}: {unknown('split', asked, splits)}")
+        raise NoSplit(f"hf:{path}: {unknown('split', asked, splits)}")
     return asked
 
 

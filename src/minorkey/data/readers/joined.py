@@ -13,7 +13,7 @@ import numpy as np
 
 from minorkey.data.images import mean_luma
 from minorkey.data.readers.on_disk import DiskReader
-from minorkey.data.readers.reader import Reader
+from minorkey.data.readers.reader import Reader, ReaderAround
 from minorkey.data.readers.text import composed, text_lines
 from minorkey.data.sample import Sample
 from minorkey.errors import DataError, unknown
@@ -119,8 +119,48 @@ def of_brightness(reader: DiskReader[Any], luma: Range) -> Subset:
     return Subset(reader, chosen)
 
 
+def on_disk(reader: Reader, index: int) -> tuple[DiskReader[Any], int] | None:
+    """The reader that an image of another one comes from, and its index there; None where it is no file."""
+    if isinstance(reader, Joined):
+        part, place = reader._place(index)
+        return on_disk(reader._readers[part], place)
+    if isinstance(reader, Subset):
+        return on_disk(reader._reader, reader._indices[index])
+    if isinstance(reader, ReaderAround):
+        return on_disk(reader._reader, index)
+    return (reader, index) if isinstance(reader, DiskReader) else None
+
+
+def own_classes(reader: Reader) -> dict[str, str]:
+    """`DiskReader.becomes` of all that a reader is made of; empty where it is not of files on disk."""
+    if isinstance(reader, Joined):
+        return {name: becomes for part in reader._readers for name, becomes in own_classes(part).items()}
+    if isinstance(reader, Subset | ReaderAround):
+        return own_classes(reader._reader)
+    return reader.becomes() if isinstance(reader, DiskReader) else {}
+
+
+def shared_images(judged: Reader, trained: Sequence[Reader], use: str) -> list[str]:
+    """A line for each data set that is trained on and has images that are judged on.
+
+    Args:
+        judged: of which images are judged on.
+        trained: what is trained on.
+        use: how the first is used, as the line says it.
+    """
+    files = set(image_files(judged)) if trained else set()
+    lines = []
+    for source in trained:
+        if files and (both := files.intersection(image_files(source))):
+            images = f"{len(both)} of {len(judged)} images of {judged.name}"
+            lines.append(f"{images} are trained on, as those of {source.name}, and {use}: its scores would say little")
+    return lines
+
+
 def image_files(reader: Reader) -> list[str]:
     """The files of the images of a reader, as errors name them; none where they are not files of a data set on disk."""
+    if isinstance(reader, ReaderAround):
+        return image_files(reader._reader)
     if isinstance(reader, Joined):
         return [file for part in reader._readers for file in image_files(part)]
     if isinstance(reader, Subset):

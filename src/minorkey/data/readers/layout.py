@@ -62,6 +62,11 @@ class Layout(BaseModel):
         return self
 
     @property
+    def beside(self) -> str | None:
+        """The pattern of the files that tell of its images, or of the lists of its splits; None: there are none."""
+        return None
+
+    @property
     def by_pattern(self) -> bool:
         """Whether `images` says which files are its images."""
         return True

@@ -13,6 +13,9 @@ from minorkey.data.readers.files import Files
 from minorkey.data.sample import Sample
 from minorkey.labels import LabelSpace
 
+IGNORED = "ignored"
+"""What classes become that are left out of training and scores."""
+
 
 @dataclass(frozen=True)
 class Part:
@@ -74,6 +77,18 @@ class DiskReader(ABC, Generic[Image]):
     def orientation(self, index: int) -> int:
         """The EXIF orientation that the file of an image declares, 1 to 8; see `data.frames`."""
         return orientation_of(self._files.read(self._images[index].address))
+
+    def becomes(self) -> dict[str, str]:
+        """The classes of the data set, and what each is in the label space of the run: a class, or `IGNORED`."""
+        return {}
+
+    def own_counts(self, index: int) -> dict[str, int] | None:
+        """How much of each class of the data set an image shows, in what its kind is counted in; None: no labels.
+
+        Raises:
+            DataError: a file is unreadable.
+        """
+        return None
 
     @abstractmethod
     def __getitem__(self, index: int) -> Sample:

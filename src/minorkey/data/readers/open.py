@@ -18,7 +18,7 @@ from minorkey.data.readers.layout import Layout
 from minorkey.data.readers.locate import is_bare, locate, split_name
 from minorkey.data.readers.on_disk import DiskReader, Part
 from minorkey.data.readers.own import Asked, OwnReader, reader_of, split_own
-from minorkey.data.readers.pairing import NoImages
+from minorkey.data.readers.pairing import NoImages, NoSplit, splits_on_disk
 from minorkey.data.readers.reader import Reader, Role
 from minorkey.data.readers.world import WorldOptions, open_world
 from minorkey.errors import ConfigError, DataError
@@ -81,6 +81,25 @@ def each_domain(spec: str, *, annotation: str, data_root: Path | None) -> list[s
         return [spec]
     end = (f":{part}" if part else "") + plus + corruption
     return [f"{name.rstrip('/')}-{domain.place}{end}" for domain in domains.values()]
+
+
+def labelled_splits(spec: str, *, annotation: str, data_root: Path | None) -> list[str]:
+    """Each labelled split that lies on disk as a data set, `camvid:test`, ...; none where `spec` names one itself.
+
+    Raises:
+        MinorkeyError: as `open_datasets`.
+    """
+    name, part = split_name(spec)
+    if part or name in (WORLD, HUB) or split_own(spec) or reader_of(Path(name)):
+        return []
+    root, forms, _ = locate(name, data_root, annotation)
+    files = Files(root)
+    found = next((found for form in forms if (found := _labelled(files, form))), [])
+    return [f"{name}:{split}" for split in found]
+
+
+def _labelled(files: Files, form: Layout) -> list[str]:
+    return [split for split in splits_on_disk(files, form) if split not in form.unlabelled]
 
 
 def validation_of(spec: str) -> str:
@@ -149,12 +168,13 @@ def _first_form(
             return read(spec, replace(part, split=split, name=f"{part.name}:{split}"))
         except DataError as error:
             errors.append(error)
-    raise next((error for error in errors if not isinstance(error, NoImages)), errors[0])
+    # What is broken says more than what another form would be named like.
+    raise min(errors, key=lambda error: (isinstance(error, (NoImages, NoSplit)), isinstance(error, NoImages)))
 
 
 def _default_split(spec: Layout, role: Role, name: str) -> str:
     split = spec.default_split(role)
     if split is None:
         job = {"source": "to train on", "target": "to adapt to"}.get(role, "to judge on")
-        raise DataError(f"'{name}' has no split {job} by itself; say which, e.g. {name}:{next(iter(spec.splits))}")
+        raise NoSplit(f"'{name}' has no split {job} by itself; say which, e.g. {name}:{next(iter(spec.splits))}")
     return split

@@ -1,5 +1,6 @@
 """The reader of every data set on disk: images and label files that are paired by their names."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +9,7 @@ from minorkey.data.frames import turned_by_exif, upright_labels
 from minorkey.data.label_images import LABEL_SUFFIXES, read_ids
 from minorkey.data.readers.decode import LabelDecoder
 from minorkey.data.readers.files import Files
-from minorkey.data.readers.on_disk import DiskReader, Listed, Part
+from minorkey.data.readers.on_disk import IGNORED, DiskReader, Listed, Part
 from minorkey.data.readers.pairing import Found, find_beside, find_images, need_all, some
 from minorkey.data.readers.pattern import Pattern
 from minorkey.data.readers.spec import DatasetSpec
@@ -41,6 +42,7 @@ class PairedReader(DiskReader[Pair]):
     """
 
     def __init__(self, spec: DatasetSpec, part: Part) -> None:
+        self._space = part.space
         self._decoder = None if part.space is None else LabelDecoder.of(spec, part.space)
         super().__init__(part, *_pairs(spec, part))
 
@@ -53,6 +55,29 @@ class PairedReader(DiskReader[Pair]):
         pair = self._images[index]
         image = self._read(pair)
         return Sample(image=image, domain=self.domain, key=pair.key, labels=self._labels(index, image))
+
+    def becomes(self) -> dict[str, str]:
+        """The classes of the data set, and what each is in the label space of the run."""
+        decoder, space = self._decoder, self._space
+        if decoder is None or space is None:
+            return {}
+        places = {name: int(decoder.lookup[number]) for number, name in decoder.spec.classes.items()}
+        return {name: IGNORED if place == IGNORE_INDEX else space.classes[place] for name, place in places.items()}
+
+    def own_counts(self, index: int) -> dict[str, int] | None:
+        """The pixels of each class of the data set in a label file; None where there is none.
+
+        Raises:
+            DataError: it is unreadable.
+        """
+        decoder, address = self._decoder, self._images[index].labels
+        if decoder is None or address is None:
+            return None
+        numbers, counts = np.unique(self._files.decoded(address, decoder.kind, decoder.ids), return_counts=True)
+        found: Counter[str] = Counter()
+        for number, count in zip(numbers.tolist(), counts.tolist(), strict=True):
+            found[decoder.spec.classes[number]] += count
+        return dict(found)
 
     def _labels(self, index: int, image: np.ndarray) -> np.ndarray | None:
         pair = self._images[index]

@@ -8,12 +8,18 @@ from minorkey.data.readers.layout import Layout
 from minorkey.data.readers.pattern import Pattern
 from minorkey.errors import DataError, unknown
 
+ANNOTATION_SUFFIXES = frozenset({".json", ".xml", ".txt"})
+
 Found = dict[str, tuple[str, str]]
 """Sample key -> (key of its labels, address of its file)."""
 
 
 class NoImages(DataError):
     """Nothing on disk looks like the data set."""
+
+
+class NoSplit(DataError):
+    """A data set is there, and nothing of it says that it has this split."""
 
 
 def find_images(files: Files, layout: Layout, split: str, place: str) -> tuple[Found, list[str]]:
@@ -27,7 +33,8 @@ def find_images(files: Files, layout: Layout, split: str, place: str) -> tuple[F
 
     Raises:
         NoImages: nothing below the root has the names of its images.
-        DataError: no such split, or two images of one name.
+        NoSplit: it has no such split.
+        DataError: only annotations are there of this split, or two images have one name.
     """
     pattern = Pattern(layout.images, IMAGE_SUFFIXES, layout.known(split, place))
     images = _found(files, pattern) if split in (layout.splits or [split]) else {}
@@ -92,6 +99,24 @@ def _found(files: Files, pattern: Pattern) -> Found:
     return found
 
 
+def splits_on_disk(files: Files, layout: Layout) -> list[str]:
+    """The splits of which there are images or annotations, sorted; none where names do not say of which they are."""
+    if not layout.by_pattern:
+        return sorted(layout.splits)
+    told = [text for text in (layout.images, layout.beside) if text is not None and "{split}" in text]
+    folders = {fields["split"] for text in told for fields in _matches(files, text)}
+    if not layout.splits:
+        # Beside its `train.txt`, Pascal VOC has lists of each class, `car_train.txt`.
+        return sorted(name for name in folders if name.partition("_")[2] not in folders or "{split}" in layout.images)
+    return sorted(name for name, folder in layout.splits.items() if folder in folders)
+
+
+def _matches(files: Files, text: str) -> list[dict[str, str]]:
+    """The fields of the files that match a pattern, whatever their split and domain."""
+    pattern = Pattern(text, IMAGE_SUFFIXES | ANNOTATION_SUFFIXES, {})
+    return [fields for fields in map(pattern.match, files.names(pattern.folder)) if fields]
+
+
 def _missing(files: Files, layout: Layout, split: str, place: str) -> DataError:
     """Why a split has no images: what is there in its place."""
     anywhere = Pattern(layout.images, IMAGE_SUFFIXES, {"domain": layout.known(split, place)["domain"]})
@@ -99,10 +124,14 @@ def _missing(files: Files, layout: Layout, split: str, place: str) -> DataError:
     folders = {fields["split"] for fields in matches if "split" in fields}
     present = {name for name, folder in layout.splits.items() if folder in folders} if layout.splits else folders
     known = present if "{split}" in layout.images else layout.splits.keys()
+    folder = layout.known(split, place)["split"]
+    if layout.beside and any(fields.get("split") == folder for fields in _matches(files, layout.beside)):
+        images = Pattern(layout.images, IMAGE_SUFFIXES, layout.known(split, place)).example("*")
+        return DataError(f"{files.root} holds annotations of split '{split}', but no images; expected {images}")
     if matches and known and split not in layout.splits:
-        return DataError(f"{files.root}: {unknown('split', split, known)}")
+        return NoSplit(f"{files.root}: {unknown('split', split, known)}")
     expected = Pattern(layout.images, IMAGE_SUFFIXES, layout.known(split, place))
     others = f" (of {', '.join(sorted(present))} it does)" if present else ""
-    return (DataError if matches else NoImages)(
+    return (NoSplit if matches else NoImages)(
         f"{files.root} holds no images of split '{split}'{others}; expected {expected.example('*')}{hint(files)}"
     )

@@ -51,6 +51,11 @@ class DatasetSpec(Legend, Layout):
             raise ValueError("`encoding: colours` and a map `colours` go together")
         return self
 
+    @property
+    def beside(self) -> str | None:
+        """The pattern of its label files."""
+        return self.labels
+
 
 @cache
 def named_datasets() -> dict[str, tuple[DatasetSpec, ...]]:

@@ -14,7 +14,16 @@ from minorkey.data.readers.boxes.table import SplitTable
 from minorkey.data.readers.boxes.voc import read_voc
 from minorkey.data.readers.boxes.yolo import read_yolo
 from minorkey.data.readers.files import Files
-from minorkey.data.readers.pairing import Found, find_beside, find_one, hint, need_all, some
+from minorkey.data.readers.pairing import (
+    ANNOTATION_SUFFIXES,
+    Found,
+    NoSplit,
+    find_beside,
+    find_one,
+    hint,
+    need_all,
+    some,
+)
 from minorkey.data.readers.pattern import Pattern
 from minorkey.data.readers.text import composed
 from minorkey.errors import DataError
@@ -26,7 +35,6 @@ IMAGE_FILES: Mapping[str, Parse] = {
     "kitti": read_kitti,
     "polygons": read_outlines,
 }
-ANNOTATION_SUFFIXES = frozenset({".json", ".xml", ".txt"})
 
 
 @dataclass(frozen=True)
@@ -89,7 +97,8 @@ def open_boxes(files: Files, spec: BoxSpec, split: str, place: str, images: Foun
 def _of_split(files: Files, spec: BoxSpec, split: str, pattern: Pattern, images: Found) -> tuple[OfSplit, Found]:
     address = find_one(files, pattern)
     if address is None:
-        raise DataError(
+        # Images in one folder for all splits do not say that there is this one.
+        raise (DataError if "{split}" in spec.images else NoSplit)(
             f"{files.root}: no annotations of split '{split}'; expected {pattern.example('*')}{hint(files)}"
         )
     file = files.where(address)

@@ -44,7 +44,7 @@ def _by_id(rows: list[Any], part: str, what: Callable[[Any], Value], file: str) 
     found: dict[Id, Value] = {}
     for row in rows:
         if (own := _id(row, "id", file)) in found:
-            raise DataError(f"{file}: two of its `{part}` share the id {own!r}; each needs its own")
+            raise DataError(f"{file}: two of its `{part}` share an id, {own!r}; each needs its own")
         found[own] = what(row)
     return found
 

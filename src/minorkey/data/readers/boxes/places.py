@@ -8,6 +8,7 @@ import numpy as np
 from minorkey.data.boxes import box_faults, clip_boxes, cut_boxes
 from minorkey.data.readers.boxes.objects import Objects
 from minorkey.data.readers.boxes.spec import ANY_CLASS, BoxSpec
+from minorkey.data.readers.on_disk import IGNORED
 from minorkey.errors import DataError
 from minorkey.labels import IGNORE_INDEX, LabelSpace, plain_name
 
@@ -26,6 +27,7 @@ class BoxPlaces:
 
     places: Mapping[str, Place]  # plain class name -> its place
     drop_empty: bool
+    titles: tuple[str, ...]  # of the classes of the label space
 
     @classmethod
     def of(cls, names: Iterable[str], spec: BoxSpec, space: LabelSpace) -> "BoxPlaces":
@@ -41,7 +43,7 @@ class BoxPlaces:
             plain_name(name): Place() if place == IGNORE_INDEX else Place((place,))
             for name, place in space.places(known, spec.ignores, read_as).items()
         }
-        return cls({**single, **crowds}, spec.drop_empty)
+        return cls({**single, **crowds}, spec.drop_empty, space.classes)
 
     def placed(self, objects: Objects, width: int, height: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
         """The boxes of an image in the label space, clipped to it.
@@ -72,6 +74,15 @@ class BoxPlaces:
         once = np.unique(kept)  # a crowd of several classes is one box of each
         return boxes, classes, crowd, int(cut_boxes(objects.boxes[once], width, height).sum())
 
+    def named(self, names: Iterable[str]) -> dict[str, str]:
+        """What classes of the data set become, in words."""
+        return {name: self._named(self.places[plain_name(name)]) for name in names}
+
+    def _named(self, place: Place) -> str:
+        every = len(place.train_ids) == len(self.titles) > 1
+        titles = "any class" if every else ", ".join(self.titles[train_id] for train_id in place.train_ids)
+        return IGNORED if not place.train_ids else f"crowd of {titles}" if place.crowd else titles
+
     def _place(self, objects: Objects, row: int) -> Place:
         name = objects.names[row]
         place = self.places.get(plain_name(name))
@@ -91,12 +102,10 @@ def _refuse(objects: Objects, kept: np.ndarray, faults: list[str | None], size: 
     row, fault = wrong[0]
     corners = " ".join(f"{value:g}" for value in objects.boxes[row])
     more = f" (and {len(wrong) - 1} more of this image)" if len(wrong) > 1 else ""
-    way = (
-        "; mend or remove it, or set `drop_empty: true` in dataset.yaml" if fault == "empty" else "; mend or remove it"
-    )
+    way = " (`drop_empty: true` in dataset.yaml leaves such boxes out)" if fault == "empty" else ""
     raise DataError(
         f"{objects.called(row)}: box x0 y0 x1 y1 = {corners} of '{objects.names[row]}' is {fault} in an image of "
-        f"{size}{way}{more}"
+        f"{size}{way}; mend or remove it{more}"
     )
 
 

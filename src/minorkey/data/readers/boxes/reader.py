@@ -1,21 +1,21 @@
 """The reader of every data set of boxes on disk."""
 
+from collections import Counter
 from collections.abc import Container
 from dataclasses import dataclass, replace
 
 from minorkey.data.frames import QUARTERS, turned_by_exif, upright_boxes
-from minorkey.data.readers.boxes.annotations import ANNOTATION_SUFFIXES, OfImages, OfSplit, open_boxes
+from minorkey.data.readers.boxes.annotations import OfImages, OfSplit, open_boxes
 from minorkey.data.readers.boxes.objects import Objects
 from minorkey.data.readers.boxes.places import BoxPlaces
 from minorkey.data.readers.boxes.spec import WHOLE, BoxSpec
 from minorkey.data.readers.files import Files
 from minorkey.data.readers.on_disk import DiskReader, Listed, Part
-from minorkey.data.readers.pairing import Found, find_images, find_one, hint, some
+from minorkey.data.readers.pairing import ANNOTATION_SUFFIXES, Found, NoSplit, find_images, find_one, hint, some
 from minorkey.data.readers.pattern import Pattern
 from minorkey.data.readers.text import composed, text_lines
 from minorkey.data.sample import Sample
 from minorkey.errors import DataError, unknown
-
 
 CLASS_MARKS = frozenset({"-1", "0", "1"})
 """What follows a name in the lists of a class in Pascal VOC: whether the image shows it."""
@@ -67,6 +67,20 @@ class BoxReader(DiskReader[Boxed]):
         boxes, classes, crowd, cut = self._places.placed(objects, width, height)
         return Sample(image, self.domain, boxed.key, boxes=boxes, box_classes=classes, crowd=crowd, cut=cut)
 
+    def becomes(self) -> dict[str, str]:
+        """The classes of the data set, and what each is in the label space of the run."""
+        return {} if self._annotations is None else self._places.named(self._annotations.names)
+
+    def own_counts(self, index: int) -> dict[str, int] | None:
+        """The boxes of each class of the data set in an image; None where it is not annotated.
+
+        Raises:
+            DataError: a file is unreadable.
+        """
+        if self._annotations is None:
+            return None
+        return dict(Counter(self._annotations.objects(self._images[index].of, (1, 1)).names))
+
     def _upright(self, objects: Objects, index: int, size: tuple[int, int]) -> Objects:
         """The objects in the frame of the image (width, height); those of the stored pixels are turned with it."""
         if all(said in (0, found) for said, found in zip(objects.size, size, strict=True)):
@@ -103,7 +117,7 @@ def _listed(files: Files, spec: BoxSpec, split: str, place: str, images: Contain
         anywhere = Pattern(spec.lists, ANNOTATION_SUFFIXES, {"domain": spec.known(split, place)["domain"]})
         splits = [fields["split"] for name in named if (fields := anywhere.match(name))]
         known = f"; {unknown('split', split, splits)}" if splits else hint(files)
-        raise DataError(f"{files.root}: no list of split '{split}', expected {pattern.example('*')}{known}")
+        raise NoSplit(f"{files.root}: no list of split '{split}', expected {pattern.example('*')}{known}")
     file = files.where(address)
     lines = text_lines(files.read(address), file)
     keys = {_named(composed(line), images, f"{file}: line {i + 1}") for i, line in enumerate(lines) if line}

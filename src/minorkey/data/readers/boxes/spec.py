@@ -4,11 +4,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from minorkey.data.readers.layout import Layout
 from minorkey.data.readers.pattern import wrong_fields
-from minorkey.labels.tables import Numbered, read_forms
+from minorkey.labels.tables import Numbered, one_target, read_forms
 
 TABLE_FILE = Path(__file__).with_name("datasets.yaml")
 
@@ -61,6 +61,11 @@ class BoxSpec(Layout):
     def _usual_files(cls, row: Any) -> Any:
         return {**USUAL_FILES.get(row["boxes"], {}), **row} if isinstance(row, dict) and "boxes" in row else row
 
+    @field_validator("read_as")
+    @classmethod
+    def _one_target(cls, value: dict[str, list[str]]) -> dict[str, list[str]]:
+        return one_target(value)
+
     @model_validator(mode="after")
     def _sound(self) -> "BoxSpec":
         per_split = self.boxes in PER_SPLIT
@@ -74,6 +79,11 @@ class BoxSpec(Layout):
             needed = "says its classes itself; remove" if self.classes else "needs the names of its classes under"
             raise ValueError(f"`boxes: {self.boxes}` {needed} `classes`")
         return self
+
+    @property
+    def beside(self) -> str | None:
+        """The pattern of its lists, where it has any, else of its annotations."""
+        return self.lists or self.annotations
 
     @property
     def names(self) -> list[str]:

@@ -9,8 +9,9 @@ from minorkey.data.images import IMAGE_SUFFIXES
 from minorkey.data.readers.categories.spec import CategorySpec
 from minorkey.data.readers.files import Files
 from minorkey.data.readers.on_disk import Listed
-from minorkey.data.readers.pairing import NoImages, hint
+from minorkey.data.readers.pairing import NoImages, NoSplit, hint
 from minorkey.data.readers.pattern import Pattern
+from minorkey.data.readers.text import composed
 from minorkey.errors import DataError, unknown
 
 COLUMNS = ("file", "category", "domain", "split")
@@ -73,7 +74,9 @@ def _refuse_empty(files: Files, pattern: Pattern, categories: set[str]) -> None:
     folder = files.root / Pattern(f"{above}/."[1:], frozenset(), pattern.known).folder
     if not folder.is_dir() or not categories:
         return
-    names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    names = sorted(
+        composed(entry.name) for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")
+    )
     if empty := [name for name in names if name not in categories]:
         raise DataError(f"class folder {folder / empty[0]} holds no images; fill it, or remove it")
 
@@ -84,7 +87,7 @@ def _in_table(files: Files, table: str, known: Mapping[str, str]) -> list[Classi
     for number, row in enumerate(read_table(files, table), start=2):
         if any(name in row and value and row[name] != value for name, value in known.items()):
             continue
-        file, category = row["file"], row["category"]
+        file, category = composed(row["file"]), row["category"]
         if not category:
             raise DataError(f"{files.where(table)}, line {number}: {file} has no category")
         if file not in names:
@@ -101,12 +104,17 @@ def read_table(files: Files, table: str) -> list[dict[str, str]]:
     """
     where = files.where(table)
     try:
-        rows = csv.DictReader(io.StringIO(files.read(table).decode("utf-8-sig"), newline=""), restval="")
-        columns = rows.fieldnames or []
+        table_rows = csv.DictReader(io.StringIO(files.read(table).decode("utf-8-sig"), newline=""), restval="")
+        columns = table_rows.fieldnames or []
         if missing := [name for name in COLUMNS[:NEEDED] if name not in columns]:
             raise DataError(
                 f"{where} has no column '{missing[0]}'; expected {', '.join(COLUMNS)} (the last two may be left out)"
             )
+        if len(set(columns)) < len(columns):
+            raise DataError(f"{where} has two columns of one name; keep one of them")
+        rows = list(table_rows)
+        if spare := [number for number, row in enumerate(rows, start=2) if row.get(None)]:
+            raise DataError(f"{where}, line {spare[0]}: it has more fields than columns; quote names that hold a comma")
         return [{name: (row[name] or "").strip() for name in COLUMNS if name in columns} for row in rows]
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{where} is no CSV in UTF-8: {error}") from error
@@ -116,10 +124,10 @@ def check_split(files: Files, split: str, choices: tuple[str, ...]) -> None:
     """Refuse a split that there is none of.
 
     Raises:
-        DataError: the closest one is named.
+        NoSplit: the closest one is named.
     """
     if choices and split not in choices:
-        raise DataError(f"{files.root}: {unknown('split', split, choices)}")
+        raise NoSplit(f"{files.root}: {unknown('split', split, choices)}")
 
 
 def _which(known: Mapping[str, str]) -> str:

@@ -1,12 +1,13 @@
 """The reader of classified images."""
 
+from collections import Counter
 from math import ceil
 
 import numpy as np
 
 from minorkey.data.readers.categories.listing import Classified, check_split, listed
 from minorkey.data.readers.categories.spec import DRAWN, WHOLE, CategorySpec
-from minorkey.data.readers.on_disk import DiskReader, Part
+from minorkey.data.readers.on_disk import IGNORED, DiskReader, Part
 from minorkey.data.sample import Sample
 from minorkey.errors import ConfigError
 from minorkey.labels import LabelSpace, plain_name
@@ -29,15 +30,27 @@ class CategoryReader(DiskReader[Classified]):
         domain_images, images = split_of(spec, part)
         self.categories = _called(spec, domain_images)
         self._train_ids: dict[str, int] | None = None
+        self._becomes: dict[str, str] = {}
         notes = []
         if part.space is not None:
             places = category_places(part.space, spec, {image.category for image in images})
+            shown_as = {name: part.space.classes[place] for name, place in places.items()}
+            left_out = Counter(image.category for image in images if image.category not in places)
+            self._becomes = shown_as | {name: f"{IGNORED} ({count} images)" for name, count in left_out.items()}
             images = [image for image in images if image.category in places]
             self._train_ids = places
             shown = set(places.values())
             if absent := [title for number, title in enumerate(part.space.classes) if number not in shown]:
                 notes = [f"no image of {part.name} shows {', '.join(absent)}"]
         super().__init__(part, images, notes)
+
+    def becomes(self) -> dict[str, str]:
+        """The classes of the data set, and what each is in the label space of the run."""
+        return self._becomes
+
+    def own_counts(self, index: int) -> dict[str, int] | None:
+        """The class of the data set that an image shows; None where classes are left alone."""
+        return None if self._train_ids is None else {self._images[index].category: 1}
 
     def __getitem__(self, index: int) -> Sample:
         """Read an image.
