@@ -17,7 +17,7 @@ import numpy as np
 
 from minorkey.system.storage import storage_errors, write_atomically, write_text
 
-VERSION = 1
+VERSION = 2
 """To be raised when files are decoded to other pixels."""
 
 

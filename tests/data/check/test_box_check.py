@@ -124,7 +124,7 @@ def test_unknown_classes_and_missing_images(write_coco):
     (root / "images" / "val" / "e.png").unlink()
     found = look(root)
     assert [each.name for each in found.data] == [f"{root}:val"]
-    assert any("no place for 'dragon'" in line for line in found.warnings)
+    assert ["no place for 'dragon'" in line for line in found.all_problems] == [True]
     assert any("'e.png' is left out" in line for line in found.warnings)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from minorkey.data.images import IMAGE_SUFFIXES
+from minorkey.data.listing import is_hidden
 from minorkey.data.readers.categories.listing import read_table
 from minorkey.data.readers.categories.spec import CategorySpec
 from minorkey.data.readers.files import Files
@@ -89,9 +90,9 @@ def class_names(readers: Iterable[Categorised]) -> tuple[str, ...]:
 
 
 def _folders(root: Path) -> list[Path]:
-    return sorted(entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    return sorted(entry for entry in root.iterdir() if entry.is_dir() and not is_hidden(f"{entry.name}/"))
 
 
 def _images(folder: Path) -> bool:
     """Whether images lie in a folder itself."""
-    return any(entry.suffix.lower() in IMAGE_SUFFIXES for entry in folder.iterdir())
+    return any(entry.suffix.lower() in IMAGE_SUFFIXES and not is_hidden(entry.name) for entry in folder.iterdir())

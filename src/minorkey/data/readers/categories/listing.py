@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from minorkey.data.images import IMAGE_SUFFIXES
+from minorkey.data.listing import is_hidden
 from minorkey.data.readers.categories.spec import CategorySpec
 from minorkey.data.readers.files import Files
 from minorkey.data.readers.on_disk import Listed
@@ -75,7 +76,7 @@ def _refuse_empty(files: Files, pattern: Pattern, categories: set[str]) -> None:
     if not folder.is_dir() or not categories:
         return
     names = sorted(
-        composed(entry.name) for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")
+        composed(entry.name) for entry in folder.iterdir() if entry.is_dir() and not is_hidden(f"{entry.name}/")
     )
     if empty := [name for name in names if name not in categories]:
         raise DataError(f"class folder {folder / empty[0]} holds no images; fill it, or remove it")
