@@ -67,6 +67,11 @@ def test_two_images_of_one_name(write_dataset):
 def test_empty_split(write_dataset):
     root = write_dataset(keys=("a",))
     (root / "images" / "train" / "a.png").unlink()
+    with pytest.raises(
+        DataError, match=r"mine holds annotations of split 'train', but no images; expected images/train/\*\.\*$"
+    ):
+        open_source(root)
+    (root / "labels" / "train" / "a.png").unlink()
     with pytest.raises(DataError, match=r"mine holds no images of split 'train'; expected images/train/\*\.\*$"):
         open_source(root)
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from minorkey.data import images
+from minorkey.data import images, label_images
 from minorkey.data.loaders import training_loader
 from minorkey.data.raw_cache import RawCache
 from minorkey.data.readers import open_datasets
@@ -42,8 +42,9 @@ def cache(tmp_path):
 def decoded(monkeypatch):
     """The files that were decoded, by name."""
     names = []
-    for function in ("read_plain_png", "read_plain_jpeg"):
-        original = getattr(images, function)
+    doors = [(images, "read_plain_png"), (images, "read_plain_jpeg"), (label_images, "read_plain_png")]
+    for module, function in doors:
+        original = getattr(module, function)
 
         def counted(file, content=None, original=original):
             pixels = original(file, content)
@@ -51,7 +52,7 @@ def decoded(monkeypatch):
                 names.append(os.path.basename(file))
             return pixels
 
-        monkeypatch.setattr(images, function, counted)
+        monkeypatch.setattr(module, function, counted)
     return names
 
 

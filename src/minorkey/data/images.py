@@ -65,7 +65,7 @@ def read_image(file: str | Path, content: bytes | None = None) -> np.ndarray:
     if plain is None:
         plain = read_plain_jpeg(file, content)
     if plain is not None:
-        return plain if plain.ndim == 3 else np.repeat(plain[..., None], 3, axis=2)
+        return three_channels(plain)
     with opened_image(file, content) as image:
         deep = "16" in raw_mode(image)
         pixels = rgb_pixels(image, file)
@@ -106,7 +106,12 @@ def _from_16_bits(values: np.ndarray, file: str | Path) -> np.ndarray:
     if least < 0 or most > 65535:
         raise DataError(f"{file}: image has values from {least} to {most}, expected 0 to 65535; convert it to 16 bits")
     _refuse_dark(most, file)
-    return np.repeat((values >> 8).astype(np.uint8)[..., None], 3, axis=2)
+    return three_channels((values >> 8).astype(np.uint8))
+
+
+def three_channels(pixels: np.ndarray) -> np.ndarray:
+    """Grey values (H, W) or colours (H, W, 3) as (H, W, 3)."""
+    return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
 
 
 def _refuse_dark(most: int, file: str | Path) -> None:

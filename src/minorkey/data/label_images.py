@@ -6,7 +6,7 @@ import numpy as np
 from PIL import ImageOps
 from PIL.ImageFile import ImageFile
 
-from minorkey.data.images import low_bytes, opened_image, raw_mode, read_image
+from minorkey.data.images import low_bytes, opened_image, raw_mode, read_image, three_channels
 from minorkey.data.plain_images import read_plain_png
 from minorkey.errors import DataError
 
@@ -78,9 +78,11 @@ def read_colours(file: str | Path, content: bytes | None = None) -> np.ndarray:
     Raises:
         DataError: the file is missing, unreadable, truncated or of a format that changes colours.
     """
-    if read_plain_png(file, content) is None:
-        with opened_image(file, content) as image:
-            _refuse_lossy(image, file, content)
+    plain = read_plain_png(file, content)
+    if plain is not None:
+        return three_channels(plain)
+    with opened_image(file, content) as image:
+        _refuse_lossy(image, file, content)
     return read_image(file, content)
 
 
