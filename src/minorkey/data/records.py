@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -115,6 +116,14 @@ def read_records(
 def evenly_spread(length: int, count: int) -> list[int]:
     """`count` indices below `length` (all of them where there are fewer), from the first to the last."""
     return np.linspace(0, length - 1, min(count, length)).round().astype(int).tolist()
+
+
+def turned_among(reader: Reader) -> int:
+    """How many of a few images, evenly spread, are turned by their EXIF orientation; 0 of what is not files on disk."""
+    looked_at = (on_disk(reader, index) for index in evenly_spread(len(reader), PROBES))
+    with suppress(MinorkeyError):  # an image that cannot be read is said when it is needed
+        return sum(source[0].orientation(source[1]) != 1 for source in looked_at if source is not None)
+    return 0
 
 
 def pixel_record(sample: Sample, classes: int) -> Record:

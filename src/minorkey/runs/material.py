@@ -11,7 +11,7 @@ from minorkey.config import RunConfig
 from minorkey.data.cache_size import in_bytes, reserve
 from minorkey.data.rare_classes import RareClasses
 from minorkey.data.readers.joined import shared_images
-from minorkey.data.records import Record
+from minorkey.data.records import Record, turned_among
 from minorkey.data.statistics import count_images
 from minorkey.data.workers import worker_count
 from minorkey.labels import LabelSpace, label_space
@@ -95,6 +95,12 @@ def _rare_classes(config: RunConfig, folder: RunFolder, material: Material, cons
 def _notes(config: RunConfig, material: Material) -> list[str]:
     """What a user should know of the data before the training, a line each."""
     notes = [note for reader in material.sources.readers for note in reader.notes]
+    notes += [
+        f"warning: images of {reader.name} carry an EXIF orientation and are turned upright; whether their annotations "
+        "are of the upright image is not known where sizes are equal: see minorkey data check"
+        for reader in material.sources.readers
+        if turned_among(reader)
+    ]
     if material.targets is not None:
         readers = material.targets.readers
         names = ", ".join(f"{len(reader)} images of {reader.name}" for reader in readers)

@@ -13,6 +13,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from minorkey.cli.data import data
+from minorkey.data.readers import Subset, open_datasets
+from minorkey.data.records import turned_among
 from minorkey.datacheck import Check, check
 from minorkey.datacheck.page import bar_length
 from minorkey.datacheck.tables import problem_lines
@@ -181,6 +183,9 @@ def test_turned_images_are_said(streets):
         Image.open(file).save(file, exif=exif)
     (line,) = [line for line in look(streets).warnings if "EXIF" in line]
     assert line.startswith(f"{streets}:train: 2 of 4 images carry an EXIF orientation and are turned upright")
+    (train,) = open_datasets(str(streets), role="source", label_space=label_space("street7"))
+    (val,) = open_datasets(str(streets), role="unseen", label_space=label_space("street7"))
+    assert [turned_among(reader) for reader in (train, Subset(train, [0, 1]), val)] == [2, 1, 0]
 
 
 def test_unknown_name_offers_data_sets_and_presets():
