@@ -148,3 +148,20 @@ def test_source_without_validation_images_is_said(make_config, street_folder, co
     scores = train(config, tmp_path / "run", console=console)
     assert [score.domain for score in scores.domains] == ["night"]
     assert "is not judged: " in console.file.getvalue()
+
+
+def test_half_of_a_validation_split_is_refused_before_the_training(make_config, street_folder, console, tmp_path):
+    streets = street_folder()
+    shutil.rmtree(streets / "labels" / "val")
+    with pytest.raises(DataError, match="of split 'val' without a label"):
+        train(make_config(source=str(streets)), tmp_path / "run", console=console)
+
+
+def test_images_that_are_trained_and_judged_on_are_said(make_config, street_folder, console, tmp_path):
+    streets = street_folder()
+    for kind in ("images", "labels"):
+        shutil.rmtree(streets / kind / "val")
+    text = "ids: {0: road, 1: car}\nimages: images/{key}.png\nlabels: labels/{key}.png\n"
+    (streets / "dataset.yaml").write_text(text)
+    train(make_config(source=str(streets), training={"steps": 1}), tmp_path / "run", console=console)
+    assert f"warning: 4 of 4 images of {streets}:val are trained on, as those of" in console.file.getvalue()

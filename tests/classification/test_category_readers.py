@@ -11,6 +11,7 @@ from PIL import Image
 from minorkey.data.classes import listed_classes
 from minorkey.data.readers import each_domain, open_datasets
 from minorkey.data.readers.categories import named_category_datasets
+from minorkey.datacheck import check
 from minorkey.datacheck.targets import open_target
 from minorkey.errors import ConfigError, DataError
 from minorkey.labels import label_space
@@ -128,6 +129,12 @@ def test_classes_may_be_renamed_and_left_out(class_folders):
     assert classes_in(root) == "leaf, pome"
     reader = opened(root, "unseen", label_space("leaf, pome"))[0]
     assert (len(reader), reader[0].category) == (20, 1)
+    (found,) = check(f"{root}-day", {"task": "classification", "label_space": "leaf, pome"})[0].data[:1]
+    own = {each.name: (each.becomes, each.count) for each in found.own}
+    assert own["sky"][0] == "ignored"
+    assert own["apple"][0] == "pome"
+    assert sum(count for _, count in own.values()) == found.images + own["sky"][1]
+    assert own["sky"][1] > 0
 
 
 def test_bad_input_is_one_line(class_folders, tmp_path):

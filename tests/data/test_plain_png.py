@@ -5,6 +5,7 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from minorkey.data.images import read_image
 from minorkey.data.label_images import read_ids
@@ -78,3 +79,18 @@ def test_ids_and_grey_images():
 def test_a_broken_file_is_named():
     with pytest.raises(DataError, match="x.png: broken image"):
         read_image("x.png", png(Image.fromarray(COLOURS))[:-200])
+
+
+@pytest.mark.parametrize("text", ["Raw profile type exif", "XML:com.adobe.xmp"])
+def test_an_orientation_in_a_text(text):
+    """ImageMagick and editors of photographs write it there."""
+    said = PngInfo()
+    if text.startswith("XML"):
+        said.add_itxt(text, '<x:xmpmeta xmlns:x="adobe:ns:meta/"><a tiff:Orientation="6"/></x:xmpmeta>')
+    else:
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        said.add_text(text, f"\nexif\n{len(exif.tobytes()):8}\n{exif.tobytes().hex()}\n", zip=True)
+    stream = io.BytesIO()
+    Image.fromarray(COLOURS).save(stream, "PNG", pnginfo=said)
+    np.testing.assert_array_equal(read_image("x.png", stream.getvalue()), np.rot90(COLOURS, -1))

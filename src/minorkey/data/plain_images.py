@@ -13,8 +13,12 @@ from PIL import ExifTags, Image
 PNG_START = b"\x89PNG\r\n\x1a\n"
 HEADER = struct.Struct(">8x4x4sIIBBxxB")  # chunk type, width, height, bits, colour type, interlace
 PNG_MODES = {0: "mono", 2: "rgb"}
-SPECIAL = (b"eXIf", b"tRNS", b"Raw profile type", b"XML:com.adobe.xmp")
-"""Chunks, and texts in them, that change how an image is shown; Pillow knows what to do with them."""
+CHUNK = struct.Struct(">I4s")  # length of its content, type
+SPECIAL = frozenset({b"eXIf", b"tRNS"})
+"""Chunks that change how an image is shown; Pillow knows what to do with them."""
+TEXTS = frozenset({b"tEXt", b"zTXt", b"iTXt"})
+TURNING = (b"Raw profile type", b"XML:com.adobe.xmp")
+"""Beginnings of texts that may say how an image is turned."""
 
 JPEG_START = b"\xff\xd8\xff"
 JPEG_MODES = {"L": "mono", "RGB": "rgb"}
@@ -39,13 +43,24 @@ def read_plain_png(file: str | Path, content: bytes | None = None) -> np.ndarray
         return None
     if not data.startswith(PNG_START) or chunk != b"IHDR" or bits != 8 or colour not in PNG_MODES or interlaced:
         return None
-    if any(special in data for special in SPECIAL):
+    if _special(data):
         return None
     try:
         pixels = kornia_rs.io.decode_image_png_u8(data, (height, width), PNG_MODES[colour])
     except Exception:  # the only class that the library raises
         return None
     return pixels[..., 0] if colour == 0 else pixels
+
+
+def _special(data: bytes) -> bool:
+    """Whether a PNG has a chunk that may change how it is shown."""
+    place = len(PNG_START)
+    while place + CHUNK.size <= len(data):
+        length, name = CHUNK.unpack_from(data, place)
+        if name in SPECIAL or (name in TEXTS and data.startswith(TURNING, place + CHUNK.size)):
+            return True
+        place += CHUNK.size + length + 4  # a checksum follows
+    return False
 
 
 def read_plain_jpeg(file: str | Path, content: bytes | None = None) -> np.ndarray | None:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from minorkey.data.readers import Reader
-from minorkey.data.readers.joined import own_classes
+from minorkey.data.readers.joined import disk_readers
 from minorkey.data.records import TINY_SIDE, Record
 from minorkey.data.statistics import class_frequencies, count_classes
 from minorkey.datacheck.targets import Opened, Use
@@ -114,9 +114,13 @@ def findings(opened: Opened, records: Sequence[Record], space: LabelSpace) -> Fi
 
 def _own_classes(reader: Reader, labelled: Sequence[Record]) -> list[OwnClass]:
     counts: Counter[str] = Counter()
+    becomes: dict[str, str] = {}
     for record in labelled:
         counts.update(record.own or {})
-    return [OwnClass(name, becomes, counts[name]) for name, becomes in own_classes(reader).items()]
+    for part in disk_readers(reader):
+        counts.update(part.left_out)
+        becomes.update(part.becomes())
+    return [OwnClass(name, target, counts[name]) for name, target in becomes.items()]
 
 
 def suspicions(data: Sequence[Findings], counted: Counted) -> list[str]:

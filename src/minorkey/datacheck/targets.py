@@ -110,6 +110,8 @@ def _open_alone(spec: str, overrides: Mapping[str, Any], cached: bool) -> CheckT
         first = (found.problems or found.warnings)[0]
         found.problems[:] = [first + hint, *found.problems[1:]]
         found.warnings.clear()
+    if cached:  # what is trained on, no more
+        return found
     with suppress(MinorkeyError):  # it was said above
         for split in labelled_splits(spec, annotation=found.task.annotation, data_root=config.data_root):
             _open(_Asked("data set", split, "unseen", needed=False), config, found)

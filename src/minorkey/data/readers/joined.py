@@ -131,13 +131,13 @@ def on_disk(reader: Reader, index: int) -> tuple[DiskReader[Any], int] | None:
     return (reader, index) if isinstance(reader, DiskReader) else None
 
 
-def own_classes(reader: Reader) -> dict[str, str]:
-    """`DiskReader.becomes` of all that a reader is made of; empty where it is not of files on disk."""
+def disk_readers(reader: Reader) -> list[DiskReader[Any]]:
+    """The readers of files on disk that a reader is made of."""
     if isinstance(reader, Joined):
-        return {name: becomes for part in reader._readers for name, becomes in own_classes(part).items()}
+        return [found for part in reader._readers for found in disk_readers(part)]
     if isinstance(reader, Subset | ReaderAround):
-        return own_classes(reader._reader)
-    return reader.becomes() if isinstance(reader, DiskReader) else {}
+        return disk_readers(reader._reader)
+    return [reader] if isinstance(reader, DiskReader) else []
 
 
 def shared_images(judged: Reader, trained: Sequence[Reader], use: str) -> list[str]:

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from minorkey.data.readers.pattern import wrong_fields
 from minorkey.data.readers.reader import Role
+from minorkey.data.readers.text import composed
 
 BRIGHTEST = 256
 """No image has a mean luma of it: it is a limit that leaves out none."""
@@ -42,6 +43,11 @@ class Layout(BaseModel):
     def _own_folders(cls, value: object) -> object:
         """A list of what lies in folders of its names."""
         return {name: name for name in value} if isinstance(value, list) else value
+
+    @field_validator("splits", "domains", "skips")
+    @classmethod
+    def _composed(cls, value: dict[str, str]) -> dict[str, str]:
+        return {composed(name): composed(text) for name, text in value.items()}
 
     @field_validator("brightness")
     @classmethod

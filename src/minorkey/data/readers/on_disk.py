@@ -53,6 +53,7 @@ class DiskReader(ABC, Generic[Image]):
     def __init__(self, part: Part, images: Sequence[Image], notes: Sequence[str] = ()) -> None:
         self.name, self.domain, self.notes = part.name, part.domain, tuple(notes)
         self._files, self._images = part.files, images
+        self.left_out: dict[str, int] = {}  # class of the data set -> images of it that are not among these
 
     def __len__(self) -> int:
         """Number of images in the split."""

@@ -31,18 +31,20 @@ class CategoryReader(DiskReader[Classified]):
         self.categories = _called(spec, domain_images)
         self._train_ids: dict[str, int] | None = None
         self._becomes: dict[str, str] = {}
+        left_out: Counter[str] = Counter()
         notes = []
         if part.space is not None:
             places = category_places(part.space, spec, {image.category for image in images})
             shown_as = {name: part.space.classes[place] for name, place in places.items()}
             left_out = Counter(image.category for image in images if image.category not in places)
-            self._becomes = shown_as | {name: f"{IGNORED} ({count} images)" for name, count in left_out.items()}
+            self._becomes = shown_as | dict.fromkeys(left_out, IGNORED)
             images = [image for image in images if image.category in places]
             self._train_ids = places
             shown = set(places.values())
             if absent := [title for number, title in enumerate(part.space.classes) if number not in shown]:
                 notes = [f"no image of {part.name} shows {', '.join(absent)}"]
         super().__init__(part, images, notes)
+        self.left_out = dict(left_out)
 
     def becomes(self) -> dict[str, str]:
         """The classes of the data set, and what each is in the label space of the run."""
