@@ -96,6 +96,13 @@ def test_no_meaning(tmp_path, content, message):
     assert len(str(caught.value)) < 300
 
 
+def test_a_mark_before_json(tmp_path):
+    opened(tmp_path, document())
+    (tmp_path / "annotations/train.json").write_bytes(b"\xef\xbb\xbf" + json.dumps(document()).encode())
+    (reader,) = open_datasets(str(tmp_path), role="source", label_space=label_space("weather7"), annotation="boxes")
+    assert reader[0].boxes.tolist() == [[1, 1, 5, 4]]
+
+
 def test_shared_ids_of_different_annotations_are_said(tmp_path):
     reader = opened(tmp_path, document(annotations=[BOX, BOX | {"bbox": [0, 0, 2, 2]}]))
     assert len(reader[0].boxes) == 2

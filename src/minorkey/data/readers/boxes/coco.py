@@ -51,8 +51,11 @@ def _by_id(rows: list[Any], part: str, what: Callable[[Any], Value], file: str) 
 
 def _repeated(found: list[list[Annotation]], rows: list[Any], file: str) -> list[str]:
     """A line where annotations share an id; the same one twice is an error."""
+    numbers = [one.number for those in found for one in those]
+    if len(set(numbers)) == len(numbers):
+        return []
     for those in found:
-        if len(set(those)) < len(those) and (twice := [one for one, count in Counter(those).items() if count > 1]):
+        if twice := [one for one, count in Counter(those).items() if count > 1]:
             raise DataError(f"{file}: annotation {twice[0].number} is listed twice; remove one")
     ids = [row["id"] for row in rows if row.get("id") is not None]
     shared = len(ids) - len(set(map(str, ids)))

@@ -72,6 +72,8 @@ def number(value: object, what: str, where: str) -> float:
     Raises:
         DataError: it is none.
     """
+    if type(value) is float:
+        return value
     try:
         if isinstance(value, bool) or (isinstance(value, str) and "_" in value):  # `float` takes both
             raise ValueError
@@ -100,6 +102,8 @@ def flag(value: object, what: str, where: str) -> bool:
     Raises:
         DataError: it is something else.
     """
+    if value is False or (type(value) is int and value == 0):
+        return False
     given = whole(value)
     found = FLAGS.get(str(value if given is None else given).strip().lower())
     if found is None:
