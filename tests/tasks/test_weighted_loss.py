@@ -7,8 +7,10 @@ from plain_vits import PLAIN_VITS
 
 from minorkey.data.sample import Batch
 from minorkey.labels import IGNORE_INDEX
+from minorkey.models.heads.segmentation.masks import mask_targets
 from minorkey.models.options import HeadOptions
-from minorkey.tasks.segmentation.task import Segmentation, pixel_cross_entropy
+from minorkey.models.segmenters import SEGMENTATION_HEADS
+from minorkey.tasks.segmentation.task import Segmentation
 
 SMALL = {"channels": 32, "queries": 5, "points": 50, "decoder_layers": 1, "encoder_layers": 1}
 
@@ -95,9 +97,39 @@ def test_reading_a_pass_has_no_graph(head, batch):
     assert not Segmentation().loss_and_probabilities(_model(head), batch)[1]().requires_grad
 
 
-@pytest.mark.parametrize("head", ["upernet", "mask2former", "eomt"])
-def test_weighted_and_nothing_labelled_is_a_loss_of_zero(head, batch, weights):
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("head", SEGMENTATION_HEADS.shipped)
+def test_nothing_labelled_is_a_loss_of_zero_without_gradient(head, weighted, batch, weights):
     batch.labels[:] = IGNORE_INDEX
-    loss = sum(Segmentation().loss(_model(head), batch, weights).values())
+    model = _model(head)
+    loss = sum(Segmentation().loss(model, batch, weights if weighted else None).values())
+    loss.backward()
     assert loss.item() == 0
-    assert pixel_cross_entropy(torch.zeros(1, 3, 2, 2), torch.full((1, 2, 2), IGNORE_INDEX)).isnan()
+    assert all(p.grad is None or (p.grad == 0).all() for p in model.parameters())
+    assert Segmentation().counts(model, batch.labels).elements == 0
+
+
+@pytest.mark.parametrize("head", ["linear", "semfpn", "segformer"])
+def test_our_own_models_say_the_same_of_their_loss(head, batch):
+    model = _model(head)
+    asked = {"pixel_values": batch.pixel_values, "labels": batch.labels}
+    torch.testing.assert_close(model(**asked).loss, Segmentation().loss(model, batch)["segmentation"])
+    batch.labels[:] = IGNORE_INDEX
+    assert model(**asked).loss.item() == 0
+
+
+@pytest.mark.parametrize("head", ["mask2former", "eomt"])
+def test_queries_of_an_image_without_labels_learn_no_class(head, batch):
+    """So that the loss of two batches, of which one has no labels, is the same as that of both in one."""
+    model, labels = _model(head), batch.labels.clone()
+    labels[1] = IGNORE_INDEX
+    logits = torch.randn(1, 2, 5, 4, generator=torch.Generator().manual_seed(3), requires_grad=True)
+    masks, classes = mask_targets(labels, 3)
+    layers = [(torch.randn(2, 5, 8, 8, generator=torch.Generator().manual_seed(4)), logits[0])]
+    torch.manual_seed(5)
+    both = model.criterion.terms(layers, masks, classes)["loss_cross_entropy"]
+    (gradient,) = torch.autograd.grad(both, logits)
+    assert (gradient[:, 1] == 0).all()
+    assert (gradient[:, 0] != 0).any()
+    counts = [Segmentation().counts(model, part).elements for part in (labels, labels[:1], labels[1:])]
+    assert counts[0] == counts[1] > counts[2] == 0

@@ -36,10 +36,15 @@ def test_one_process_keeps_its_loss():
     assert weighted(torch.tensor(0.3), 1.0) == torch.tensor(0.3)
 
 
-def test_a_batch_without_any_labelled_pixel_has_no_loss():
+def test_a_step_without_any_labelled_pixel_has_no_loss_and_no_gradient():
+    """Even of a task whose own loss is the mean over nothing."""
     shares = loss_shares(np.array([0.0, 0.0]))
-    assert np.isnan(shares).all()
-    assert weighted(torch.tensor(float("nan")), float(shares[0])).isnan()
+    assert shares.tolist() == [0, 0]
+    logits = torch.randn(2, 3, 4, 5, requires_grad=True)
+    loss = F.cross_entropy(logits, torch.full((2, 4, 5), IGNORE_INDEX), ignore_index=IGNORE_INDEX)
+    assert loss.isnan()
+    weighted(loss, float(shares[0])).backward()
+    assert (logits.grad == 0).all()
 
 
 def test_objects_of_all_batches_stand_in_for_those_of_one():

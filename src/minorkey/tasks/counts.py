@@ -16,7 +16,7 @@ class Counts(NamedTuple):
 
 
 def weighted(loss: Tensor, share: float) -> Tensor:
-    """`share` times a loss; 0, and no gradient, for a share of 0, where the mean over nothing is NaN."""
+    """`share` times a loss; 0, and no gradient, for a share of 0, where someone's mean over nothing is NaN."""
     return (loss if share else loss.nan_to_num()) * share
 
 

@@ -43,13 +43,13 @@ def with_shares(batch: Batch, counts: Counts, everyone: np.ndarray, process: int
 
 
 def loss_shares(counts: np.ndarray) -> np.ndarray:
-    """P A n / N for the P A batches, from their n; NaN where none has any element, as the mean over nothing is.
+    """P A n / N for the P A batches, from their n; 0 where none has any element: nothing is learnt of it.
 
     >>> loss_shares(np.array([30.0, 10.0]))
     array([1.5, 0.5])
     """
     total = counts.sum()
-    return counts.size * counts / total if total else np.full(counts.shape, np.nan)
+    return counts.size * counts / total if total else np.zeros(counts.shape)
 
 
 def divided_shares(counts: np.ndarray) -> np.ndarray:

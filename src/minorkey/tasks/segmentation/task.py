@@ -23,6 +23,7 @@ from minorkey.data.transforms import TransformConfig
 from minorkey.labels import IGNORE_INDEX, LabelSpace
 from minorkey.models.heads.segmentation.eomt import set_progress
 from minorkey.models.heads.segmentation.masks import MASK_MODELS, mask_targets, semantic_scores
+from minorkey.models.heads.segmentation.pixel_loss import pixel_cross_entropy
 from minorkey.models.segmenters import SEGMENTATION_HEADS
 from minorkey.tasks.base import Task
 from minorkey.tasks.counts import Counts
@@ -89,10 +90,13 @@ class Segmentation(Task):
         return stack([sample.labels for sample in samples], size, fill=IGNORE_INDEX)
 
     def counts(self, model: nn.Module, labels: Tensor) -> Counts:
-        """The labelled pixels; of mask models the queries, by the weight of what each is to say, and the masks."""
+        """The labelled pixels; of mask models the queries, by the weight of what each is to say, and the masks.
+
+        Queries of an image without a labelled pixel say nothing that is right or wrong.
+        """
         if not isinstance(model, MASK_MODELS):
             return Counts(int((labels != IGNORE_INDEX).sum()))
-        masks = [_classes_present(image) for image in labels]
+        masks = [count for count in map(_classes_present, labels) if count]
         queries, idle = model.config.num_queries, model.config.no_object_weight
         matched = sum(min(count, queries) for count in masks)
         return Counts(matched + idle * (len(masks) * queries - matched), sum(masks), frozenset({CLASS_TERM}))
@@ -241,18 +245,6 @@ def _pixel_loss(model: nn.Module, batch: Batch, weights: Tensor | None) -> Score
         smaller = pixel_cross_entropy(_resize_to(output, batch.labels.shape[-2:]), batch.labels, weights)
         terms["auxiliary"] = network.config.auxiliary_loss_weight * smaller
     return terms, lambda: logits.detach().float().softmax(dim=1)
-
-
-def pixel_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Cross-entropy of logits `(B, K, H, W)`, summed up with weights `(B, H, W)`, over the number of labelled pixels.
-
-    Where no pixel is labelled it is 0 with weights, for a teacher may be sure of none, and NaN without, as the mean
-    over nothing is.
-    """
-    if weights is None:
-        return F.cross_entropy(logits, labels, ignore_index=IGNORE_INDEX)
-    losses = F.cross_entropy(logits, labels, ignore_index=IGNORE_INDEX, reduction="none")
-    return (losses * weights).sum() / (labels != IGNORE_INDEX).sum().clamp(min=1)
 
 
 def _mask_loss(model: nn.Module, batch: Batch, weights: Tensor | None) -> Scored:

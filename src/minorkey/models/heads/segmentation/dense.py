@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from transformers.modeling_outputs import SemanticSegmenterOutput
 
 from minorkey.models.heads.around_backbone import AroundBackbone, AroundBackboneConfig
+from minorkey.models.heads.segmentation.pixel_loss import pixel_cross_entropy
 
 
 class DenseSegmenterConfig(AroundBackboneConfig):
@@ -46,5 +47,5 @@ class DenseSegmenter(AroundBackbone):
         logits = F.interpolate(logits, size=pixel_values.shape[-2:], mode="bilinear", align_corners=False)
         loss = None
         if labels is not None:
-            loss = F.cross_entropy(logits, labels, ignore_index=self.config.loss_ignore_index)
+            loss = pixel_cross_entropy(logits, labels, ignore_index=self.config.loss_ignore_index)
         return SemanticSegmenterOutput(loss=loss, logits=logits)

@@ -32,6 +32,9 @@ MASK_MODELS = (
 ABSENT = -1
 """In place of a class, where there is no mask."""
 
+UNKNOWN = -100
+"""In place of the class of a query, where nothing is labelled."""
+
 
 def mask_targets(labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
     """Label maps `(B, H, W)` as a mask for every class.
@@ -76,10 +79,11 @@ Layers = Sequence[tuple[Tensor, Tensor]]
 class MaskCriterion(Mask2FormerLoss):
     """The losses of Mask2Former (arXiv 2112.01527), weighted, each summed over the decoder's layers.
 
-    Three things differ from the class of transformers. All layers and images are computed at once, and the host waits
+    Four things differ from the class of transformers. All layers and images are computed at once, and the host waits
     for the device only for the costs of the matching (`match`). For these, points are drawn once per image, where
     transformers draws them for every layer. And the loss is computed in float32 under autocast as well, divided by the
-    average number of masks of a process (transformers 5.23 divides by the number of processes twice).
+    average number of masks of a process (transformers 5.23 divides by the number of processes twice). And queries of an
+    image without a labelled pixel do not learn to say "no object", of which nothing is known there.
     """
 
     gathering: list[tuple[Tensor, Tensor]] | None = None
@@ -172,8 +176,10 @@ class MaskCriterion(Mask2FormerLoss):
         wanted = torch.full(logits.shape[:-1], self.num_labels, device=logits.device)
         layers = torch.arange(len(logits), device=logits.device)[:, None]
         wanted[layers, found.images, found.queries] = classes[found.images, found.targets]
-        mean = F.cross_entropy(logits.flatten(0, 2), wanted.flatten(), self.empty_weight)
-        return len(logits) * mean
+        labelled = (classes != ABSENT).any(1)
+        wanted = wanted.where(labelled[:, None], UNKNOWN)
+        mean = F.cross_entropy(logits.flatten(0, 2), wanted.flatten(), self.empty_weight, ignore_index=UNKNOWN)
+        return len(logits) * mean.where(labelled.any(), 0.0)
 
     def mask_losses(
         self, predicted: Sequence[Tensor], masks: Tensor, classes: Tensor, found: Matches
