@@ -28,6 +28,9 @@ LOOKS = ("", "+night@3", "+fog@3", "+rain@3", "+snow@3")
 
 SUBURB = tuple(f"world:{name}" for name in DOMAINS if name.startswith("suburb-") and name != "suburb-clear")
 
+RULE = "evaluation.absent=skip"
+"""How mIoU treats a class that is only predicted: as when the first runs of these settings were judged."""
+
 ROOM = Path(__file__).parent
 
 
@@ -88,6 +91,7 @@ SETTINGS = {
             name="world",
             title="world",
             preset="demo",
+            overrides=(RULE,),
             seeds=(0, 1, 2, 3, 4),
             of_seed=("world.seed",),  # scenes of its own
         ),
@@ -95,7 +99,7 @@ SETTINGS = {
             name="suburb",
             title="suburb",
             preset="demo",
-            overrides=("source=world:suburb-clear", "unseen=[" + ", ".join(SUBURB) + "]", "training.steps=150"),
+            overrides=("source=world:suburb-clear", "unseen=[" + ", ".join(SUBURB) + "]", "training.steps=150", RULE),
             of_seed=("world.seed",),
         ),
         Setting(
@@ -106,7 +110,7 @@ SETTINGS = {
                 *VIT_TINY,
                 "unseen=[" + ", ".join(f'"camvid:train,val{look}"' for look in LOOKS) + "]",
                 "transform.crop=[160, 160]", "training.batch_size=8", "training.steps=150",
-                "evaluation={window: null, stride: null, resize: 320, images: 80}",
+                "evaluation={window: null, stride: null, resize: 320, images: 80}", RULE,
             ),
             seeds=(0, 1, 2, 3, 4),
         ),
@@ -117,7 +121,7 @@ SETTINGS = {
             overrides=(
                 *VIT_TINY,
                 "source=SHARED/data/nuclei/fluorescence",
-                'unseen=["SHARED/data/nuclei/stained:train,val", "SHARED/data/nuclei/brightfield:train,val"]',
+                'unseen=["SHARED/data/nuclei/stained:train,val", "SHARED/data/nuclei/brightfield:train,val"]', RULE,
             ),
             seeds=(0, 1, 2, 3, 4),
         ),

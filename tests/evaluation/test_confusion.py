@@ -47,10 +47,28 @@ def test_by_hand_with_an_absent_class():
     prediction = np.array([[0, 0, 1, 1], [1, 2, 0, 2]])
     matrix = confusion_matrix(prediction, truth, num_classes=3)
     assert matrix.tolist() == [[2, 1, 0], [0, 2, 1], [0, 0, 0]]
-    assert np.allclose(iou(matrix), [2 / 3, 2 / 4, np.nan], equal_nan=True)
-    assert mean_iou(matrix) == pytest.approx((2 / 3 + 1 / 2) / 2)
+    assert np.allclose(iou(matrix), [2 / 3, 2 / 4, 0])
+    assert mean_iou(matrix) == pytest.approx((2 / 3 + 1 / 2) / 3)
+    assert np.allclose(iou(matrix, "skip"), [2 / 3, 2 / 4, np.nan], equal_nan=True)
+    assert mean_iou(matrix, "skip") == pytest.approx((2 / 3 + 1 / 2) / 2)
     assert mean_accuracy(matrix) == pytest.approx(2 / 3)
     assert pixel_accuracy(matrix) == pytest.approx(4 / 6)
+
+
+def test_a_class_that_is_only_predicted_counts_as_in_cityscapes():
+    """TP / (TP + FP + FN) over all labelled pixels, no number without any of them: 0.9 and 1 of 10 pixels, and 0."""
+    truth = np.repeat([0, 1], 50)
+    found = np.where(np.arange(100) < 10, 2, truth)
+    matrix = confusion_matrix(found, truth, num_classes=4)
+    assert mean_iou(matrix) == pytest.approx((40 / 50 + 1 + 0) / 3)
+    for absent, score in (("zero", (0.8 + 1) / 3), ("skip", 0.9)):
+        evidence = PixelEvidence.of_matrices(matrix[None], absent)
+        assert evidence.score() == pytest.approx(score)
+        assert evidence.scores(np.ones((1, 1), np.int64)).tolist() == pytest.approx([score])
+        assert PixelEvidence.restored(evidence.stored("day"), absent)["day"].score() == evidence.score()
+    two = only_scored(PixelEvidence.of_matrices(matrix[None]), list("abcd"), ["a", "b"])
+    assert two.score() == pytest.approx(0.9), "a class that is not scored cannot count 0"
+    assert np.isnan(two.by_class()[2:]).all()
 
 
 def test_unscored_classes_are_ignored():

@@ -22,6 +22,7 @@ def test_id_is_stable_across_releases():
         {"metric": "coco"},
         {"detections": 300},
         {"precision": "tf32"},
+        {"absent": "zero"},
     ],
 )
 def test_every_field_changes_the_id(change):
@@ -40,9 +41,12 @@ def test_describe_names_what_differs_from_the_plain_case():
         label_space="x", resize=2048, flip=True, scales=(0.5, 1), weights="ema", classes_scored=("road",)
     )
     assert protocol.describe() == (
-        "x, 1 classes; long side 2048 px; whole image; scales 0.5, 1; averaged with the mirrored image; "
-        "averaged (EMA) weights"
+        "x, 1 classes; classes that the labels do not show left out; long side 2048 px; whole image; scales 0.5, 1; "
+        "averaged with the mirrored image; averaged (EMA) weights"
     )
+    zero = protocol.model_copy(update={"absent": "zero"})
+    assert "; classes that are only predicted count 0; " in zero.describe()
+    assert zero.id() != protocol.id()
 
 
 def test_window_without_stride_is_refused():

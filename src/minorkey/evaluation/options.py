@@ -5,7 +5,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 from minorkey.system.precision import Asked
-from minorkey.tasks.protocol import DETECTIONS
+from minorkey.tasks.protocol import DETECTIONS, Absent
 
 Size = tuple[PositiveInt, PositiveInt]
 
@@ -24,6 +24,11 @@ class EvaluationOptions(BaseModel):
     flip: bool = Field(False, description="average with the mirrored image")
     scales: tuple[PositiveFloat, ...] = Field((1.0,), min_length=1, description="average over these image scales")
     classes: tuple[str, ...] | None = Field(None, description="only pixels of these classes count; default: all")
+    absent: Absent = Field(
+        "zero",
+        description="a class that is predicted where the labels of a domain do not show it; zero: its IoU is 0, as in "
+        "the evaluation of Cityscapes; skip: it is left out (segmentation)",
+    )
     metric: str | None = Field(None, description="what is scored; default: miou for segmentation, coco for detection")
     detections: PositiveInt = Field(DETECTIONS, description="the most per image that count (detection)")
     source: bool = Field(True, description="also judge the source domains, on their validation images")

@@ -26,7 +26,7 @@ WEIGHTS: dict[Weights, str] = {
     "oracle": "ORACLE: weights chosen on the unseen domains",
 }
 
-NEWER = ("tile", "input_size", "resize_in", "metric", "detections", "precision", "task", "settings")
+NEWER = ("tile", "input_size", "resize_in", "metric", "detections", "precision", "task", "settings", "absent")
 """Left out of the id while unused, so that older scores keep theirs."""
 
 LARGE = 16
@@ -36,6 +36,14 @@ of 512 x 512 an image of 2048 x 1024 is below, one of 4K above."""
 
 NAMED = 10
 """How many classes of a label space that is a list of classes are named in a line."""
+
+Absent = Literal["zero", "skip"]
+"""What a class counts that is predicted in a domain whose labels do not show it: IoU 0, or nothing."""
+
+ABSENT: dict[Absent, str] = {
+    "zero": "classes that are only predicted count 0",
+    "skip": "classes that the labels do not show left out",
+}
 
 DETECTIONS = 100
 """The most detections per image that count, unless a protocol says otherwise."""
@@ -63,6 +71,7 @@ class Protocol(BaseModel):
     metric: str = "miou"  # a row of the task's metrics, or package.module:attribute
     task: str | None = None  # whose metric it is; None: that of the shipped task which has it
     detections: PositiveInt | None = None  # the most per image that count, the best ones; None: 100
+    absent: Absent = "skip"  # of mIoU; what scores were measured by before there was a choice
     precision: Precision = "fp32"  # that the network computed in
     settings: dict[str, bool | int | float | str] = {}  # what else a task sets, by name
 
@@ -70,6 +79,11 @@ class Protocol(BaseModel):
     def most_detections(self) -> int:
         """The most detections per image that count."""
         return self.detections or DETECTIONS
+
+    @property
+    def absent_rule(self) -> str:
+        """What becomes of a class that is predicted and not there."""
+        return ABSENT[self.absent]
 
     @property
     def scored(self) -> "Metric":
@@ -101,8 +115,13 @@ class Protocol(BaseModel):
     def describe(self) -> str:
         """One line of English.
 
-        >>> Protocol(label_space="cityscapes19", window=(128, 256), stride=(85, 171)).describe()
-        'cityscapes19, all classes; native size; window 128x256, stride 85x171; last weights'
+        >>> protocol = Protocol(label_space="cityscapes19", window=(128, 256), stride=(85, 171), absent="zero")
+        >>> print(protocol.describe().replace("; ", "\\n"))
+        cityscapes19, all classes
+        classes that are only predicted count 0
+        native size
+        window 128x256, stride 85x171
+        last weights
         """
         count = len(self.classes_scored) if self.classes_scored is not None else "all"
         parts = [f"{_shortened(self.label_space)}, {count} classes"]

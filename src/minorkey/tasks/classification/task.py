@@ -48,7 +48,7 @@ class Classification(Task):
     unused = dict.fromkeys(
         ("window", "stride", "resize", "resize_in", "scales"),
         "is not for classification, which sees images at transform.crop",
-    )
+    ) | {"absent": "is for segmentation; accuracies are shares of the images that show a class"}
 
     def crop(
         self, sample: Sample, config: TransformConfig, rng: np.random.Generator, wanted: int | None = None

@@ -71,7 +71,7 @@ class Detection(Task):
     self_training = BoxSelfTrainingOptions
     unused = dict.fromkeys(
         ("window", "flip", "classes", "scales"), "is for segmentation; detection sees whole images, once"
-    )
+    ) | {"absent": "is for segmentation; AP leaves out classes without objects"}
 
     def crop(
         self, sample: Sample, config: TransformConfig, rng: np.random.Generator, wanted: int | None = None

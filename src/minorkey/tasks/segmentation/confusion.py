@@ -1,7 +1,11 @@
 """Confusion matrices and the scores read off them. Rows are the truth, columns the prediction.
 
-A class that never occurs in the truth has no IoU and no accuracy here (NaN) and is left out of the means.
-Predicting such a class still costs: the pixel is missed by the class it belongs to.
+A class that occurs neither in the truth nor in the prediction has no IoU (NaN) and is left out of the mean. One that is
+predicted, but nowhere in the truth, has IoU 0, as in the evaluation of Cityscapes (cityscapesScripts,
+`getIouScoreForLabel`: TP / (TP + FP + FN), no number where the denominator is 0) and in mmsegmentation. To `skip` it as
+well is the other reading: then a small domain is not judged by one stray pixel of a class that it does not have, but
+its scores are no longer those of the public tools. Accuracies are shares of the true pixels of a class, so they leave
+out all that the truth does not show.
 """
 
 import numpy as np
@@ -12,6 +16,7 @@ from torch import Tensor
 from minorkey.errors import DataError
 from minorkey.labels import IGNORE_INDEX
 from minorkey.tasks.evidence import Floats, mean_present, ratio
+from minorkey.tasks.protocol import Absent
 
 Matrix = NDArray[np.int64]
 
@@ -45,14 +50,21 @@ def confusion_matrix(prediction: NDArray | Tensor, truth: NDArray, num_classes: 
     return counts[:num_classes, :num_classes].copy()
 
 
-def iou(confusion: Matrix) -> Floats:
-    """Intersection over union per class, `(..., K, K)` to `(..., K)` in `[0, 1]`; NaN for an absent class."""
-    return iou_from_counts(_hits(confusion), confusion.sum(-1), confusion.sum(-2))
+def iou(confusion: Matrix, absent: Absent = "zero") -> Floats:
+    """Intersection over union per class, `(..., K, K)` to `(..., K)` in `[0, 1]`; NaN where it has none."""
+    return iou_from_counts(_hits(confusion), confusion.sum(-1), confusion.sum(-2), absent)
 
 
-def iou_from_counts(hits: NDArray, truth: NDArray, predicted: NDArray) -> Floats:
-    """IoU from pixels per class, each `(..., K)`: hit, true and predicted; NaN for an absent class."""
-    return ratio(hits, truth + predicted - hits, present=truth > 0)
+def iou_from_counts(hits: NDArray, truth: NDArray, predicted: NDArray, absent: Absent = "zero") -> Floats:
+    """IoU from pixels per class, each `(..., K)`: hit, true and predicted; NaN where a class has none.
+
+    >>> iou_from_counts(*np.array([[4, 0, 0], [5, 0, 0], [4, 0, 1]])).tolist()
+    [0.8, nan, 0.0]
+    >>> iou_from_counts(*np.array([[4, 0, 0], [5, 0, 0], [4, 0, 1]]), absent="skip").tolist()
+    [0.8, nan, nan]
+    """
+    union = truth + predicted - hits
+    return ratio(hits, union, present=(union if absent == "zero" else truth) > 0)
 
 
 def class_accuracy(confusion: Matrix) -> Floats:
@@ -61,9 +73,9 @@ def class_accuracy(confusion: Matrix) -> Floats:
     return ratio(_hits(confusion), truth, present=truth > 0)
 
 
-def mean_iou(confusion: Matrix) -> float:
-    """Mean IoU over the classes that occur in the truth; NaN if none does."""
-    return float(mean_present(iou(confusion)))
+def mean_iou(confusion: Matrix, absent: Absent = "zero") -> float:
+    """Mean IoU over the classes that have one; NaN if none has."""
+    return float(mean_present(iou(confusion, absent)))
 
 
 def mean_accuracy(confusion: Matrix) -> float:

@@ -9,13 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minorkey.tasks.evidence import Floats, by_domain, mean_present
+from minorkey.tasks.protocol import Absent
 from minorkey.tasks.segmentation.confusion import (
     Matrix,
     class_accuracy,
-    iou,
     iou_from_counts,
     mean_accuracy,
-    mean_iou,
     pixel_accuracy,
 )
 
@@ -35,19 +34,21 @@ class PixelEvidence:
     images: NDArray[np.int32]  # (M,) place of the image, ascending
     cells: NDArray[np.int32]  # (M,) true class * K + predicted class
     pixels: NDArray[np.int32]  # (M,)
+    absent: Absent = "zero"  # what a class counts that is only predicted
+    scored: NDArray[np.bool] | None = None  # (K,), the classes whose true pixels count; None: all
     unit: ClassVar[str] = "pixel"
 
     @classmethod
-    def of(cls, notes: Sequence[Cells], num_classes: int) -> Self:
+    def of(cls, notes: Sequence[Cells], num_classes: int, absent: Absent = "zero") -> Self:
         """The cells of N images."""
         places = np.repeat(np.arange(len(notes), dtype=np.int32), [len(cells) for cells, _ in notes])
         cells, pixels = (np.concatenate(columns) for columns in zip(*notes, strict=True))
-        return cls((len(notes), num_classes), places, cells, pixels)
+        return cls((len(notes), num_classes), places, cells, pixels, absent)
 
     @classmethod
-    def of_matrices(cls, matrices: Matrix) -> Self:
+    def of_matrices(cls, matrices: Matrix, absent: Absent = "zero") -> Self:
         """The same of matrices `(N, K, K)`, rows being the truth."""
-        return cls.of([cells_of(matrix) for matrix in matrices], matrices.shape[1])
+        return cls.of([cells_of(matrix) for matrix in matrices], matrices.shape[1], absent)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -70,13 +71,18 @@ class PixelEvidence:
         return np.bincount(self.cells, self.pixels, classes**2).astype(np.int64).reshape(classes, classes)
 
     def score(self) -> float:
-        """mIoU over the classes that occur in the truth; NaN if none does."""
-        return mean_iou(self.total)
+        """mIoU over the classes that have one; NaN if none has."""
+        return float(mean_present(self.by_class()))
 
     def scores(self, draws: NDArray[np.int64]) -> Floats:
         """mIoU of every resample, `(R, N)` to `(R,)`; a class that a resample misses is left out of its mean."""
         weights = draws.astype(np.float64)  # float64 goes through BLAS
-        return mean_present(iou_from_counts(*(weights @ counts for counts in self._per_image)))
+        return mean_present(self._iou(*(weights @ counts for counts in self._per_image)))
+
+    def _iou(self, hits: NDArray, truth: NDArray, predicted: NDArray) -> Floats:
+        """As `iou_from_counts`, of the classes that are scored."""
+        found = iou_from_counts(hits, truth, predicted, self.absent)
+        return found if self.scored is None else np.where(self.scored, found, np.nan)
 
     @cached_property
     def _per_image(self) -> list[Floats]:
@@ -95,7 +101,7 @@ class PixelEvidence:
 
     def by_class(self) -> Floats:
         """IoU of each class, `(K,)`."""
-        return iou(self.total)
+        return self._iou(np.diagonal(self.total), self.total.sum(1), self.total.sum(0))
 
     def details(self) -> dict[str, float]:
         """Mean accuracy of the classes, and the share of all pixels that are right."""
@@ -106,9 +112,10 @@ class PixelEvidence:
         return {"accuracy": class_accuracy(self.total)}
 
     def only(self, keep: NDArray[np.bool]) -> "PixelEvidence":
-        """Ignore the pixels whose true class `keep` `(K,)` leaves out."""
+        """Ignore the pixels whose true class `keep` `(K,)` leaves out; such a class has no score."""
         kept = keep[self.cells // self.size[1]]
-        return replace(self, images=self.images[kept], cells=self.cells[kept], pixels=self.pixels[kept])
+        chosen = {"images": self.images[kept], "cells": self.cells[kept], "pixels": self.pixels[kept]}
+        return replace(self, **chosen, scored=keep if self.scored is None else keep & self.scored)
 
     def stored(self, domain: str) -> dict[str, NDArray]:
         """The columns as `<domain>/images`, `/cells` and `/pixels`, the size as `<domain>/size`."""
@@ -116,17 +123,17 @@ class PixelEvidence:
         return {f"{domain}/{name}": column for name, column in columns.items()}
 
     @classmethod
-    def restored(cls, arrays: Mapping[str, NDArray]) -> "dict[str, PixelEvidence]":
+    def restored(cls, arrays: Mapping[str, NDArray], absent: Absent = "zero") -> "dict[str, PixelEvidence]":
         """Inverse of `stored`, for all domains of a file; one of before has matrices `(N, K, K)` of each.
 
         Raises:
             KeyError: an array is missing.
         """
-        evidence = {domain: cls.of_matrices(array) for domain, array in arrays.items() if array.ndim == 3}
+        evidence = {domain: cls.of_matrices(array, absent) for domain, array in arrays.items() if array.ndim == 3}
         columns = by_domain({name: array for name, array in arrays.items() if name not in evidence})
         for domain, named in columns.items():
             images, classes = named["size"].tolist()
-            evidence[domain] = cls((images, classes), named["images"], named["cells"], named["pixels"])
+            evidence[domain] = cls((images, classes), named["images"], named["cells"], named["pixels"], absent)
         return evidence
 
 

@@ -23,19 +23,20 @@ class PixelEvaluator(Evaluator):
 
     def evidence(self, notes: Sequence[Cells]) -> PixelEvidence:
         """Those of all images of a domain."""
-        return PixelEvidence.of(notes, self.num_classes)
+        return PixelEvidence.of(notes, self.num_classes, self.protocol.absent)
 
     def restored(self, arrays: Mapping[str, NDArray]) -> dict[str, PixelEvidence]:
         """From columns, or, as an earlier version has it, from a matrix of each image."""
-        return PixelEvidence.restored(arrays)
+        return PixelEvidence.restored(arrays, self.protocol.absent)
 
 
 METRICS = {
     "miou": Metric(
         "mIoU",
-        "Pixels are summed over the images of a domain, then averaged over the classes that its labels show.",
+        "Pixels are summed over the images of a domain, then the IoU of its classes is averaged.",
         PixelEvaluator,
         class_name="IoU",
+        rule="{protocol.absent_rule}",
         evidence_file="confusions.safetensors",
     )
 }

@@ -205,10 +205,11 @@ class Segmentation(Task):
         return draw_labels(sample, image, space)
 
     def protocol(self, config: "RunConfig") -> dict[str, Any]:
-        """Windows, mirrored images and scales that scores are averaged over."""
+        """Windows, mirrored images and scales that scores are averaged over, and how a class counts that is absent."""
         options = config.evaluation
+        views = {"window": options.window, "flip": options.flip, "scales": options.scales}
         stride = options.stride or (default_stride(options.window) if options.window else None)
-        return {"window": options.window, "stride": stride, "flip": options.flip, "scales": options.scales}
+        return views | {"stride": stride, "absent": options.absent}
 
     def exported(self, model: PreTrainedModel) -> Exported:
         """The stock classes and processors for it, and how its outputs are read."""
