@@ -83,7 +83,7 @@ def test_other_classes_do_not_count():
     assert kept.details()["AP"] == pytest.approx(kept.score(), abs=1e-6)
 
 
-def test_without_detections_the_score_is_zero_and_without_objects_an_error():
+def test_without_detections_the_score_is_zero_and_without_objects_there_is_none():
     evidence = random_evidence(0)
     silent = BoxEvidence(12, 4, evidence.truth, choose(evidence.found, slice(0)))
     assert silent.score() == silent.details()["AP"] == silent.details()["AR"] == 0
@@ -91,8 +91,9 @@ def test_without_detections_the_score_is_zero_and_without_objects_an_error():
     blank = BoxEvidence(12, 4, choose(evidence.truth, slice(0)), evidence.found)
     crowds = BoxEvidence(12, 4, evidence.truth._replace(crowd=np.ones_like(evidence.truth.crowd)), evidence.found)
     for each in (blank, crowds):
-        with pytest.raises(DataError, match="domain 'fog' has no labelled object of a scored class; check its labels"):
-            _scores(fog=each)
+        scores = _scores(fog=each, night=evidence)
+        assert [(fog.domain, fog.why) for fog in scores.unscored] == [("fog", "no labelled object of a scored class")]
+        assert scores.unseen_mean.score == evidence.score()
 
 
 def test_false_alarms_on_images_without_objects_count():

@@ -5,6 +5,7 @@ import pytest
 
 from minorkey.errors import DataError
 from minorkey.evaluation.scores import ScoreTable, TrainingCost, build_scores
+from minorkey.reporting.tables import markdown_table
 from minorkey.tasks.protocol import Protocol
 from minorkey.tasks.segmentation.confusion import mean_iou
 from minorkey.tasks.segmentation.evidence import PixelEvidence
@@ -69,6 +70,31 @@ def test_unscored_classes_change_the_score():
     assert scores.domains[0].score == pytest.approx(mean_iou(two, "skip"))
 
 
+BLANK = {"blank": ("unseen", PixelEvidence.of_matrices(np.zeros((2, 3, 3), dtype=np.int64)))}
+
+
+def test_a_domain_without_labels_has_no_score_and_changes_no_other():
+    scores, others = table(domains=BLANK), table()
+    assert scores.domains == others.domains
+    assert (scores.unseen_mean, scores.worst) == (others.unseen_mean, others.worst)
+    values = json.loads(json.dumps(scores.to_json(), allow_nan=False))
+    blank = {"domain": "blank", "role": "unseen", "images": 2, "score": None}
+    assert values["unscored"] == [blank | {"why": "no labelled pixel of a scored class"}]
+    assert ScoreTable.from_json(values) == scores
+    text = markdown_table([scores, others.model_copy(update={"run": "other"})])
+    assert "| none |" in text
+    assert "blank: no labelled pixel of a scored class, so its score is none, and no mean has it." in text
+    del values["unscored"]
+    assert ScoreTable.from_json(values).unscored == [], "files of before have no such key"
+
+
+def test_no_domain_with_labels_is_no_score_at_all():
+    settings = {"run": "r", "method": "soma", "classes": CLASSES, "training": TrainingCost()}
+    scores = build_scores(BLANK, protocol=Protocol(label_space="tiny"), **settings)
+    assert (scores.domains, scores.unseen_mean, scores.worst) == ([], None, None)
+    assert "none" in markdown_table([scores])
+
+
 def test_survives_json():
     scores = table()
     assert ScoreTable.from_json(json.loads(json.dumps(scores.to_json()))) == scores
@@ -77,13 +103,11 @@ def test_survives_json():
 def test_json_has_the_documented_keys():
     assert set(table().to_json()) == {
         *("run", "method", "task", "label_space", "classes", "protocol"),
-        *("domains", "unseen_mean", "worst", "training", "adaptation"),
+        *("domains", "unscored", "unseen_mean", "worst", "training", "adaptation"),
     }
 
 
 def test_error_texts(tmp_path):
-    with pytest.raises(DataError, match="domain 'blank' has no labelled pixel"):
-        table(domains={"blank": ("unseen", PixelEvidence.of_matrices(np.zeros((2, 3, 3), dtype=np.int64)))})
     with pytest.raises(DataError, match=r"no metrics\.json in .*run `minorkey evaluate`"):
         ScoreTable.read(tmp_path / "metrics.json")
     (tmp_path / "metrics.json").write_text("{ not json")

@@ -32,16 +32,21 @@ def show_scores(folders: Sequence[Path]) -> None:
 def show_folds(folds: Sequence[FoldScore]) -> None:
     """Print the score of each domain that was left out, and their mean."""
     metric = folds[0].scores.metric
+
+    def write(score: float | None) -> str:
+        return "none" if score is None else metric.number(score)
+
     table = Table(title=f"{metric.heading}, each domain left out of training once, 95 % interval over images")
     for heading in ("unseen domain", "images", metric.name, "validation images of the others"):
         table.add_column(heading, justify="left" if heading == "unseen domain" else "right")
     for fold in folds:
-        low, high = map(metric.number, fold.unseen.interval)
+        score, low, high = map(write, (fold.unseen.score, *fold.interval))
         seen = "" if fold.validation is None else metric.number(fold.validation)
-        score = f"{metric.number(fold.unseen.score)} [{low}, {high}]"
-        table.add_row(fold.unseen.domain, str(fold.unseen.images), score, seen)
+        shown = score if fold.unseen.score is None else f"{score} [{low}, {high}]"
+        table.add_row(fold.unseen.domain, str(fold.unseen.images), shown, seen)
+    known = [fold.unseen.score for fold in folds if fold.unseen.score is not None]
     table.add_section()
-    table.add_row("mean", "", metric.number(fmean(fold.unseen.score for fold in folds)), "")
+    table.add_row("mean", "", write(fmean(known) if known else None), "")
     console = Console()
     console.print(table)
     console.print(f"{metric.in_unit}; {folds[0].scores.protocol.describe()}", highlight=False, soft_wrap=True)

@@ -39,6 +39,16 @@ class DomainScore(_Record):
     missing_classes: list[str]
 
 
+class UnscoredDomain(_Record):
+    """A domain whose truth leaves nothing to score; it is in no mean."""
+
+    domain: str
+    role: DomainRole
+    images: int
+    score: None = None
+    why: str  # no labelled pixel of a scored class
+
+
 class MeanScore(_Record):
     """Unweighted mean over domains."""
 
@@ -89,7 +99,8 @@ class ScoreTable(_Record):
     label_space: str
     classes: list[str]
     protocol: Protocol
-    domains: list[DomainScore]
+    domains: list[DomainScore]  # those that have a score
+    unscored: list[UnscoredDomain] = []  # judged as well, but there was nothing to score
     unseen_mean: MeanScore | None  # None: no unseen domain was judged
     worst: WorstDomain | None
     training: TrainingCost
@@ -162,6 +173,8 @@ def build_scores(
 ) -> ScoreTable:
     """Score a run from what was kept of its images.
 
+    A domain in which nothing is labelled has no score, and is in no mean.
+
     Args:
         evidence: For each domain its role and the evidence of its images.
         run: Name of the run.
@@ -172,13 +185,11 @@ def build_scores(
         adaptation: How it used a target.
         shared_scenes: Image i shows the same scene in every unseen domain (see `bootstrap.mean_interval`).
         task: Name of the task.
-
-    Raises:
-        DataError: A domain has no image, or nothing is labelled in it.
     """
-    scored = {
+    judged = {
         domain: (role, only_scored(kept, classes, protocol.classes_scored)) for domain, (role, kept) in evidence.items()
     }
+    scored = {name: kept for name, kept in judged.items() if has_score(kept[1])}
     domains = [score_domain(name, role, kept, classes) for name, (role, kept) in scored.items()]
     unseen = _unseen(domains)
     worst = max(unseen, key=lambda score: protocol.scored.rank(score.score), default=None)
@@ -190,6 +201,7 @@ def build_scores(
         classes=list(classes),
         protocol=protocol,
         domains=domains,
+        unscored=[_unscored(name, *kept) for name, kept in judged.items() if name not in scored],
         unseen_mean=_unseen_mean(unseen, [scored[score.domain][1] for score in unseen], shared_scenes),
         worst=WorstDomain(domain=worst.domain, score=worst.score) if worst else None,
         training=training,
@@ -198,19 +210,15 @@ def build_scores(
 
 
 def score_domain(domain: str, role: DomainRole, evidence: Evidence, classes: Sequence[str]) -> DomainScore:
-    """Score one domain from the evidence of its images.
-
-    Raises:
-        DataError: Nothing is labelled in it.
-    """
-    score, by_class = labelled_score(domain, evidence), evidence.by_class()
+    """Score one domain from the evidence of its images, one that has a score."""
+    by_class = evidence.by_class()
     scored = classes if len(by_class) else ()  # a metric may have no scores of classes
     details = evidence.details()
     return DomainScore(
         domain=domain,
         role=role,
         images=evidence.shape[0],
-        score=score,
+        score=evidence.score(),
         interval=score_interval(evidence),
         by_class=_named(scored, by_class),
         details=_named(details.keys(), details.values()),
@@ -219,18 +227,14 @@ def score_domain(domain: str, role: DomainRole, evidence: Evidence, classes: Seq
     )
 
 
-def labelled_score(domain: str, evidence: Evidence) -> float:
-    """The score of a domain.
+def has_score(evidence: Evidence) -> bool:
+    """Whether there is anything to score: a domain may have no label of a scored class."""
+    return not math.isnan(evidence.score())
 
-    Raises:
-        DataError: Nothing is labelled in it.
-    """
-    score = evidence.score()
-    if math.isnan(score):
-        raise DataError(
-            f"domain '{domain}' has no labelled {evidence.unit} of a scored class; check its labels and map"
-        )
-    return score
+
+def _unscored(domain: str, role: DomainRole, evidence: Evidence) -> UnscoredDomain:
+    why = f"no labelled {evidence.unit} of a scored class"
+    return UnscoredDomain(domain=domain, role=role, images=evidence.shape[0], why=why)
 
 
 def _unseen(domains: Sequence[DomainScore]) -> list[DomainScore]:

@@ -104,6 +104,7 @@ def _scores(scores: ScoreTable | None) -> str:
         f"| {s.domain} | {s.role} | {number(s.score)} | {' to '.join(map(number, s.interval))} | {s.images} |"
         for s in scores.domains
     ]
+    rows += [f"| {each.domain} | {each.role} | none: {each.why} | | {each.images} |" for each in scores.unscored]
     metric = f"{scores.metric.name} ({scores.metric.unit})" if scores.metric.unit else scores.metric.name
     heading = f"| domain | role | {metric} | 95 % interval over images | images |"
     table = [heading, "|---|---|---:|---:|---:|", *rows]

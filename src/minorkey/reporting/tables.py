@@ -40,6 +40,7 @@ class Column:
 
     title: str
     kind: Literal["source", "unseen", "mean", "worst"]
+    empty: str = "–"  # in place of a score: none, where the truth of a domain leaves nothing to score
 
 
 @dataclass(frozen=True)
@@ -70,14 +71,14 @@ def build_grid(tables: Sequence[ScoreTable]) -> Grid:
         for label, table, mark in zip(run_labels(tables), tables, marks, strict=True)
     ]
     metric = reference(tables).metric
-    return Grid(columns, _with_best(rows, metric), footnotes, metric)
+    return Grid(columns, _with_best(rows, metric), [*footnotes, *_unscored(tables)], metric)
 
 
 def markdown_table(tables: Sequence[ScoreTable]) -> str:
     """A GitHub table of scores with 95 % intervals; the best of a column in bold."""
     grid = build_grid(tables)
     lines = [[grid.metric.heading, *map(column_title, grid.columns)], ["---"] + ["---:"] * len(grid.columns)]
-    lines += [[row.label + row.mark, *(_text(cell, "**") for cell in row.cells)] for row in grid.rows]
+    lines += [[row.label + row.mark, *_texts(row, grid.columns)] for row in grid.rows]
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     return "\n\n".join([table, *grid.footnotes])
 
@@ -93,7 +94,7 @@ def rich_table(tables: Sequence[ScoreTable], interval: str = "95 % bootstrap int
         following = grid.columns[i + 1 : i + 2]
         drawn.add_row(
             column_title(column),
-            *(_markup(row.cells[i]) for row in grid.rows),
+            *(_markup(row.cells[i], column) for row in grid.rows),
             style="dim" if column.kind == "source" else "",
             end_section=bool(following) and following[0].kind != column.kind,
         )
@@ -146,7 +147,7 @@ def reference(tables: Sequence[ScoreTable]) -> ScoreTable:
 
 
 def measurement(table: ScoreTable) -> tuple:
-    """What must be equal for scores to be compared: task, protocol, classes and, last, domains with their images.
+    """What must be equal for scores to be compared: task, protocol, classes and, last, scored domains and images.
 
     A teacher's weights are the last ones of the training that it belongs to.
     """
@@ -162,7 +163,15 @@ def _protocol(table: ScoreTable) -> Protocol:
 def _columns(tables: Sequence[ScoreTable]) -> list[Column]:
     judged = [score for t in tables for score in t.domains if score.role == "source" or score in t.unseen]
     seen = {(score.role, score.domain): None for score in judged}
-    columns = [Column(domain, role) for wanted in ("source", "unseen") for role, domain in seen if role == wanted]
+    unscored = [each for table in tables for each in table.unscored]
+    names = {each.domain for each in unscored} | {score.domain for table in tables for score in table.domains}
+    empty = {(e.role, e.domain): None for e in unscored if not (names - {e.domain}) & {e.domain.partition("+")[0]}}
+    columns = [
+        Column(domain, role) if (role, domain) in seen else Column(domain, role, "none")
+        for wanted in ("source", "unseen")
+        for role, domain in seen | empty
+        if role == wanted
+    ]
     if any(table.unseen_mean for table in tables):
         columns += [Column("unseen mean", "mean"), Column("worst unseen", "worst")]
     return columns
@@ -195,6 +204,12 @@ def _marks(tables: Sequence[ScoreTable]) -> tuple[list[str], list[str]]:
     return marks, [f"{mark} Not comparable with the other rows: {reason}." for reason, mark in footnotes.items()]
 
 
+def _unscored(tables: Sequence[ScoreTable]) -> list[str]:
+    """A footnote per domain without a score."""
+    reasons = {each.domain: each.why for table in tables for each in table.unscored}
+    return [f"{domain}: {why}, so its score is none, and no mean has it." for domain, why in reasons.items()]
+
+
 def _difference(table: ScoreTable, compared: ScoreTable) -> str:
     if _protocol(table) != _protocol(compared):
         return f"measured under another protocol ({table.protocol.id()}: {table.protocol.describe()})"
@@ -218,9 +233,13 @@ def _highlight(row: RunRow, best: Sequence[float | None]) -> RunRow:
     return replace(row, cells=cells)
 
 
-def _text(cell: Cell | None, strong: str = "") -> str:
+def _texts(row: RunRow, columns: Sequence[Column]) -> list[str]:
+    return [_text(cell, column, "**") for cell, column in zip(row.cells, columns, strict=True)]
+
+
+def _text(cell: Cell | None, column: Column, strong: str = "") -> str:
     if cell is None:
-        return "–"
+        return column.empty
     value = cell.write(cell.value)
     value = f"{strong}{value}{strong}" if cell.best else value
     if cell.interval:
@@ -228,6 +247,6 @@ def _text(cell: Cell | None, strong: str = "") -> str:
     return f"{value} ({cell.note})" if cell.note else value
 
 
-def _markup(cell: Cell | None) -> str:
-    text = _text(cell).replace("[", r"\[")
+def _markup(cell: Cell | None, column: Column) -> str:
+    text = _text(cell, column).replace("[", r"\[")
     return f"[bold]{text}[/]" if cell and cell.best else text

@@ -14,7 +14,7 @@ from rich.console import Console
 from minorkey.config import RunConfig, with_classes
 from minorkey.data.readers import SourceOptions, each_domain, validation_of
 from minorkey.errors import ConfigError
-from minorkey.evaluation.scores import DomainScore, ScoreTable
+from minorkey.evaluation.scores import DomainScore, ScoreTable, UnscoredDomain
 from minorkey.runs.train import train
 from minorkey.system.processes import from_main, speaker
 from minorkey.system.run_folder import RunFolder
@@ -40,9 +40,16 @@ class FoldScore:
     scores: ScoreTable
 
     @property
-    def unseen(self) -> DomainScore:
-        """The score of the domain that was left out."""
-        return self.scores.unseen[0]
+    def unseen(self) -> DomainScore | UnscoredDomain:
+        """The domain that was left out, with its score."""
+        if self.scores.unseen:
+            return self.scores.unseen[0]
+        return next(each for each in self.scores.unscored if each.role == "unseen")
+
+    @property
+    def interval(self) -> tuple[float | None, float | None]:
+        """That of its score."""
+        return self.unseen.interval if isinstance(self.unseen, DomainScore) else (None, None)
 
     @property
     def validation(self) -> float | None:
@@ -115,7 +122,6 @@ def leave_one_out(
 
 def _write(folds: Sequence[FoldScore], path: Path) -> None:
     rows = [
-        [fold.unseen.domain, fold.unseen.images, fold.unseen.score, *fold.unseen.interval, fold.validation]
-        for fold in folds
+        [fold.unseen.domain, fold.unseen.images, fold.unseen.score, *fold.interval, fold.validation] for fold in folds
     ]
     write_csv(path, ["unseen", "images", "score", "low", "high", "source_validation"], rows)

@@ -9,9 +9,9 @@ from torch import nn
 
 from minorkey.adapters.held import exact
 from minorkey.config import RunConfig
-from minorkey.errors import ConfigError
+from minorkey.errors import ConfigError, DataError
 from minorkey.evaluation.run import EvaluationDomain, evaluate_domains
-from minorkey.evaluation.scores import labelled_score
+from minorkey.evaluation.scores import has_score
 from minorkey.labels import LabelSpace
 from minorkey.runs.assemble import Network, open_source_validation, open_unseen
 from minorkey.runs.load import predictor_for
@@ -34,7 +34,17 @@ def validation(
     if not domains:
         wanted = "unseen domain" if choose == "oracle" else "source with validation images"
         raise ConfigError(f"training.choose is {choose}, but there is no {wanted} to choose on; use last or ema")
-    return _scoring(config, network, space, domains)
+    scores_of = _scoring(config, network, space, domains)
+
+    def scores_to_choose_by(model: nn.Module) -> dict[str, float]:
+        if scores := scores_of(model):
+            return scores
+        raise DataError(
+            f"training.choose is {choose}, but nothing that a score counts is labelled in any domain to choose on; "
+            "check their labels and maps, or use last or ema"
+        )
+
+    return scores_to_choose_by
 
 
 def watching(config: RunConfig, network: Network, space: LabelSpace) -> Callable[[nn.Module], dict[str, float]] | None:
@@ -49,12 +59,13 @@ def watching(config: RunConfig, network: Network, space: LabelSpace) -> Callable
 def _scoring(
     config: RunConfig, network: Network, space: LabelSpace, domains: list[EvaluationDomain]
 ) -> Callable[[nn.Module], dict[str, float]]:
+    """The score of each domain that has one."""
     predictor = predictor_for(config, network, space)
 
     def scores_of(model: nn.Module) -> dict[str, float]:
         now = replace(predictor, model=model)
         with exact(model):
             evidence_of = evaluate_domains(now, domains, pictures=0, folder=Path(), console=Console(quiet=True))
-        return {name: labelled_score(name, evidence) for name, (_, evidence) in evidence_of.items()}
+        return {name: evidence.score() for name, (_, evidence) in evidence_of.items() if has_score(evidence)}
 
     return scores_of

@@ -18,7 +18,7 @@ from minorkey.data.sample import Sample
 from minorkey.errors import ConfigError
 from minorkey.evaluation.bootstrap import paired_difference
 from minorkey.evaluation.run import EvaluationDomain, evaluate_domains
-from minorkey.evaluation.scores import DomainRole, DomainScore, score_domain
+from minorkey.evaluation.scores import DomainRole, DomainScore, has_score, score_domain
 from minorkey.models.build import backbone_of
 from minorkey.runs.assemble import open_judged
 from minorkey.runs.load import config_of, load
@@ -126,6 +126,8 @@ def _rows(
     rows = []
     for domain, (role, before) in intact.items():
         after = without[domain][1]
+        if not has_score(before) or not has_score(after):
+            continue
         better = protocol.scored.higher_is_better
         difference = paired_difference([before], [after]) if better else paired_difference([after], [before])
         score_before, score_after = (score_domain(domain, role, kept, classes) for kept in (before, after))

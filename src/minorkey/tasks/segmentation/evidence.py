@@ -114,8 +114,8 @@ class PixelEvidence:
     def only(self, keep: NDArray[np.bool]) -> "PixelEvidence":
         """Ignore the pixels whose true class `keep` `(K,)` leaves out; such a class has no score."""
         kept = keep[self.cells // self.size[1]]
-        chosen = {"images": self.images[kept], "cells": self.cells[kept], "pixels": self.pixels[kept]}
-        return replace(self, **chosen, scored=keep if self.scored is None else keep & self.scored)
+        scored = keep if self.scored is None else keep & self.scored
+        return replace(self, images=self.images[kept], cells=self.cells[kept], pixels=self.pixels[kept], scored=scored)
 
     def stored(self, domain: str) -> dict[str, NDArray]:
         """The columns as `<domain>/images`, `/cells` and `/pixels`, the size as `<domain>/size`."""
