@@ -15,7 +15,7 @@ from minorkey.data.readers.open import labelled_splits
 from minorkey.data.readers.pairing import NoImages, NoSplit
 from minorkey.data.readers.reader import Role
 from minorkey.errors import ConfigError, MinorkeyError
-from minorkey.labels import LabelSpace, label_space
+from minorkey.labels import LabelSpace
 from minorkey.system.run_folder import RunFolder
 from minorkey.tasks.base import Task
 from minorkey.tasks.table import task_named
@@ -92,7 +92,8 @@ def _nothing_yet(config: RunConfig, cached: bool) -> CheckTarget:
     if cached and config.data_cache is None:
         raise ConfigError("no data_cache is set; name the folder that is to keep the pixels, data_cache=PATH")
     cache = RawCache(config.data_cache) if cached and config.data_cache else None
-    return CheckTarget(label_space(with_classes(config).label_space), task_named(config.task), cache=cache)
+    task = task_named(config.task)
+    return CheckTarget(task.space(with_classes(config).label_space), task, cache=cache)
 
 
 def _open_alone(spec: str, overrides: Mapping[str, Any], cached: bool) -> CheckTarget:

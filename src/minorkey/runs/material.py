@@ -14,12 +14,13 @@ from minorkey.data.readers.joined import shared_images
 from minorkey.data.records import Record, turned_among
 from minorkey.data.statistics import count_images
 from minorkey.data.workers import worker_count
-from minorkey.labels import LabelSpace, label_space
+from minorkey.labels import LabelSpace
 from minorkey.runs.assemble import Sources, open_judged, open_sources, open_targets
 from minorkey.system.processes import from_main, together
 from minorkey.system.progress import Reporter
 from minorkey.system.run_folder import RunFolder
 from minorkey.system.storage import cache_folder
+from minorkey.tasks.table import task_named
 from minorkey.training.device import device_for
 
 
@@ -48,7 +49,7 @@ def open_material(config: RunConfig, folder: RunFolder, console: Console) -> Mat
         StorageError: the disk has no room for the cache of pixels.
     """
     with together():
-        space = label_space(config.label_space)
+        space = task_named(config.task).space(config.label_space)
         material = Material(space, open_sources(config, space), open_targets(config, space))
         for note in _notes(config, material):
             console.print(note, highlight=False, soft_wrap=True)

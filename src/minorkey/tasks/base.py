@@ -20,7 +20,7 @@ from minorkey.data.records import Record
 from minorkey.data.sample import Batch, HostLabels, Sample, on_device
 from minorkey.data.transforms import TransformConfig
 from minorkey.errors import ConfigError, ModelError, unknown
-from minorkey.labels import LabelSpace
+from minorkey.labels import LabelSpace, label_space
 from minorkey.models.build import Head
 from minorkey.models.options import HeadOptions
 from minorkey.system.storage import save_png
@@ -51,6 +51,7 @@ class Task(ABC):
     default_head: ClassVar[str]
     metrics: ClassVar[Mapping[str, Metric]]  # what may be scored, by `evaluation.metric`; the default first
     label_space: ClassVar[str] = "cityscapes19"  # unless a configuration names one
+    fewest_classes: ClassVar[int] = 1  # that it can learn to tell apart: 2 where every pixel or image has one of them
     demo: ClassVar[str | None] = None  # preset of `minorkey demo --task`
     demo_note: ClassVar[str] = ""  # what its page says of the backbone
     builtin_head: ClassVar[str | None] = None  # folder of the head that ships, beside the built-in backbone
@@ -70,6 +71,20 @@ class Task(ABC):
                 raise ValueError(f"evaluation.{name} {why}")
 
     # --- data
+
+    def space(self, name: str) -> LabelSpace:
+        """The label space of this name, to learn its classes.
+
+        Raises:
+            ConfigError: there is none, or it has too few classes for there to be anything to learn.
+        """
+        space = label_space(name)
+        if len(space) >= self.fewest_classes:
+            return space
+        raise ConfigError(
+            f"label space '{space.name}' has one class, '{space.classes[0]}', which {self.name} would always find; "
+            "name what else there is as a class too, e.g. background, in place of `ignore`"
+        )
 
     @abstractmethod
     def crop(

@@ -44,7 +44,8 @@ class PairedReader(DiskReader[Pair]):
     def __init__(self, spec: DatasetSpec, part: Part) -> None:
         self._space = part.space
         self._decoder = None if part.space is None else LabelDecoder.of(spec, part.space)
-        super().__init__(part, *_pairs(spec, part))
+        pairs, notes = _pairs(spec, part)
+        super().__init__(part, pairs, notes + _lone_class(self._decoder, part))
 
     def __getitem__(self, index: int) -> Sample:
         """Read an image with its labels.
@@ -100,6 +101,17 @@ class PairedReader(DiskReader[Pair]):
                 f"{turned_by_exif(self.orientation(index))}; they must be equal"
             )
         return found
+
+
+def _lone_class(decoder: LabelDecoder | None, part: Part) -> list[str]:
+    """A note where the labels of a data set name one class at most: nothing is told apart there."""
+    if decoder is None or part.space is None:
+        return []
+    named = [name for place, name in enumerate(part.space.classes) if place in decoder.lookup]
+    if len(named) > 1 or len(part.space) == 1:
+        return []
+    found = f"one class only, '{named[0]}'" if named else "no class"
+    return [f"the labels of {part.name} name {found} of label space '{part.space.name}': nothing is told apart there"]
 
 
 def _pairs(spec: DatasetSpec, part: Part) -> tuple[list[Pair], list[str]]:

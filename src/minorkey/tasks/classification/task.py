@@ -41,6 +41,7 @@ class Classification(Task):
     heads = CLASSIFICATION_HEADS
     default_head = "pooled"
     label_space = "folders"
+    fewest_classes = 2
     metrics = METRICS
     main_term = "classification"
     prediction_type = CategoryPrediction

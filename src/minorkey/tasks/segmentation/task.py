@@ -60,6 +60,7 @@ class Segmentation(Task):
     annotation = "pixels"
     heads = SEGMENTATION_HEADS
     default_head = "semfpn"
+    fewest_classes = 2
     metrics = METRICS
     counted = COUNTED
     pictured = True
