@@ -1,4 +1,5 @@
 import copy
+import warnings
 
 import numpy as np
 import pytest
@@ -220,8 +221,49 @@ def test_rank_deficient_weights_keep_their_output(tiny, features) -> None:
         with torch.no_grad():
             target.module.weight[2:] = 0.0
     before = features(backbone)
-    attach(backbone, _options("soma"))
+    with pytest.warns(UserWarning, match=r"\d+ layers have components of zero, .* soma starts as LoRA does: encoder"):
+        attach(backbone, _options("soma"))
     assert (features(backbone) - before).abs().max() <= 1e-5
+
+
+@pytest.mark.parametrize("kind", ["zero", "rank 2", "rank 2 in bfloat16"])
+@pytest.mark.parametrize("method", LOW_RANK)
+def test_a_weight_without_components_to_tune_trains_all_the_same(method, kind) -> None:
+    """As one of a zero-initialised projection: each part of the update gets a gradient, and the output stays."""
+    torch.manual_seed(0)
+    network, x = nn.Sequential(nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 12)), torch.randn(7, 12)
+    weight = torch.randn(12, 2) @ torch.randn(2, 16) if kind != "zero" else torch.zeros(12, 16)
+    network[2].weight.data.copy_(weight.bfloat16().float() if "bfloat16" in kind else weight)
+    before = network(x)
+    options = MethodOptions(name=method, rank=4, first_block=0, layers={"fc2": ["2"]}, roles=["fc2"], train_bias=False)
+    if (method, kind) == ("dora", "zero"):
+        with pytest.raises(AdapterError, match=r"layer '2' has rows of zeros, whose length dora would divide by"):
+            attach(network, options)
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        attach(network, options)
+    if METHODS[method].keeps_output:
+        torch.testing.assert_close(network(x), before, atol=1e-6, rtol=1e-5)
+    (network(x) - 1).square().mean().backward()
+    A, B = factors(low_rank_layer(network, "2"))
+    moved = A.grad.norm(dim=1) + (0 if B.grad is None else B.grad.norm(dim=0))
+    assert (moved > 1e-4 * moved.max()).all()
+    assert moved.max() > 0
+
+
+def test_sound_weights_are_not_told_of(tiny) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        attach(tiny("dinov2"), _options("soma"))
+
+
+@pytest.mark.parametrize("method", ["soma", "pissa", "olora"])
+def test_weights_that_are_not_loaded_are_refused(method) -> None:
+    with torch.device("meta"):
+        network = nn.Sequential(nn.Linear(12, 16))
+    with pytest.raises(AdapterError, match=r"layer '0' is on the meta device, .* load the weights first"):
+        attach(network, MethodOptions(name=method, rank=2, layers={"fc1": ["0"]}, roles=["fc1"]))
 
 
 def test_bfloat16_weights_are_kept_and_factors_are_float32(tiny) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from minorkey.adapters.attached import Attached, check_shape
 from minorkey.adapters.fused import split
-from minorkey.adapters.inits import Factors, residual_weight, start_factors
+from minorkey.adapters.inits import Factors, as_lora_starts, dead_parts, residual_weight, start_factors
 from minorkey.adapters.merged_linear import MergedLinear
 from minorkey.adapters.norms import find_norms
 from minorkey.adapters.options import MethodOptions
@@ -52,8 +52,11 @@ def attach(
         load: False leaves the network as pretrained; `Attached.load_state_dict` then takes what was trained.
 
     Raises:
-        AdapterError: if no layer fits, the rank is too large, weights are quantised or not finite, the network
-            carries an adapter already, or the state is of another method or network.
+        AdapterError: if no layer fits, the rank is too large, weights are quantised, not loaded or not finite, the
+            network carries an adapter already, or the state is of another method or network.
+
+    Warns:
+        UserWarning: layers of a kind that gets no adapter; layers where the method would tune components of zero.
     """
     method = MethodOptions(name=method) if isinstance(method, str) else method
     check_bare(network)
@@ -124,6 +127,8 @@ def _attach_norms(network: nn.Module, method: MethodOptions) -> Attached:
 
 def _attach_low_rank(network: nn.Module, method: MethodOptions, seed: int, state: State | None) -> Attached:
     targets = adapted_targets(network, method)
+    for target in targets:
+        _check_values(target, method)
     if unfit := left_out(network, method.roles, method.layers):
         message = f"{len(unfit)} layers get no adapter, as they are of a kind that cannot have one: {shortened(unfit)}"
         warnings.warn(message, stacklevel=3)  # where attach was called
@@ -144,6 +149,21 @@ def _attach_low_rank(network: nn.Module, method: MethodOptions, seed: int, state
     return Attached(network, method, tuple(target.name for target in targets), initial)
 
 
+def _check_values(target: Target, method: MethodOptions) -> None:
+    """Refuse weights without values, where the method starts from them, and what DoRA would divide by zero."""
+    if target.weight.is_meta:
+        if method.spec.start is not None:
+            raise AdapterError(
+                f"layer '{target.name}' is on the meta device, where weights have no values, and {method.name} starts "
+                "from these; load the weights first"
+            )
+    elif method.spec.peft.get("use_dora") and not target.weight.flatten(1).any(dim=1).all():
+        raise AdapterError(
+            f"layer '{target.name}' has rows of zeros, whose length {method.name} would divide by; "
+            "choose roles without it, or another method"
+        )
+
+
 def _starts(targets: list[Target], method: MethodOptions, state: State | None) -> dict[str, Factors]:
     """The initial factors of every layer; none for a method that starts from PEFT's random ones."""
     start = method.spec.start
@@ -151,10 +171,22 @@ def _starts(targets: list[Target], method: MethodOptions, state: State | None) -
         return {}
     if state is not None:
         return {target.name: _stored_factors(state, target, method) for target in targets}
-    return {
-        target.name: start_factors(target.weight, start, method.rank_in(target.block), method.scaling_in(target.block))
-        for target in targets
-    }
+    starts, dead = {}, []
+    for target in targets:
+        rank, scaling = method.rank_in(target.block), method.scaling_in(target.block)
+        A, B = start_factors(target.weight, start, rank, scaling)
+        parts = dead_parts(target.weight, A, B, scaling)
+        if parts.any():
+            A, B = as_lora_starts(A, B, parts)
+            dead.append(target.name)
+        starts[target.name] = A, B
+    if dead:
+        message = (
+            f"{len(dead)} layers have components of zero, which no gradient would move; in place of these, "
+            f"{method.name} starts as LoRA does: {shortened(dead)}"
+        )
+        warnings.warn(message, stacklevel=4)  # where attach was called
+    return starts
 
 
 def _stored_factors(state: State, target: Target, method: MethodOptions) -> Factors:

@@ -12,6 +12,9 @@ from minorkey.adapters.specs import Factors, OwnStart, Start
 from minorkey.adapters.triplet_cache import cached_triplets
 from minorkey.errors import OutsideError
 
+ROUNDING = 2.0**-22
+"""Share of its norm that a float32 weight of lower rank has, at most, in place of a singular value of 0."""
+
 
 def start_factors(weight: Tensor, start: Start | OwnStart, rank: int, scaling: float) -> Factors:
     """The factors that an adapter of this weight starts from; random ones from torch's default generator.
@@ -38,7 +41,7 @@ def start_factors(weight: Tensor, start: Start | OwnStart, rank: int, scaling: f
 def low_rank_factors(U: Tensor, S: Tensor, Vh: Tensor, scaling: float) -> Factors:
     """Split triplets evenly into factors: `s B A = U diag(S) Vh` (SoMA, section 3; PiSSA, equations 2 and 3).
 
-    A triplet with singular value zero gives a zero row of A and column of B, which no gradient moves.
+    A triplet with singular value zero gives a zero row of A and column of B, which no gradient moves (`dead_parts`).
 
     Args:
         U: `(out, r)` left singular vectors.
@@ -51,6 +54,30 @@ def low_rank_factors(U: Tensor, S: Tensor, Vh: Tensor, scaling: float) -> Factor
     """
     root = (S / scaling).sqrt()
     return root[:, None] * Vh, U * root
+
+
+def dead_parts(weight: Tensor, A: Tensor, B: Tensor, scaling: float) -> Tensor:
+    """Which of the r parts of an update start where no gradient moves them: at 0, up to rounding, in both factors.
+
+    That is how an adapter starts that takes over components of a weight of zeros, or of more of them than its rank.
+
+    Args:
+        weight: `(out, in)` or `(out, in, k, k)`.
+        A: `(r, in)`.
+        B: `(out, r)`.
+        scaling: the factor s of the update.
+
+    Returns:
+        `(r,)` bool.
+    """
+    least = ROUNDING * float(as_matrix(weight.detach()).float().norm())
+    return (scaling * A.square().sum(1) <= least) & (scaling * B.square().sum(0) <= least)
+
+
+def as_lora_starts(A: Tensor, B: Tensor, parts: Tensor) -> Factors:
+    """Factors of which some parts `(r,)` bool start as LoRA's do: a random row of A, and a column of B that is 0."""
+    fresh = _fresh_weight(A.shape).to(A)
+    return torch.where(parts[:, None], fresh, A), torch.where(parts, 0.0, B)
 
 
 def residual_weight(weight: Tensor, A: Tensor, B: Tensor, scaling: float) -> Tensor:
