@@ -12,7 +12,7 @@ from minorkey.adapters.specs import Factors, OwnStart, Start
 from minorkey.adapters.triplet_cache import cached_triplets
 from minorkey.errors import OutsideError
 
-ROUNDING = 2.0**-22
+ROUNDING = 2.0**-24
 """Share of its norm that a float32 weight of lower rank has, at most, in place of a singular value of 0."""
 
 

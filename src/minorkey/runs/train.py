@@ -1,11 +1,13 @@
 """A run from its configuration: claim the folder, open the data, train, evaluate."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
 
 from minorkey.config import RunConfig, load_config, save_config, with_classes
-from minorkey.errors import ConfigError
+from minorkey.errors import ConfigError, MinorkeyError
 from minorkey.evaluation.scores import ScoreTable
 from minorkey.runs.evaluate import evaluate
 from minorkey.runs.fit import fit
@@ -43,7 +45,19 @@ def train(config: RunConfig, out: Path, *, resume: bool = False, console: Consol
     material = open_material(config, folder, console)
     if not from_main(folder.cost.is_file):
         (fit_in_rounds if config.regime_class.rounds(config) else fit)(config, folder, material, console)
-    return evaluate(folder.path, console=console)
+    with _saved(folder):
+        return evaluate(folder.path, console=console)
+
+
+@contextmanager
+def _saved(folder: RunFolder) -> Iterator[None]:
+    """An error of the judging says that the training is not lost."""
+    try:
+        yield
+    except MinorkeyError as error:
+        go_on = f"`minorkey train --resume {folder.path}`"
+        error.args = (f"{error}. The training is saved; once this is mended, {go_on} judges it without training again",)
+        raise
 
 
 def claim(folder: RunFolder, config: RunConfig, resume: bool) -> None:
