@@ -81,11 +81,21 @@ def test_a_domain_without_labels_has_no_score_and_changes_no_other():
     blank = {"domain": "blank", "role": "unseen", "images": 2, "score": None}
     assert values["unscored"] == [blank | {"why": "no labelled pixel of a scored class"}]
     assert ScoreTable.from_json(values) == scores
+    assert scores.warnings[0].startswith("domain 'blank' has no labelled pixel of a scored class: its score is none")
     text = markdown_table([scores, others.model_copy(update={"run": "other"})])
     assert "| none |" in text
     assert "blank: no labelled pixel of a scored class, so its score is none, and no mean has it." in text
     del values["unscored"]
     assert ScoreTable.from_json(values).unscored == [], "files of before have no such key"
+
+
+def test_a_domain_of_one_class_is_told_of():
+    road = np.zeros((2, 3, 3), dtype=np.int64)
+    road[:, 0, 0] = 9
+    (warning,) = table(domains={"tar": ("unseen", PixelEvidence.of_matrices(road))}).warnings
+    assert warning.startswith("domain 'tar' shows one class alone, 'road': ")
+    road[:, 0, 1] = 1
+    assert not table(domains={"tar": ("unseen", PixelEvidence.of_matrices(road))}).warnings
 
 
 def test_no_domain_with_labels_is_no_score_at_all():

@@ -58,7 +58,7 @@ def _write_tables(folder, method, confusions, protocol, seed, steps):
     trained = {"frozen": 40_000, "full": 5_700_000}.get(method, 320_000)
     scores = build_scores(
         {
-            domain: ("source" if domain == "clear" else "unseen", PixelEvidence.of_matrices(matrices))
+            domain: ("source" if domain == "clear" else "unseen", PixelEvidence.of_matrices(matrices, protocol.absent))
             for domain, matrices in confusions.items()
         },
         run=f"{method}-{seed}",

@@ -62,3 +62,12 @@ def test_missing_classes_are_said_once_per_set(runs):
     values["domains"][2]["missing_classes"] = ["car"]
     notes = missing_class_notes([ScoreTable.from_json(values)])
     assert "Never seen in the labels of night, so not in the mIoU there: car." in notes
+
+
+def test_classes_that_are_only_predicted_are_told_of(runs):
+    values = json.loads((runs[0] / "metrics.json").read_text())
+    night = values["domains"][2]
+    night["by_class"]["car"], night["class_details"]["accuracy"]["car"] = 0.0, None
+    values["protocol"]["absent"] = "zero"
+    notes = missing_class_notes([ScoreTable.from_json(values)])
+    assert "Predicted, but not in the labels of night, so 0 in the mIoU: car." in notes

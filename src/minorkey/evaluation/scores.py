@@ -124,6 +124,24 @@ class ScoreTable(_Record):
         """
         return _unseen(self.domains)
 
+    @property
+    def warnings(self) -> list[str]:
+        """What the labels of the domains leave open, a line each."""
+        unscored = [
+            f"domain '{each.domain}' has {each.why}: its score is none, and no mean has it; check its labels and map"
+            for each in self.unscored
+        ]
+        shown = {
+            score.domain: [name for name, value in score.by_class.items() if value is not None]
+            for score in self.domains
+        }
+        alone = [
+            f"domain '{domain}' shows one class alone, '{names[0]}': to find it everywhere scores best; look for others"
+            for domain, names in shown.items()
+            if len(names) == 1 < self.of_task.fewest_classes
+        ]
+        return unscored + alone
+
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; NaN and infinity never occur."""
         return self.model_dump(mode="json")

@@ -1,6 +1,6 @@
 """The tables below the main one: scores by class, what training took, what was left out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from minorkey.evaluation.scores import DomainScore, ScoreTable, TrainingCost
@@ -65,17 +65,35 @@ def cost_rows(costs: Sequence[TrainingCost]) -> list[tuple[str, list[str]]]:
 
 
 def missing_class_notes(tables: Sequence[ScoreTable]) -> list[str]:
-    """One line per set of classes that the labels of some domains never show; no score there has them."""
+    """A line per set of classes that the labels of some domains never show: in no score there, or 0 as found there."""
+    metric = tables[0].metric.name
+    never = _by_classes(tables, lambda score: score.missing_classes)
+    wrong = _by_classes([table for table in tables if table.protocol.absent == "zero"], _only_predicted)
+    return [
+        *(f"Never seen in the labels of {where}, so not in the {metric} there: {names}." for names, where in never),
+        *(f"Predicted, but not in the labels of {where}, so 0 in the {metric}: {names}." for names, where in wrong),
+    ]
+
+
+def _by_classes(
+    tables: Sequence[ScoreTable], classes_of: Callable[[DomainScore], Sequence[str]]
+) -> list[tuple[str, str]]:
+    """Sets of classes, and the domains that each is of, in words."""
     domains: dict[tuple[str, ...], dict[str, None]] = {}
     for score in (score for table in tables for score in table.domains):
-        if score.missing_classes:
-            domains.setdefault(tuple(score.missing_classes), {})[score.domain] = None
+        if classes := classes_of(score):
+            domains.setdefault(tuple(classes), {})[score.domain] = None
     judged = {score.domain for table in tables for score in table.domains}
     return [
-        f"Never seen in the labels of {'any domain' if judged == names.keys() else ', '.join(names)}, "
-        f"so not in the {tables[0].metric.name} there: {', '.join(classes)}."
+        (", ".join(classes), "any domain" if judged == names.keys() else ", ".join(names))
         for classes, names in domains.items()
     ]
+
+
+def _only_predicted(score: DomainScore) -> list[str]:
+    """Classes that have an IoU, of 0, but no accuracy, which is a share of the truth."""
+    accuracy = score.class_details.get("accuracy", {})
+    return [name for name, value in score.by_class.items() if value == 0 and accuracy.get(name, value) is None]
 
 
 def _row(metric: Metric, name: str, scores: Sequence[float | None]) -> ScoreRow:

@@ -62,9 +62,8 @@ def evaluate(
     from_main(lambda: write_places(target, pictured_places(domains, config.evaluation.pictures)))
     if target.path != folder.path:
         from_main(lambda: save_config(config, target.config))
-    for each in scores.unscored:
-        note = f"domain '{each.domain}' has {each.why}: its score is none, and no mean has it; check its labels and map"
-        console.print(note, highlight=False, soft_wrap=True)
+    for warning in scores.warnings:
+        console.print(warning, highlight=False, soft_wrap=True)
     count = sum(kept.shape[0] for _, kept in evidence.values())
     console.print(f"judged {count} images in {time.monotonic() - started:.0f} s", highlight=False)
     return scores
