@@ -13,7 +13,7 @@ def predict(
     run: Path = typer.Argument(help="Folder of a finished run."),
     images: str = typer.Argument(help="An image, a folder of images, or a quoted glob."),
     out: Path = typer.Option(Path("predictions"), help="Folder for overlays and what was predicted."),
-    overwrite: bool = typer.Option(False, help="Predict again what is there already."),
+    overwrite: bool = typer.Option(False, help="Predict again what is there already; replace it, whatever it is."),
     overlays: bool = typer.Option(True, help="Also draw what was predicted on the image, as JPEG."),
     shard: str = typer.Option("1/1", metavar="I/N", help="Only the I-th of N parts, for job arrays."),
 ) -> None:
@@ -21,8 +21,9 @@ def predict(
 
     A detector writes boxes in place of the id map, and predictions.json, a COCO results file in which an image's
     id is its file's name; a classifier a table, predictions.csv. predictions.html shows the overlays, and classes.json
-    says which number is which class. Images done before are skipped, so an interrupted run goes on; a broken image is
-    named and skipped, and the exit code is then 2.
+    says which number is which class. Images done before, by the same model, are skipped, so an interrupted run goes on;
+    what is there of another model, or of somebody's own, is refused. A broken image is named and skipped, and the exit
+    code is then 2.
 
     Examples:
 

@@ -9,6 +9,7 @@ from minorkey.datacheck.tables import SHOWN, amount_text, count_text, image_coun
 from minorkey.datacheck.targets import CheckTarget
 from minorkey.plotting.page_template import page_template
 from minorkey.plotting.style import css
+from minorkey.system.ours import claim
 from minorkey.system.storage import write_json, write_text
 
 PICTURES = 4
@@ -29,12 +30,23 @@ def write_check(check: Check, target: CheckTarget, folder: Path, pictures_each: 
         The page.
 
     Raises:
+        ConfigError: `folder` holds files of these names that are not of an earlier check.
         StorageError: a file cannot be written.
     """
+    claim_check(folder)
     write_json(folder / "check.json", check.to_json())
     page = folder / "check.html"
     write_text(page, _render(check, target, pictures_each))
     return page
+
+
+def claim_check(folder: Path) -> None:
+    """Make sure, before anything is looked at, that the page replaces none but that of an earlier check.
+
+    Raises:
+        ConfigError: it would.
+    """
+    claim(folder, "a check", ["check.json", "check.html"])
 
 
 def bar_length(share: float) -> float:

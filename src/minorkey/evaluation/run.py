@@ -14,6 +14,7 @@ from minorkey.data.sample import Sample
 from minorkey.errors import ConfigError, DataError
 from minorkey.evaluation.scores import DomainRole
 from minorkey.system.ahead import Room, ahead
+from minorkey.system.names import below
 from minorkey.system.processes import deal, gathered_objects, in_order, process_count, process_index
 from minorkey.system.progress import Reporter
 from minorkey.tasks.evidence import Evidence
@@ -73,7 +74,7 @@ def evaluate_domains(
             raise DataError(f"{sample.domain}/{sample.key}: {started}")
         noted = evaluator.note(sample, started)
         if place in kept:
-            predictor.task.keep(sample, started(), folder / sample.domain / sample.key)
+            predictor.task.keep(sample, started(), below(folder, sample.domain, sample.key))
         return place, noted
 
     notes = []

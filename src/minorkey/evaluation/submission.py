@@ -16,6 +16,7 @@ from minorkey.data.readers import Reader
 from minorkey.errors import ConfigError
 from minorkey.labels import LabelSpace
 from minorkey.labels.legend import legend
+from minorkey.system.names import below
 from minorkey.system.progress import Reporter
 from minorkey.system.storage import save_png
 from minorkey.tasks.predictor import Predictor
@@ -62,7 +63,7 @@ def write_predictions(
             f"'{predictor.space.name}' apart; train with label_space=cityscapes19"
         )
     places = [(reader, index) for reader in readers for index in range(len(reader))]
-    files = [folder / f"{Path(reader.key(index)).name}{layout.ending}.png" for reader, index in places]
+    files = [below(folder, f"{Path(reader.key(index)).name}{layout.ending}.png") for reader, index in places]
     if len(set(files)) < len(files):
         raise ConfigError("two images would be written to one file; give only the data sets of one test server")
     ids, written = layout.ids(predictor.space), 0

@@ -36,7 +36,7 @@ def save_figure(figure: "Figure", stem: Path) -> None:
     """Write `stem.svg` and `stem.png`."""
     stem.parent.mkdir(parents=True, exist_ok=True)
     stem.with_suffix(".svg").write_text(_svg(figure, stem.name), encoding="utf-8")
-    figure.savefig(stem.with_suffix(".png"), dpi=160, facecolor="white")
+    figure.savefig(stem.with_suffix(".png"), dpi=160, facecolor="white", metadata={"Software": "minorkey"})
 
 
 def inline_svg(figure: "Figure", name: str) -> str:
@@ -56,5 +56,5 @@ def _svg(figure: "Figure", name: str) -> str:
     buffer = StringIO()
     # a salt of its own per figure keeps ids apart on one page, and the file the same on every build
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": "minorkey"})
     return buffer.getvalue()

@@ -10,6 +10,7 @@ from minorkey.config import RunConfig, resolve
 from minorkey.errors import ConfigError
 from minorkey.reporting.page import build_report
 from minorkey.runs.side_by_side import jobs_for, train_side_by_side
+from minorkey.system.ours import refuse_unmarked
 from minorkey.system.processes import from_main
 from minorkey.tasks.table import task_named
 
@@ -58,6 +59,7 @@ def demo(
     preset = shown.demo + ("_quick" if quick else "")  # the smaller brother of the preset
     runs = {folder: _config(preset, folder.name, overrides) for folder in demo_runs(out, quick)}
     start, *trained = runs
+    from_main(lambda: refuse_unmarked([Path(out) / "report.html"]))
     in_order = {folder: runs[folder] for folder in [*trained, start]}  # the shortest last, to fill a gap
     train_side_by_side(in_order, jobs or jobs_for(runs[start]), console)
     return from_main(lambda: build_report(list(runs), Path(out) / "report.html", TITLE, note=shown.demo_note))

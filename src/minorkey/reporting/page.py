@@ -48,6 +48,7 @@ from minorkey.reporting.seeds import by_method, interval_words
 from minorkey.reporting.spectrum import spectrum_rows, spectrum_views
 from minorkey.reporting.tables import build_grid, comparable, method_label, reference, run_labels
 from minorkey.reporting.verdict import verdict
+from minorkey.system.ours import refuse_unmarked
 from minorkey.system.processes import from_main
 from minorkey.system.run_folder import RunFolder
 from minorkey.system.storage import storage_errors, write_text
@@ -79,19 +80,24 @@ def build_report(
         `out`.
 
     Raises:
+        ConfigError: `out`, or a figure beside it, is a file that we did not write.
         DataError: No run is given, or a run folder is missing, incomplete or broken.
         StorageError: The page cannot be written.
     """
     if not runs:
         raise DataError("no run folder given; name at least one folder with a metrics.json")
+    refuse_unmarked([out])
     loaded = [read_run(Path(folder)) for folder in runs]
     adapted = adapted_runs(loaded, run_colours(loaded))
     methods = by_method(loaded)
     figures = _draw(methods) | curve_figures(adapted)
     page = _render(loaded, methods, adapted, figures, title or _title(loaded, adapted), scenes_per_domain, note)
+    places = {out.parent / "figures" / name: figure for name, figure in figures.items()}
+    if not out.is_file():  # else they are those of the page, whatever version wrote them
+        refuse_unmarked(place.with_suffix(suffix) for place in places for suffix in (".svg", ".png"))
     with storage_errors(out):
-        for name, figure in figures.items():
-            save_figure(figure, out.parent / "figures" / name)
+        for place, figure in places.items():
+            save_figure(figure, place)
     write_text(out, page)
     return out
 

@@ -1,6 +1,7 @@
 """A finished run as the report reads it from its folder."""
 
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +12,7 @@ import yaml
 from minorkey.errors import DataError
 from minorkey.evaluation.evidence_files import read_evidence, read_places
 from minorkey.evaluation.scores import ScoreTable
+from minorkey.system.names import below
 from minorkey.system.run_folder import RunFolder
 from minorkey.tasks.evidence import Evidence, only_scored
 
@@ -51,15 +53,15 @@ def read_run(folder: Path) -> Run:
     if not folder.is_dir():
         raise DataError(f"no run folder {folder}; give the `out` folder of a training or evaluation")
     files = RunFolder(folder)
-    scores = ScoreTable.read(files.metrics)
+    scores, places = ScoreTable.read(files.metrics), read_places(files)
     return Run(
         folder=folder,
         scores=scores,
         log=read_log(files.log),
         config=files.config.read_text(encoding="utf-8") if files.config.is_file() else "",
         evidence=_read_evidence(files, scores),
-        samples=_find_samples(files.samples),
-        places=read_places(files),
+        samples=_find_samples(files.samples, places),
+        places=places,
     )
 
 
@@ -87,8 +89,18 @@ def _read_evidence(files: RunFolder, scores: ScoreTable) -> dict[str, Evidence] 
     return {domain: only_scored(evidence, scores.classes, scored) for domain, evidence in stored.items()}
 
 
-def _find_samples(root: Path) -> dict[Place, Path]:
-    """The folders `<domain>/<key>`; a key may hold slashes, as those of classified images and of joined splits do."""
+def _find_samples(root: Path, known: Iterable[Place]) -> dict[Place, Path]:
+    """The folders `<domain>/<key>`; a key may hold slashes, as those of classified images and of joined splits do.
+
+    Args:
+        root: of the folders.
+        known: places whose names were perhaps no names of folders.
+    """
+    named = {below(root, *place): place for place in known}
     folders = [image.parent for image in sorted(root.glob("*/*/**/image.png"))]
-    places = [folder.relative_to(root).parts for folder in folders]
-    return {(domain, "/".join(key)): folder for (domain, *key), folder in zip(places, folders, strict=True)}
+    return {named.get(folder, _place(folder.relative_to(root).parts)): folder for folder in folders}
+
+
+def _place(parts: Sequence[str]) -> Place:
+    domain, *key = parts
+    return domain, "/".join(key)

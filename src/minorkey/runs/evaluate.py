@@ -6,17 +6,23 @@ from pathlib import Path
 from rich.console import Console
 
 from minorkey.config import RunConfig, load_config, save_config
+from minorkey.errors import ConfigError
 from minorkey.evaluation.evidence_files import write_evidence, write_places
 from minorkey.evaluation.run import evaluate_domains, pictured_places, share_scenes
 from minorkey.evaluation.scores import Adaptation, DomainRole, ScoreTable, TrainingCost, build_scores
 from minorkey.runs.assemble import open_judged
 from minorkey.runs.load import predictor_of
+from minorkey.system.ours import claim
 from minorkey.system.outside import outside_faults
 from minorkey.system.processes import from_main, speaker, together
 from minorkey.system.run_folder import RunFolder
 from minorkey.system.storage import write_json
 from minorkey.tasks.evidence import Evidence
+from minorkey.tasks.table import task_named
 from minorkey.training.device import device_for
+
+ROBUSTNESS = ("robustness.csv", "robustness.json", "figures/robustness.svg", "figures/robustness.png")
+"""What is written beside scores under corruptions."""
 
 
 @outside_faults()
@@ -34,13 +40,19 @@ def evaluate(
         config: the run's configuration with other domains or another protocol; None: as trained.
         out: where to write; None: into the run folder.
         console: where progress is shown.
+
+    Raises:
+        ConfigError: `out` holds anything under the names of an evaluation that is not of one, or is the run itself,
+            judged in another way.
+        DataError: there is no finished training, or an image cannot be read.
     """
     folder = RunFolder(Path(run))
     folder.require_trained()
-    config = config or load_config(folder.config)
+    as_trained, config = config is None, config or load_config(folder.config)
     device_for(config.training)  # first of all: it connects the processes
     console = speaker(console)
     target = RunFolder(Path(out)) if out is not None else folder
+    from_main(lambda: _claim(target, folder, config, as_trained=as_trained))
     with together():
         predictor = predictor_of(folder, config)
         domains = open_judged(config, predictor.space, console)
@@ -60,13 +72,30 @@ def evaluate(
     )
     from_main(lambda: _save_scores(target, scores, evidence))
     from_main(lambda: write_places(target, pictured_places(domains, config.evaluation.pictures)))
-    if target.path != folder.path:
+    if target.path.resolve() != folder.path.resolve():
         from_main(lambda: save_config(config, target.config))
     for warning in scores.warnings:
         console.print(warning, highlight=False, soft_wrap=True)
     count = sum(kept.shape[0] for _, kept in evidence.values())
     console.print(f"judged {count} images in {time.monotonic() - started:.0f} s", highlight=False)
     return scores
+
+
+def judged_names(folder: RunFolder, config: RunConfig) -> list[str]:
+    """The names in a folder that judging writes to."""
+    return [*folder.judged, task_named(config.task).metric(config.metric).evidence_file]
+
+
+def _claim(target: RunFolder, run: RunFolder, config: RunConfig, *, as_trained: bool) -> None:
+    """Make sure that scores replace none but those of an earlier evaluation."""
+    where, home = target.path.resolve(), run.path.resolve()
+    if where == home:
+        if not as_trained:
+            raise ConfigError(
+                f"'{target.path}' is the run itself, whose own scores stay as it was trained; choose another --out"
+            )
+    elif where.parent != home / "evaluations":  # there everything is ours
+        claim(target.path, "an evaluation", [*judged_names(target, config), *ROBUSTNESS])
 
 
 def _adaptation(config: RunConfig) -> Adaptation | None:

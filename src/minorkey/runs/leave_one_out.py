@@ -16,6 +16,8 @@ from minorkey.data.readers import SourceOptions, each_domain, validation_of
 from minorkey.errors import ConfigError
 from minorkey.evaluation.scores import DomainScore, ScoreTable, UnscoredDomain
 from minorkey.runs.train import train
+from minorkey.system.names import below
+from minorkey.system.ours import claim
 from minorkey.system.processes import from_main, speaker
 from minorkey.system.run_folder import RunFolder
 from minorkey.system.storage import write_csv
@@ -110,12 +112,16 @@ def leave_one_out(
     """
     console = speaker(console)
     folds = from_main(lambda: folds_of(config))
-    if not resume and (begun := next((fold for fold in folds if RunFolder(out / fold.domain).started), None)):
-        raise ConfigError(f"'{out / begun.domain}' holds a run already; add --resume to go on, or choose another --out")
+    places = [below(out, fold.domain) for fold in folds]
+    begun = [place for place in places if RunFolder(place).started]
+    if begun and not resume:
+        raise ConfigError(f"'{begun[0]}' holds a run already; add --resume to go on, or choose another --out")
+    if not begun:
+        from_main(lambda: claim(out, "a table of folds", [TABLE]))
     done = []
-    for number, fold in enumerate(folds, start=1):
+    for number, (fold, place) in enumerate(zip(folds, places, strict=True), start=1):
         console.print(f"fold {number} of {len(folds)}: '{fold.domain}' is left out", highlight=False, soft_wrap=True)
-        done.append(FoldScore(fold, train(fold.config, out / fold.domain, resume=True, console=console)))
+        done.append(FoldScore(fold, train(fold.config, place, resume=True, console=console)))
     from_main(lambda: _write(done, out / TABLE))
     return done
 

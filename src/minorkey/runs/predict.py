@@ -14,14 +14,20 @@ from minorkey.data.images import list_images, read_image
 from minorkey.errors import ConfigError, DataError
 from minorkey.plotting.page_template import page_template
 from minorkey.runs.load import load
+from minorkey.runs.made import Made, Stamp, is_folder_of_results, model_digest
 from minorkey.system.ahead import Room, ahead
 from minorkey.system.processes import from_main, gathered_objects, process_count, process_index, speaker, together
 from minorkey.system.progress import Reporter
+from minorkey.system.run_folder import RunFolder
 from minorkey.system.storage import write_json, write_text
-from minorkey.tasks.prediction import Prediction, save_jpeg
+from minorkey.tasks.prediction import Prediction, read_saved, save_jpeg
 from minorkey.tasks.predictor import Started, telling
 from minorkey.training.device import device_for
 from minorkey.training.options import TrainingOptions
+
+CLASSES = "classes.json"
+ENDINGS = (".json", ".csv", ".html")
+"""Of the files about all images."""
 
 SHOWN = 120
 """Images on the page at most, of each heading."""
@@ -64,7 +70,7 @@ def predict_folder(
         run: folder of a finished run.
         images: an image, a folder or a glob.
         out: folder to write.
-        overwrite: predict again what is there already.
+        overwrite: predict again what is there already, and replace it whatever it is.
         overlays: False leaves the overlays out, which are to look at only.
         shard: do only every n-th image, from the i-th on.
         console: where progress is shown; None: standard error.
@@ -73,7 +79,8 @@ def predict_folder(
         What came of it in all processes.
 
     Raises:
-        ConfigError: there is no such shard, or two images would be written under one name.
+        ConfigError: there is no such shard, two images would be written under one name, or `out` holds what another
+            model predicted, or files of which it is not known what they were made of (not with `overwrite`).
         DataError: there is no run or no image.
         StorageError: a file cannot be written.
     """
@@ -81,19 +88,28 @@ def predict_folder(
     files, names = from_main(lambda: _listed(images, shard))
     with together():
         predictor = load(run)
+    model = from_main(lambda: model_digest(RunFolder(run), predictor))
+    made = Made(out, f"{shard[0]}-of-{shard[1]}-{process_index()}", model)
+    writer = _Writer(predictor.prediction_type, out, overlays, made)
+    classes = {str(i): c for i, c in enumerate(predictor.space.classes)}
+    if not overwrite:
+        from_main(lambda: _refuse_others(writer, names, classes, shard))
+    made.open()
     if shard[0] == 1:  # jobs share the folder: one writes
-        from_main(lambda: write_json(out / "classes.json", {str(i): c for i, c in enumerate(predictor.space.classes)}))
+        from_main(lambda: write_json(out / CLASSES, classes))
     mine = range(process_index(), len(files), process_count())
     done = Done()
-    writer = _Writer(predictor.prediction_type, out, overlays)
-    todo = [place for place in mine if overwrite or not writer.is_there(names[place])]
+    stamps = {place: made.stamp(files[place]) for place in mine}
+    todo = [place for place in mine if overwrite or not writer.is_done(names[place], stamps[place])]
     done.skipped = len(mine) - len(todo)
     console = speaker(console)
     with Reporter(console, "predicting", len(mine), done=done.skipped, unit="image") as reporter:
         room = Room()
         read = ahead(partial(_read, files, room), todo, room=room)
         started = predictor.started(telling(predictor, console, read))
-        written = ahead(lambda pair: (pair[0], writer.write(names[pair[0]], pair[1])), started, room=room)
+        written = ahead(
+            lambda pair: (pair[0], writer.write(names[pair[0]], stamps[pair[0]], pair[1])), started, room=room
+        )
         for count, (place, problem) in enumerate(written, start=done.skipped + 1):
             if problem is None:
                 done.written += 1
@@ -141,32 +157,51 @@ class _Writer:
     kind: type[Prediction]
     out: Path
     overlays: bool
+    made: Made
 
-    def is_there(self, name: str) -> bool:
-        """Whether an image was done before, its overlay as JPEG or, by earlier versions, as PNG."""
-        return (not self.overlays or self.drawn(name) is not None) and self.saved(name).is_file()
+    def is_done(self, name: str, stamp: Stamp | None) -> bool:
+        """Whether an image, as it is now, was predicted before by the same model."""
+        drawn = not self.overlays or self.drawn(name).is_file()
+        return drawn and self.saved(name).is_file() and self.made.is_of(name, stamp)
 
-    def drawn(self, name: str) -> Path | None:
-        """The overlay of an image; None: there is none."""
-        found = (self._overlay(name, suffix) for suffix in (".jpg", ".png"))
-        return next((file for file in found if file.is_file()), None)
+    def there(self, name: str) -> list[Path]:
+        """The files of an image that are there."""
+        return [file for file in (self.saved(name), self.drawn(name)) if file.is_file()]
+
+    def drawn(self, name: str) -> Path:
+        """Where the overlay of an image is."""
+        return self.out / "overlays" / f"{name}.jpg"
 
     def saved(self, name: str) -> Path:
         """Where what was predicted of an image is."""
         return self.out / self.kind.folder / f"{name}{self.kind.suffix}"
 
-    def write(self, name: str, started: Started | DataError) -> DataError | None:
+    def write(self, name: str, stamp: Stamp | None, started: Started | DataError) -> DataError | None:
         """Write what was predicted of an image, the overlay first; an error in its place is handed back."""
         if isinstance(started, DataError):
             return started
         prediction = started()
+        if stamp is not None:  # else the image came after it was looked for: it will be looked at again
+            self.made.begin(name, stamp, self.there(name))
         if self.overlays:
-            save_jpeg(prediction.draw(), self._overlay(name, ".jpg"))
+            save_jpeg(prediction.draw(), self.drawn(name))
         prediction.save(self.saved(name))
         return None
 
-    def _overlay(self, name: str, suffix: str) -> Path:
-        return self.out / "overlays" / f"{name}{suffix}"
+
+def _refuse_others(writer: _Writer, names: Sequence[str], classes: Mapping[str, str], shard: Shard) -> None:
+    """Raise unless all that is there under the names that are written to was made by this model, here."""
+    there = {name: files for name in names if (files := writer.there(name))}
+    whole = _whole(writer.out, shard)
+    writer.made.claim(there, [writer.out / CLASSES, *(whole.with_name(whole.name + end) for end in ENDINGS)])
+    if is_folder_of_results(writer.out) and (file := writer.out / CLASSES).is_file() and read_saved(file) != classes:
+        raise ConfigError(f"'{file}' numbers other classes; choose another --out, or add --overwrite to replace it")
+
+
+def _whole(out: Path, shard: Shard) -> Path:
+    """The files about all images of a shard, without suffix."""
+    index, count = shard
+    return out / ("predictions" if count == 1 else f"predictions-{index}-of-{count}")
 
 
 def _naming(file: Path, problem: DataError) -> str:
@@ -175,13 +210,12 @@ def _naming(file: Path, problem: DataError) -> str:
 
 def _summarise(writer: _Writer, run: Path, files: Mapping[str, Path], shard: Shard) -> None:
     """One file with the predictions of a shard, where the task has one, and a page, without images that failed."""
-    index, count = shard
-    path = writer.out / ("predictions" if count == 1 else f"predictions-{index}-of-{count}")
+    path = _whole(writer.out, shard)
     done = {name: file for name, file in files.items() if writer.saved(name).is_file()}
     writer.kind.summarise({f"{name}{file.suffix}": writer.saved(name) for name, file in done.items()}, path)
     groups: dict[str, list[tuple[str, str]]] = {}
     for name in done if writer.overlays else ():
-        if drawn := writer.drawn(name):
+        if (drawn := writer.drawn(name)).is_file():
             place = quote(drawn.relative_to(writer.out).as_posix())
             groups.setdefault(writer.kind.heading(writer.saved(name)), []).append((name, place))
     if groups:

@@ -9,10 +9,11 @@ from rich.console import Console
 from minorkey.config import RunConfig, load_config, save_config, with_classes
 from minorkey.errors import ConfigError, MinorkeyError
 from minorkey.evaluation.scores import ScoreTable
-from minorkey.runs.evaluate import evaluate
+from minorkey.runs.evaluate import evaluate, judged_names
 from minorkey.runs.fit import fit
 from minorkey.runs.material import open_material
 from minorkey.runs.rounds import fit_in_rounds
+from minorkey.system.ours import claim as own
 from minorkey.system.outside import outside_faults
 from minorkey.system.processes import from_main, speaker
 from minorkey.system.run_folder import RunFolder
@@ -64,9 +65,11 @@ def claim(folder: RunFolder, config: RunConfig, resume: bool) -> None:
     """Make the folder this run's, or refuse to mix two runs in one.
 
     Raises:
-        ConfigError: it holds a run with another configuration, or one that is not to be resumed.
+        ConfigError: it holds a run with another configuration, or one that is not to be resumed, or files of other
+            origin under the names that a run has.
     """
     if not folder.started:
+        own(folder.path, "a run", [*folder.trained, *judged_names(folder, config)])
         save_config(config, folder.config)
     elif not resume:
         raise ConfigError(

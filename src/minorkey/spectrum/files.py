@@ -9,11 +9,17 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from minorkey.errors import DataError
+from minorkey.spectrum.plots import FIGURES
 from minorkey.spectrum.rows import DriftRow, Spectrum, UpdateRow, WeightRow
+from minorkey.system.ours import claim
+from minorkey.system.run_folder import RunFolder
 from minorkey.system.storage import write_csv, write_json
 
 DIGITS = 6
 """Significant digits of what is written."""
+
+KNOCKOUTS = ("knockout_major", "knockout_minor", "knockout_classes")
+"""Pictures of a knock-out, which lie beside those of a survey."""
 
 ROWS: dict[str, TypeAdapter] = {
     "weights": TypeAdapter(list[WeightRow]),
@@ -40,6 +46,22 @@ def write_spectrum(spectrum: Spectrum, folder: Path) -> None:
         else:
             table.unlink(missing_ok=True)
             full.unlink(missing_ok=True)
+
+
+def claim_spectrum(folder: Path, run: Path | None) -> None:
+    """Make sure, before anything is computed, that tables and pictures replace none but those of an earlier survey.
+
+    Args:
+        folder: where they are to go.
+        run: whose weights are looked at, if they are a run's: its own folder for them is ours.
+
+    Raises:
+        ConfigError: they would.
+    """
+    if run is None or folder.resolve() != RunFolder(run).spectrum.resolve():
+        tables = (f"{name}{suffix}" for name in (*ROWS, "knockout") for suffix in (".csv", ".json"))
+        pictures = (f"{name}{suffix}" for name in (*FIGURES, *KNOCKOUTS) for suffix in (".svg", ".png"))
+        claim(folder, "a spectrum", [*tables, *pictures, "knockout.jsonl"])
 
 
 def holds_spectrum(folder: Path) -> bool:

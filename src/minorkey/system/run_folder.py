@@ -93,6 +93,18 @@ class RunFolder:
         return self.path / "report.html"
 
     @property
+    def judged(self) -> tuple[str, ...]:
+        """The names in it that judging writes to, but for the evidence, which the metric has a name for."""
+        return ("config.yaml", "metrics.json", "figures/samples", "figures/samples.json")
+
+    @property
+    def trained(self) -> tuple[str, ...]:
+        """The names in it that a training writes to, beside those that judging does."""
+        files = (self.adapter, self.backbone, self.head, self.cost, self.log, self.checkpoints)
+        folders = (self.pseudo_labels, self.path / "rounds", self.pseudo_label_pictures)
+        return tuple(path.relative_to(self.path).as_posix() for path in (*files, *folders))
+
+    @property
     def started(self) -> bool:
         """Whether a training has left anything here that another one could overwrite."""
         first_round = self.earlier_round(0).path

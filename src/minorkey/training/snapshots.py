@@ -12,6 +12,7 @@ from minorkey.adapters.held import exact
 from minorkey.data.sample import Sample
 from minorkey.models.modes import evaluating
 from minorkey.regimes.teachers import Teacher
+from minorkey.system.names import below
 from minorkey.system.storage import save_png
 
 
@@ -53,7 +54,7 @@ class Snapshots:
         with evaluating(student), exact(student):
             predictions = [_grey(self.predict(student, sample.image).argmax(dim=0)) for sample in self.samples]
         for sample, of_teacher, of_student in zip(self.samples, pseudo_labels, predictions, strict=True):
-            place = self.folder / f"step-{step:07d}" / sample.domain / sample.key
+            place = below(self.folder / f"step-{step:07d}", sample.domain, sample.key)
             for name, picture in {"image": Image.fromarray(sample.image), "student": of_student, **of_teacher}.items():
                 save_png(picture, place / f"{name}.png")
 

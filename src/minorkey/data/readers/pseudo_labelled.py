@@ -11,6 +11,7 @@ from minorkey.data.readers.reader import Reader, ReaderAround
 from minorkey.data.sample import Sample
 from minorkey.errors import DataError, StorageError
 from minorkey.labels import IGNORE_INDEX
+from minorkey.system.names import below
 
 
 def label_folders(readers: Sequence[Reader], folder: Path) -> list[Path]:
@@ -25,12 +26,12 @@ def label_folders(readers: Sequence[Reader], folder: Path) -> list[Path]:
             number += 1
             name = f"{reader.domain}-{number}"
         names.append(name)
-    return [folder / name for name in names]
+    return [below(folder, name) for name in names]
 
 
 def pseudo_label_file(folder: Path, key: str) -> Path:
     """Where the pseudo-labels of a sample lie in the folder of its target; keys with slashes are sub-folders."""
-    return folder / f"{key}.png"
+    return below(folder, f"{key}.png")
 
 
 class PseudoLabelled(ReaderAround):

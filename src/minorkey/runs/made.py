@@ -1,0 +1,129 @@
+"""What each result in a folder was made of, so that another model's or another image's is not taken for done.
+
+Every process of every job has a file of its own in the folder `.made`, and adds a line to it before it writes a result.
+A result that is there and that a line is about is whole, for results are moved into place.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from threading import Lock
+
+from minorkey.errors import ConfigError
+from minorkey.system.run_folder import RunFolder
+from minorkey.system.storage import storage_errors
+from minorkey.tasks.predictor import Predictor
+
+FOLDER = ".made"
+
+Stamp = tuple[str, int, int]
+"""The model that a result is of (`model_digest`), and the size and the time of change of its image."""
+
+
+class Made:
+    """The record of one process in a folder of results; it knows what all of them have noted until now.
+
+    Args:
+        out: the folder of results.
+        own: names the file of this process; no other has it at the same time.
+        model: `model_digest` of what predicts.
+    """
+
+    def __init__(self, out: Path, own: str, model: str) -> None:
+        self._file, self._model, self._lock = out / FOLDER / f"{own}.jsonl", model, Lock()
+        self._known = dict(_read(out / FOLDER))
+
+    def stamp(self, image: Path) -> Stamp | None:
+        """What a result of an image, as it is now, is made of; None: it cannot be found."""
+        try:
+            state = image.stat()
+        except OSError:
+            return None
+        return self._model, state.st_size, state.st_mtime_ns
+
+    def is_of(self, name: str, stamp: Stamp | None) -> bool:
+        """Whether the result of this name was made of that."""
+        return stamp is not None and self._known.get(name) == stamp
+
+    def begin(self, name: str, stamp: Stamp, files: Iterable[Path]) -> None:
+        """Note what a result is made of, before its files are written; others that are there go.
+
+        Raises:
+            StorageError: it cannot be noted.
+        """
+        with self._lock, storage_errors(self._file):
+            if self._known.get(name) != stamp:
+                for file in files:
+                    file.unlink(missing_ok=True)
+            self._known[name] = stamp
+            self._add(json.dumps([name, *stamp]))
+
+    def claim(self, there: Mapping[str, Iterable[Path]], others: Iterable[Path]) -> None:
+        """Make the folder one of results, unless there are any that are not of this model.
+
+        Args:
+            there: name -> files of a result, for those that are there.
+            others: files that are written beside the results.
+
+        Raises:
+            ConfigError: results of another model are there, or files of which it is not known what they were made of.
+        """
+        unknown = [] if is_folder_of_results(self._file.parents[1]) else [file for file in others if file.exists()]
+        for name, files in there.items():
+            if name not in self._known:
+                unknown.extend(files)
+            elif self._known[name][0] != self._model:
+                raise ConfigError(
+                    f"'{next(iter(files))}' was predicted by another model; choose another --out, or add --overwrite "
+                    "to replace it"
+                )
+        if unknown:
+            raise ConfigError(
+                f"'{unknown[0]}' is there already, and nothing says of what it was made; choose another --out, or add "
+                "--overwrite to replace it"
+            )
+
+    def open(self) -> None:
+        """Say that the folder is one of results, before anything is written to it.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        with storage_errors(self._file):
+            self._add("")
+
+    def _add(self, line: str) -> None:
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        # A line begins with its break: what a killed process left half is a line of its own.
+        with self._file.open("ab") as stream:
+            stream.write(f"\n{line}".encode())
+
+
+def is_folder_of_results(out: Path) -> bool:
+    """Whether results were written to a folder."""
+    return any((out / FOLDER).glob("*.jsonl"))
+
+
+def model_digest(run: RunFolder, predictor: Predictor) -> str:
+    """A name for what predicts: the weights that a training left, and how they are asked, on whatever device."""
+    asked = predictor.protocol.model_copy(update={"precision": "fp32"}).id()
+    parts = (asked, predictor.space.classes, predictor.crop, predictor.mean, predictor.std)
+    digest = hashlib.blake2b(repr(parts).encode(), digest_size=16)
+    adapter = sorted(run.adapter.iterdir()) if run.adapter.is_dir() else []
+    for file in (run.head, run.backbone, *adapter):
+        if file.is_file():
+            with file.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, hashlib.blake2b).digest())
+    return digest.hexdigest()
+
+
+def _read(folder: Path) -> Iterator[tuple[str, Stamp]]:
+    """The results that are noted; what is no note, as half a line, is passed over."""
+    for file in sorted(folder.glob("*.jsonl")):
+        for line in file.read_bytes().splitlines():
+            try:
+                name, model, size, changed = json.loads(line)
+                yield str(name), (str(model), int(size), int(changed))
+            except (ValueError, TypeError, RecursionError):
+                continue

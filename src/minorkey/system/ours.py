@@ -1,0 +1,84 @@
+"""We replace only what we wrote.
+
+A folder that results go to has a record of the names that a command writes there and of what they are part of, made
+before the first of them is written. What lies under such a name and is not in the record is somebody's own, and is left
+alone. A page and its figures are files among others, and carry a mark of their own instead.
+"""
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from minorkey.errors import ConfigError
+from minorkey.system.storage import write_json
+
+RECORD = ".minorkey.json"
+"""In a folder that was written to: name -> what it is part of."""
+
+MARKS = (b'<p class="eyebrow">minorkey', b"<dc:title>minorkey</dc:title>", b"Software\x00minorkey")
+"""In pages, in SVG and in PNG."""
+
+HEAD = 2**16
+"""Bytes at the beginning of a file that a mark lies in."""
+
+
+def claim(folder: Path, part: str, names: Iterable[str]) -> None:
+    """Make names in a folder those of a result, before it is written; what is there already must be part of such a one.
+
+    Args:
+        folder: that is written to; it need not be there.
+        part: of what, e.g. "an evaluation"; messages say so.
+        names: files and folders that may be written, relative to the folder.
+
+    Raises:
+        ConfigError: something is there that is not part of an earlier one.
+        StorageError: the record cannot be written.
+    """
+    names, known = list(names), recorded(folder)
+    refuse(folder, part, [name for name in names if known.get(name) != part])
+    if any(known.get(name) != part for name in names):
+        write_json(folder / RECORD, known | dict.fromkeys(names, part))
+
+
+def refuse(folder: Path, part: str, names: Iterable[str]) -> None:
+    """Raise `ConfigError` if one of these names is there, in a folder that `part` is to be written to."""
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"'{folder}' is a file, and {part} needs a folder; choose another --out")
+    for name in names:
+        if os.path.lexists(folder / name):
+            raise ConfigError(
+                f"'{folder / name}' is there already and not part of {part} that minorkey wrote; choose another --out, "
+                "or move it away"
+            )
+
+
+def recorded(folder: Path) -> dict[str, str]:
+    """The names in a folder that are ours; none where there is no record, or a damaged one."""
+    try:
+        content = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def refuse_unmarked(files: Iterable[Path]) -> None:
+    """Raise `ConfigError` if one of these is there and is no page or figure of ours."""
+    for file in files:
+        if os.path.lexists(file) and not is_marked(file):
+            raise ConfigError(
+                f"'{file}' is there already and no page or figure that minorkey wrote; choose another --out, or move "
+                "it away"
+            )
+
+
+def is_marked(file: Path) -> bool:
+    """Whether this is a page or a figure that we wrote."""
+    if not file.is_file():
+        return False
+    try:
+        with file.open("rb") as stream:
+            head = stream.read(HEAD)
+    except OSError:
+        return False
+    return any(mark in head for mark in MARKS)
