@@ -27,7 +27,7 @@ def test_a_backbone(backbone_folder, tmp_path, command, capsys, monkeypatch):
     assert code == 0
     out = tmp_path / f"spectrum-{backbone_folder.name}"
     assert sorted(path.name for path in out.iterdir()) == [
-        "minor-share.png", "minor-share.svg", "singular-values.png", "singular-values.svg",
+        ".minorkey.json", "minor-share.png", "minor-share.svg", "singular-values.png", "singular-values.svg",
         "weights.csv", "weights.json",
     ]  # fmt: skip
     found = read_spectrum(out)

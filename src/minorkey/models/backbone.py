@@ -16,6 +16,7 @@ from minorkey.errors import ModelError, unknown
 from minorkey.models.catalog import IMAGENET_MEAN, IMAGENET_STD, NORMS, catalog
 from minorkey.models.options import OWN_BACKBONES, BackboneOptions, Triple
 from minorkey.models.outside_backbone import outside_backbone
+from minorkey.models.plain_config import check_source
 from minorkey.models.quiet import quiet_libraries
 from minorkey.models.resize import fit_state_dict
 from minorkey.models.timm_backbone import timm_config
@@ -103,6 +104,7 @@ def _locate(name: str) -> str:
 
 def _read_config(source: str, options: BackboneOptions) -> PreTrainedConfig:
     try:
+        check_source(source, options.revision or "main")
         # Said, not left out: a repository with code of its own would have transformers ask whether to run it.
         config = AutoConfig.from_pretrained(source, revision=options.revision or "main", trust_remote_code=False)
     except (OSError, ValueError) as error:

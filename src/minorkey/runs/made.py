@@ -6,16 +6,24 @@ A result that is there and that a line is about is whole, for results are moved 
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 
+from pydantic import TypeAdapter, ValidationError
+
 from minorkey.errors import ConfigError
+from minorkey.system.regular import regular_bytes
 from minorkey.system.run_folder import RunFolder
 from minorkey.system.storage import storage_errors
 from minorkey.tasks.predictor import Predictor
 
 FOLDER = ".made"
+
+NOTES = TypeAdapter(tuple[str, str, int, int, int])
+"""A line: the name of a result, its stamp, and when it was noted, in nanoseconds."""
 
 Stamp = tuple[str, int, int]
 """The model that a result is of (`model_digest`), and the size and the time of change of its image."""
@@ -32,7 +40,12 @@ class Made:
 
     def __init__(self, out: Path, own: str, model: str) -> None:
         self._file, self._model, self._lock = out / FOLDER / f"{own}.jsonl", model, Lock()
-        self._known = dict(_read(out / FOLDER))
+        self._known: dict[str, Stamp] = {}
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take in what others have noted since."""
+        self._known = {name: (model, *image) for name, model, *image, _ in _notes(self._file.parent)}
 
     def stamp(self, image: Path) -> Stamp | None:
         """What a result of an image, as it is now, is made of; None: it cannot be found."""
@@ -57,10 +70,10 @@ class Made:
                 for file in files:
                     file.unlink(missing_ok=True)
             self._known[name] = stamp
-            self._add(json.dumps([name, *stamp]))
+            self._add(json.dumps([name, *stamp, time.time_ns()]))
 
-    def claim(self, there: Mapping[str, Iterable[Path]], others: Iterable[Path]) -> None:
-        """Make the folder one of results, unless there are any that are not of this model.
+    def refuse_others(self, there: Mapping[str, Iterable[Path]], others: Iterable[Path]) -> None:
+        """Raise unless all that is there was made here, by this model.
 
         Args:
             there: name -> files of a result, for those that are there.
@@ -118,12 +131,11 @@ def model_digest(run: RunFolder, predictor: Predictor) -> str:
     return digest.hexdigest()
 
 
-def _read(folder: Path) -> Iterator[tuple[str, Stamp]]:
-    """The results that are noted; what is no note, as half a line, is passed over."""
-    for file in sorted(folder.glob("*.jsonl")):
-        for line in file.read_bytes().splitlines():
-            try:
-                name, model, size, changed = json.loads(line)
-                yield str(name), (str(model), int(size), int(changed))
-            except (ValueError, TypeError, RecursionError):
-                continue
+def _notes(folder: Path) -> list[tuple[str, str, int, int, int]]:
+    """All notes, the last ones last; what is none, as half a line, is passed over."""
+    found = []
+    for file in folder.glob("*.jsonl"):
+        for line in regular_bytes(file).splitlines():
+            with suppress(ValidationError):
+                found.append(NOTES.validate_json(line))
+    return sorted(found, key=lambda note: note[-1])

@@ -16,6 +16,7 @@ from minorkey.plotting.page_template import page_template
 from minorkey.runs.load import load
 from minorkey.runs.made import Made, Stamp, is_folder_of_results, model_digest
 from minorkey.system.ahead import Room, ahead
+from minorkey.system.names import below
 from minorkey.system.processes import from_main, gathered_objects, process_count, process_index, speaker, together
 from minorkey.system.progress import Reporter
 from minorkey.system.run_folder import RunFolder
@@ -107,9 +108,12 @@ def predict_folder(
         room = Room()
         read = ahead(partial(_read, files, room), todo, room=room)
         started = predictor.started(telling(predictor, console, read))
-        written = ahead(
-            lambda pair: (pair[0], writer.write(names[pair[0]], stamps[pair[0]], pair[1])), started, room=room
-        )
+
+        def write(pair: tuple[int, Started | DataError]) -> tuple[int, DataError | None]:
+            place, result = pair
+            return place, writer.write(names[place], stamps[place], result)
+
+        written = ahead(write, started, room=room)
         for count, (place, problem) in enumerate(written, start=done.skipped + 1):
             if problem is None:
                 done.written += 1
@@ -161,8 +165,11 @@ class _Writer:
 
     def is_done(self, name: str, stamp: Stamp | None) -> bool:
         """Whether an image, as it is now, was predicted before by the same model."""
-        drawn = not self.overlays or self.drawn(name).is_file()
-        return drawn and self.saved(name).is_file() and self.made.is_of(name, stamp)
+        return (not self.overlays or self.drawn(name).is_file()) and self.is_saved(name, stamp)
+
+    def is_saved(self, name: str, stamp: Stamp | None) -> bool:
+        """The same but for the overlay."""
+        return self.saved(name).is_file() and self.made.is_of(name, stamp)
 
     def there(self, name: str) -> list[Path]:
         """The files of an image that are there."""
@@ -193,7 +200,7 @@ def _refuse_others(writer: _Writer, names: Sequence[str], classes: Mapping[str, 
     """Raise unless all that is there under the names that are written to was made by this model, here."""
     there = {name: files for name in names if (files := writer.there(name))}
     whole = _whole(writer.out, shard)
-    writer.made.claim(there, [writer.out / CLASSES, *(whole.with_name(whole.name + end) for end in ENDINGS)])
+    writer.made.refuse_others(there, [writer.out / CLASSES, *(whole.with_name(whole.name + end) for end in ENDINGS)])
     if is_folder_of_results(writer.out) and (file := writer.out / CLASSES).is_file() and read_saved(file) != classes:
         raise ConfigError(f"'{file}' numbers other classes; choose another --out, or add --overwrite to replace it")
 
@@ -210,8 +217,9 @@ def _naming(file: Path, problem: DataError) -> str:
 
 def _summarise(writer: _Writer, run: Path, files: Mapping[str, Path], shard: Shard) -> None:
     """One file with the predictions of a shard, where the task has one, and a page, without images that failed."""
-    path = _whole(writer.out, shard)
-    done = {name: file for name, file in files.items() if writer.saved(name).is_file()}
+    path, made = _whole(writer.out, shard), writer.made
+    made.refresh()
+    done = {name: file for name, file in files.items() if writer.is_saved(name, made.stamp(file))}
     writer.kind.summarise({f"{name}{file.suffix}": writer.saved(name) for name, file in done.items()}, path)
     groups: dict[str, list[tuple[str, str]]] = {}
     for name in done if writer.overlays else ():
@@ -224,8 +232,12 @@ def _summarise(writer: _Writer, run: Path, files: Mapping[str, Path], shard: Sha
 
 
 def _names(files: Sequence[Path], root: Path) -> list[str]:
-    """Output names without suffix: relative to the folder that was given, else the bare stem."""
-    names = [(str(f.relative_to(root).with_suffix("")) if root.is_dir() else f.stem) for f in files]
+    """Output names without suffix: relative to the folder that was given, else the bare stem.
+
+    A name that no file of ours could have, as one that is very long, is changed.
+    """
+    bare = [(f.relative_to(root).with_suffix("").as_posix() if root.is_dir() else f.stem) for f in files]
+    names = [below(Path(), name).as_posix() for name in bare]
     if twice := sorted(name for name, count in Counter(names).items() if count > 1):
         raise ConfigError(f"several images would be written as '{twice[0]}'; predict their folders one at a time")
     return names

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from minorkey.errors import DataError
+from minorkey.system.regular import LARGEST, too_large
 
 LOCAL_HEADER = struct.Struct("<4s22xHH")
 """Before the content of a zip member: signature, and the lengths of its name and extra field (APPNOTE 4.3.7)."""
@@ -23,6 +24,7 @@ class Member(NamedTuple):
     archive: str
     offset: int  # of the content in a tar, of the local header in a zip
     size: int  # bytes in the archive
+    unpacked: int  # bytes of the content
     method: int | None = None  # compression of a zip member; None in a tar
     crc: int = 0
 
@@ -41,8 +43,10 @@ def read_member(member: Member, name: str) -> bytes:
     """The content of a file in an archive; `name` is said in errors.
 
     Raises:
-        DataError: the archive is broken, encrypted or uses a rare compression.
+        DataError: the archive is broken, encrypted or uses a rare compression, or the content is too large.
     """
+    if member.unpacked > LARGEST:
+        raise DataError(f"{name} in {member.archive}: {too_large(member.unpacked)}; leave it out of the archive")
     try:
         with open(member.archive, "rb") as stream:
             stream.seek(member.offset)
@@ -51,7 +55,7 @@ def read_member(member: Member, name: str) -> bytes:
                 if signature != b"PK\3\4":
                     raise _broken(member.archive, f"no file at the place of {name}")
                 stream.seek(name_length + extra_length, 1)
-            content = stream.read(member.size)
+            content = stream.read(min(member.size, LARGEST))
         return content if member.method is None else _unpacked(content, member, name)
     except (OSError, struct.error, zlib.error) as error:
         raise _broken(member.archive, f"{name}: {error}") from error
@@ -73,7 +77,9 @@ def _zip_members(archive: str) -> dict[str, Member]:
     if any(entry.flag_bits & 1 for entry in entries):
         raise DataError(f"{archive} is encrypted; unpack it with its password")
     return {
-        entry.filename: Member(archive, entry.header_offset, entry.compress_size, entry.compress_type, entry.CRC)
+        entry.filename: Member(
+            archive, entry.header_offset, entry.compress_size, entry.file_size, entry.compress_type, entry.CRC
+        )
         for entry in entries
     }
 
@@ -86,14 +92,17 @@ def _tar_members(archive: str, size: int) -> dict[str, Member]:
         raise _broken(archive, error) from error
     if any(entry.offset_data + entry.size > size for entry in entries):
         raise _broken(archive, "it ends too early")
-    return {entry.name: Member(archive, entry.offset_data, entry.size) for entry in entries}
+    return {entry.name: Member(archive, entry.offset_data, entry.size, entry.size) for entry in entries}
 
 
 def _unpacked(content: bytes, member: Member, name: str) -> bytes:
     if member.method == zipfile.ZIP_DEFLATED:
-        content = zlib.decompress(content, -zlib.MAX_WBITS)
+        # No more than is declared, for a few bytes may stand for gigabytes.
+        content = zlib.decompressobj(-zlib.MAX_WBITS).decompress(content, member.unpacked + 1)
     elif member.method != zipfile.ZIP_STORED:
         raise DataError(f"{name} in {member.archive} is packed by method {member.method}; use deflate, or unpack it")
+    if len(content) != member.unpacked:
+        raise _broken(member.archive, f"{name} has not the size that is declared")
     if zlib.crc32(content) != member.crc:
         raise _broken(member.archive, f"checksum of {name} is wrong")
     return content

@@ -11,6 +11,8 @@ from minorkey.data.raw_cache import RawCache, file_stamp
 from minorkey.data.readers.archives import Member, list_members, read_member
 from minorkey.data.readers.text import composed
 from minorkey.errors import DataError
+from minorkey.system.names import leads_out
+from minorkey.system.regular import regular_bytes
 
 ARCHIVES = (".zip", ".tar")
 PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".gz", ".7z", ".rar")
@@ -54,8 +56,10 @@ class Files:
             Relative name -> address for `read`. A loose file hides one of the same name in an archive.
 
         Raises:
-            DataError: the names of two loose files are one but for the form of Unicode.
+            DataError: the names of two loose files are one but for the form of Unicode, or the folder is not below the
+                root.
         """
+        self._check(folder)
         direct = {**self._members_below(folder, _inside), **self._loose(folder)}
         if direct or not folder:
             return direct
@@ -81,12 +85,13 @@ class Files:
         """The content of a file.
 
         Raises:
-            DataError: it is missing or cannot be read.
+            DataError: it is missing, cannot be read or is not below the root.
         """
         if member := self._members.get(address):
             return read_member(member, address)
+        self._check(address)
         try:
-            return (self.root / address).read_bytes()
+            return regular_bytes(self.root / address)
         except OSError as error:
             raise DataError(f"{self.root / address} cannot be read: {error.strerror}") from error
 
@@ -109,6 +114,15 @@ class Files:
         path = self.root / address if member is None else Path(member.archive)
         stamp = file_stamp(path, "" if member is None else address)
         return self._cache.pixels(kind, stamp, lambda: self.read(address), lambda content: decode(where, content))
+
+    def _check(self, name: str) -> None:
+        """Raise where a name that the data set gives leads out of it. Links below the root are followed: who made them
+        had the right to."""
+        if leads_out(name):
+            raise DataError(
+                f"{self.root}: '{name}' leads out of the data set, whose files are all below its folder; put them "
+                "there, or a link to where they are"
+            )
 
     def where(self, address: str) -> str:
         """A file as errors name it: its path, or that of its archive with its name in it."""

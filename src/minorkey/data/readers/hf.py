@@ -1,9 +1,11 @@
 """Data sets in the format of Hugging Face `datasets`: a repository of its hub, or a local folder."""
 
+import os
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import parse_qsl
 
+from huggingface_hub.constants import HF_HUB_CACHE
 from pydantic import BaseModel, ConfigDict
 
 from minorkey.data.frames import orientation_of, upright_labels
@@ -18,6 +20,7 @@ from minorkey.data.sample import Sample
 from minorkey.errors import ConfigError, DataError, unknown
 from minorkey.labels import LabelSpace
 from minorkey.labels.tables import parse_row
+from minorkey.system.regular import regular_bytes
 
 SPLITS: dict[Role, tuple[str, ...]] = {
     "source": ("train",),
@@ -57,7 +60,9 @@ class Labels(NamedTuple):
 class HuggingFaceReader:
     """Rows with an image and perhaps a label image, labels mapped to a label space while reading."""
 
-    def __init__(self, rows: Any, image: str, labels: Labels | None, *, name: str, domain: str) -> None:
+    def __init__(
+        self, rows: Any, image: str, labels: Labels | None, *, name: str, domain: str, path: str | None = None
+    ) -> None:
         """Read `rows` (a `datasets.Dataset`).
 
         Args:
@@ -66,6 +71,7 @@ class HuggingFaceReader:
             labels: column of the label images; None: images only.
             name: how the data set was asked for.
             domain: the domain that the samples carry.
+            path: the folder or the repository that they are of, whose files alone they may name; None: any file.
 
         Raises:
             DataError: a column is missing or holds no images.
@@ -73,7 +79,7 @@ class HuggingFaceReader:
         self.name, self.domain = name, domain
         self.notes: tuple[str, ...] = ()
         self._rows = undecoded(rows, [image] if labels is None else [image, labels.column], name)
-        self._image, self._labels = image, labels
+        self._image, self._labels, self._path = image, labels, path
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -90,12 +96,12 @@ class HuggingFaceReader:
             DataError: an image is missing or broken, holds ids that no map names, or sizes differ.
         """
         row, where = self._rows[index], f"{self.name} row {index}"
-        photo = image_bytes(row[self._image], f"{where}, {self._image}")
+        photo = image_bytes(row[self._image], f"{where}, {self._image}", self._path)
         image = read_image(f"{where}, {self._image}", photo)
         if self._labels is None:
             return Sample(image=image, domain=self.domain, key=self.key(index))
         column, decoder = self._labels
-        labels = decoder.train_ids(f"{where}, {column}", image_bytes(row[column], f"{where}, {column}"))
+        labels = decoder.train_ids(f"{where}, {column}", image_bytes(row[column], f"{where}, {column}", self._path))
         labels = upright_labels(labels, image.shape[:2], lambda: orientation_of(photo))
         if labels.shape != image.shape[:2]:
             raise DataError(f"{where}: labels have shape {labels.shape}, the image {image.shape[:2]}; must be equal")
@@ -117,7 +123,7 @@ def open_hub(text: str, role: Role, space: LabelSpace | None) -> HuggingFaceRead
     label = options.label or next((name for name in LABEL_COLUMNS if name in rows.features), LABEL_COLUMNS[0])
     labels = None if spec is None or space is None or role == "target" else Labels(label, LabelDecoder.of(spec, space))
     domain = (spec and spec.name) or path.rstrip("/").rpartition("/")[2]
-    return HuggingFaceReader(rows, options.image, labels, name=f"hf:{path}:{chosen}", domain=domain)
+    return HuggingFaceReader(rows, options.image, labels, name=f"hf:{path}:{chosen}", domain=domain, path=path)
 
 
 def hub_name(text: str, kind: type[Options]) -> tuple[str, str, Options]:
@@ -194,13 +200,35 @@ def split_asked(splits: dict[str, Any], asked: str, role: Role, path: str) -> st
     return asked
 
 
-def image_bytes(cell: dict[str, Any] | None, where: str) -> bytes:
-    """The file of an undecoded image; a row may have none, and the file that it names may be gone."""
+def image_bytes(cell: dict[str, Any] | None, where: str, path: str | None) -> bytes:
+    """The file of an undecoded image; a row may have none, and the file that it names may be gone.
+
+    Args:
+        cell: of the row.
+        where: named in errors.
+        path: the folder or the repository that the row is of. Files elsewhere, but for what the library unpacked or
+            downloaded, are not its own. None: it may name any file.
+
+    Raises:
+        DataError: there is no image, or no such file of the data set.
+    """
     if cell is None:
         raise DataError(f"{where}: there is no image")
     if cell["bytes"] is not None:
         return bytes(cell["bytes"])
+    if path is not None:
+        _check_own(cell["path"], where, path)
     try:
-        return Path(cell["path"]).read_bytes()
+        return regular_bytes(cell["path"])
     except OSError as error:
         raise DataError(f"{where}: cannot read {cell['path']}: {error.strerror}") from error
+
+
+def _check_own(file: str, where: str, path: str) -> None:
+    """Raise where a row names a file outside its data set."""
+    from datasets import config
+
+    caches = (config.HF_DATASETS_CACHE, config.DOWNLOADED_DATASETS_PATH, config.EXTRACTED_DATASETS_PATH)
+    roots = [*map(str, caches), HF_HUB_CACHE, *([path, os.path.realpath(path)] if os.path.isdir(path) else [])]
+    if not any(Path(os.path.abspath(file)).is_relative_to(os.path.abspath(root)) for root in roots):
+        raise DataError(f"{where}: {file} is outside the data set; put the file into its folder")

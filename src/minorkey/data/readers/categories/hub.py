@@ -32,6 +32,7 @@ class HubCategoryReader:
         train_ids: name of a class -> its train id; None: classes are left alone.
         name: how the data set was asked for.
         domain: the domain that the samples carry.
+        path: the folder or the repository that the rows are of, whose files alone they may name; None: any file.
     """
 
     def __init__(
@@ -45,9 +46,10 @@ class HubCategoryReader:
         *,
         name: str,
         domain: str,
+        path: str | None = None,
     ) -> None:
         self.name, self.domain, self.notes = name, domain, ()
-        self._rows, self._image, self._places = rows, image, tuple(places)
+        self._rows, self._image, self._places, self._path = rows, image, tuple(places), path
         self._titles, self._train_ids = titles, train_ids
         self.categories = tuple(sorted({titles[place] for place in domain_places}))
 
@@ -68,7 +70,7 @@ class HubCategoryReader:
         """
         place = self._places[index]
         where = f"{self.name} row {place}, {self._image}"
-        image = read_image(where, image_bytes(self._rows[place][self._image], where))
+        image = read_image(where, image_bytes(self._rows[place][self._image], where, self._path))
         category = None if self._train_ids is None else self._train_ids[self._titles[place]]
         return Sample(image=image, domain=self.domain, key=self.key(index), category=category)
 
@@ -95,11 +97,8 @@ def open_category_hub(text: str, role: Role, space: LabelSpace | None, seed: int
         places = [place for place, value in enumerate(domains) if value == domain]
         chosen = [places[i] for i in drawn_part(len(places), split, 0.2, seed)] if drawn else places
         title = f"{base}-{domain}" if domain else base
-        readers.append(
-            HubCategoryReader(
-                images, options.image, chosen, places, titles, train_ids, name=f"hf:{path}:{split}", domain=title
-            )
-        )
+        called = {"name": f"hf:{path}:{split}", "domain": title, "path": path}
+        readers.append(HubCategoryReader(images, options.image, chosen, places, titles, train_ids, **called))
     return readers
 
 
