@@ -1,13 +1,21 @@
 """The errors a user can meet: one clear line each, saying what came, what was expected and what to do."""
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What moves the cursor, colours or turns text round on a terminal, breaks a line, or is half a character."""
 
 
 class MinorkeyError(Exception):
     """Base of every error that a user can mend; the command line prints it and exits with its code."""
 
     exit_code = 2
+
+    def __str__(self) -> str:
+        """One line, whatever the names in it."""
+        return printable(super().__str__())
 
 
 class ConfigError(MinorkeyError):
@@ -36,6 +44,15 @@ class StorageError(MinorkeyError):
 
 class OutsideError(MinorkeyError):
     """A part that is not of this package cannot be imported, is not what it should be, or failed."""
+
+
+def printable(text: str) -> str:
+    r"""A text for a terminal, in which names from data do nothing: control characters are written as escapes.
+
+    >>> print(printable("a\x1b[31mb\nc"))
+    a\x1b[31mb\nc
+    """
+    return UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def unknown(kind: str, name: str, choices: Iterable[str]) -> str:

@@ -49,18 +49,17 @@ def check(
 
     * `minorkey data check runs/soma`
     """
-    from rich.console import Console
-
     from minorkey.config import parse_overrides
     from minorkey.datacheck import check as check_data
     from minorkey.datacheck.page import claim_check, write_check
     from minorkey.datacheck.tables import class_table, data_table, own_table, problem_lines, verdict
+    from minorkey.system.console import Console
 
     given = parse_overrides(overrides or [])
     if out is not None:
         claim_check(out)
     checked, opened = check_data(target, given, images=images, workers=workers, progress=_progress)
-    console = Console(emoji=False)  # `camvid:train:` is no tram
+    console = Console()  # `camvid:train:` is no tram
     if checked.data:
         console.print(data_table(checked))
         console.print(class_table(checked))
@@ -99,7 +98,7 @@ def cache(
     from minorkey.data.cache_size import in_bytes, reserve
     from minorkey.data.records import read_records
     from minorkey.datacheck.targets import open_target
-    from minorkey.errors import DataError
+    from minorkey.errors import DataError, printable
 
     found = open_target(target, parse_overrides(overrides or []), cached=True)
     readers = [opened.reader for opened in found.opened if opened.use in ("data set", "trained on", "adapted to")]
@@ -115,13 +114,18 @@ def cache(
         for record in _progress(records, reader.name, len(reader)):
             if record.problem:
                 problems += 1
-                typer.echo(f"{reader.name}: {record.problem}")
+                typer.echo(printable(f"{reader.name}: {record.problem}"))
     typer.echo(f"{sum(map(len, readers)) - problems} images are kept")
     raise typer.Exit(2 if problems else 0)
 
 
 def _progress(records: "Iterable[Record]", name: str, count: int) -> "Iterable[Record]":
-    from rich.console import Console
+    from rich.markup import escape
     from rich.progress import track
 
-    return track(records, description=name, total=count, console=Console(stderr=True, emoji=False), transient=True)
+    from minorkey.errors import printable
+    from minorkey.system.console import Console
+
+    return track(
+        records, description=escape(printable(name)), total=count, console=Console(stderr=True), transient=True
+    )

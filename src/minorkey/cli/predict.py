@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from minorkey.errors import printable
+
 if TYPE_CHECKING:
     from minorkey.runs.predict import Done
 
@@ -43,4 +45,4 @@ def predict(
 def _tell(done: "Done", out: Path) -> None:
     typer.echo(f"{done.written} images in '{out}', {done.skipped} were there already")
     for problem in done.problems:
-        typer.echo(f"minorkey: {problem}", err=True)
+        typer.echo(printable(f"minorkey: {problem}"), err=True)

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
-from rich.console import Console
 from rich.table import Table
 
 from minorkey.evaluation.scores import ScoreTable
@@ -15,6 +14,7 @@ from minorkey.reporting.runs import read_run
 from minorkey.reporting.seeds import by_method, interval_words
 from minorkey.reporting.tables import rich_table
 from minorkey.runs.leave_one_out import FoldScore
+from minorkey.system.console import Console
 from minorkey.system.run_folder import RunFolder
 
 

@@ -50,7 +50,7 @@ def spectrum(
 
     * `minorkey spectrum runs/soma --knockout`
     """
-    from rich.console import Console
+    from minorkey.system.console import Console
 
     if knockout:
         _knock_out(target, components, images, with_unseen, out)
@@ -71,11 +71,10 @@ def spectrum(
 
 
 def _knock_out(target: str, components: float, images: int, with_unseen: bool, out: Path | None) -> None:
-    from rich.console import Console
-
     from minorkey.spectrum.knockout.analysis import analyse
     from minorkey.spectrum.knockout.table import knockout_table
     from minorkey.spectrum.run import spectrum_folder
+    from minorkey.system.console import Console
 
     rows, suggestion = analyse(target, components=components, images=images, with_unseen=with_unseen, out=out)
     console = Console()

@@ -17,7 +17,7 @@ CODE = """\
 from peft import PeftModel
 from transformers import {kind}
 
-base = "{base}"{where}
+base = {base}{where}
 backbone = {kind}.from_pretrained(
     base,
 {settings}
@@ -28,7 +28,7 @@ TIMM_CODE = """\
 import timm
 from peft import PeftModel
 
-base = "{base}"{where}
+base = {base}{where}
 backbone = timm.create_model(
     f"{source}:{{base}}",
     pretrained=True,
@@ -76,7 +76,7 @@ def _code(trained: Trained) -> str:
     revision = trained.config.backbone.revision
     if isinstance(trained.backbone, TimmFeatures):
         return TIMM_CODE.format(
-            base=trained.base + (f"@{revision}" if revision else ""),
+            base=json.dumps(trained.base + (f"@{revision}" if revision else ""), ensure_ascii=False),
             where=where,
             source="hf-hub" if trained.base_on_hub else "local-dir",
             settings=_arguments(timm_settings(trained.backbone)),
@@ -87,7 +87,10 @@ def _code(trained: Trained) -> str:
         if name in config.to_dict():
             chosen[name] = getattr(config, name)
     return CODE.format(
-        kind=type(trained.base_network).__name__, base=trained.base, where=where, settings=_arguments(chosen)
+        kind=type(trained.base_network).__name__,
+        base=json.dumps(trained.base, ensure_ascii=False),
+        where=where,
+        settings=_arguments(chosen),
     )
 
 

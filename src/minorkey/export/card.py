@@ -10,6 +10,7 @@ from minorkey.config import RunConfig
 from minorkey.evaluation.scores import ScoreTable
 from minorkey.export.trained import Trained
 from minorkey.models.timm_backbone import TimmFeaturesConfig
+from minorkey.plotting.markdown import as_code, code_block, in_markdown
 
 
 @dataclass(frozen=True)
@@ -28,16 +29,16 @@ def card_text(card: Card, trained: Trained) -> str:
     """The whole README.md."""
     sections = [
         f"---\n{_metadata(card, trained)}\n---",
-        f"# {_title(trained)}",
+        f"# {in_markdown(_title(trained))}",
         card.what,
         "## Load it",
-        f'```python\nfolder = "."  # this folder, or its id on the hub\n\n{card.code}```',
+        code_block(f'folder = "."  # this folder, or its id on the hub\n\n{card.code}', "python"),
         *card.notes,
         "## Where it comes from",
         _origin(trained),
         "## Scores",
         _scores(trained.scores),
-        "Classes, in the order of the logits: " + ", ".join(trained.predictor.space.classes) + ".",
+        "Classes, in the order of the logits: " + ", ".join(map(in_markdown, trained.predictor.space.classes)) + ".",
     ]
     return "\n\n".join(sections) + "\n"
 
@@ -66,16 +67,17 @@ def _origin(trained: Trained) -> str:
     from minorkey import __version__
 
     config = trained.config
-    revision = f", revision `{config.backbone.revision}`" if config.backbone.revision else ""
+    revision = f", revision {as_code(config.backbone.revision)}" if config.backbone.revision else ""
     return "\n".join(
         [
-            f"- pretrained backbone: `{trained.base}`{revision} ({_kind(trained)}); see its license",
+            f"- pretrained backbone: {as_code(trained.base)}{revision} ({_kind(trained)}); see its license",
             f"- sha256 of its weights: `{trained.base_sha256}` (minorkey's `weights_sha256`)",
-            f"- head: {config.head.name}; trained on {_sources(config)} for {config.training.steps} steps",
+            f"- head: {in_markdown(config.head.name)}; trained on {in_markdown(_sources(config))} for "
+            f"{config.training.steps} steps",
             f"- method: {config.method.spec.description}",
             f"- written by minorkey {__version__}",
             "",
-            f"```yaml\n{yaml.safe_dump(_method(trained), sort_keys=False)}```",
+            code_block(yaml.safe_dump(_method(trained), sort_keys=False), "yaml"),
         ]
     )
 
@@ -84,7 +86,7 @@ def _kind(trained: Trained) -> str:
     """The class of the pretrained backbone, or what timm calls it."""
     config = trained.backbone.config
     if isinstance(config, TimmFeaturesConfig):
-        return f"`{config.architecture}` of timm"
+        return f"{as_code(config.architecture)} of timm"
     return f"`{type(trained.base_network).__name__}`"
 
 
@@ -101,11 +103,12 @@ def _scores(scores: ScoreTable | None) -> str:
         return "Not judged yet."
     number = scores.metric.number
     rows = [
-        f"| {s.domain} | {s.role} | {number(s.score)} | {' to '.join(map(number, s.interval))} | {s.images} |"
+        f"| {in_markdown(s.domain)} | {s.role} | {number(s.score)} | {' to '.join(map(number, s.interval))} | "
+        f"{s.images} |"
         for s in scores.domains
     ]
     rows += [f"| {each.domain} | {each.role} | none: {each.why} | | {each.images} |" for each in scores.unscored]
     metric = f"{scores.metric.name} ({scores.metric.unit})" if scores.metric.unit else scores.metric.name
     heading = f"| domain | role | {metric} | 95 % interval over images | images |"
     table = [heading, "|---|---|---:|---:|---:|", *rows]
-    return "\n".join([*table, "", f"Protocol: {scores.protocol.describe()}."])
+    return "\n".join([*table, "", f"Protocol: {in_markdown(scores.protocol.describe())}."])

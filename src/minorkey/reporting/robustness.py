@@ -19,6 +19,7 @@ from rich.table import Table
 
 from minorkey.data.corruptions import CORRUPTIONS, SEVERITIES, corruption_title
 from minorkey.evaluation.scores import DomainScore, ScoreTable
+from minorkey.plotting.markdown import in_markdown
 from minorkey.system.outside import OUTSIDE
 from minorkey.system.storage import write_json, write_text
 from minorkey.tasks.metric import Metric
@@ -122,11 +123,11 @@ def robustness_markdown(rows: Sequence[RobustnessRow]) -> str:
     head = ["run", "domain", "corruption", *map(str, SEVERITIES), mean, _kept_title(rows)]
     lines = [head, ["---"] * 3 + ["---:"] * (len(head) - 3)]
     for row in rows:
-        lines.append([row.run, row.domain, row.corruption, *_scores(row, SEVERITIES), *_mean(row)])
+        lines.append([*map(in_markdown, (row.run, row.domain, row.corruption)), *_scores(row, SEVERITIES), *_mean(row)])
     for each in summarise(rows):
         kind = f"mean of {each.corruptions}" + ("" if each.even else ", not all at the same severities")
         empty = [""] * len(SEVERITIES)
-        lines.append([each.run, each.domain, kind, *empty, *each.texts()[1:]])
+        lines.append([in_markdown(each.run), in_markdown(each.domain), kind, *empty, *each.texts()[1:]])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 

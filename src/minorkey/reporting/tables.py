@@ -10,10 +10,12 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from rich.table import Table
+from rich.text import Text
 
 from minorkey.adapters.specs import METHODS
 from minorkey.evaluation.bootstrap import Interval
 from minorkey.evaluation.scores import DomainScore, MeanScore, ScoreTable
+from minorkey.plotting.markdown import in_markdown
 from minorkey.tasks.metric import Metric
 from minorkey.tasks.protocol import Protocol
 
@@ -77,8 +79,11 @@ def build_grid(tables: Sequence[ScoreTable]) -> Grid:
 def markdown_table(tables: Sequence[ScoreTable]) -> str:
     """A GitHub table of scores with 95 % intervals; the best of a column in bold."""
     grid = build_grid(tables)
-    lines = [[grid.metric.heading, *map(column_title, grid.columns)], ["---"] + ["---:"] * len(grid.columns)]
-    lines += [[row.label + row.mark, *_texts(row, grid.columns)] for row in grid.rows]
+    lines = [
+        [grid.metric.heading, *(in_markdown(column_title(each)) for each in grid.columns)],
+        ["---"] + ["---:"] * len(grid.columns),
+    ]
+    lines += [[in_markdown(row.label) + row.mark, *_texts(row, grid.columns)] for row in grid.rows]
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     return "\n\n".join([table, *grid.footnotes])
 
@@ -94,7 +99,7 @@ def rich_table(tables: Sequence[ScoreTable], interval: str = "95 % bootstrap int
         following = grid.columns[i + 1 : i + 2]
         drawn.add_row(
             column_title(column),
-            *(_markup(row.cells[i], column) for row in grid.rows),
+            *(_marked(row.cells[i], column) for row in grid.rows),
             style="dim" if column.kind == "source" else "",
             end_section=bool(following) and following[0].kind != column.kind,
         )
@@ -247,6 +252,5 @@ def _text(cell: Cell | None, column: Column, strong: str = "") -> str:
     return f"{value} ({cell.note})" if cell.note else value
 
 
-def _markup(cell: Cell | None, column: Column) -> str:
-    text = _text(cell, column).replace("[", r"\[")
-    return f"[bold]{text}[/]" if cell and cell.best else text
+def _marked(cell: Cell | None, column: Column) -> Text:
+    return Text(_text(cell, column), "bold" if cell and cell.best else "")

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from rich.console import Console
 from torch import nn
 
 from minorkey.adapters.held import exact
@@ -15,6 +14,7 @@ from minorkey.evaluation.scores import has_score
 from minorkey.labels import LabelSpace
 from minorkey.runs.assemble import Network, open_source_validation, open_unseen
 from minorkey.runs.load import predictor_for
+from minorkey.system.console import Console
 
 
 def validation(

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 import torch.nn.functional as F
-from rich.console import Console
 from torch import Tensor, nn
 
 from minorkey.adapters.roles import Layers
@@ -19,6 +18,7 @@ from minorkey.evaluation.run import EvaluationDomain
 from minorkey.models.build import backbone_of
 from minorkey.spectrum.blocks import recorded_blocks
 from minorkey.spectrum.rows import DriftRow
+from minorkey.system.console import Console
 from minorkey.system.progress import Reporter
 from minorkey.tasks.predictor import Predictor
 from minorkey.tasks.protocol import Protocol

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from rich.console import Console
-
 from minorkey.config import load_config
 from minorkey.errors import ConfigError, ModelError
 from minorkey.labels import label_space
@@ -18,6 +16,7 @@ from minorkey.spectrum.files import claim_spectrum, write_spectrum
 from minorkey.spectrum.plots import FIGURES, spectrum_figures
 from minorkey.spectrum.rows import DriftRow, Spectrum
 from minorkey.spectrum.survey import survey_update, survey_weights
+from minorkey.system.console import Console
 from minorkey.system.run_folder import RunFolder
 from minorkey.system.storage import storage_errors
 

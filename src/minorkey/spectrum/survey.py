@@ -4,7 +4,6 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Any, TypeVar
 
 import torch
-from rich.console import Console
 from torch import Tensor, nn
 
 from minorkey.adapters.decompose import singular_triplets
@@ -27,6 +26,7 @@ from minorkey.spectrum.measures import (
     subspace_share,
 )
 from minorkey.spectrum.rows import ROUNDING, UpdateRow, WeightRow
+from minorkey.system.console import Console
 from minorkey.system.progress import Reporter
 
 T = TypeVar("T")

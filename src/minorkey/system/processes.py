@@ -16,9 +16,9 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 import torch.distributed as dist
-from rich.console import Console
 
 from minorkey.errors import MinorkeyError, TrainingError
+from minorkey.system.console import Console
 from minorkey.system.reduction import process_count
 
 T = TypeVar("T")

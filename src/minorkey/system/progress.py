@@ -8,6 +8,8 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from minorkey.errors import printable
+
 PLAIN_SECONDS = 10.0
 """Least time between two plain lines."""
 
@@ -29,7 +31,7 @@ class Reporter:
         if self.console.is_terminal:
             columns = ("{task.description}", BarColumn(bar_width=24), "{task.completed}/{task.total}")
             self._bar = Progress(
-                *columns, TextColumn("{task.fields[detail]}"), TimeRemainingColumn(), console=self.console
+                *columns, TextColumn("{task.fields[detail]}", markup=False), TimeRemainingColumn(), console=self.console
             )
             self._task = self._bar.add_task(self.label, total=self.total, completed=self.started_from, detail="")
             self._bar.start()
@@ -42,7 +44,7 @@ class Reporter:
     def update(self, done: int, detail: str = "") -> None:
         """Say that `done` of the total are finished; `detail` stands beside the bar."""
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=done, detail=detail)
+            self._bar.update(self._task, completed=done, detail=printable(detail))
             return
         now = time.monotonic()
         if now - self.last_line >= PLAIN_SECONDS or done == self.total:

@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from minorkey.config import resolve
 from minorkey.runs.train import train
 from minorkey.spectrum.files import claim_spectrum
@@ -13,6 +11,7 @@ from minorkey.spectrum.knockout.knockout import IMAGES, SHARE, knockout
 from minorkey.spectrum.knockout.rows import KnockoutRow
 from minorkey.spectrum.knockout.suggestion import Suggestion, suggest
 from minorkey.spectrum.run import is_run, spectrum_folder
+from minorkey.system.console import Console
 
 PROBE: dict[str, Any] = {"method": "frozen", "head": "linear", "head_from": None}
 """How the probe differs from the preset `demo_quick`."""

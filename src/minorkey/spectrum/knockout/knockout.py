@@ -7,8 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
-from rich.console import Console
-
 from minorkey.adapters import weights_sha256
 from minorkey.adapters.decompose import End
 from minorkey.adapters.targets import Target, find_targets
@@ -25,6 +23,7 @@ from minorkey.runs.load import config_of, load
 from minorkey.spectrum.knockout.files import KnockoutLog
 from minorkey.spectrum.knockout.removal import Removal
 from minorkey.spectrum.knockout.rows import KnockoutRow, Setting
+from minorkey.system.console import Console
 from minorkey.system.progress import Reporter
 from minorkey.system.run_folder import RunFolder
 from minorkey.tasks.evidence import Evidence
