@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from minorkey.adapters.specs import CATALOG, MethodSpec, method_spec
+from minorkey.system.bounds import MOST_SIDE
 
 Role = Literal["q", "k", "v", "out", "fc1", "fc2", "conv"]
 """What a layer does in its block: query, key, value, attention output, first and second MLP layer, or a
@@ -21,7 +22,7 @@ class MethodOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field("soma", description="a row of the table of methods, or your own as package.module:attribute")
-    rank: int = Field(16, ge=1, description="columns of B and rows of A")
+    rank: int = Field(16, ge=1, le=MOST_SIDE, description="columns of B and rows of A")
     rank_ramp: dict[int, int] | None = Field(
         None, min_length=1, description="rank from a block on: {0: 4, 8: 16} is 4 in blocks 0 to 7, then 16"
     )

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 SETTINGS = "E.g. `data_root=/data`, `label_space=street7`, `data_cache=/ssd/pixels`."
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help=SETTINGS)]
-Workers = Annotated[int, typer.Option(min=0, help="Processes that read.")]
+Workers = Annotated[int, typer.Option(min=0, max=1024, help="Processes that read.")]
 
 data = typer.Typer(help="Look into data sets.", no_args_is_help=True)
 

@@ -15,7 +15,11 @@ def demo(
     task: str = typer.Option(TASK, help="segmentation (classes of pixels) or detection (boxes)."),
     quick: bool = typer.Option(False, help="Full fine-tuning and SoMA alone, one seed: a minute or two."),
     jobs: int | None = typer.Option(
-        None, min=1, help="Runs at a time.", show_default="as many as cores and memory allow, one on a GPU"
+        None,
+        min=1,
+        max=MOST_PROCESSES,
+        help="Runs at a time.",
+        show_default="as many as cores and memory allow, one on a GPU",
     ),
 ) -> None:
     """See it work: no data, no downloads, a laptop CPU.

@@ -12,12 +12,13 @@ from typing import Annotated
 import numpy as np
 import torch
 from PIL import Image
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from minorkey.catalog import Catalog
 from minorkey.data.photometric import PhotometricConfig, ascending
 from minorkey.data.sample import Sample, normalise
 from minorkey.errors import OutsideError
+from minorkey.system.bounds import Scale, Side
 from minorkey.system.outside import outside_faults
 
 CROP_TRIES = 10
@@ -34,7 +35,7 @@ def _switch(value: object) -> object:
     return {True: PhotometricConfig(), False: None}[value] if isinstance(value, bool) else value
 
 
-Jitter = Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(ascending)]
+Jitter = Annotated[tuple[Scale, Scale], AfterValidator(ascending)]
 
 
 class TransformConfig(BaseModel):
@@ -42,12 +43,12 @@ class TransformConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    crop: tuple[PositiveInt, PositiveInt] = (512, 512)  # height, width
-    scale_ratios: tuple[PositiveFloat, ...] = Field(
+    crop: tuple[Side, Side] = (512, 512)  # height, width
+    scale_ratios: tuple[Scale, ...] = Field(
         default=tuple(step / 10 for step in range(5, 21)), min_length=1
     )  # short side of the image over short side of the crop, one is drawn
     scale_jitter: Jitter | None = None  # detection: image over the size that just fits the crop; None: scale_ratios
-    max_long_side: PositiveInt | None = None  # of the scaled image, pixels; the scale is lowered to keep to it
+    max_long_side: Side | None = None  # of the scaled image, pixels; the scale is lowered to keep to it
     max_class_share: float = Field(default=0.75, gt=0, le=1)  # no class covers more of a crop
     crop_area: Jitter = (0.7, 1.0)  # classification: a crop shows such a share of the image, drawn evenly
     grey: float = Field(default=0.0, ge=0, le=1)  # classification: probability that colours are taken out

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, field_validator
 
 from minorkey.catalog import Catalog
+from minorkey.system.bounds import MOST_BOXES, MOST_RUNS, MOST_SIDE, Side
 
 Triple = tuple[float, float, float]
 
@@ -25,8 +26,8 @@ class BackboneOptions(BaseModel):
         "makes your own nn.Module as package.module:attribute",
     )
     revision: str | None = Field(None, description="branch, tag or commit of a hub id")
-    patch_size: int | None = Field(None, gt=0, description="resize the patch kernel to this many pixels")
-    image_size: int | None = Field(None, gt=0, description="resize the position grid to this image side, in pixels")
+    patch_size: Side | None = Field(None, description="resize the patch kernel to this many pixels")
+    image_size: Side | None = Field(None, description="resize the position grid to this image side, in pixels")
     out_blocks: list[int] | None = Field(
         None,
         description="1-based blocks (or stages) whose features feed the head; default: 1/3, 1/2, 2/3, 1 of the depth",
@@ -47,7 +48,7 @@ class HeadOptions(BaseModel):
 
     name: str = Field("semfpn", description="one of the task's heads, or your own as package.module:attribute")
     channels: int | None = Field(
-        None, gt=0, description="width of the head; default: 128 for linear, semfpn and upernet, else 256"
+        None, gt=0, le=MOST_SIDE, description="width of the head; default: 128 for linear, semfpn and upernet, else 256"
     )
     dropout: float = Field(
         0.0, ge=0, lt=1, description="dropout before the classifier (linear, semfpn, segformer, pooled)"
@@ -55,24 +56,30 @@ class HeadOptions(BaseModel):
     queries: int | None = Field(
         None,
         gt=0,
+        le=MOST_BOXES,
         description="masks or boxes that are proposed per image; default: 100 for mask2former, eomt and atss, "
         "300 for the other detectors",
     )
-    points: int = Field(12544, gt=0, description="pixels at which a mask is compared (mask2former, eomt)")
+    points: int = Field(12544, gt=0, le=2**24, description="pixels at which a mask is compared (mask2former, eomt)")
     encoder_layers: int | None = Field(
         None,
         gt=0,
+        le=MOST_RUNS,
         description="layers of the encoder; default: 6 for mask2former (its pixel decoder) and deformable_detr, 1 for "
         "rt_detr_v2 and d_fine (on the coarsest features)",
     )
     decoder_layers: int | None = Field(
         None,
         gt=0,
+        le=MOST_RUNS,
         description="layers of the query decoder; default: 9 for mask2former, 6 for detection. Of atss, the "
         "convolutions under each output; default: 4",
     )
     query_blocks: int | None = Field(
-        None, gt=0, description="last blocks of the backbone that see the queries (eomt); default: 3 of 12, 4 of 24"
+        None,
+        gt=0,
+        le=MOST_RUNS,
+        description="last blocks of the backbone that see the queries (eomt); default: 3 of 12, 4 of 24",
     )
     pool: Literal["class", "mean", "both"] | None = Field(
         None,

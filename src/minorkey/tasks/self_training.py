@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from minorkey.data.photometric import PhotometricConfig, distort, draw_distortion
 from minorkey.data.sample import Batch, Pair, denormalise, normalise
+from minorkey.system.bounds import Side
 from minorkey.system.transfer import send
 
 
@@ -26,7 +27,7 @@ class MaskingOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     ratio: float = Field(0.7, gt=0, lt=1, description="share that is hidden")
-    patch: int = Field(64, gt=0, description="side of a blanked patch in pixels")
+    patch: Side = Field(64, description="side of a blanked patch in pixels")
     hide: Literal["pixels", "tokens"] = Field(
         "pixels", description="pixels: patches are blanked; tokens: a plain ViT computes the visible ones only"
     )

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from minorkey.errors import ConfigError, unknown
+from minorkey.system.bounds import MOST_PROCESSES, MOST_RUNS, Batch
 from minorkey.system.precision import Asked
 from minorkey.tasks.protocol import Weights
 
@@ -17,8 +18,8 @@ class TrainingOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     steps: int = Field(40_000, ge=0, description="optimizer steps; 0 judges what the run begins with (head_from)")
-    batch_size: int = Field(4, gt=0, description="images per step, over all processes; as many of the target's")
-    accumulate: int = Field(1, gt=0, description="batches whose gradients are summed up into one step")
+    batch_size: Batch = Field(4, description="images per step, over all processes; as many of the target's")
+    accumulate: Batch = Field(1, description="batches whose gradients are summed up into one step")
     lr: float = Field(1e-4, gt=0, description="learning rate of the head")
     backbone_lr: float | dict[str, float] = Field(
         5e-5, description="learning rate of what trains in the backbone; one number, or one per method and a `default`"
@@ -74,12 +75,14 @@ class TrainingOptions(BaseModel):
         None, gt=0, description="temperature of rare-class sampling of the source, 0.01 in DAFormer; default: off"
     )
     skip_broken: bool = Field(False, description="leave out target images that cannot be read, and say so")
-    snapshots: int = Field(6, ge=0, description="times at which pseudo-labels of a few target images are kept, at most")
+    snapshots: int = Field(
+        6, ge=0, le=MOST_RUNS, description="times at which pseudo-labels of a few target images are kept, at most"
+    )
     precision: Asked = Field(
         "auto", description="auto: bf16 on GPUs that have it, else fp16 on CUDA, fp32 elsewhere; tf32 on NVIDIA's"
     )
     device: Literal["auto", "cpu"] = "auto"
-    workers: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
+    workers: Annotated[int, Field(ge=0, le=MOST_PROCESSES)] | Literal["auto"] = Field(
         "auto",
         description="processes that load images, for each process that trains; 0 loads in that one; auto: as many as "
         "there are cores to spare beside a GPU, and 0 on a CPU; batches do not depend on it",

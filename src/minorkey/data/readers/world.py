@@ -12,6 +12,7 @@ from minorkey.data.readers.reader import Role
 from minorkey.data.sample import Sample
 from minorkey.errors import ConfigError, unknown
 from minorkey.labels import IGNORE_INDEX, LabelSpace, apply_id_map, label_space
+from minorkey.system.bounds import Side
 
 WORLD_IDS = {**dict(enumerate(label_space("cityscapes19").classes)), IGNORE_INDEX: "ignore"}
 """The world draws Cityscapes train ids."""
@@ -32,7 +33,7 @@ class WorldOptions(BaseModel):
     seed: int = Field(default=0, ge=0)
     train_count: PositiveInt = 1000  # scenes of a source or target domain
     eval_count: PositiveInt = 50  # scenes of an unseen domain
-    size: tuple[PositiveInt, PositiveInt] = (256, 128)  # width, height in pixels
+    size: tuple[Side, Side] = (256, 128)  # width, height in pixels
 
 
 class WorldReader:

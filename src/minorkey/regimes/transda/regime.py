@@ -31,6 +31,7 @@ from minorkey.regimes.transda.discrepancy import (
     target_weights,
 )
 from minorkey.regimes.transda.discriminator import Discriminator, frozen_call
+from minorkey.system.bounds import MOST_RUNS
 from minorkey.tasks.pseudo_labels import agreement, health_signals, pseudo_labels
 from minorkey.tasks.table import TASKS, task_named
 
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 class TransdaOptions(RegimeOptions):
     """TransDA (arXiv 2203.07988): rounds of adversarial training with pseudo-labels written in between."""
 
-    rounds: int = Field(3, ge=0, description="rounds with pseudo-labels, after the warm-up round")
+    rounds: int = Field(3, ge=0, le=MOST_RUNS, description="rounds with pseudo-labels, after the warm-up round")
     warmup_steps: int | None = Field(None, gt=0, description="steps of the warm-up round; default: training.steps")
     adversarial: float = Field(0.001, ge=0, description="weight of the adversarial loss")
     class_wise: bool = Field(False, description="the discriminator tells classes apart as well (2 K channels)")

@@ -11,6 +11,7 @@ from minorkey.data.readers.boxes.spec import ANY_CLASS, BoxSpec
 from minorkey.data.readers.on_disk import IGNORED
 from minorkey.errors import DataError
 from minorkey.labels import IGNORE_INDEX, LabelSpace, plain_name
+from minorkey.system.bounds import MOST_BOXES
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,14 @@ class BoxPlaces:
             objects were clipped.
 
         Raises:
-            DataError: an object is of a class that no map names, or its box is NaN, inverted, empty or outside.
+            DataError: there are more than `MOST_BOXES`, an object is of a class that no map names, or its box is NaN,
+                inverted, empty or outside.
         """
+        if len(objects.names) > MOST_BOXES:
+            raise DataError(
+                f"{objects.file}: {len(objects.names)} boxes in one image, at most {MOST_BOXES} are read; mend the "
+                "file, or cut the image into parts"
+            )
         places = [self._place(objects, row) for row in range(len(objects.names))]
         kept = np.array([row for row, place in enumerate(places) for _ in place.train_ids], np.int64)
         classes = np.array([train_id for place in places for train_id in place.train_ids], np.int64)
