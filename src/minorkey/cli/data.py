@@ -53,13 +53,13 @@ def check(
     from minorkey.datacheck import check as check_data
     from minorkey.datacheck.page import claim_check, write_check
     from minorkey.datacheck.tables import class_table, data_table, own_table, problem_lines, verdict
-    from minorkey.system.console import Console
+    from minorkey.system.console import PlainConsole
 
     given = parse_overrides(overrides or [])
     if out is not None:
         claim_check(out)
     checked, opened = check_data(target, given, images=images, workers=workers, progress=_progress)
-    console = Console()  # `camvid:train:` is no tram
+    console = PlainConsole()  # `camvid:train:` is no tram
     if checked.data:
         console.print(data_table(checked))
         console.print(class_table(checked))
@@ -124,8 +124,8 @@ def _progress(records: "Iterable[Record]", name: str, count: int) -> "Iterable[R
     from rich.progress import track
 
     from minorkey.errors import printable
-    from minorkey.system.console import Console
+    from minorkey.system.console import PlainConsole
 
     return track(
-        records, description=escape(printable(name)), total=count, console=Console(stderr=True), transient=True
+        records, description=escape(printable(name)), total=count, console=PlainConsole(stderr=True), transient=True
     )

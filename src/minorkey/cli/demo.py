@@ -17,7 +17,7 @@ def demo(
     jobs: int | None = typer.Option(
         None,
         min=1,
-        max=MOST_PROCESSES,
+        max=1024,
         help="Runs at a time.",
         show_default="as many as cores and memory allow, one on a GPU",
     ),

@@ -14,7 +14,7 @@ from minorkey.reporting.runs import read_run
 from minorkey.reporting.seeds import by_method, interval_words
 from minorkey.reporting.tables import rich_table
 from minorkey.runs.leave_one_out import FoldScore
-from minorkey.system.console import Console
+from minorkey.system.console import PlainConsole
 from minorkey.system.run_folder import RunFolder
 
 
@@ -22,7 +22,7 @@ def show_scores(folders: Sequence[Path]) -> None:
     """Print the scores of run folders as one table; runs that differ in their seed alone are one column."""
     methods = by_method([read_run(folder) for folder in folders])
     tables, interval = [method.scores for method in methods], interval_words(methods)
-    console = Console()
+    console = PlainConsole()
     console.print(rich_table(tables, interval))
     for protocol in {table.protocol.id(): table.protocol for table in tables}.values():
         text = f"{protocol.scored.in_unit}, {interval}; {protocol.describe()}"
@@ -47,7 +47,7 @@ def show_folds(folds: Sequence[FoldScore]) -> None:
     known = [fold.unseen.score for fold in folds if fold.unseen.score is not None]
     table.add_section()
     table.add_row("mean", "", write(fmean(known) if known else None), "")
-    console = Console()
+    console = PlainConsole()
     console.print(table)
     console.print(f"{metric.in_unit}; {folds[0].scores.protocol.describe()}", highlight=False, soft_wrap=True)
 
@@ -58,7 +58,7 @@ def show_robustness(folder: Path) -> None:
     rows = robustness_rows(scores)
     write_robustness(folder, rows)
     save_figure(draw_robustness(rows), folder / "figures" / "robustness")
-    console = Console()
+    console = PlainConsole()
     console.print(robustness_table(rows))
     console.print(f"{scores.metric.in_unit}; {scores.protocol.describe()}", highlight=False, soft_wrap=True)
     console.print(f"table: {folder / 'robustness.csv'}, plot: {folder / 'figures' / 'robustness.png'}")

@@ -50,7 +50,7 @@ def spectrum(
 
     * `minorkey spectrum runs/soma --knockout`
     """
-    from minorkey.system.console import Console
+    from minorkey.system.console import PlainConsole
 
     if knockout:
         _knock_out(target, components, images, with_unseen, out)
@@ -62,7 +62,7 @@ def spectrum(
 
     out = out or spectrum_folder(target)
     found = survey(target, rank=rank, images=images, out=out)
-    console = Console()
+    console = PlainConsole()
     for table in spectrum_tables(found):
         console.print(table)
     for sentence in findings(found):
@@ -74,10 +74,10 @@ def _knock_out(target: str, components: float, images: int, with_unseen: bool, o
     from minorkey.spectrum.knockout.analysis import analyse
     from minorkey.spectrum.knockout.table import knockout_table
     from minorkey.spectrum.run import spectrum_folder
-    from minorkey.system.console import Console
+    from minorkey.system.console import PlainConsole
 
     rows, suggestion = analyse(target, components=components, images=images, with_unseen=with_unseen, out=out)
-    console = Console()
+    console = PlainConsole()
     console.print(knockout_table(rows))
     console.print(
         f"suggested: method.first_block={suggestion.first_block}, because {suggestion.reason}", highlight=False

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from minorkey.config import RunConfig, load_config, resolve
 from minorkey.data.corruptions import SEVERITIES, robustness_domains, split_corruption
 from minorkey.errors import ConfigError, unknown
@@ -15,7 +17,7 @@ from minorkey.runs.assemble import open_unseen
 from minorkey.runs.evaluate import evaluate as evaluate_run
 from minorkey.runs.load import config_of, load, protocol_of
 from minorkey.runs.train import train as train_run
-from minorkey.system.console import Console
+from minorkey.system.console import PlainConsole
 from minorkey.system.outside import outside_allowed
 from minorkey.system.run_folder import RunFolder
 
@@ -182,4 +184,4 @@ def write_submission(
     predictor = load(run)
     predictor.protocol = protocol_of(config)
     readers = [domain.reader for domain in open_unseen(config, predictor.space)]
-    return write_predictions(predictor, readers, FORMATS[server], folder, console or Console(stderr=True)), folder
+    return write_predictions(predictor, readers, FORMATS[server], folder, console or PlainConsole(stderr=True)), folder

@@ -45,7 +45,7 @@ class Made:
 
     def refresh(self) -> None:
         """Take in what others have noted since."""
-        self._known = {name: (model, *image) for name, model, *image, _ in _notes(self._file.parent)}
+        self._known = {name: (model, size, changed) for name, model, size, changed, _ in _notes(self._file.parent)}
 
     def stamp(self, image: Path) -> Stamp | None:
         """What a result of an image, as it is now, is made of; None: it cannot be found."""

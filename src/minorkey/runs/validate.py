@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from rich.console import Console
 from torch import nn
 
 from minorkey.adapters.held import exact
@@ -14,7 +15,7 @@ from minorkey.evaluation.scores import has_score
 from minorkey.labels import LabelSpace
 from minorkey.runs.assemble import Network, open_source_validation, open_unseen
 from minorkey.runs.load import predictor_for
-from minorkey.system.console import Console
+from minorkey.system.console import PlainConsole
 
 
 def validation(
@@ -65,7 +66,7 @@ def _scoring(
     def scores_of(model: nn.Module) -> dict[str, float]:
         now = replace(predictor, model=model)
         with exact(model):
-            evidence_of = evaluate_domains(now, domains, pictures=0, folder=Path(), console=Console(quiet=True))
+            evidence_of = evaluate_domains(now, domains, pictures=0, folder=Path(), console=PlainConsole(quiet=True))
         return {name: evidence.score() for name, (_, evidence) in evidence_of.items() if has_score(evidence)}
 
     return scores_of

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 import torch.nn.functional as F
+from rich.console import Console
 from torch import Tensor, nn
 
 from minorkey.adapters.roles import Layers
@@ -18,7 +19,7 @@ from minorkey.evaluation.run import EvaluationDomain
 from minorkey.models.build import backbone_of
 from minorkey.spectrum.blocks import recorded_blocks
 from minorkey.spectrum.rows import DriftRow
-from minorkey.system.console import Console
+from minorkey.system.console import PlainConsole
 from minorkey.system.progress import Reporter
 from minorkey.tasks.predictor import Predictor
 from minorkey.tasks.protocol import Protocol
@@ -53,7 +54,7 @@ def measure_drift(
     before = before.eval().to(predictor.device)
     old_blocks, new_blocks = (recorded_blocks(backbone_of(model), layers) for model in (before, predictor.model))
     total, done, rows = sum(len(domain.indices()) for domain in domains), 0, []
-    reporter = Reporter(console or Console(stderr=True), "measuring drift", total, unit="image")
+    reporter = Reporter(console or PlainConsole(stderr=True), "measuring drift", total, unit="image")
     with reporter, old_blocks as old, new_blocks as new:
         for domain in domains:
             images = []

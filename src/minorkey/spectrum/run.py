@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from rich.console import Console
+
 from minorkey.config import load_config
 from minorkey.errors import ConfigError, ModelError
 from minorkey.labels import label_space
@@ -16,7 +18,7 @@ from minorkey.spectrum.files import claim_spectrum, write_spectrum
 from minorkey.spectrum.plots import FIGURES, spectrum_figures
 from minorkey.spectrum.rows import DriftRow, Spectrum
 from minorkey.spectrum.survey import survey_update, survey_weights
-from minorkey.system.console import Console
+from minorkey.system.console import PlainConsole
 from minorkey.system.run_folder import RunFolder
 from minorkey.system.storage import storage_errors
 
@@ -47,7 +49,7 @@ def survey(
     Raises:
         MinorkeyError: neither a run nor a backbone, a run that has not ended, a rank that does not fit.
     """
-    console = console or Console(stderr=True)
+    console = console or PlainConsole(stderr=True)
     if images < 0:
         raise ConfigError(f"images is {images}; give a number of images per domain, or 0 to leave the drift out")
     out = Path(out) if out else spectrum_folder(target)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Any, TypeVar
 
 import torch
+from rich.console import Console
 from torch import Tensor, nn
 
 from minorkey.adapters.decompose import singular_triplets
@@ -26,7 +27,7 @@ from minorkey.spectrum.measures import (
     subspace_share,
 )
 from minorkey.spectrum.rows import ROUNDING, UpdateRow, WeightRow
-from minorkey.system.console import Console
+from minorkey.system.console import PlainConsole
 from minorkey.system.progress import Reporter
 
 T = TypeVar("T")
@@ -99,7 +100,7 @@ def _checked_targets(
 
 
 def _reported(items: list[T], row: Callable[[T], object], label: str, console: Console | None) -> Iterator:
-    with Reporter(console or Console(stderr=True), label, len(items), unit="weight") as reporter:
+    with Reporter(console or PlainConsole(stderr=True), label, len(items), unit="weight") as reporter:
         for count, item in enumerate(items, start=1):
             yield row(item)
             reporter.update(count)

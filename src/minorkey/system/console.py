@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from rich.console import Console as RichConsole
+from rich.console import Console
 from rich.text import Text
 
 from minorkey.errors import printable
 
 
-class Console(RichConsole):
+class PlainConsole(Console):
     """A console that reads no markup in a text, and shows control characters in it as escapes."""
 
     def __init__(self, **options: Any) -> None:

@@ -16,9 +16,10 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 import torch.distributed as dist
+from rich.console import Console
 
 from minorkey.errors import MinorkeyError, TrainingError
-from minorkey.system.console import Console
+from minorkey.system.console import PlainConsole
 from minorkey.system.reduction import process_count
 
 T = TypeVar("T")
@@ -45,7 +46,7 @@ def is_main() -> bool:
 
 def speaker(console: Console | None) -> Console:
     """The console of the main process (standard error by default), and a silent one in the others."""
-    return console or Console(stderr=True) if is_main() else Console(quiet=True)
+    return console or PlainConsole(stderr=True) if is_main() else PlainConsole(quiet=True)
 
 
 def gathered(values: Sequence[float]) -> np.ndarray:

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from minorkey.config import resolve
 from minorkey.runs.train import train
 from minorkey.spectrum.files import claim_spectrum
@@ -11,7 +13,7 @@ from minorkey.spectrum.knockout.knockout import IMAGES, SHARE, knockout
 from minorkey.spectrum.knockout.rows import KnockoutRow
 from minorkey.spectrum.knockout.suggestion import Suggestion, suggest
 from minorkey.spectrum.run import is_run, spectrum_folder
-from minorkey.system.console import Console
+from minorkey.system.console import PlainConsole
 
 PROBE: dict[str, Any] = {"method": "frozen", "head": "linear", "head_from": None}
 """How the probe differs from the preset `demo_quick`."""
@@ -42,7 +44,7 @@ def analyse(
     Raises:
         MinorkeyError: bad input; one line says what to do.
     """
-    console = console or Console(stderr=True)
+    console = console or PlainConsole(stderr=True)
     folder = Path(out) if out is not None else spectrum_folder(target)
     claim_spectrum(folder, Path(target) if is_run(target) else None)
     if is_run(target):

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
+from rich.console import Console
+
 from minorkey.adapters import weights_sha256
 from minorkey.adapters.decompose import End
 from minorkey.adapters.targets import Target, find_targets
@@ -23,7 +25,7 @@ from minorkey.runs.load import config_of, load
 from minorkey.spectrum.knockout.files import KnockoutLog
 from minorkey.spectrum.knockout.removal import Removal
 from minorkey.spectrum.knockout.rows import KnockoutRow, Setting
-from minorkey.system.console import Console
+from minorkey.system.console import PlainConsole
 from minorkey.system.progress import Reporter
 from minorkey.system.run_folder import RunFolder
 from minorkey.tasks.evidence import Evidence
@@ -66,7 +68,7 @@ def knockout(
     Raises:
         MinorkeyError: the run is not finished, a value is out of range, or `out` holds another knock-out.
     """
-    console = console or Console(stderr=True)
+    console = console or PlainConsole(stderr=True)
     _check(components, images)
     config = config_of(run)
     predictor = load(run)
@@ -103,7 +105,7 @@ def _judge_settings(
 ) -> Iterator[tuple[Setting, list[KnockoutRow]]]:
     if not settings:
         return
-    quiet = Console(quiet=True)
+    quiet = PlainConsole(quiet=True)
 
     def judged() -> Evidences:
         return evaluate_domains(predictor, domains, pictures=0, folder=Path(), console=quiet)
