@@ -13,6 +13,7 @@ from PIL import Image, ImageFile, ImageOps
 from minorkey.data.listing import files_below, loops
 from minorkey.data.plain_images import read_plain_jpeg, read_plain_png
 from minorkey.errors import DataError
+from minorkey.system.regular import regular_bytes
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm"})
 
@@ -162,7 +163,7 @@ def mean_luma(file: str | Path, content: bytes | None = None) -> float:
 @contextmanager
 def opened_image(file: str | Path, content: bytes | None) -> Iterator[ImageFile.ImageFile]:
     """An open image; whatever Pillow raises on broken files becomes a `DataError`."""
-    with _readable(file), Image.open(file if content is None else io.BytesIO(content)) as image:
+    with _readable(file), Image.open(io.BytesIO(regular_bytes(file) if content is None else content)) as image:
         yield image
 
 

@@ -10,6 +10,9 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image
 
+from minorkey.system.bounds import MOST_PIXELS
+from minorkey.system.regular import regular_bytes
+
 PNG_START = b"\x89PNG\r\n\x1a\n"
 HEADER = struct.Struct(">8x4x4sIIBBxxB")  # chunk type, width, height, bits, colour type, interlace
 PNG_MODES = {0: "mono", 2: "rgb"}
@@ -32,18 +35,18 @@ def read_plain_png(file: str | Path, content: bytes | None = None) -> np.ndarray
         content: of the file, where it is not read from disk.
 
     Returns:
-        None for everything else, broken files included: there Pillow says what is wrong.
+        None for everything else, broken files and more than `MOST_PIXELS` included: there Pillow says what is wrong.
     """
     import kornia_rs.io
 
     try:
-        data = Path(file).read_bytes() if content is None else content
+        data = regular_bytes(file) if content is None else content
         chunk, width, height, bits, colour, interlaced = HEADER.unpack_from(data)
     except (OSError, struct.error):
         return None
     if not data.startswith(PNG_START) or chunk != b"IHDR" or bits != 8 or colour not in PNG_MODES or interlaced:
         return None
-    if _special(data):
+    if width * height > MOST_PIXELS or _special(data):
         return None
     try:
         pixels = kornia_rs.io.decode_image_png_u8(data, (height, width), PNG_MODES[colour])
@@ -80,7 +83,7 @@ def read_plain_jpeg(file: str | Path, content: bytes | None = None) -> np.ndarra
     import kornia_rs.io
 
     try:
-        data = Path(file).read_bytes() if content is None else content
+        data = regular_bytes(file) if content is None else content
         if not data.startswith(JPEG_START):
             return None
         with Image.open(io.BytesIO(data)) as header:

@@ -7,6 +7,9 @@ from pydantic import Field
 MOST_SIDE = 2**15
 """Pixels of a side: of an image to be trained on, of a crop or a window."""
 
+MOST_PIXELS = 2**29
+"""Of an 8-bit PNG; Pillow reads all others, and takes 2 * `PIL.Image.MAX_IMAGE_PIXELS`, 179 million unless changed."""
+
 MOST_IMAGES = 2**16
 """Images in a batch, batches in a step."""
 

@@ -18,9 +18,9 @@ def regular_bytes(path: str | Path) -> bytes:
     with open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as stream:
         state = os.fstat(stream.fileno())
         if not stat.S_ISREG(state.st_mode):
-            raise OSError(0, "it is no regular file")
+            raise OSError("it is no regular file")
         if state.st_size > LARGEST:
-            raise OSError(0, too_large(state.st_size))
+            raise OSError(too_large(state.st_size))
         return stream.read(LARGEST)
 
 

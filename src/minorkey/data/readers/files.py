@@ -93,7 +93,7 @@ class Files:
         try:
             return regular_bytes(self.root / address)
         except OSError as error:
-            raise DataError(f"{self.root / address} cannot be read: {error.strerror}") from error
+            raise DataError(f"{self.root / address} cannot be read: {error.strerror or error}") from error
 
     def decoded(self, address: str, kind: str, decode: Callable[[str, bytes], np.ndarray]) -> np.ndarray:
         """What is made of a file: by `decode`, or as the cache has it, and then perhaps not to be written to.

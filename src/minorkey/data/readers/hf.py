@@ -221,7 +221,7 @@ def image_bytes(cell: dict[str, Any] | None, where: str, path: str | None) -> by
     try:
         return regular_bytes(cell["path"])
     except OSError as error:
-        raise DataError(f"{where}: cannot read {cell['path']}: {error.strerror}") from error
+        raise DataError(f"{where}: cannot read {cell['path']}: {error.strerror or error}") from error
 
 
 def _check_own(file: str, where: str, path: str) -> None:

@@ -8,6 +8,7 @@ from minorkey.data.images import list_images, read_image
 from minorkey.data.raw_cache import RawCache, file_stamp
 from minorkey.data.sample import Sample
 from minorkey.errors import DataError
+from minorkey.system.regular import regular_bytes
 
 
 class ImageReader:
@@ -60,9 +61,9 @@ class ImageReader:
 
 def _content(file: Path) -> bytes:
     try:
-        return file.read_bytes()
+        return regular_bytes(file)
     except OSError as error:
-        raise DataError(f"{file} cannot be read: {error.strerror}") from error
+        raise DataError(f"{file} cannot be read: {error.strerror or error}") from error
 
 
 def _fixed_part(path: Path) -> Path:
