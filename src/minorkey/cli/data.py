@@ -51,13 +51,13 @@ def check(
     """
     from minorkey.config import parse_overrides
     from minorkey.datacheck import check as check_data
-    from minorkey.datacheck.page import claim_check, write_check
+    from minorkey.datacheck.page import check_folder, write_check
     from minorkey.datacheck.tables import class_table, data_table, own_table, problem_lines, verdict
     from minorkey.system.console import PlainConsole
 
     given = parse_overrides(overrides or [])
     if out is not None:
-        claim_check(out)
+        check_folder(out)
     checked, opened = check_data(target, given, images=images, workers=workers, progress=_progress)
     console = PlainConsole()  # `camvid:train:` is no tram
     if checked.data:

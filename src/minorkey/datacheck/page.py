@@ -9,10 +9,12 @@ from minorkey.datacheck.tables import SHOWN, amount_text, count_text, image_coun
 from minorkey.datacheck.targets import CheckTarget
 from minorkey.plotting.page_template import page_template
 from minorkey.plotting.style import css
+from minorkey.system.ours import check as check_ours
 from minorkey.system.ours import claim
 from minorkey.system.storage import write_json, write_text
 
 PICTURES = 4
+PART, FILES = "a check", ("check.json", "check.html")
 RAREST = 1e-5
 """Share of the pixels or boxes at which a bar has no length: they are logarithmic, or rare ones would be invisible."""
 
@@ -33,20 +35,20 @@ def write_check(check: Check, target: CheckTarget, folder: Path, pictures_each: 
         ConfigError: `folder` holds files of these names that are not of an earlier check.
         StorageError: a file cannot be written.
     """
-    claim_check(folder)
-    write_json(folder / "check.json", check.to_json())
-    page = folder / "check.html"
+    claim(folder, PART, FILES)
+    write_json(folder / FILES[0], check.to_json())
+    page = folder / FILES[1]
     write_text(page, _render(check, target, pictures_each))
     return page
 
 
-def claim_check(folder: Path) -> None:
+def check_folder(folder: Path) -> None:
     """Make sure, before anything is looked at, that the page replaces none but that of an earlier check.
 
     Raises:
         ConfigError: it would.
     """
-    claim(folder, "a check", ["check.json", "check.html"])
+    check_ours(folder, PART, FILES)
 
 
 def bar_length(share: float) -> float:

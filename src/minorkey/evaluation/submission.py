@@ -4,12 +4,14 @@ Sources: README of cityscapesScripts (ids of `labels.py`, any name that holds ci
 ACDC, whose server takes train ids, the test commands of HRDA and MIC (arXiv 2204.13132, 2212.01322).
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from rich.console import Console
 
 from minorkey.data.readers import Reader
@@ -18,7 +20,7 @@ from minorkey.labels import LabelSpace
 from minorkey.labels.legend import legend
 from minorkey.system.names import below
 from minorkey.system.progress import Reporter
-from minorkey.system.storage import save_png
+from minorkey.system.storage import write_atomically
 from minorkey.tasks.predictor import Predictor
 
 
@@ -39,6 +41,9 @@ def _train_ids(space: LabelSpace) -> np.ndarray:
     return np.arange(len(space), dtype=np.uint8)
 
 
+WRITER = "minorkey"
+"""Keyword of the text in a file that says which model wrote it."""
+
 FORMATS = {
     "cityscapes": SubmissionFormat("_leftImg8bit", _label_ids),
     "acdc": SubmissionFormat("_rgb_anon", _train_ids),
@@ -46,15 +51,24 @@ FORMATS = {
 
 
 def write_predictions(
-    predictor: Predictor, readers: list[Reader], layout: SubmissionFormat, folder: Path, console: Console
+    predictor: Predictor, readers: list[Reader], layout: SubmissionFormat, folder: Path, console: Console, model: str
 ) -> int:
-    """Predict every image of the readers into `folder`; what is there already is kept.
+    """Predict every image of the readers into `folder`; what the same model wrote there already is kept.
+
+    Args:
+        predictor: the model and its protocol.
+        readers: of the images.
+        layout: that of the test server.
+        folder: where to write.
+        console: for the progress.
+        model: names model and protocol; every file has it as a text.
 
     Returns:
         The number of files written.
 
     Raises:
-        ConfigError: the model tells other classes apart, or two images would have one file.
+        ConfigError: the model tells other classes apart, two images would have one file, or one is there that this
+            model did not write.
         DataError: an image cannot be read.
     """
     if predictor.space.name != "cityscapes19":
@@ -66,12 +80,31 @@ def write_predictions(
     files = [below(folder, f"{Path(reader.key(index)).name}{layout.ending}.png") for reader, index in places]
     if len(set(files)) < len(files):
         raise ConfigError("two images would be written to one file; give only the data sets of one test server")
+    if foreign := next((file for file in files if os.path.lexists(file) and _writer(file) != model), None):
+        raise ConfigError(f"'{foreign}' is there already, and this model did not write it; choose another --out")
     ids, written = layout.ids(predictor.space), 0
     with Reporter(console, "writing predictions", len(places), unit="image") as reporter:
         for done, ((reader, index), file) in enumerate(zip(places, files, strict=True), start=1):
             if not file.is_file():
                 labels = predictor.in_domain(reader.domain).predict_one(reader[index].image).labels
-                save_png(Image.fromarray(ids[labels]), file)
+                _write(Image.fromarray(ids[labels]), file, model)
                 written += 1
             reporter.update(done, reader.domain)
     return written
+
+
+def _write(image: Image.Image, file: Path, model: str) -> None:
+    note = PngInfo()
+    note.add_text(WRITER, model)
+    write_atomically(file, lambda temporary: image.save(temporary, format="PNG", pnginfo=note))
+
+
+def _writer(file: Path) -> str | None:
+    """The model that wrote a file; None of a file of somebody's own."""
+    if not file.is_file():
+        return None
+    try:
+        with Image.open(file) as image:
+            return image.info.get(WRITER)
+    except OSError:
+        return None

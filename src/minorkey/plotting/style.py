@@ -1,10 +1,15 @@
 """Colours that pages and figures share, and figures written as files or into a page."""
 
 import re
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from minorkey.errors import printable
+from minorkey.system.storage import write_atomically, write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,10 +38,15 @@ def css(colour: Sequence[int]) -> str:
 
 
 def save_figure(figure: "Figure", stem: Path) -> None:
-    """Write `stem.svg` and `stem.png`."""
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    stem.with_suffix(".svg").write_text(_svg(figure, stem.name), encoding="utf-8")
-    figure.savefig(stem.with_suffix(".png"), dpi=160, facecolor="white", metadata={"Software": "minorkey"})
+    """Write `stem.svg` and `stem.png`, with a mark that we did (`system.ours`).
+
+    Raises:
+        StorageError: they cannot be written.
+    """
+    write_text(stem.with_suffix(".svg"), _svg(figure, stem.name))
+    look: dict[str, Any] = {"format": "png", "dpi": 160, "facecolor": "white", "metadata": {"Software": "minorkey"}}
+    with _any_letters():
+        write_atomically(stem.with_suffix(".png"), lambda temporary: figure.savefig(temporary, **look))
 
 
 def inline_svg(figure: "Figure", name: str) -> str:
@@ -55,6 +65,14 @@ def _svg(figure: "Figure", name: str) -> str:
 
     buffer = StringIO()
     # a salt of its own per figure keeps ids apart on one page, and the file the same on every build
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}), _any_letters():
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": "minorkey"})
-    return buffer.getvalue()
+    return "\n".join(map(printable, buffer.getvalue().split("\n")))  # XML takes no control characters
+
+
+@contextmanager
+def _any_letters() -> Iterator[None]:
+    """Without a warning for each letter of a name from data that matplotlib's typeface does not have."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        yield

@@ -51,7 +51,7 @@ from minorkey.reporting.verdict import verdict
 from minorkey.system.ours import refuse_unmarked
 from minorkey.system.processes import from_main
 from minorkey.system.run_folder import RunFolder
-from minorkey.system.storage import storage_errors, write_text
+from minorkey.system.storage import write_text
 
 PACKAGES = ("minorkey", "torch", "transformers", "peft", "accelerate")
 
@@ -93,11 +93,10 @@ def build_report(
     figures = _draw(methods) | curve_figures(adapted)
     page = _render(loaded, methods, adapted, figures, title or _title(loaded, adapted), scenes_per_domain, note)
     places = {out.parent / "figures" / name: figure for name, figure in figures.items()}
-    if not out.is_file():  # else they are those of the page, whatever version wrote them
+    if not out.is_file() or (out.parent / "figures").is_symlink():  # else they are the page's, of whichever version
         refuse_unmarked(place.with_suffix(suffix) for place in places for suffix in (".svg", ".png"))
-    with storage_errors(out):
-        for place, figure in places.items():
-            save_figure(figure, place)
+    for place, figure in places.items():
+        save_figure(figure, place)
     write_text(out, page)
     return out
 

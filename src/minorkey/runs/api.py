@@ -16,6 +16,7 @@ from minorkey.evaluation.submission import FORMATS, write_predictions
 from minorkey.runs.assemble import open_unseen
 from minorkey.runs.evaluate import evaluate as evaluate_run
 from minorkey.runs.load import config_of, load, protocol_of
+from minorkey.runs.made import model_digest
 from minorkey.runs.train import train as train_run
 from minorkey.system.console import PlainConsole
 from minorkey.system.outside import outside_allowed
@@ -167,7 +168,7 @@ def write_submission(
     Args:
         run: run folder.
         server: `cityscapes` or `acdc`.
-        out: folder of the PNG files; None: `submissions/<server>` in the run folder. Files there are kept.
+        out: folder of the PNG files; None: `submissions/<server>` in the run folder. Those of the same model are kept.
         console: where progress is shown; None: standard error.
         **overrides: as for `evaluate`, e.g. `unseen="cityscapes:test"`.
 
@@ -184,4 +185,5 @@ def write_submission(
     predictor = load(run)
     predictor.protocol = protocol_of(config)
     readers = [domain.reader for domain in open_unseen(config, predictor.space)]
-    return write_predictions(predictor, readers, FORMATS[server], folder, console or PlainConsole(stderr=True)), folder
+    model, console = model_digest(RunFolder(Path(run)), predictor), console or PlainConsole(stderr=True)
+    return write_predictions(predictor, readers, FORMATS[server], folder, console, model), folder

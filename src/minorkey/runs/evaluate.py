@@ -12,7 +12,7 @@ from minorkey.evaluation.run import evaluate_domains, pictured_places, share_sce
 from minorkey.evaluation.scores import Adaptation, DomainRole, ScoreTable, TrainingCost, build_scores
 from minorkey.runs.assemble import open_judged
 from minorkey.runs.load import predictor_of
-from minorkey.system.ours import claim
+from minorkey.system.ours import check, claim, refuse_links
 from minorkey.system.outside import outside_faults
 from minorkey.system.processes import from_main, speaker, together
 from minorkey.system.run_folder import RunFolder
@@ -20,6 +20,9 @@ from minorkey.system.storage import write_json
 from minorkey.tasks.evidence import Evidence
 from minorkey.tasks.table import task_named
 from minorkey.training.device import device_for
+
+EVALUATION = "an evaluation"
+"""What files are part of, in the record of a folder."""
 
 ROBUSTNESS = ("robustness.csv", "robustness.json", "figures/robustness.svg", "figures/robustness.png")
 """What is written beside scores under corruptions."""
@@ -52,11 +55,13 @@ def evaluate(
     device_for(config.training)  # first of all: it connects the processes
     console = speaker(console)
     target = RunFolder(Path(out)) if out is not None else folder
-    from_main(lambda: _claim(target, folder, config, as_trained=as_trained))
+    from_main(lambda: _check_out(target, folder, config, as_trained=as_trained))
     with together():
         predictor = predictor_of(folder, config)
         domains = open_judged(config, predictor.space, console)
         cost = TrainingCost.read(folder.cost)
+    if target.path.resolve() != folder.path.resolve():
+        from_main(lambda: claim(target.path, EVALUATION, _names(target, config), home=_is_home(target, folder)))
     started = time.monotonic()
     evidence = evaluate_domains(predictor, domains, config.evaluation.pictures, target.samples, console)
     scores = build_scores(
@@ -86,16 +91,25 @@ def judged_names(folder: RunFolder, config: RunConfig) -> list[str]:
     return [*folder.judged, task_named(config.task).metric(config.metric).evidence_file]
 
 
-def _claim(target: RunFolder, run: RunFolder, config: RunConfig, *, as_trained: bool) -> None:
+def _names(folder: RunFolder, config: RunConfig) -> list[str]:
+    return [*judged_names(folder, config), *ROBUSTNESS]
+
+
+def _is_home(target: RunFolder, run: RunFolder) -> bool:
+    """Whether this is where evaluations of a run go unless said."""
+    return target.path.resolve().parent == run.path.resolve() / "evaluations"
+
+
+def _check_out(target: RunFolder, run: RunFolder, config: RunConfig, *, as_trained: bool) -> None:
     """Make sure that scores replace none but those of an earlier evaluation."""
-    where, home = target.path.resolve(), run.path.resolve()
-    if where == home:
+    refuse_links(target.path, judged_names(target, config))  # a run may be anyone's
+    if target.path.resolve() == run.path.resolve():
         if not as_trained:
             raise ConfigError(
                 f"'{target.path}' is the run itself, whose own scores stay as it was trained; choose another --out"
             )
-    elif where.parent != home / "evaluations":  # there everything is ours
-        claim(target.path, "an evaluation", [*judged_names(target, config), *ROBUSTNESS])
+    elif not _is_home(target, run):
+        check(target.path, EVALUATION, _names(target, config))
 
 
 def _adaptation(config: RunConfig) -> Adaptation | None:

@@ -17,13 +17,14 @@ from minorkey.errors import ConfigError
 from minorkey.evaluation.scores import DomainScore, ScoreTable, UnscoredDomain
 from minorkey.runs.train import train
 from minorkey.system.names import below
-from minorkey.system.ours import claim
+from minorkey.system.ours import check, claim
 from minorkey.system.processes import from_main, speaker
 from minorkey.system.run_folder import RunFolder
 from minorkey.system.storage import write_csv
 from minorkey.tasks.table import task_named
 
 TABLE = "leave_one_out.csv"
+PART = "a table of folds"
 
 
 @dataclass(frozen=True)
@@ -117,11 +118,12 @@ def leave_one_out(
     if begun and not resume:
         raise ConfigError(f"'{begun[0]}' holds a run already; add --resume to go on, or choose another --out")
     if not begun:
-        from_main(lambda: claim(out, "a table of folds", [TABLE]))
+        from_main(lambda: check(out, PART, [TABLE]))
     done = []
     for number, (fold, place) in enumerate(zip(folds, places, strict=True), start=1):
         console.print(f"fold {number} of {len(folds)}: '{fold.domain}' is left out", highlight=False, soft_wrap=True)
         done.append(FoldScore(fold, train(fold.config, place, resume=True, console=console)))
+    from_main(lambda: claim(out, PART, [TABLE], home=bool(begun)))
     from_main(lambda: _write(done, out / TABLE))
     return done
 

@@ -14,6 +14,7 @@ from minorkey.runs.fit import fit
 from minorkey.runs.material import open_material
 from minorkey.runs.rounds import fit_in_rounds
 from minorkey.system.ours import claim as own
+from minorkey.system.ours import refuse_links
 from minorkey.system.outside import outside_faults
 from minorkey.system.processes import from_main, speaker
 from minorkey.system.run_folder import RunFolder
@@ -68,6 +69,7 @@ def claim(folder: RunFolder, config: RunConfig, resume: bool) -> None:
         ConfigError: it holds a run with another configuration, or one that is not to be resumed, or files of other
             origin under the names that a run has.
     """
+    refuse_links(folder.path, judged_names(folder, config))  # now, and not when there is something to judge
     if not folder.started:
         own(folder.path, "a run", [*folder.trained, *judged_names(folder, config)])
         save_config(config, folder.config)

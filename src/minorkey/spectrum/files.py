@@ -11,12 +11,14 @@ from pydantic import TypeAdapter, ValidationError
 from minorkey.errors import DataError
 from minorkey.spectrum.plots import FIGURES
 from minorkey.spectrum.rows import DriftRow, Spectrum, UpdateRow, WeightRow
-from minorkey.system.ours import claim
+from minorkey.system.ours import check, claim, refuse_links
 from minorkey.system.run_folder import RunFolder
 from minorkey.system.storage import write_csv, write_json
 
 DIGITS = 6
 """Significant digits of what is written."""
+
+PART = "a spectrum"
 
 KNOCKOUTS = ("knockout_major", "knockout_minor", "knockout_classes")
 """Pictures of a knock-out, which lie beside those of a survey."""
@@ -48,7 +50,7 @@ def write_spectrum(spectrum: Spectrum, folder: Path) -> None:
             full.unlink(missing_ok=True)
 
 
-def claim_spectrum(folder: Path, run: Path | None) -> None:
+def check_spectrum(folder: Path, run: Path | None) -> None:
     """Make sure, before anything is computed, that tables and pictures replace none but those of an earlier survey.
 
     Args:
@@ -58,10 +60,24 @@ def claim_spectrum(folder: Path, run: Path | None) -> None:
     Raises:
         ConfigError: they would.
     """
-    if run is None or folder.resolve() != RunFolder(run).spectrum.resolve():
-        tables = (f"{name}{suffix}" for name in (*ROWS, "knockout") for suffix in (".csv", ".json"))
-        pictures = (f"{name}{suffix}" for name in (*FIGURES, *KNOCKOUTS) for suffix in (".svg", ".png"))
-        claim(folder, "a spectrum", [*tables, *pictures, "knockout.jsonl"])
+    if run is not None:
+        refuse_links(run, ["spectrum"])
+    if not _is_home(folder, run):
+        check(folder, PART, _names())
+
+
+def claim_spectrum(folder: Path, run: Path | None) -> None:
+    """The same, and make the folder one of a spectrum, before anything is written."""
+    claim(folder, PART, _names(), home=_is_home(folder, run))
+
+
+def _is_home(folder: Path, run: Path | None) -> bool:
+    return run is not None and folder.resolve() == RunFolder(run).spectrum.resolve()
+
+
+def _names() -> list[str]:
+    tables = (f"{name}{suffix}" for name in (*ROWS, "knockout") for suffix in (".csv", ".json", ".jsonl"))
+    return [*tables, *(f"{name}{suffix}" for name in (*FIGURES, *KNOCKOUTS) for suffix in (".svg", ".png"))]
 
 
 def holds_spectrum(folder: Path) -> bool:

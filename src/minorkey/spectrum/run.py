@@ -14,7 +14,7 @@ from minorkey.plotting.style import save_figure
 from minorkey.runs.assemble import build_network, open_judged
 from minorkey.runs.load import config_of, load
 from minorkey.spectrum.drift import measure_drift
-from minorkey.spectrum.files import claim_spectrum, write_spectrum
+from minorkey.spectrum.files import check_spectrum, claim_spectrum, write_spectrum
 from minorkey.spectrum.plots import FIGURES, spectrum_figures
 from minorkey.spectrum.rows import DriftRow, Spectrum
 from minorkey.spectrum.survey import survey_update, survey_weights
@@ -53,9 +53,11 @@ def survey(
     if images < 0:
         raise ConfigError(f"images is {images}; give a number of images per domain, or 0 to leave the drift out")
     out = Path(out) if out else spectrum_folder(target)
-    claim_spectrum(out, Path(target) if is_run(target) else None)
+    run = Path(target) if is_run(target) else None
+    check_spectrum(out, run)
     folder = RunFolder(Path(target))
     found = _survey_run(folder, rank, images, console) if is_run(target) else _survey_backbone(target, rank, console)
+    claim_spectrum(out, run)
     write_spectrum(found, out)
     _save_figures(found, out)
     return found

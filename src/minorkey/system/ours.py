@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from minorkey.errors import ConfigError
+from minorkey.system.regular import regular_bytes
 from minorkey.system.storage import write_json
 
 RECORD = ".minorkey.json"
@@ -23,8 +24,8 @@ HEAD = 2**16
 """Bytes at the beginning of a file that a mark lies in."""
 
 
-def claim(folder: Path, part: str, names: Iterable[str]) -> None:
-    """Make names in a folder those of a result, before it is written; what is there already must be part of such a one.
+def check(folder: Path, part: str, names: Iterable[str]) -> None:
+    """Make sure, before anything is computed, that a result will replace none but an earlier one of its kind.
 
     Args:
         folder: that is written to; it need not be there.
@@ -33,30 +34,57 @@ def claim(folder: Path, part: str, names: Iterable[str]) -> None:
 
     Raises:
         ConfigError: something is there that is not part of an earlier one.
-        StorageError: the record cannot be written.
     """
-    names, known = list(names), recorded(folder)
-    refuse(folder, part, [name for name in names if known.get(name) != part])
-    if any(known.get(name) != part for name in names):
-        write_json(folder / RECORD, known | dict.fromkeys(names, part))
-
-
-def refuse(folder: Path, part: str, names: Iterable[str]) -> None:
-    """Raise `ConfigError` if one of these names is there, in a folder that `part` is to be written to."""
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"'{folder}' is a file, and {part} needs a folder; choose another --out")
+    known = recorded(folder)
     for name in names:
-        if os.path.lexists(folder / name):
+        if known.get(name) != part and os.path.lexists(folder / name) and not _is_empty(folder / name):
             raise ConfigError(
                 f"'{folder / name}' is there already and not part of {part} that minorkey wrote; choose another --out, "
                 "or move it away"
             )
 
 
+def claim(folder: Path, part: str, names: Iterable[str], *, home: bool = False) -> None:
+    """Make names in a folder those of a result, before the first of them is written.
+
+    Args:
+        folder: as for `check`.
+        part: likewise.
+        names: likewise.
+        home: the folder is a place within a run, where everything is ours, whether it was recorded or not.
+
+    Raises:
+        ConfigError: as `check`.
+        StorageError: the record cannot be written.
+    """
+    names = list(names)
+    if not home:
+        check(folder, part, names)
+    known = recorded(folder)
+    if any(known.get(name) != part for name in names):
+        write_json(folder / RECORD, known | dict.fromkeys(names, part))
+
+
+def _is_empty(folder: Path) -> bool:
+    return folder.is_dir() and not any(folder.iterdir())
+
+
+def refuse_links(folder: Path, names: Iterable[str]) -> None:
+    """Raise `ConfigError` where what is written under a name in a folder of anyone's would land outside it."""
+    home = folder.resolve()
+    for name in names:
+        if not (folder / name).resolve().is_relative_to(home):
+            raise ConfigError(
+                f"'{folder / name}' is, or lies behind, a link out of '{folder}'; remove it, or choose another --out"
+            )
+
+
 def recorded(folder: Path) -> dict[str, str]:
     """The names in a folder that are ours; none where there is no record, or a damaged one."""
     try:
-        content = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        content = json.loads(regular_bytes(folder / RECORD))
     except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}

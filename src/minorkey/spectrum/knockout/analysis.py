@@ -7,7 +7,7 @@ from rich.console import Console
 
 from minorkey.config import resolve
 from minorkey.runs.train import train
-from minorkey.spectrum.files import claim_spectrum
+from minorkey.spectrum.files import check_spectrum
 from minorkey.spectrum.knockout.files import write_knockout
 from minorkey.spectrum.knockout.knockout import IMAGES, SHARE, knockout
 from minorkey.spectrum.knockout.rows import KnockoutRow
@@ -46,7 +46,7 @@ def analyse(
     """
     console = console or PlainConsole(stderr=True)
     folder = Path(out) if out is not None else spectrum_folder(target)
-    claim_spectrum(folder, Path(target) if is_run(target) else None)
+    check_spectrum(folder, Path(target) if is_run(target) else None)
     if is_run(target):
         run = Path(target)
         console.print(f"judging run '{run}'", highlight=False, soft_wrap=True)

@@ -85,9 +85,8 @@ def write_knockout(rows: Sequence[KnockoutRow], suggestion: Suggestion, folder: 
     write_csv(folder / "knockout.csv", [*COLUMNS, *(f"loss_{name}" for name in rows[0].class_loss)], _lines(rows))
     values = [row.model_dump(mode="json") for row in rows]
     write_json(folder / "knockout.json", {"suggestion": asdict(suggestion), "rows": values})
-    with storage_errors(folder):
-        for name, figure in knockout_figures(rows).items():
-            save_figure(figure, folder / name)
+    for name, figure in knockout_figures(rows).items():
+        save_figure(figure, folder / name)
 
 
 def read_knockout(folder: Path) -> tuple[list[KnockoutRow], Suggestion] | None:

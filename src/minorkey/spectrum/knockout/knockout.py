@@ -22,6 +22,7 @@ from minorkey.evaluation.scores import DomainRole, DomainScore, has_score, score
 from minorkey.models.build import backbone_of
 from minorkey.runs.assemble import open_judged
 from minorkey.runs.load import config_of, load
+from minorkey.spectrum.files import claim_spectrum
 from minorkey.spectrum.knockout.files import KnockoutLog
 from minorkey.spectrum.knockout.removal import Removal
 from minorkey.spectrum.knockout.rows import KnockoutRow, Setting
@@ -81,6 +82,7 @@ def knockout(
         "components": components,
     }
     folder = Path(out) if out is not None else RunFolder(Path(run)).spectrum
+    claim_spectrum(folder, Path(run))
     log = KnockoutLog(folder / "knockout.jsonl", asked)
     settings = _settings(targets, which, blocks)
     missing = [setting for setting in settings if setting not in log.rows]
