@@ -65,6 +65,21 @@ def test_rows_without_an_image(tmp_path):
         reader[1]
 
 
+def test_rows_name_files_of_their_own_data_set_only(tmp_path):
+    folder = tmp_path / "frames"
+    for file in (folder / "own.png", tmp_path / "secret.png"):
+        file.parent.mkdir(exist_ok=True)
+        Image.fromarray(np.zeros((4, 6, 3), np.uint8)).save(file)
+    names = [folder / "own.png", tmp_path / "secret.png", folder / ".." / "secret.png"]
+    content = {"image": [{"bytes": None, "path": str(name)} for name in names]}
+    rows = datasets.Dataset.from_dict(content, features=datasets.Features({"image": datasets.Image()}))
+    reader = HuggingFaceReader(rows, "image", None, name="hf:frames", domain="frames", path=str(folder))
+    assert reader[0].image.shape == (4, 6, 3)
+    for row in (1, 2):
+        with pytest.raises(DataError, match=r"secret\.png is outside the data set; put the file into its folder"):
+            reader[row]
+
+
 def test_default_splits_and_legend_of_a_user(saved):
     folder, _ = saved
     ids = "name: mine\nids: {0: sky, 1: road, 2: car, 8: tree, 10: wall, 13: bus, 255: ignore}\n"

@@ -37,7 +37,14 @@ def test_cityscapes_gets_label_ids(finished_run, test_images, tmp_path, console)
     expected = np.array(LABEL_IDS)[api.load(finished_run.path).predict(source).labels]
     np.testing.assert_array_equal(np.asarray(Image.open(file)), expected)
     again, _ = api.write_submission(finished_run.path, "cityscapes", out=tmp_path / "out", console=console, **given)
-    assert again == 0  # what is there is kept
+    assert again == 0  # what the same model wrote is kept
+    for foreign in ({"evaluation": {"flip": True}}, {}):
+        if not foreign:
+            Image.fromarray(np.zeros((32, 64), np.uint8)).save(file)
+        with pytest.raises(ConfigError, match="is there already, and this model did not write it"):
+            api.write_submission(
+                finished_run.path, "cityscapes", out=tmp_path / "out", console=console, **given, **foreign
+            )
 
 
 def test_acdc_gets_train_ids(finished_run, test_images, monkeypatch, capsys, tmp_path):
