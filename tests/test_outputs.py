@@ -50,7 +50,7 @@ THEIRS = {
     "predict, predictions.html": (["predict", "RUN", "PHOTOS", "--out"], "predictions.html"),
     "spectrum, weights.csv": (["spectrum", "builtin", "--out"], "weights.csv"),
     "spectrum, update.png": (["spectrum", "builtin", "--out"], "update.png"),
-    "knock-out, knockout.jsonl": (["spectrum", "RUN", "--knockout", "--out"], "knockout.jsonl"),
+    "knock-out, knockout.csv": (["spectrum", "RUN", "--knockout", "--out"], "knockout.csv"),
     "data check, check.json": (["data", "check", "world:clear", "--images", "1", "--out"], "check.json"),
     "demo, report.html": (["demo", "--quick", "--out"], "report.html"),
     "demo, a run": (["demo", "--quick", "--out"], "soma-0/head.safetensors"),

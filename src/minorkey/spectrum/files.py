@@ -76,7 +76,8 @@ def _is_home(folder: Path, run: Path | None) -> bool:
 
 
 def _names() -> list[str]:
-    tables = (f"{name}{suffix}" for name in (*ROWS, "knockout") for suffix in (".csv", ".json", ".jsonl"))
+    """All but `knockout.jsonl`, which is only ever added to, and refuses what is not of the same knock-out."""
+    tables = (f"{name}{suffix}" for name in (*ROWS, "knockout") for suffix in (".csv", ".json"))
     return [*tables, *(f"{name}{suffix}" for name in (*FIGURES, *KNOCKOUTS) for suffix in (".svg", ".png"))]
 
 
