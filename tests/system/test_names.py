@@ -51,7 +51,7 @@ def test_what_leads_out(name):
     assert leads_out(name)
 
 
-@pytest.mark.parametrize("name", ["", "a/b.png", "a..b/..c", "images/*/{key}.*", "world:b"])
+@pytest.mark.parametrize("name", ["", "a/b.png", "a..b/..c", "images/*/{key}.*", "1:30.png"])
 def test_what_does_not(name):
     assert not leads_out(name)
 

@@ -5,6 +5,7 @@ to a folder does so by `below`. What is read under one stays below the folder of
 would not.
 """
 
+import os
 import re
 from hashlib import blake2b
 from pathlib import Path
@@ -33,11 +34,12 @@ def below(folder: Path, *names: str) -> Path:
 def leads_out(name: str) -> bool:
     """Whether a relative name or pattern from data would be looked for outside the folder that it is relative to.
 
-    >>> [leads_out(name) for name in ("images/{key}.png", "../{key}.png", "/etc/{key}", "C:{key}", "a\\\\..\\\\b")]
+    >>> [leads_out(name) for name in ("images/{key}.png", "../{key}.png", "/etc/{key}", "C:/{key}", "a\\\\..\\\\b")]
     [False, True, True, True, True]
     """
     first, *_ = parts = name.replace("\\", "/").split("/")
-    return ".." in parts or (not first and len(parts) > 1) or first[1:2] == ":" or "\0" in name
+    drive = first[1:2] == ":" and (len(first) == 2 or os.name == "nt")
+    return ".." in parts or (not first and len(parts) > 1) or drive or "\0" in name
 
 
 def _parts(name: str) -> list[str]:
