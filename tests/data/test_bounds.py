@@ -8,7 +8,8 @@ import zlib
 import numpy as np
 import pytest
 
-from minorkey.data.images import read_ids, read_image
+from minorkey.data.images import read_image
+from minorkey.data.label_images import read_ids
 from minorkey.data.readers.boxes.objects import Objects
 from minorkey.data.readers.boxes.places import BoxPlaces
 from minorkey.data.readers.files import Files
