@@ -66,4 +66,4 @@ def test_more_boxes_than_any_photograph_has():
     numbers, boxes = np.arange(count), np.zeros((count, 4))
     objects = Objects("a.json", "annotation", numbers, ["car"] * count, boxes, np.zeros(count, bool))
     with pytest.raises(DataError, match=r"a\.json: 50001 boxes in one image, at most 50000 are read"):
-        BoxPlaces({}, drop_empty=False).placed(objects, 10, 10)
+        BoxPlaces({}, drop_empty=False, titles=()).placed(objects, 10, 10)
