@@ -38,12 +38,14 @@ def list_parts(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> N
     from rich.console import Console
     from rich.table import Table
 
+    from minorkey.system.console import PlainConsole
+
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column()
     for name, what in _LISTS[kind]():
         table.add_row(name, what)
-    Console(emoji=False, markup=False, highlight=False).print(table)
+    PlainConsole(markup=False, highlight=False).print(table)
 
 
 def _presets() -> Rows:
