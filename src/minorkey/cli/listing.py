@@ -35,7 +35,6 @@ def list_parts(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> N
 
     * `minorkey list heads`
     """
-    from rich.console import Console
     from rich.table import Table
 
     from minorkey.system.console import PlainConsole
