@@ -36,8 +36,9 @@ from minorkey.regimes.base import Regime, RegimeOptions
 from minorkey.regimes.table import REGIMES
 from minorkey.regimes.teachers import TEACHERS, TeacherOptions
 from minorkey.regimes.transda.regime import TransdaOptions
-from minorkey.system.faults import one_line, own_options
+from minorkey.system.faults import one_line, own_options, validated
 from minorkey.system.outside import given_by_user, written_by_others
+from minorkey.system.reading import reading, shown, yaml_of
 from minorkey.system.run_folder import RunFolder
 from minorkey.system.storage import write_text
 from minorkey.tasks.base import Task
@@ -285,10 +286,8 @@ def parse_overrides(arguments: Sequence[str], options: Mapping[str, Any] | None 
         path, equals, text = argument.partition("=")
         if not equals or not path:
             raise ConfigError(f"'{argument}' is no override; expected key.sub=value, e.g. training.steps=100")
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"the value in '{argument}' is no YAML; quote text with special characters") from error
+        with reading(f"the value in {shown(argument)}", "quote text with special characters", ConfigError):
+            value = yaml_of(text)
         leaf: dict[str, Any] = value
         for key in reversed(path.split(".")):
             leaf = {key: leaf}
@@ -391,7 +390,7 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 def _validate(values: Mapping[str, Any]) -> RunConfig:
     """The checked configuration, with the one backbone rate and the first block of its method and backbone."""
     try:
-        config = RunConfig.model_validate(values)
+        config = validated(RunConfig, values)
     except ValidationError as error:
         raise ConfigError(one_line(error, RunConfig)) from error
     rate = config.training.backbone_rate(config.method.name)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 from peft import LNTuningConfig, LoraConfig, PeftConfig, set_peft_model_state_dict
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -17,6 +16,7 @@ from minorkey.adapters.fingerprint import weights_sha256
 from minorkey.adapters.fused import SplitProjection
 from minorkey.adapters.peft_layers import ADAPTER, exact_names, factors, inject, low_rank_layer
 from minorkey.errors import AdapterError, StorageError
+from minorkey.system.reading import content_of, json_of, reading
 from minorkey.system.storage import new_folder
 
 TENSORS = "adapter_model.safetensors"
@@ -240,10 +240,9 @@ def _read(folder: Path) -> tuple[PeftConfig, dict[str, Tensor], str]:
             raise AdapterError(
                 f"no adapter saved by minorkey in '{folder}': {name} is missing; give a run's adapter folder"
             )
-    try:
-        base_weights_sha256 = json.loads((folder / PROVENANCE).read_text())["base_weights_sha256"]
+    with reading(f"the adapter in '{folder}'", "save or copy it again", StorageError):
+        base_weights_sha256 = str(json_of(content_of(folder / PROVENANCE))["base_weights_sha256"])
+        json_of(content_of(folder / CONFIG))  # in whole, before PEFT reads it
         config = PeftConfig.from_pretrained(str(folder))
         tensors = load_file(folder / TENSORS)
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise StorageError(f"cannot read the adapter in '{folder}': {error!r}; save or copy it again") from error
     return config, tensors, base_weights_sha256

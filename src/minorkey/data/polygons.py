@@ -1,6 +1,5 @@
 """Labels and boxes from polygons, as Cityscapes and IDD publish them (`*_polygons.json`)."""
 
-import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -9,7 +8,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from minorkey.errors import DataError
+from minorkey.errors import DataError, MinorkeyError
+from minorkey.system.reading import FAULTS, json_of
 
 BACKGROUND = "unlabeled"
 GROUP = "group"
@@ -48,7 +48,7 @@ def read_polygons(content: bytes, ids: Mapping[str, int], file: str) -> np.ndarr
         return found
 
     with _readable(file):
-        scene = json.loads(content)
+        scene = json_of(content)
         fills = [number(thing) for thing in scene["objects"]]
         return _drawn(scene, fills, ids[BACKGROUND]).astype(np.uint8)
 
@@ -70,7 +70,7 @@ def read_instances(content: bytes, classes: Collection[str], file: str) -> tuple
         DataError: the JSON is broken.
     """
     with _readable(file):
-        scene = json.loads(content)
+        scene = json_of(content)
         names = [str(thing["label"]) for thing in scene["objects"]]
         single = [name if name in classes else name.removesuffix(GROUP) for name in names]
         fills = [place + 1 if name in classes else 0 for place, name in enumerate(single)]
@@ -99,5 +99,7 @@ def _readable(file: str) -> Iterator[None]:
     """Whatever reading a broken scene raises becomes a `DataError`."""
     try:
         yield
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except MinorkeyError:
+        raise
+    except FAULTS as error:
         raise DataError(f"{file}: broken polygons ({error}); replace or remove the file") from error

@@ -1,7 +1,6 @@
 """One pass over a data set: a record of every image, read by several processes and kept on disk."""
 
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -19,6 +18,7 @@ from minorkey.data.sample import Sample
 from minorkey.data.workers import start_worker
 from minorkey.errors import MinorkeyError
 from minorkey.labels import IGNORE_INDEX, LabelSpace
+from minorkey.system.reading import FAULTS, content_of, json_of
 from minorkey.system.storage import write_json
 
 PROBES = 8
@@ -205,10 +205,10 @@ def _fingerprint(reader: Reader, space: LabelSpace, task: Recorder) -> str:
 def _load(file: Path | None) -> dict[str, Record]:
     """What a cache holds, by key; nothing where it is missing or damaged."""
     try:
-        content = json.loads(file.read_text(encoding="utf-8")) if file else {"records": []}
+        content = json_of(content_of(file)) if file else {"records": []}
         rows = [{**row, "size": tuple(row["size"]), "counts": _tuple(row["counts"])} for row in content["records"]]
         return {row["key"]: Record(**row) for row in rows}
-    except (OSError, ValueError, KeyError, TypeError):
+    except FAULTS:
         return {}
 
 

@@ -1,18 +1,18 @@
 """Evidence in a run folder: written once a run is judged, read where its scores are compared with those of another."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from safetensors import SafetensorError
 from safetensors.numpy import load_file
 from torch import from_numpy
 
-from minorkey.errors import DataError
+from minorkey.system.reading import content_of, json_of, reading
 from minorkey.system.run_folder import RunFolder
 from minorkey.system.storage import write_json, write_tensors
 from minorkey.tasks.evidence import Evidence
 from minorkey.tasks.protocol import Protocol
+
+AGAIN = "run `minorkey evaluate` again"
 
 
 def write_evidence(folder: RunFolder, protocol: Protocol, evidence: Mapping[str, Evidence]) -> None:
@@ -39,10 +39,8 @@ def read_evidence(folder: RunFolder, protocol: Protocol, num_classes: int) -> di
     path = _file(folder, protocol)
     if not path.is_file():
         return None
-    try:
+    with reading(path, AGAIN):
         return dict(protocol.scored.evaluator(num_classes, protocol).restored(load_file(path)))
-    except (SafetensorError, OSError, KeyError) as error:
-        raise DataError(f"cannot read {path}: {error}; run `minorkey evaluate` again") from error
 
 
 def write_places(folder: RunFolder, places: Mapping[str, Mapping[str, int]]) -> None:
@@ -62,11 +60,9 @@ def read_places(folder: RunFolder) -> dict[tuple[str, str], int]:
     """
     if not folder.places.is_file():
         return {}
-    try:
-        stored = json.loads(folder.places.read_text(encoding="utf-8"))
+    with reading(folder.places, AGAIN):
+        stored = json_of(content_of(folder.places))
         return {(domain, key): int(place) for domain, keys in stored.items() for key, place in keys.items()}
-    except (OSError, ValueError, AttributeError) as error:
-        raise DataError(f"cannot read {folder.places}: {error}; run `minorkey evaluate` again") from error
 
 
 def _file(folder: RunFolder, protocol: Protocol) -> Path:

@@ -1,7 +1,6 @@
 """The scores of one run, in the form of its `metrics.json`. Scores are fractions in `[0, 1]`, or in
 the unit of their metric."""
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from minorkey.errors import DataError
 from minorkey.evaluation.bootstrap import mean_interval, score_interval
+from minorkey.system.reading import content_of, json_of, reading
 from minorkey.tasks.base import Task
 from minorkey.tasks.evidence import Evidence, only_scored
 from minorkey.tasks.metric import Metric
@@ -79,7 +79,8 @@ class TrainingCost(_Record):
     @classmethod
     def read(cls, path: Path) -> "TrainingCost":
         """Read a `training.json`."""
-        return cls(**json.loads(path.read_text(encoding="utf-8")))
+        with reading(path, "train again, or restore the file"):
+            return cls.model_validate(json_of(content_of(path)))
 
 
 class Adaptation(_Record):
@@ -167,12 +168,12 @@ class ScoreTable(_Record):
         Raises:
             DataError: The file is missing, not JSON, or not a score table.
         """
+        if not path.is_file():
+            raise DataError(f"no {path.name} in {path.parent}; run `minorkey evaluate` on it first")
         try:
-            return cls.from_json(json.loads(path.read_text(encoding="utf-8")))
-        except FileNotFoundError as error:
-            raise DataError(f"no {path.name} in {path.parent}; run `minorkey evaluate` on it first") from error
-        except (OSError, ValueError) as error:
-            raise DataError(f"cannot read {path}: {error}; run `minorkey evaluate` again") from error
+            with reading(path, "run `minorkey evaluate` again"):
+                values = json_of(content_of(path))
+            return cls.from_json(values)
         except DataError as error:
             raise DataError(f"{path}: {error}") from error
 

@@ -12,6 +12,7 @@ from minorkey.export.card import Card
 from minorkey.export.rename import rename_layers
 from minorkey.export.trained import Trained
 from minorkey.models.timm_backbone import TimmFeatures
+from minorkey.system.reading import read_json
 
 CODE = """\
 from peft import PeftModel
@@ -66,7 +67,7 @@ def write_adapter(trained: Trained, folder: Path) -> Card:
 
 
 def _name_base(file: Path, trained: Trained) -> None:
-    config = json.loads(file.read_text(encoding="utf-8"))
+    config = read_json(file)
     config |= {"base_model_name_or_path": trained.base, "revision": trained.config.backbone.revision}
     file.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 

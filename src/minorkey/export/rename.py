@@ -1,6 +1,5 @@
 """A saved adapter under the layer names of another network that holds the same layers."""
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +8,7 @@ from minorkey.adapters import weights_sha256
 from minorkey.adapters.convert import CONFIG, PROVENANCE, TENSORS
 from minorkey.adapters.peft_layers import exact_names
 from minorkey.export.base import PretrainedBase
+from minorkey.system.reading import read_json
 from minorkey.system.storage import read_tensors, write_json, write_tensors
 
 PREFIX = "base_model.model."  # of PEFT, before the name of every tensor
@@ -23,13 +23,13 @@ def rename_layers(folder: Path, base: PretrainedBase) -> None:
     }
     write_tensors(folder / TENSORS, renamed, {"format": "pt"})
     adapted = {layer: base.layers[layer] for layer in set(layers.values())}
-    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    config = read_json(folder / CONFIG)
     config["target_modules"] = exact_names(base.network, list(adapted.values()))
     for name in ("rank_pattern", "alpha_pattern"):
         if name in config:
             config[name] = _renamed_pattern(config[name], adapted)
     write_json(folder / CONFIG, config)
-    provenance = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
+    provenance = read_json(folder / PROVENANCE)
     write_json(folder / PROVENANCE, provenance | {"base_weights_sha256": weights_sha256(base.network)})
 
 

@@ -1,6 +1,5 @@
 """Export a run: check what was asked, write the folder whole or not at all, upload it where asked."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from minorkey.export.merged import write_model
 from minorkey.export.trained import Trained, open_trained
 from minorkey.runs.load import config_of
 from minorkey.system.outside import OUTSIDE
+from minorkey.system.reading import content_of, json_of, reading
 from minorkey.system.run_folder import RunFolder
 from minorkey.system.storage import new_folder, write_json, write_text
 
@@ -103,10 +103,8 @@ def _listed(folder: Path) -> list[str]:
     """The files of an earlier export; none where there was no export."""
     if not (folder / MARK).is_file():
         return []
-    try:
-        return [MARK, *json.loads((folder / MARK).read_text(encoding="utf-8"))["files"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StorageError(f"cannot read '{folder / MARK}': {error!r}; choose another --out") from error
+    with reading(f"'{folder / MARK}'", "choose another --out", StorageError):
+        return [MARK, *map(str, json_of(content_of(folder / MARK))["files"])]
 
 
 def _mark(folder: Path, to: str, base_sha256: str) -> None:

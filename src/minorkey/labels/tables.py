@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Annotated, TypeVar
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ValidationError
 
 from minorkey.errors import ConfigError, unknown
+from minorkey.system.faults import validated
+from minorkey.system.reading import LARGEST_YAML, content_of, reading, yaml_of
 
 Row = TypeVar("Row", bound=BaseModel)
 
@@ -34,14 +35,8 @@ def read_yaml(file: Path) -> object:
     Raises:
         ConfigError: it cannot be read, or is not YAML (with the line).
     """
-    try:
-        return yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read {file}: {getattr(error, 'strerror', None) or error}") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" at line {mark.line + 1}" if mark else ""
-        raise ConfigError(f"{file} is not valid YAML{line}: {getattr(error, 'problem', error)}") from error
+    with reading(file, "mend the file", ConfigError):
+        return yaml_of(content_of(file, LARGEST_YAML))
 
 
 def parse_row(model: type[Row], content: object, origin: str) -> Row:
@@ -51,7 +46,7 @@ def parse_row(model: type[Row], content: object, origin: str) -> Row:
         ConfigError: a key is unknown (closest name offered), missing, or has a wrong value.
     """
     try:
-        return model.model_validate(content)
+        return validated(model, content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

@@ -1,18 +1,17 @@
 """Any pretrained backbone: built in, by name, from a local folder (offline) or from the hub."""
 
-import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoBackbone, AutoConfig, PreTrainedConfig
 
-from minorkey.errors import ModelError, unknown
+from minorkey.errors import MinorkeyError, ModelError, unknown
 from minorkey.models.catalog import IMAGENET_MEAN, IMAGENET_STD, NORMS, catalog
 from minorkey.models.options import OWN_BACKBONES, BackboneOptions, Triple
 from minorkey.models.outside_backbone import outside_backbone
@@ -20,6 +19,7 @@ from minorkey.models.plain_config import check_source
 from minorkey.models.quiet import quiet_libraries
 from minorkey.models.resize import fit_state_dict
 from minorkey.models.timm_backbone import timm_config
+from minorkey.system.reading import content_of, json_of, reading, words
 
 FEATURE_FRACTIONS = (1 / 3, 1 / 2, 2 / 3, 1)
 """Depths whose features feed the head: blocks 8, 12, 16, 24 of ViT-L (SoMA, arXiv 2412.04077)."""
@@ -44,6 +44,15 @@ def load_backbone(options: BackboneOptions) -> Backbone:
     """
     if OWN_BACKBONES.knows(options.name):
         return _load_outside(options)
+    try:
+        return _load_pretrained(options)
+    except MinorkeyError:
+        raise
+    except Exception as error:  # transformers lets whatever a damaged config.json or weight file causes come through
+        raise ModelError(_not_loaded(options.name, error)) from error
+
+
+def _load_pretrained(options: BackboneOptions) -> Backbone:
     source = _locate(options.name)
     with quiet_libraries():
         config = _read_config(source, options)
@@ -107,8 +116,6 @@ def _read_config(source: str, options: BackboneOptions) -> PreTrainedConfig:
         check_source(source, options.revision or "main")
         # Said, not left out: a repository with code of its own would have transformers ask whether to run it.
         config = AutoConfig.from_pretrained(source, revision=options.revision or "main", trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise ModelError(_not_loaded(options.name, error)) from error
     except ImportError as error:  # the configuration is timm's, and that asks for timm
         raise ModelError(f"backbone '{options.name}' is one of timm: pip install 'minorkey[timm]'") from error
     if config.model_type == "timm_wrapper":
@@ -125,16 +132,13 @@ def _read_config(source: str, options: BackboneOptions) -> PreTrainedConfig:
 def _read_network(source: str, config: PreTrainedConfig, options: BackboneOptions) -> nn.Module:
     # Not AutoBackbone.from_pretrained: it asks the hub whether a local folder exists and fails offline.
     backbone_class = AutoBackbone._model_mapping[type(config)]
-    try:
-        network, info = backbone_class.from_pretrained(
-            source,
-            config=config,
-            revision=options.revision or "main",
-            use_safetensors=True,
-            output_loading_info=True,
-        )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise ModelError(_not_loaded(options.name, error)) from error
+    network, info = backbone_class.from_pretrained(
+        source,
+        config=config,
+        revision=options.revision or "main",
+        use_safetensors=True,
+        output_loading_info=True,
+    )
     # A backbone's final norm may be absent from a checkpoint; nothing else may start at random values.
     prefix = f"{network.base_model_prefix}."
     missing = sorted(key for key in info["missing_keys"] if "norm" not in key.removeprefix(prefix).split(".")[0])
@@ -144,7 +148,7 @@ def _read_network(source: str, config: PreTrainedConfig, options: BackboneOption
 
 
 def _not_loaded(name: str, error: Exception) -> str:
-    reason = str(error).strip().splitlines()[0]
+    reason = words(error)
     row = catalog().get(name)
     asked = f" from {row.hub}" if row else ""
     terms = f"accept its licence ({row.licence}) there and log in with `hf auth login`; " if row and row.gated else ""
@@ -190,11 +194,11 @@ def _normalisation(options: BackboneOptions, source: str, config: PreTrainedConf
     """Input mean and std of a row, of timm's configuration or of preprocessor_config.json; else those of ImageNet."""
     if options.name in catalog():
         return NORMS[catalog()[options.name].norm]
-    try:
-        content = json.loads(_preprocessor_file(source, options.revision).read_text())
-    except OSError:
-        content = config.to_dict()
-    return _triple(content.get("image_mean") or IMAGENET_MEAN), _triple(content.get("image_std") or IMAGENET_STD)
+    content = config.to_dict()
+    with reading(f"how backbone '{options.name}' normalises images", "give backbone.mean and backbone.std", ModelError):
+        with suppress(FileNotFoundError):
+            content = json_of(content_of(_preprocessor_file(source, options.revision)))
+        return _triple(content.get("image_mean") or IMAGENET_MEAN), _triple(content.get("image_std") or IMAGENET_STD)
 
 
 def _triple(values: Sequence[float]) -> Triple:

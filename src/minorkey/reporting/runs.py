@@ -1,18 +1,16 @@
 """A finished run as the report reads it from its folder."""
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from minorkey.errors import DataError
 from minorkey.evaluation.evidence_files import read_evidence, read_places
 from minorkey.evaluation.scores import ScoreTable
 from minorkey.system.names import below
+from minorkey.system.reading import content_of, json_lines, reading, text_of, yaml_of
 from minorkey.system.run_folder import RunFolder
 from minorkey.tasks.evidence import Evidence, only_scored
 
@@ -41,7 +39,8 @@ class Run:
     @cached_property
     def settings(self) -> dict[str, Any]:
         """The config as values; empty where the folder has none."""
-        return yaml.safe_load(self.config) or {}
+        with reading(self.folder / "config.yaml", "restore the file"):
+            return dict(yaml_of(self.config) or {})
 
 
 def read_run(folder: Path) -> Run:
@@ -58,11 +57,16 @@ def read_run(folder: Path) -> Run:
         folder=folder,
         scores=scores,
         log=read_log(files.log),
-        config=files.config.read_text(encoding="utf-8") if files.config.is_file() else "",
+        config=_read_config(files.config) if files.config.is_file() else "",
         evidence=_read_evidence(files, scores),
         samples=_find_samples(files.samples, places),
         places=places,
     )
+
+
+def _read_config(file: Path) -> str:
+    with reading(file, "restore the file"):
+        return text_of(content_of(file))
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
@@ -73,12 +77,8 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     """
     if not path.is_file():
         return []
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    try:
-        # a killed run may leave half a line at the end
-        return [json.loads(line) for line in lines if line.endswith("\n") and line.strip()]
-    except ValueError as error:
-        raise DataError(f"{path} is not one JSON record per line: {error}; delete the broken line") from error
+    with reading(path, "delete the broken line", what="not one JSON record per line: "):
+        return json_lines(content_of(path))[0]
 
 
 def _read_evidence(files: RunFolder, scores: ScoreTable) -> dict[str, Evidence] | None:

@@ -1,6 +1,5 @@
 """Pseudo-labels of all target images, as files: what a round of training hands on to the next."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from minorkey.runs.load import load
 from minorkey.runs.material import Material
 from minorkey.system.processes import from_main, is_main, process_count, process_index, together
 from minorkey.system.progress import Reporter
+from minorkey.system.reading import content_of, json_of, reading
 from minorkey.system.reduction import sum_over_processes
 from minorkey.system.run_folder import RunFolder
 from minorkey.system.storage import cache_folder, write_json
@@ -150,8 +150,13 @@ def _factors(balance: str, labeller: Labeller, material: Material, file: Path) -
         if is_main():
             write_json(file, dict(zip(classes, found.tolist(), strict=True)))
         return found
-    known = from_main(lambda: json.loads(file.read_text(encoding="utf-8")))
-    return torch.tensor([known[name] for name in classes])
+    return torch.tensor(from_main(lambda: _read_factors(file, classes)))
+
+
+def _read_factors(file: Path, classes: Sequence[str]) -> list[float]:
+    with reading(f"'{file}'", "delete it and resume again"):
+        known = json_of(content_of(file))
+        return [float(known[name]) for name in classes]
 
 
 def _source_shares(material: Material) -> np.ndarray:

@@ -1,17 +1,17 @@
 """A spectrum on disk: each table as CSV, and as JSON with the singular values and all else."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from minorkey.errors import DataError
 from minorkey.spectrum.plots import FIGURES
 from minorkey.spectrum.rows import DriftRow, Spectrum, UpdateRow, WeightRow
 from minorkey.system.ours import check, claim, refuse_links
+from minorkey.system.reading import content_of, json_of, reading
 from minorkey.system.run_folder import RunFolder
 from minorkey.system.storage import write_csv, write_json
 
@@ -102,12 +102,9 @@ def read_spectrum(folder: Path) -> Spectrum:
 def _read(path: Path, adapter: TypeAdapter) -> tuple[str, int, list]:
     if not path.is_file():
         return "", 0, []
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return content["target"], content["rank"], adapter.validate_python(content["rows"])
-    except (ValueError, KeyError, TypeError, ValidationError) as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(f"cannot read '{path}' ({reason}); run `minorkey spectrum` again") from error
+    with reading(f"'{path}'", "run `minorkey spectrum` again"):
+        content = json_of(content_of(path))
+        return str(content["target"]), int(content["rank"]), adapter.validate_python(content["rows"])
 
 
 def _flat(row: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,12 +1,48 @@
 """What is wrong with options that a user gave, in one line."""
 
+import math
 import re
-from collections.abc import Sequence
-from typing import Any, get_args
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from minorkey.errors import ConfigError, closest, unknown
+from minorkey.errors import ConfigError, MinorkeyError, closest, unknown
+from minorkey.system.reading import FAULTS, INTEGERS, shown, words
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def validated(model: type[Model], values: Any) -> Model:
+    """Values as a model, whose numbers are finite and fit into 64 bits.
+
+    Raises:
+        ValidationError: a key or value is wrong.
+        ConfigError: a number is out of range, or a value is of a kind that nothing of the model expects.
+    """
+    try:
+        found = model.model_validate(values)
+        numbers = list(_numbers(found.model_dump()))
+    except (MinorkeyError, ValidationError):
+        raise
+    except FAULTS as error:
+        raise ConfigError(f"{shown(values)} is not what is expected: {words(error)}") from error
+    for place, number in numbers:
+        if abs(number) >= INTEGERS or not math.isfinite(number):
+            raise ConfigError(f"{place} is {shown(number)}; expected a finite number below 2^63")
+    return found
+
+
+def _numbers(values: Any, place: str = "") -> Iterator[tuple[str, float]]:
+    """The numbers in nested values, each with its place."""
+    if isinstance(values, (int, float)):
+        yield place, values
+    elif isinstance(values, Mapping):
+        for key, value in values.items():
+            yield from _numbers(value, f"{place}.{key}" if place else str(key))
+    elif isinstance(values, (list, tuple)):
+        for index, value in enumerate(values):
+            yield from _numbers(value, f"{place}.{index}")
 
 
 def own_options(section: str, model: type[BaseModel], values: Any) -> Any:
@@ -18,7 +54,7 @@ def own_options(section: str, model: type[BaseModel], values: Any) -> Any:
     if isinstance(values, BaseModel):
         values = values.model_dump(exclude_unset=True)
     try:
-        return model.model_validate(values)
+        return validated(model, values)
     except ValidationError as error:
         raise ConfigError(one_line(error, model, section)) from error
 
@@ -36,9 +72,9 @@ def one_line(error: ValidationError, model: type[BaseModel], section: str = "") 
     if first["type"] == "literal_error":
         choices = re.split(",? or |, ", str(first["ctx"]["expected"]).replace("'", ""))
         close = closest(str(first["input"]), choices) or "."
-        return f"{path} is {first['input']!r}{close} Known: {', '.join(choices)}"
+        return f"{path} is {shown(first['input'])}{close} Known: {', '.join(choices)}"
     message = first["msg"].removeprefix("Value error, ")
-    return f"{path} is {first['input']!r}: {message}" if path else message
+    return f"{path} is {shown(first['input'])}: {message}" if path else message
 
 
 def _join(parts: Sequence[int | str], key: str) -> str:
@@ -50,6 +86,8 @@ def _section(parts: Sequence[int | str], model: type[BaseModel]) -> type[BaseMod
     for part in parts:
         if isinstance(part, int):  # a place in a list
             continue
+        if str(part) not in model.model_fields:  # the key of a mapping, or the kind of a union
+            break
         annotation: Any = model.model_fields[str(part)].annotation
         annotation = next(iter(get_args(annotation)), annotation)  # in a list, or where None may stand
         if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):

@@ -1,6 +1,5 @@
 """What a model predicts of one image: something to look at, and a file."""
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any, ClassVar
 from PIL import Image
 
 from minorkey.errors import StorageError
+from minorkey.system.reading import content_of, json_of, reading
 from minorkey.system.storage import write_atomically
 
 
@@ -62,10 +62,8 @@ def read_saved(path: Path) -> Any:
     Raises:
         StorageError: it cannot be read.
     """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise StorageError(f"cannot read '{path}': {error}; delete it and predict again") from error
+    with reading(f"'{path}'", "delete it and predict again", StorageError):
+        return json_of(content_of(path))
 
 
 def save_jpeg(image: Image.Image, path: Path) -> None:

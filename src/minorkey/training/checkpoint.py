@@ -3,7 +3,6 @@
 Batches and dropout depend on (seed, step) alone, so there is no random state to save.
 """
 
-import json
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from minorkey.errors import AdapterError, StorageError
+from minorkey.system.reading import read_json
 from minorkey.system.storage import new_folder, read_tensors, write_json, write_tensors
 from minorkey.training.sharding import laid_out_as
 
@@ -76,7 +76,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         StorageError: a file is missing or damaged.
     """
     try:
-        state = json.loads((path / "state.json").read_text(encoding="utf-8"))
+        state = read_json(path / "state.json", error=StorageError)
         parts: dict[str, Any] = {part: read_tensors(path / f"{part}.safetensors") for part in PARTS}
         return Checkpoint(**state, **parts)
     except (OSError, ValueError, TypeError, StorageError) as error:

@@ -1,6 +1,5 @@
 """What goes wrong with a target while a training goes on, reported once each: broken images, classes that are lost."""
 
-import json
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from minorkey.regimes.health import collapse_warning, collapsed_class, vanished_
 from minorkey.system.processes import from_main, gathered_objects
 from minorkey.system.storage import new_folder
 from minorkey.training.checkpoint import checkpoints
+from minorkey.training.log import read_log
 
 GOOD = "good-"
 """Start of the name of a checkpoint that is kept for good: the last one before a collapse."""
@@ -35,8 +35,7 @@ class Incidents:
 
     def recall(self, log: Path) -> None:
         """Report nothing again that is in the log of a run that goes on."""
-        text = from_main(lambda: log.read_text(encoding="utf-8") if log.is_file() else "")
-        records = [json.loads(line) for line in text.splitlines()]
+        records = from_main(lambda: read_log(log))
         self._reported |= {record["skipped"] for record in records if "skipped" in record}
         self._collapsed |= any("collapse" in record for record in records)
         self._vanished |= {record["vanished"] for record in records if "vanished" in record}

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from minorkey.errors import StorageError
+from minorkey.system.reading import content_of, json_lines, reading, shown
 from minorkey.system.storage import storage_errors, write_text
 
 
@@ -21,16 +23,24 @@ def trim_log(log: Path, step: int) -> None:
     """Drop the log lines after `step`, and a torn last line, before a run goes on from there.
 
     Raises:
-        StorageError: the log cannot be written.
+        StorageError: the log is damaged before its last line, or cannot be written.
+    """
+    if log.is_file():
+        kept = [json.dumps(record) + "\n" for record in read_log(log) if record["step"] <= step]
+        write_text(log, "".join(kept))
+
+
+def read_log(log: Path) -> list[dict[str, Any]]:
+    """The records of a log, each with its `step`, without a torn last line; none where there is no such file.
+
+    Raises:
+        StorageError: a line is no record; which.
     """
     if not log.is_file():
-        return
-    kept = []
-    for line in log.read_text(encoding="utf-8").splitlines():
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            continue
-        if entry["step"] <= step:
-            kept.append(line + "\n")
-    write_text(log, "".join(kept))
+        return []
+    with reading(f"'{log}'", "delete that line", StorageError):
+        records, _ = json_lines(content_of(log))
+        for number, record in enumerate(records, start=1):
+            if not isinstance(record.get("step"), int):
+                raise ValueError(f"record {number} is {shown(record)}, expected one with its step")
+        return records

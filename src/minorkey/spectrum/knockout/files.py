@@ -11,6 +11,7 @@ from minorkey.plotting.style import save_figure
 from minorkey.spectrum.knockout.plots import knockout_figures
 from minorkey.spectrum.knockout.rows import KnockoutRow, Setting
 from minorkey.spectrum.knockout.suggestion import Suggestion
+from minorkey.system.reading import content_of, json_of, reading, text_of
 from minorkey.system.storage import storage_errors, write_csv, write_json, write_text
 
 COLUMNS = (
@@ -58,14 +59,14 @@ class KnockoutLog:
             file.write(line + "\n")
 
     def _read(self, asked: Mapping[str, Any]) -> None:
-        text = self.path.read_text(encoding="utf-8")
-        whole = text[: text.rfind("\n") + 1]  # a killed run leaves half a line at the end
-        try:
-            first, *lines = map(json.loads, whole.splitlines())
+        with reading(f"'{self.path}'", "delete it and run the same command again", StorageError):
+            text = text_of(content_of(self.path))
+            whole = text[: text.rfind("\n") + 1]  # a killed run leaves half a line at the end
+            first, *lines = map(json_of, whole.splitlines())
             done = [[KnockoutRow(**row) for row in line] for line in lines]
-        except (ValueError, TypeError) as error:
-            raise StorageError(f"'{self.path}' is damaged; delete it and run the same command again") from error
-        if different := [key for key in asked if first.get(key) != asked[key]]:
+            different = [key for key in asked if first.get(key) != asked[key]]
+            rows_of = {(rows[0].block, rows[0].which): rows for rows in done}
+        if different:
             key = different[0]
             raise ConfigError(
                 f"'{self.path}' was made with {key} {first.get(key)}, now asked for with {asked[key]}; "
@@ -73,7 +74,7 @@ class KnockoutLog:
             )
         if whole != text:
             write_text(self.path, whole)
-        self.rows = {(rows[0].block, rows[0].which): rows for rows in done}
+        self.rows = rows_of
 
 
 def write_knockout(rows: Sequence[KnockoutRow], suggestion: Suggestion, folder: Path) -> None:
@@ -98,11 +99,9 @@ def read_knockout(folder: Path) -> tuple[list[KnockoutRow], Suggestion] | None:
     path = folder / "knockout.json"
     if not path.is_file():
         return None
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+    with reading(f"'{path}'", "run `minorkey spectrum --knockout` again", StorageError):
+        content = json_of(content_of(path))
         return [KnockoutRow(**row) for row in content["rows"]], Suggestion(**content["suggestion"])
-    except (ValueError, TypeError, KeyError) as error:
-        raise StorageError(f"'{path}' is damaged; run `minorkey spectrum --knockout` again") from error
 
 
 def _lines(rows: Sequence[KnockoutRow]) -> Iterator[list[Any]]:

@@ -1,13 +1,12 @@
 """Evaluated images on the page: the image, its class, and what each run took it for."""
 
-import json
 from pathlib import Path
 
 from PIL import Image
 
 from minorkey.data.sample import Sample
-from minorkey.errors import DataError
 from minorkey.labels import LabelSpace
+from minorkey.system.reading import content_of, json_of, reading
 from minorkey.system.storage import save_png, write_json
 from minorkey.tasks.classification.prediction import CategoryPrediction
 from minorkey.tasks.gallery import GalleryWords, Kept, Scene, Shown
@@ -33,19 +32,19 @@ def scene(kept: Kept, space: LabelSpace) -> Scene:
         DataError: a file cannot be read.
     """
     image = photo(read_picture(kept.any / "image.png", "RGB"))
-    truth = space.classes[int(_read(kept.any)["truth"])]
+    truth = _read(kept.any, space)[0]
     return Scene(kept.domain, kept.key, image, None, kept.of_each(lambda folder: _shown(folder, space)), truth)
 
 
 def _shown(folder: Path, space: LabelSpace) -> Shown:
-    said = _read(folder)
-    mark = "" if said["predicted"] == said["truth"] else "✗ "
-    text = f"{mark}{space.classes[int(said['predicted'])]} {said['confidence']:.2f}"
+    truth, predicted, confidence = _read(folder, space)
+    text = f"{'' if predicted == truth else '✗ '}{predicted} {confidence:.2f}"
     return Shown(photo(read_picture(folder / "prediction.png", "RGB")), text=text)
 
 
-def _read(folder: Path) -> dict[str, float]:
-    try:
-        return json.loads((folder / "class.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"cannot read {folder / 'class.json'}: {error}; run `minorkey evaluate` again") from error
+def _read(folder: Path, space: LabelSpace) -> tuple[str, str, float]:
+    """The true class, the predicted one, and how sure that was."""
+    file = folder / "class.json"
+    with reading(file, "run `minorkey evaluate` again"):
+        said = json_of(content_of(file))
+        return space.classes[said["truth"]], space.classes[said["predicted"]], float(said["confidence"])

@@ -1,6 +1,5 @@
 """Evaluated images as the page shows them: the true boxes, and each run's hits, misses and false alarms."""
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +10,10 @@ from markupsafe import Markup
 from PIL import Image
 
 from minorkey.data.sample import Sample
-from minorkey.errors import DataError
 from minorkey.labels import LabelSpace
 from minorkey.plotting.page_template import page_template
 from minorkey.plotting.style import css
+from minorkey.system.reading import content_of, json_of, reading
 from minorkey.system.storage import save_png, write_json
 from minorkey.tasks.detection.box_matching import match_boxes
 from minorkey.tasks.detection.drawing import contrast
@@ -161,8 +160,8 @@ def _large_first(marks: list[Mark]) -> list[Mark]:
 def _read(folder: Path, part: Part, space: LabelSpace) -> Boxes:
     """One part of a `boxes.json`; of a prediction the boxes that are shown, the surest first."""
     path = folder / "boxes.json"
-    try:
-        entries: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))[part]
+    with reading(path, "run `minorkey evaluate` again"):
+        entries: list[dict[str, Any]] = json_of(content_of(path))[part]
         entries = sorted(entries, key=lambda entry: -entry.get("score", 1.0))
         kept = [entry for entry in entries if entry.get("score", 1.0) >= LEAST_SCORE]
         return Boxes(
@@ -171,5 +170,3 @@ def _read(folder: Path, part: Part, space: LabelSpace) -> Boxes:
             scores=np.array([entry.get("score", 1.0) for entry in kept], np.float64),
             crowd=np.array([entry.get("crowd", False) for entry in kept], bool),
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"cannot read {path}: {error!r}; run `minorkey evaluate` again") from error

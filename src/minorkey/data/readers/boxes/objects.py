@@ -1,6 +1,5 @@
 """The objects of an image as the files of a data set tell of them, before their classes are mapped."""
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -8,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minorkey.errors import DataError
+from minorkey.system.reading import json_of, shown, words
 
 
 class Annotation(NamedTuple):
@@ -61,9 +61,9 @@ def whole_json(content: bytes, file: str) -> Any:
         DataError: it is broken.
     """
     try:
-        return json.loads(content)
-    except ValueError as error:
-        raise DataError(f"{file}: broken JSON ({error}); replace the file") from error
+        return json_of(content)
+    except (ValueError, MemoryError) as error:
+        raise DataError(f"{file}: broken JSON ({words(error)}); replace the file") from error
 
 
 def number(value: object, what: str, where: str) -> float:

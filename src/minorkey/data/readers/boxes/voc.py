@@ -1,9 +1,10 @@
 """Pascal VOC: an XML file for each image."""
 
-from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
 
 from minorkey.data.readers.boxes.objects import Annotation, Objects, flag, number, side
 from minorkey.errors import DataError
+from minorkey.system.reading import words, xml_of
 
 
 def read_voc(content: bytes, file: str, classes: dict[int, str], size: tuple[int, int]) -> Objects:
@@ -22,14 +23,14 @@ def read_voc(content: bytes, file: str, classes: dict[int, str], size: tuple[int
         DataError: the XML is broken, or an object lacks a field or says one twice.
     """
     try:
-        root = ElementTree.fromstring(content)
-    except (ElementTree.ParseError, ValueError) as error:
-        raise DataError(f"{file}: broken XML ({error}); replace or remove the file") from error
+        root = xml_of(content)
+    except (ValueError, MemoryError) as error:
+        raise DataError(f"{file}: broken XML ({words(error)}); replace or remove the file") from error
     found = (_object(node, i + 1, file) for i, node in enumerate(root.findall("object")))
     return Objects.of(file, "object", found, _size(root, file))
 
 
-def _size(root: ElementTree.Element, file: str) -> tuple[int, int]:
+def _size(root: Element, file: str) -> tuple[int, int]:
     """Width and height of the image as the file says them, 0 where it does not."""
     node = _only(root, "size", file)
     if node is None:
@@ -38,7 +39,7 @@ def _size(root: ElementTree.Element, file: str) -> tuple[int, int]:
     return width, height
 
 
-def _object(node: ElementTree.Element, place: int, file: str) -> Annotation:
+def _object(node: Element, place: int, file: str) -> Annotation:
     where = f"{file}: object {place}"
     box = _only(node, "bndbox", where)
     if box is None:
@@ -48,7 +49,7 @@ def _object(node: ElementTree.Element, place: int, file: str) -> Annotation:
     return Annotation(place, _text(node, "name", where), (x0 - 1, y0 - 1, x1, y1), difficult)
 
 
-def _text(node: ElementTree.Element, field: str, where: str) -> str:
+def _text(node: Element, field: str, where: str) -> str:
     found = _only(node, field, where)
     text = "" if found is None else (found.text or "").strip()
     if not text:
@@ -56,7 +57,7 @@ def _text(node: ElementTree.Element, field: str, where: str) -> str:
     return text
 
 
-def _only(node: ElementTree.Element, field: str, where: str) -> ElementTree.Element | None:
+def _only(node: Element, field: str, where: str) -> Element | None:
     """The child of a name; None if there is none."""
     found = node.findall(field)
     if len(found) > 1:
