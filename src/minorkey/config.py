@@ -41,6 +41,7 @@ from minorkey.system.outside import given_by_user, written_by_others
 from minorkey.system.reading import reading, shown, yaml_of
 from minorkey.system.run_folder import RunFolder
 from minorkey.system.storage import write_text
+from minorkey.system.unforeseen import public
 from minorkey.tasks.base import Task
 from minorkey.tasks.protocol import Weights
 from minorkey.tasks.scored import task_with
@@ -248,6 +249,7 @@ def about_preset(name: str) -> str:
     return re.split(r"\.(?:\s|$)", comment, maxsplit=1)[0]
 
 
+@public
 def resolve(preset: str | Path | None = None, overrides: Mapping[str, Any] | None = None) -> RunConfig:
     """The configuration of a preset (or YAML file) with overrides.
 

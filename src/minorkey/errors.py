@@ -46,6 +46,16 @@ class OutsideError(MinorkeyError):
     """A part that is not of this package cannot be imported, is not what it should be, or failed."""
 
 
+class MemoryLimitError(MinorkeyError):
+    """What was asked for does not fit into memory."""
+
+
+class InternalError(MinorkeyError):
+    """A fault of this package, which a user cannot mend."""
+
+    exit_code = 1
+
+
 def printable(text: str) -> str:
     r"""A text for a terminal, in which names from data do nothing: control characters are written as escapes.
 

@@ -17,8 +17,9 @@ from minorkey.cli.report import report
 from minorkey.cli.spectrum import spectrum
 from minorkey.cli.train import train
 from minorkey.cli.verb import verb
-from minorkey.errors import MinorkeyError
 from minorkey.system.launch import give_way, is_launched_as_main, is_silent, leave, share_the_cores
+from minorkey.system.terminal import outlast_the_terminal
+from minorkey.system.unforeseen import one_line_of
 
 app = typer.Typer(
     name="minorkey",
@@ -44,18 +45,20 @@ def _version(version: bool = typer.Option(False, "--version", help="Print the ve
 
 
 def main() -> None:
-    """Run the command line; what a user can mend is one line on standard error and exit code 2."""
+    """Run the command line; a failure is one line on standard error, with exit code 2 where a user can mend it."""
     share_the_cores()
+    outlast_the_terminal()
     if not is_launched_as_main():
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     try:
         app()
-    except MinorkeyError as error:
+    except Exception as error:
+        failed = one_line_of(error)
         if is_silent():
             give_way()
         else:
-            print(f"minorkey: {error}", file=sys.stderr)
-        leave(error.exit_code)
+            print(f"minorkey: {failed}", file=sys.stderr)
+        leave(failed.exit_code)
     except KeyboardInterrupt:
         print("minorkey: interrupted", file=sys.stderr)
         leave(130)

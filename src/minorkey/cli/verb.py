@@ -11,6 +11,7 @@ import typer
 from minorkey.errors import MinorkeyError
 from minorkey.system.launch import is_silent
 from minorkey.system.outside import outside_allowed, outside_faults
+from minorkey.system.unforeseen import one_line_of
 
 AllowOutside = Annotated[
     bool, typer.Option("--allow-outside", help="Let a run or data set name code that is not minorkey's (it is run).")
@@ -19,17 +20,21 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show where an error comes 
 
 
 def verb(command: Callable[..., None]) -> Callable[..., None]:
-    """A command with `--allow-outside` and `--debug`, which fails in one line where a part from outside fails."""
+    """A command with `--allow-outside` and `--debug`, which fails in one line whatever it fails of."""
 
     @wraps(command)
     def run(*, allow_outside: bool, debug: bool, **given: Any) -> None:
         try:
             with outside_allowed(allow_outside), outside_faults():
                 command(**given)
-        except MinorkeyError:
+        except (typer.Exit, typer.Abort):
+            raise
+        except Exception as error:
             if debug and not is_silent():
                 traceback.print_exc()
-            raise
+            if isinstance(error, MinorkeyError):
+                raise
+            raise one_line_of(error) from error
 
     more = {"allow_outside": AllowOutside, "debug": Debug}
     keyword = inspect.Parameter.KEYWORD_ONLY

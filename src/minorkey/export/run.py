@@ -16,6 +16,7 @@ from minorkey.system.outside import OUTSIDE
 from minorkey.system.reading import content_of, json_of, reading
 from minorkey.system.run_folder import RunFolder
 from minorkey.system.storage import new_folder, write_json, write_text
+from minorkey.system.unforeseen import public
 
 MARK = "minorkey_export.json"  # lists what an export wrote, so that it can be replaced and nothing else
 
@@ -30,6 +31,7 @@ class ExportedFolder:
     code: str
 
 
+@public
 def export_run(
     run: str | Path, to: str = "adapter", *, out: str | Path | None = None, push_to: str | None = None
 ) -> ExportedFolder:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from minorkey.errors import ConfigError, unknown
 from minorkey.labels.tables import parse_row, read_yaml
+from minorkey.system.unforeseen import public
 
 SPACES_FILE = Path(__file__).with_name("spaces.yaml")
 
@@ -115,6 +116,7 @@ class LabelSpace:
         return self.train_ids.get(other.get(name, name), self.train_ids.get(name)) if own is None else own
 
 
+@public
 def label_space(name: str) -> LabelSpace:
     """The label space called `name`, the one in the YAML file at that path, or that of classes listed with commas.
 

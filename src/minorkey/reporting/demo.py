@@ -12,6 +12,7 @@ from minorkey.reporting.page import build_report
 from minorkey.runs.side_by_side import jobs_for, train_side_by_side
 from minorkey.system.ours import refuse_unmarked
 from minorkey.system.processes import from_main
+from minorkey.system.unforeseen import public
 from minorkey.tasks.table import task_named
 
 START = "start"
@@ -24,6 +25,7 @@ SEEDS = (0, 1, 2)
 TITLE = "Trained on clear days, judged elsewhere"
 
 
+@public
 def demo(
     out: str | Path = "runs/demo",
     *,

@@ -52,10 +52,12 @@ from minorkey.system.ours import refuse_unmarked
 from minorkey.system.processes import from_main
 from minorkey.system.run_folder import RunFolder
 from minorkey.system.storage import write_text
+from minorkey.system.unforeseen import public
 
 PACKAGES = ("minorkey", "torch", "transformers", "peft", "accelerate")
 
 
+@public
 def report(runs: str | Path | Sequence[str | Path], out: str | Path | None = None, title: str | None = None) -> Path:
     """One page on one or several runs; by default `report.html` in the only run, or in the working folder."""
     folders = [Path(runs)] if isinstance(runs, (str, Path)) else [Path(run) for run in runs]

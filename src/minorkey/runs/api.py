@@ -21,6 +21,7 @@ from minorkey.runs.train import train as train_run
 from minorkey.system.console import PlainConsole
 from minorkey.system.outside import outside_allowed
 from minorkey.system.run_folder import RunFolder
+from minorkey.system.unforeseen import public
 
 EVALUATED_WITH = frozenset({"unseen", "data_root", "world", "evaluation", "backbone"})
 """The parts of a configuration that may differ between training and evaluation."""
@@ -28,6 +29,7 @@ EVALUATED_WITH = frozenset({"unseen", "data_root", "world", "evaluation", "backb
 Names = str | Sequence[str]
 
 
+@public
 def train(
     preset: str | Path | None = None,
     *,
@@ -74,6 +76,7 @@ def train(
         return train_run(resolve(preset, given | overrides), Path(out), resume=resume, console=console)
 
 
+@public
 def resume(out: str | Path, console: Console | None = None, *, allow_outside: bool = False) -> ScoreTable:
     """Finish the run in `out` with its own configuration; a finished one is only read.
 
@@ -90,6 +93,7 @@ def resume(out: str | Path, console: Console | None = None, *, allow_outside: bo
         return train_run(config_of(out), Path(out), resume=True, console=console)
 
 
+@public
 def evaluate(
     run: str | Path,
     *,
@@ -127,6 +131,7 @@ def _evaluation_config(run: str | Path, given: Mapping[str, Any]) -> RunConfig |
     return load_config(RunFolder(Path(run)).config, given) if given else None
 
 
+@public
 def evaluation_folder(run: str | Path, overrides: Mapping[str, Any]) -> Path:
     """Where scores go by default: the run folder as trained, else `evaluations/<digest>` in it.
 
@@ -140,6 +145,7 @@ def evaluation_folder(run: str | Path, overrides: Mapping[str, Any]) -> Path:
     return Path(run) / "evaluations" / digest[:8]
 
 
+@public
 def under_corruptions(
     run: str | Path, overrides: Mapping[str, Any], severities: Sequence[int] | None = None
 ) -> dict[str, Any]:
@@ -160,6 +166,7 @@ def under_corruptions(
     return {**overrides, "unseen": [*clean, *corrupted], "evaluation": evaluation}
 
 
+@public
 def write_submission(
     run: str | Path, server: str, *, out: str | Path | None = None, console: Console | None = None, **overrides: Any
 ) -> tuple[int, Path]:

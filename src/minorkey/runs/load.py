@@ -13,6 +13,7 @@ from minorkey.system.outside import outside_allowed, outside_faults
 from minorkey.system.precision import evaluation_precision, units_of
 from minorkey.system.run_folder import RunFolder
 from minorkey.system.storage import read_tensors
+from minorkey.system.unforeseen import public
 from minorkey.tasks.predictor import Predictor
 from minorkey.tasks.protocol import Protocol
 from minorkey.tasks.scored import task_with
@@ -20,6 +21,7 @@ from minorkey.tasks.table import task_named
 from minorkey.training.device import device_for
 
 
+@public
 def config_of(run: str | Path) -> RunConfig:
     """The configuration of the run in a folder.
 
@@ -35,6 +37,7 @@ def config_of(run: str | Path) -> RunConfig:
     return load_config(folder.config)
 
 
+@public
 @outside_faults()
 def load(run: str | Path, *, device: str = "auto", allow_outside: bool = False) -> Predictor:
     """A finished training as a `Predictor`: the adapter folded into the backbone, the head on top.

@@ -21,10 +21,12 @@ from minorkey.spectrum.survey import survey_update, survey_weights
 from minorkey.system.console import PlainConsole
 from minorkey.system.run_folder import RunFolder
 from minorkey.system.storage import storage_errors
+from minorkey.system.unforeseen import public
 
 DEFAULT_RANK = 16
 
 
+@public
 def survey(
     target: str | Path,
     *,

@@ -21,6 +21,7 @@ from rich.console import Console
 from minorkey.errors import MinorkeyError, TrainingError
 from minorkey.system.console import PlainConsole
 from minorkey.system.reduction import process_count
+from minorkey.system.terminal import lasting_error
 
 T = TypeVar("T")
 
@@ -46,7 +47,7 @@ def is_main() -> bool:
 
 def speaker(console: Console | None) -> Console:
     """The console of the main process (standard error by default), and a silent one in the others."""
-    return console or PlainConsole(stderr=True) if is_main() else PlainConsole(quiet=True)
+    return console or PlainConsole(file=lasting_error(), stderr=True) if is_main() else PlainConsole(quiet=True)
 
 
 def gathered(values: Sequence[float]) -> np.ndarray:

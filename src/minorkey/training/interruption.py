@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+HANG_UP = getattr(signal, "SIGHUP", None)
+"""What a terminal sends as it closes; None: the system has no such signal."""
+
 
 class StopFlag:
     """True once the user has asked to stop."""
@@ -19,21 +22,30 @@ class StopFlag:
 
 @contextmanager
 def stop_on_interrupt() -> Iterator[StopFlag]:
-    """Turn the first Ctrl-C (or SIGTERM) into a flag; a second one interrupts at once.
+    """Turn the first Ctrl-C, SIGTERM or SIGHUP into a flag; a second Ctrl-C or SIGTERM interrupts at once.
 
-    Outside the main thread signals cannot be caught, and the flag never rises.
+    A terminal that closes sends SIGHUP, and may send it twice, or SIGTERM after it: that is one wish to end. What
+    `nohup` ignores stays ignored. Outside the main thread signals cannot be caught, and the flag never rises.
     """
     flag = StopFlag()
     if threading.current_thread() is not threading.main_thread():
         yield flag
         return
+    asked = False
 
     def request(signum: int, frame: FrameType | None) -> None:
-        if flag.requested:
-            raise KeyboardInterrupt
+        nonlocal asked
         flag.requested = True
+        if signum == HANG_UP:
+            return
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
 
-    previous = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if HANG_UP is not None and signal.getsignal(HANG_UP) is not signal.SIG_IGN:
+        numbers.append(HANG_UP)
+    previous = {number: signal.signal(number, request) for number in numbers}
     try:
         yield flag
     finally:
