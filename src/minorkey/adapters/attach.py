@@ -23,6 +23,8 @@ from minorkey.adapters.selection import adapted_targets
 from minorkey.adapters.shared_input import share_inputs
 from minorkey.adapters.targets import Target, left_out, shortened
 from minorkey.errors import AdapterError
+from minorkey.system.faults import own_options
+from minorkey.system.reading import shown
 
 MARK = "_minorkey_method"
 """Attribute of a network that carries a method's training; gone once folded in."""
@@ -58,7 +60,9 @@ def attach(
     Warns:
         UserWarning: layers of a kind that gets no adapter; layers where the method would tune components of zero.
     """
-    method = MethodOptions(name=method) if isinstance(method, str) else method
+    method = own_options("method", MethodOptions, {"name": method}) if isinstance(method, str) else method
+    if not isinstance(method, MethodOptions):
+        raise AdapterError(f"method is {shown(method)}; expected a name such as 'soma', or MethodOptions")
     check_bare(network)
     with as_it_was_on_error(network, keep_weights=state is not None):  # only a state can fail once they changed
         if method.spec.trains == "adapter":
@@ -74,7 +78,11 @@ def attach(
 
 
 def check_bare(network: nn.Module) -> None:
-    """Raise `AdapterError` if the network carries an adapter already."""
+    """Raise `AdapterError` if this is no network, it has no weights yet, or carries an adapter already."""
+    if not isinstance(network, nn.Module):
+        raise AdapterError(f"got {shown(network)}; expected a torch module, such as the backbone of a model")
+    if empty := next((name for name, parameter in network.named_parameters() if parameter.is_meta), None):
+        raise AdapterError(f"'{empty}' has no values yet (it is on the meta device); load the pretrained weights first")
     if tuner_layers(network) or any(MARK in module.__dict__ for module in network.modules()):
         raise AdapterError("the network carries an adapter already; fold it in or load the network again")
 

@@ -5,6 +5,7 @@ from torch import nn
 from minorkey.adapters.attach import MARK
 from minorkey.adapters.peft_layers import remove, tuner_layers
 from minorkey.errors import AdapterError
+from minorkey.system.reading import shown
 
 
 def fold(network: nn.Module) -> None:
@@ -19,6 +20,8 @@ def fold(network: nn.Module) -> None:
     Raises:
         AdapterError: if there is nothing to fold in.
     """
+    if not isinstance(network, nn.Module):
+        raise AdapterError(f"got {shown(network)}; expected the torch module that `attach` was called on")
     marked = [module for module in network.modules() if MARK in module.__dict__]
     layers = tuner_layers(network)
     if not marked and not layers:

@@ -20,12 +20,14 @@ from minorkey.labels import LabelSpace
 from minorkey.models.options import Triple
 from minorkey.system.ahead import Room, ahead, grouped
 from minorkey.system.precision import Precision, computing
+from minorkey.system.reading import words
 from minorkey.tasks.base import Task
 from minorkey.tasks.prediction import Prediction
 from minorkey.tasks.protocol import LARGE, Protocol
 from minorkey.tasks.table import task_named
 
 ImageLike = str | Path | Image.Image | np.ndarray
+EXPECTED = "expected (H, W, 3) uint8 RGB, of at least one pixel"
 Size = tuple[int, int]
 Key = TypeVar("Key")
 
@@ -266,9 +268,12 @@ def as_rgb(image: ImageLike) -> np.ndarray:
         return read_image(image)
     if isinstance(image, Image.Image):
         return rgb_pixels(image, getattr(image, "filename", "") or "the PIL image")
-    array = np.asarray(image)
+    try:
+        array = np.asarray(image)
+    except (ValueError, TypeError, RuntimeError) as error:  # rows of several lengths; a tensor on a GPU
+        raise DataError(f"got a {type(image).__name__} that is no array ({words(error)}); {EXPECTED}") from error
     if array.ndim == 2:
         array = np.repeat(array[..., None], 3, axis=2)
-    if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
-        raise DataError(f"got an array of shape {array.shape} and type {array.dtype}; expected (H, W, 3) uint8 RGB")
+    if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8 or not array.size:
+        raise DataError(f"got an array of shape {array.shape} and type {array.dtype}; {EXPECTED}")
     return array

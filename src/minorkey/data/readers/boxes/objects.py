@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minorkey.errors import DataError
-from minorkey.system.reading import json_of, shown, words
+from minorkey.system.reading import json_of, words
 
 
 class Annotation(NamedTuple):
