@@ -16,7 +16,7 @@ from minorkey.adapters.fingerprint import weights_sha256
 from minorkey.adapters.fused import SplitProjection
 from minorkey.adapters.peft_layers import ADAPTER, exact_names, factors, inject, low_rank_layer
 from minorkey.errors import AdapterError, StorageError
-from minorkey.system.reading import content_of, json_of, reading
+from minorkey.system.reading import content_of, json_of, reading, words
 from minorkey.system.storage import new_folder
 
 TENSORS = "adapter_model.safetensors"
@@ -120,7 +120,7 @@ def load_adapter(backbone: nn.Module, folder: str | Path) -> None:
             f"but these have {found[:12]}; load the backbone it was trained on, in the same precision"
         )
     with as_it_was_on_error(backbone, keep_weights=True):
-        inject(backbone, config, _layer_names(tensors))
+        _inject(backbone, config, tensors, folder)
         result = set_peft_model_state_dict(backbone, tensors, adapter_name=ADAPTER)
         missing = [key for key in result.missing_keys if ".lora_" in key or ".ln_tuning_" in key]
         if wrong := [*result.unexpected_keys, *missing]:
@@ -129,6 +129,18 @@ def load_adapter(backbone: nn.Module, folder: str | Path) -> None:
                 f"counterpart, first '{wrong[0]}'; load the backbone it was trained on"
             )
     backbone.requires_grad_(False)
+
+
+def _inject(backbone: nn.Module, config: PeftConfig, tensors: Mapping[str, Tensor], folder: Path) -> None:
+    """`inject` for a configuration that anyone may have written: PEFT fails of what is wrong in it in many ways."""
+    if foreign := [name for name in ("megatron_config", "modules_to_save") if getattr(config, name, None) is not None]:
+        raise AdapterError(f"adapter '{folder}' has {foreign[0]}, which none of minorkey has; save or copy it again")
+    try:
+        inject(backbone, config, _layer_names(tensors))
+    except Exception as error:
+        raise AdapterError(
+            f"{CONFIG} of adapter '{folder}' is wrong ({words(error)}); save or copy it again"
+        ) from error
 
 
 def _plain_low_rank(backbone: nn.Module, attached: Attached) -> tuple[PeftConfig, dict[str, Tensor]]:

@@ -27,6 +27,7 @@ from minorkey.data.readers.pairing import (
 from minorkey.data.readers.pattern import Pattern
 from minorkey.data.readers.text import composed
 from minorkey.errors import DataError
+from minorkey.system.reading import reading
 
 SPLIT_FILES: Mapping[str, Callable[[bytes, str], SplitTable]] = {"coco": read_coco, "bdd100k": read_bdd100k}
 IMAGE_FILES: Mapping[str, Parse] = {
@@ -71,7 +72,8 @@ class OfImages:
         address = self.addresses.get(key)
         if address is None:
             return Objects.of(key, "line", [])
-        return self.parse(self.files.read(address), self.files.where(address), self.classes, size)
+        with reading(where := self.files.where(address), "mend or replace the file"):
+            return self.parse(self.files.read(address), where, self.classes, size)
 
 
 def open_boxes(files: Files, spec: BoxSpec, split: str, place: str, images: Found) -> tuple[OfSplit | OfImages, Found]:
@@ -102,7 +104,8 @@ def _of_split(files: Files, spec: BoxSpec, split: str, pattern: Pattern, images:
             f"{files.root}: no annotations of split '{split}'; expected {pattern.example('*')}{hint(files)}"
         )
     file = files.where(address)
-    table = SPLIT_FILES[spec.boxes](files.read(address), file)
+    with reading(file, "mend or replace the file"):
+        table = SPLIT_FILES[spec.boxes](files.read(address), file)
     keys = {of for of, _ in images.values()}
     rows, absent = _rows(table, keys)
     if not rows:

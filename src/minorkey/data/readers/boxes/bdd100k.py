@@ -6,6 +6,7 @@ from typing import Any
 from minorkey.data.readers.boxes.objects import Annotation, flag, number, whole_json
 from minorkey.data.readers.boxes.table import SplitTable
 from minorkey.errors import DataError
+from minorkey.system.reading import reading, shown
 
 CORNERS = ("x1", "y1", "x2", "y2")
 
@@ -34,13 +35,23 @@ def read_bdd100k(content: bytes, file: str) -> SplitTable:
 
 
 def _objects(frame: dict[str, Any], file: str) -> Iterator[Annotation]:
-    for place, label in enumerate(frame.get("labels") or []):
-        where = f"{file}: label {place}"
-        box = label.get("box2d")
-        if box is None:
-            continue
-        if "category" not in label or not all(corner in box for corner in CORNERS):
-            raise DataError(f"{where} has no 'category', or its box2d no {', '.join(CORNERS)}; mend or remove it")
-        x0, y0, x1, y1 = (number(box[corner], corner, where) for corner in CORNERS)
-        crowd = flag((label.get("attributes") or {}).get("crowd"), "crowd", where)
-        yield Annotation(place, str(label["category"]), (x0, y0, x1 + 1, y1 + 1), crowd)
+    labels = frame.get("labels") or []
+    if not isinstance(labels, list):
+        raise DataError(f"{file}: labels are {shown(labels)}, expected a list; mend or remove them")
+    for place, label in enumerate(labels):
+        with reading(where := f"{file}: label {place}", "mend or remove it"):
+            found = _object(label, place, where)
+        if found is not None:
+            yield found
+
+
+def _object(label: dict[str, Any], place: int, where: str) -> Annotation | None:
+    """An object; None: the label is of something else."""
+    box = label.get("box2d")
+    if box is None:
+        return None
+    if "category" not in label or not all(corner in box for corner in CORNERS):
+        raise DataError(f"{where} has no 'category', or its box2d no {', '.join(CORNERS)}; mend or remove it")
+    x0, y0, x1, y1 = (number(box[corner], corner, where) for corner in CORNERS)
+    crowd = flag((label.get("attributes") or {}).get("crowd"), "crowd", where)
+    return Annotation(place, str(label["category"]), (x0, y0, x1 + 1, y1 + 1), crowd)
