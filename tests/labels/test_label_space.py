@@ -156,7 +156,7 @@ def test_space_of_a_user(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("classes: [", r"is not valid YAML at line 1"),
+        ("classes: [", r"not valid YAML at line 1"),
         ("clases: {a: {colour: [0, 0, 0]}}", r"classes: Field required"),
         ("classes: {a: {colour: [0, 0, 0]}}\nignore: [b]", r"unknown key 'ignore'; did you mean 'ignores'"),
         (

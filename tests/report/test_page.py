@@ -151,7 +151,7 @@ def test_error_texts(runs, make_run, tmp_path):
 def test_broken_files_are_named(make_run, tmp_path):
     folder = make_run("soma", 0.9, images=1)
     (folder / "log.jsonl").write_text("step 1\n")
-    with pytest.raises(DataError, match=r"log\.jsonl is not one JSON record per line"):
+    with pytest.raises(DataError, match=r"not one JSON record per line: .*log\.jsonl: line"):
         build_report([folder], tmp_path / "r.html")
     (folder / "log.jsonl").unlink()
     (folder / "confusions.safetensors").write_bytes(b"broken")

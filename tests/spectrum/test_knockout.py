@@ -144,7 +144,7 @@ def test_other_settings_or_a_damaged_file_are_refused(
     broken = folder / "broken"
     broken.mkdir()
     (broken / "knockout.jsonl").write_text("{}\n[{}]\n")
-    with pytest.raises(StorageError, match="is damaged; delete it"):
+    with pytest.raises(StorageError, match="cannot read .*; delete it"):
         knockout(finished_run.path, out=broken, console=Console(quiet=True))
 
 
@@ -215,5 +215,5 @@ def test_the_page_shows_a_knockout(finished_run: RunFolder, rows: list[KnockoutR
     assert f"suggested first_block {suggestion.first_block}" in page
     assert page.count("components of the weights of a block") == 1
     (RunFolder(run).spectrum / "knockout.json").write_text("{}")
-    with pytest.raises(StorageError, match=r"knockout.json' is damaged"):
+    with pytest.raises(StorageError, match=r"cannot read '.*knockout.json'"):
         build_report([run], tmp_path / "page.html")

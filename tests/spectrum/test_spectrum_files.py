@@ -56,7 +56,7 @@ def test_what_a_later_survey_has_not_is_gone(tmp_path):
 def test_a_broken_file_is_named(tmp_path, content):
     write_spectrum(SPECTRUM, tmp_path)
     (tmp_path / "drift.json").write_text(content)
-    with pytest.raises(DataError, match=r"cannot read '.*drift.json' \(.+\); run `minorkey spectrum` again"):
+    with pytest.raises(DataError, match=r"cannot read '.*drift.json': .+; run `minorkey spectrum` again"):
         read_spectrum(tmp_path)
 
 

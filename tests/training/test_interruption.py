@@ -19,6 +19,26 @@ def test_first_signal_asks_and_second_interrupts(number):
     assert signal.getsignal(number) is before
 
 
+def test_a_terminal_that_closes_asks_once_however_often_it_says_so():
+    with stop_on_interrupt() as stop:
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert stop
+        os.kill(os.getpid(), signal.SIGTERM)  # systemd sends both
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_nohup_is_respected():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_on_interrupt() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not stop
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_other_threads_train_without_signals():
     seen = []
 

@@ -46,7 +46,7 @@ def parse_row(model: type[Row], content: object, origin: str) -> Row:
         ConfigError: a key is unknown (closest name offered), missing, or has a wrong value.
     """
     try:
-        return validated(model, content)
+        return validated(model, content, origin)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

@@ -1,5 +1,6 @@
 """Any pretrained backbone: built in, by name, from a local folder (offline) or from the hub."""
 
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,10 +20,14 @@ from minorkey.models.plain_config import check_source
 from minorkey.models.quiet import quiet_libraries
 from minorkey.models.resize import fit_state_dict
 from minorkey.models.timm_backbone import timm_config
-from minorkey.system.reading import content_of, json_of, reading, words
+from minorkey.system.reading import content_of, json_of, reading, shown, words
 
 FEATURE_FRACTIONS = (1 / 3, 1 / 2, 2 / 3, 1)
 """Depths whose features feed the head: blocks 8, 12, 16, 24 of ViT-L (SoMA, arXiv 2412.04077)."""
+
+DEPTHS = re.compile("layer|depth|block")
+DEEPEST = 1000
+"""Layers of a network. The largest backbone has 48."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +116,17 @@ def _locate(name: str) -> str:
     return str(folder)
 
 
+def _refuse_depth(file: Path) -> None:
+    """Refuse the configuration in a folder before transformers makes lists as long as it says the network is deep."""
+    for name, value in json_of(content_of(file)).items():
+        numbers = [number for number in (value if isinstance(value, list) else [value]) if isinstance(number, int)]
+        if DEPTHS.search(name) and max(numbers, default=0) > DEEPEST:
+            raise ValueError(f"{name} is {shown(value)}, expected at most {DEEPEST}")
+
+
 def _read_config(source: str, options: BackboneOptions) -> PreTrainedConfig:
+    if (file := Path(source) / "config.json").is_file():
+        _refuse_depth(file)
     try:
         check_source(source, options.revision or "main")
         # Said, not left out: a repository with code of its own would have transformers ask whether to run it.

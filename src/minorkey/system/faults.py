@@ -13,8 +13,8 @@ from minorkey.system.reading import FAULTS, INTEGERS, shown, words
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def validated(model: type[Model], values: Any) -> Model:
-    """Values as a model, whose numbers are finite and fit into 64 bits.
+def validated(model: type[Model], values: Any, origin: str = "") -> Model:
+    """Values as a model, whose numbers are finite and fit into 64 bits; `origin` is the file that they are from.
 
     Raises:
         ValidationError: a key or value is wrong.
@@ -26,9 +26,10 @@ def validated(model: type[Model], values: Any) -> Model:
     except (MinorkeyError, ValidationError):
         raise
     except FAULTS as error:
-        raise ConfigError(f"{shown(values)} is not what is expected: {words(error)}") from error
+        raise ConfigError(f"{origin or shown(values)} is not what is expected: {words(error)}") from error
     for place, number in numbers:
         if abs(number) >= INTEGERS or not math.isfinite(number):
+            place = f"{origin}: {place}" if origin else place
             raise ConfigError(f"{place} is {shown(number)}; expected a finite number below 2^63")
     return found
 

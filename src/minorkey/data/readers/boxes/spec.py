@@ -59,7 +59,8 @@ class BoxSpec(Layout):
     @model_validator(mode="before")
     @classmethod
     def _usual_files(cls, row: Any) -> Any:
-        return {**USUAL_FILES.get(row["boxes"], {}), **row} if isinstance(row, dict) and "boxes" in row else row
+        form = row.get("boxes") if isinstance(row, dict) else None
+        return {**USUAL_FILES.get(form, {}), **row} if isinstance(form, str) else row
 
     @field_validator("read_as")
     @classmethod
