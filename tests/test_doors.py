@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 import minorkey
 from minorkey.config import load_config, parse_overrides, resolve
+from minorkey.data.images import read_image
 from minorkey.data.polygons import read_polygons
 from minorkey.data.readers.boxes.annotations import SPLIT_FILES
 from minorkey.data.readers.boxes.voc import read_voc
@@ -289,6 +291,26 @@ def test_what_nobody_foresaw_is_one_line_too(error, code, said, command, monkeyp
     with pytest.raises(MinorkeyError, match=said):
         raise one_line_of(error)
     assert "Traceback" in command("train", "--resume", "anything", "--debug")[1]
+
+
+def test_a_panic_of_a_library_in_rust_is_no_way_out(command, monkeypatch):
+    class PanicException(BaseException):
+        pass
+
+    monkeypatch.setattr("minorkey.runs.api.resume", lambda run: _raise(PanicException("pointer is null")))
+    code, printed = command("train", "--resume", "anything")
+    assert code == 1
+    assert "PanicException: pointer is null" in printed
+
+
+def test_an_image_that_says_it_is_huge_takes_no_memory(tmp_path):
+    file = tmp_path / "a.png"
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(file)
+    content = bytearray(file.read_bytes())
+    content[16:24] = b"\x10\0\0\0\x10\0\0\0"  # 268435456 x 268435456
+    file.write_bytes(content)
+    with pytest.raises(MinorkeyError, match=r"a\.png"):
+        read_image(file)
 
 
 def test_faults_are_told_from_what_a_user_can_mend():

@@ -3,10 +3,12 @@
 import math
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from minorkey.adapters.specs import CATALOG, MethodSpec, method_spec
+from minorkey.errors import ConfigError
 from minorkey.system.bounds import MOST_SIDE
+from minorkey.system.faults import one_line
 
 Role = Literal["q", "k", "v", "out", "fc1", "fc2", "conv"]
 """What a layer does in its block: query, key, value, attention output, first and second MLP layer, or a
@@ -19,7 +21,7 @@ class MethodOptions(BaseModel):
     All but `name` concern low-rank methods; the others take no notice of them.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     name: str = Field("soma", description="a row of the table of methods, or your own as package.module:attribute")
     rank: int = Field(16, ge=1, le=MOST_SIDE, description="columns of B and rows of A")
@@ -34,6 +36,12 @@ class MethodOptions(BaseModel):
     )
     dropout: float = Field(0.0, ge=0, lt=1, description="of the input of the low-rank branch, in training")
     train_bias: bool | None = Field(None, description="biases of the adapted layers; default: the method's rule")
+
+    def __init__(self, /, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise ConfigError(one_line(error, MethodOptions, "method")) from error
 
     @field_validator("name")
     @classmethod

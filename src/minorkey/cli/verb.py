@@ -27,9 +27,9 @@ def verb(command: Callable[..., None]) -> Callable[..., None]:
         try:
             with outside_allowed(allow_outside), outside_faults():
                 command(**given)
-        except (typer.Exit, typer.Abort):
+        except (typer.Exit, typer.Abort, KeyboardInterrupt, SystemExit):
             raise
-        except Exception as error:
+        except BaseException as error:  # a library in Rust that fails raises no `Exception`
             if debug and not is_silent():
                 traceback.print_exc()
             if isinstance(error, MinorkeyError):

@@ -23,6 +23,9 @@ TEXTS = frozenset({b"tEXt", b"zTXt", b"iTXt"})
 TURNING = (b"Raw profile type", b"XML:com.adobe.xmp")
 """Beginnings of texts that may say how an image is turned."""
 
+DENSEST = 1032
+"""Pixels of a byte of a PNG at most: deflate packs no more."""
+
 JPEG_START = b"\xff\xd8\xff"
 JPEG_MODES = {"L": "mono", "RGB": "rgb"}
 
@@ -47,6 +50,8 @@ def read_plain_png(file: str | Path, content: bytes | None = None) -> np.ndarray
     if not data.startswith(PNG_START) or chunk != b"IHDR" or bits != 8 or colour not in PNG_MODES or interlaced:
         return None
     if width * height > MOST_PIXELS or _special(data):
+        return None
+    if width * height > DENSEST * len(data):  # the memory for it would be taken before anything is read
         return None
     try:
         pixels = kornia_rs.io.decode_image_png_u8(data, (height, width), PNG_MODES[colour])

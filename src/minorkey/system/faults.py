@@ -26,7 +26,7 @@ def validated(model: type[Model], values: Any, origin: str = "") -> Model:
     except (MinorkeyError, ValidationError):
         raise
     except FAULTS as error:
-        raise ConfigError(f"{origin or shown(values)} is not what is expected: {words(error)}") from error
+        raise ConfigError(f"{origin or 'the configuration'} is not what is expected: {words(error)}") from error
     for place, number in numbers:
         if abs(number) >= INTEGERS or not math.isfinite(number):
             place = f"{origin}: {place}" if origin else place

@@ -19,7 +19,7 @@ NO_MEMORY = re.compile(
 """In what torch raises as `RuntimeError`."""
 
 
-def one_line_of(error: Exception) -> MinorkeyError:
+def one_line_of(error: BaseException) -> MinorkeyError:
     """The error that a user is shown in place of this one: itself, if it was foreseen."""
     if isinstance(error, MinorkeyError):
         return error
@@ -32,7 +32,7 @@ def one_line_of(error: Exception) -> MinorkeyError:
     return InternalError(f"{_first_line(error)}{place}; this is a fault of minorkey; --debug shows where it comes from")
 
 
-def beyond_memory(error: Exception) -> MemoryLimitError | None:
+def beyond_memory(error: BaseException) -> MemoryLimitError | None:
     """The error of a failed allocation; None: this is none."""
     if not isinstance(error, MemoryError) and not (isinstance(error, RuntimeError) and NO_MEMORY.search(str(error))):
         return None
@@ -92,12 +92,12 @@ def _expected(call: Callable[..., Any]) -> dict[str, Any]:
     return {name: TypeAdapter(hints[name], config=anything) for name in named if name in hints}
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     first = (str(error).strip().splitlines() or [""])[0][:300]
     return f"{type(error).__name__}: {first}" if first else type(error).__name__
 
 
-def _place(error: Exception) -> str:
+def _place(error: BaseException) -> str:
     """Where in this package it was raised, for whoever reports it."""
     ours = [frame for frame in traceback.extract_tb(error.__traceback__) if "minorkey" in frame.filename]
     return f" ({Path(ours[-1].filename).name}, line {ours[-1].lineno})" if ours else ""
