@@ -118,8 +118,8 @@ def text_of(content: bytes, largest: int = LARGEST) -> str:
     return text
 
 
-def json_of(content: bytes | str) -> Any:
-    """What JSON says; NaN, infinity, a key that stands twice and what is no text are refused.
+def json_of(content: bytes | str, *, finite: bool = True) -> Any:
+    """What JSON says; a key that stands twice, what is no text and, if `finite`, NaN and infinity are refused.
 
     Raises:
         ValueError: it is broken; where.
@@ -128,7 +128,7 @@ def json_of(content: bytes | str) -> Any:
     if not text.strip():
         raise ValueError("it is empty")
     try:
-        value = json.loads(text, parse_constant=_no_number, object_pairs_hook=_once)
+        value = json.loads(text, parse_constant=_no_number if finite else None, object_pairs_hook=_once)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
     if STRANGE.search(text):

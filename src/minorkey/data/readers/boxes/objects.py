@@ -61,7 +61,7 @@ def whole_json(content: bytes, file: str) -> Any:
         DataError: it is broken.
     """
     try:
-        return json_of(content)
+        return json_of(content, finite=False)  # of a box that is not, the annotation is named
     except (ValueError, MemoryError) as error:
         raise DataError(f"{file}: broken JSON ({words(error)}); replace the file") from error
 
