@@ -16,7 +16,8 @@ from minorkey.adapters.fingerprint import weights_sha256
 from minorkey.adapters.fused import SplitProjection
 from minorkey.adapters.peft_layers import ADAPTER, exact_names, factors, inject, low_rank_layer
 from minorkey.errors import AdapterError, StorageError
-from minorkey.system.reading import content_of, json_of, reading, words
+from minorkey.system.reading import json_of, reading, words
+from minorkey.system.regular import regular_bytes
 from minorkey.system.storage import new_folder
 
 TENSORS = "adapter_model.safetensors"
@@ -253,8 +254,8 @@ def _read(folder: Path) -> tuple[PeftConfig, dict[str, Tensor], str]:
                 f"no adapter saved by minorkey in '{folder}': {name} is missing; give a run's adapter folder"
             )
     with reading(f"the adapter in '{folder}'", "save or copy it again", StorageError):
-        base_weights_sha256 = str(json_of(content_of(folder / PROVENANCE))["base_weights_sha256"])
-        json_of(content_of(folder / CONFIG))  # in whole, before PEFT reads it
+        base_weights_sha256 = str(json_of(regular_bytes(folder / PROVENANCE))["base_weights_sha256"])
+        json_of(regular_bytes(folder / CONFIG))  # in whole, before PEFT reads it
         config = PeftConfig.from_pretrained(str(folder))
         tensors = load_file(folder / TENSORS)
     return config, tensors, base_weights_sha256

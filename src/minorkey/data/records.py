@@ -18,7 +18,8 @@ from minorkey.data.sample import Sample
 from minorkey.data.workers import start_worker
 from minorkey.errors import MinorkeyError
 from minorkey.labels import IGNORE_INDEX, LabelSpace
-from minorkey.system.reading import FAULTS, content_of, json_of
+from minorkey.system.reading import FAULTS, json_of
+from minorkey.system.regular import regular_bytes
 from minorkey.system.storage import write_json
 
 PROBES = 8
@@ -205,7 +206,7 @@ def _fingerprint(reader: Reader, space: LabelSpace, task: Recorder) -> str:
 def _load(file: Path | None) -> dict[str, Record]:
     """What a cache holds, by key; nothing where it is missing or damaged."""
     try:
-        content = json_of(content_of(file)) if file else {"records": []}
+        content = json_of(regular_bytes(file)) if file else {"records": []}
         rows = [{**row, "size": tuple(row["size"]), "counts": _tuple(row["counts"])} for row in content["records"]]
         return {row["key"]: Record(**row) for row in rows}
     except FAULTS:

@@ -6,7 +6,8 @@ from pathlib import Path
 from safetensors.numpy import load_file
 from torch import from_numpy
 
-from minorkey.system.reading import content_of, json_of, reading
+from minorkey.system.reading import json_of, reading
+from minorkey.system.regular import regular_bytes
 from minorkey.system.run_folder import RunFolder
 from minorkey.system.storage import write_json, write_tensors
 from minorkey.tasks.evidence import Evidence
@@ -61,7 +62,7 @@ def read_places(folder: RunFolder) -> dict[tuple[str, str], int]:
     if not folder.places.is_file():
         return {}
     with reading(folder.places, AGAIN):
-        stored = json_of(content_of(folder.places))
+        stored = json_of(regular_bytes(folder.places))
         return {(domain, key): int(place) for domain, keys in stored.items() for key, place in keys.items()}
 
 

@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from minorkey.errors import DataError
 from minorkey.evaluation.bootstrap import mean_interval, score_interval
-from minorkey.system.reading import content_of, json_of, reading
+from minorkey.system.reading import json_of, reading
+from minorkey.system.regular import regular_bytes
 from minorkey.tasks.base import Task
 from minorkey.tasks.evidence import Evidence, only_scored
 from minorkey.tasks.metric import Metric
@@ -80,7 +81,7 @@ class TrainingCost(_Record):
     def read(cls, path: Path) -> "TrainingCost":
         """Read a `training.json`."""
         with reading(path, "train again, or restore the file"):
-            return cls.model_validate(json_of(content_of(path)))
+            return cls.model_validate(json_of(regular_bytes(path)))
 
 
 class Adaptation(_Record):
@@ -172,7 +173,7 @@ class ScoreTable(_Record):
             raise DataError(f"no {path.name} in {path.parent}; run `minorkey evaluate` on it first")
         try:
             with reading(path, "run `minorkey evaluate` again"):
-                values = json_of(content_of(path))
+                values = json_of(regular_bytes(path))
             return cls.from_json(values)
         except DataError as error:
             raise DataError(f"{path}: {error}") from error

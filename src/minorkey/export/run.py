@@ -13,7 +13,8 @@ from minorkey.export.merged import write_model
 from minorkey.export.trained import Trained, open_trained
 from minorkey.runs.load import config_of
 from minorkey.system.outside import OUTSIDE
-from minorkey.system.reading import content_of, json_of, reading
+from minorkey.system.reading import json_of, reading
+from minorkey.system.regular import regular_bytes
 from minorkey.system.run_folder import RunFolder
 from minorkey.system.storage import new_folder, write_json, write_text
 from minorkey.system.unforeseen import public
@@ -106,7 +107,7 @@ def _listed(folder: Path) -> list[str]:
     if not (folder / MARK).is_file():
         return []
     with reading(f"'{folder / MARK}'", "choose another --out", StorageError):
-        return [MARK, *map(str, json_of(content_of(folder / MARK))["files"])]
+        return [MARK, *map(str, json_of(regular_bytes(folder / MARK))["files"])]
 
 
 def _mark(folder: Path, to: str, base_sha256: str) -> None:

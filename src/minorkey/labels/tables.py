@@ -7,7 +7,8 @@ from pydantic import BaseModel, BeforeValidator, ValidationError
 
 from minorkey.errors import ConfigError, unknown
 from minorkey.system.faults import validated
-from minorkey.system.reading import LARGEST_YAML, content_of, reading, yaml_of
+from minorkey.system.reading import LARGEST_YAML, reading, yaml_of
+from minorkey.system.regular import regular_bytes
 
 Row = TypeVar("Row", bound=BaseModel)
 
@@ -36,7 +37,7 @@ def read_yaml(file: Path) -> object:
         ConfigError: it cannot be read, or is not YAML (with the line).
     """
     with reading(file, "mend the file", ConfigError):
-        return yaml_of(content_of(file, LARGEST_YAML))
+        return yaml_of(regular_bytes(file, LARGEST_YAML))
 
 
 def parse_row(model: type[Row], content: object, origin: str) -> Row:

@@ -20,7 +20,8 @@ from minorkey.models.plain_config import check_source
 from minorkey.models.quiet import quiet_libraries
 from minorkey.models.resize import fit_state_dict
 from minorkey.models.timm_backbone import timm_config
-from minorkey.system.reading import content_of, json_of, reading, shown, words
+from minorkey.system.reading import json_of, reading, shown, words
+from minorkey.system.regular import regular_bytes
 
 FEATURE_FRACTIONS = (1 / 3, 1 / 2, 2 / 3, 1)
 """Depths whose features feed the head: blocks 8, 12, 16, 24 of ViT-L (SoMA, arXiv 2412.04077)."""
@@ -118,7 +119,7 @@ def _locate(name: str) -> str:
 
 def _refuse_depth(file: Path) -> None:
     """Refuse the configuration in a folder before transformers makes lists as long as it says the network is deep."""
-    for name, value in json_of(content_of(file)).items():
+    for name, value in json_of(regular_bytes(file)).items():
         numbers = [number for number in (value if isinstance(value, list) else [value]) if isinstance(number, int)]
         if DEPTHS.search(name) and max(numbers, default=0) > DEEPEST:
             raise ValueError(f"{name} is {shown(value)}, expected at most {DEEPEST}")
@@ -212,7 +213,7 @@ def _normalisation(options: BackboneOptions, source: str, config: PreTrainedConf
     content = config.to_dict()
     with reading(f"how backbone '{options.name}' normalises images", "give backbone.mean and backbone.std", ModelError):
         with suppress(FileNotFoundError):
-            content = json_of(content_of(_preprocessor_file(source, options.revision)))
+            content = json_of(regular_bytes(_preprocessor_file(source, options.revision)))
         return _triple(content.get("image_mean") or IMAGENET_MEAN), _triple(content.get("image_std") or IMAGENET_STD)
 
 

@@ -10,7 +10,8 @@ from minorkey.errors import DataError
 from minorkey.evaluation.evidence_files import read_evidence, read_places
 from minorkey.evaluation.scores import ScoreTable
 from minorkey.system.names import below
-from minorkey.system.reading import content_of, json_lines, reading, text_of, yaml_of
+from minorkey.system.reading import json_lines, reading, text_of, yaml_of
+from minorkey.system.regular import regular_bytes
 from minorkey.system.run_folder import RunFolder
 from minorkey.tasks.evidence import Evidence, only_scored
 
@@ -66,7 +67,7 @@ def read_run(folder: Path) -> Run:
 
 def _read_config(file: Path) -> str:
     with reading(file, "restore the file"):
-        return text_of(content_of(file))
+        return text_of(regular_bytes(file))
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
@@ -78,7 +79,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     with reading(path, "delete the broken line", what="not one JSON record per line: "):
-        return json_lines(content_of(path))[0]
+        return json_lines(regular_bytes(path))[0]
 
 
 def _read_evidence(files: RunFolder, scores: ScoreTable) -> dict[str, Evidence] | None:

@@ -17,8 +17,9 @@ from minorkey.runs.load import load
 from minorkey.runs.material import Material
 from minorkey.system.processes import from_main, is_main, process_count, process_index, together
 from minorkey.system.progress import Reporter
-from minorkey.system.reading import content_of, json_of, reading
+from minorkey.system.reading import json_of, reading
 from minorkey.system.reduction import sum_over_processes
+from minorkey.system.regular import regular_bytes
 from minorkey.system.run_folder import RunFolder
 from minorkey.system.storage import cache_folder, write_json
 from minorkey.tasks.balance import BALANCES, balanced
@@ -155,7 +156,7 @@ def _factors(balance: str, labeller: Labeller, material: Material, file: Path) -
 
 def _read_factors(file: Path, classes: Sequence[str]) -> list[float]:
     with reading(f"'{file}'", "delete it and resume again"):
-        known = json_of(content_of(file))
+        known = json_of(regular_bytes(file))
         return [float(known[name]) for name in classes]
 
 

@@ -11,7 +11,8 @@ from minorkey.errors import DataError
 from minorkey.spectrum.plots import FIGURES
 from minorkey.spectrum.rows import DriftRow, Spectrum, UpdateRow, WeightRow
 from minorkey.system.ours import check, claim, refuse_links
-from minorkey.system.reading import content_of, json_of, reading
+from minorkey.system.reading import json_of, reading
+from minorkey.system.regular import regular_bytes
 from minorkey.system.run_folder import RunFolder
 from minorkey.system.storage import write_csv, write_json
 
@@ -103,7 +104,7 @@ def _read(path: Path, adapter: TypeAdapter) -> tuple[str, int, list]:
     if not path.is_file():
         return "", 0, []
     with reading(f"'{path}'", "run `minorkey spectrum` again"):
-        content = json_of(content_of(path))
+        content = json_of(regular_bytes(path))
         return str(content["target"]), int(content["rank"]), adapter.validate_python(content["rows"])
 
 

@@ -8,7 +8,6 @@ import codecs
 import json
 import re
 import reprlib
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +22,7 @@ from yaml.composer import ComposerError
 from yaml.constructor import ConstructorError
 
 from minorkey.errors import DataError, MinorkeyError
+from minorkey.system.regular import regular_bytes
 
 FAULTS = (
     *(ValueError, TypeError, LookupError, AttributeError, ArithmeticError),
@@ -89,21 +89,6 @@ def shown(value: object) -> str:
     return short.repr(value)
 
 
-def content_of(path: Path, largest: int = LARGEST) -> bytes:
-    """The bytes of a regular file.
-
-    Raises:
-        OSError: it cannot be read.
-        ValueError: it is a device, a pipe or a folder, or larger than `largest` bytes.
-    """
-    state = path.stat()
-    if not stat.S_ISREG(state.st_mode):
-        raise ValueError("it is no regular file")
-    if state.st_size > largest:
-        raise ValueError(f"it has {state.st_size} bytes, at most {largest} are read")
-    return path.read_bytes()
-
-
 def text_of(content: bytes, largest: int = LARGEST) -> str:
     """UTF-8 text, with or without its mark at the beginning.
 
@@ -145,7 +130,7 @@ def read_json(
         MinorkeyError: of the given type: it is missing, broken or of another kind.
     """
     with reading(f"'{path}'", to_do, error):
-        value = json_of(content_of(path))
+        value = json_of(regular_bytes(path))
         if not isinstance(value, kind):
             raise ValueError(f"it holds {shown(value)}, expected a {'mapping' if kind is dict else kind.__name__}")
         return value

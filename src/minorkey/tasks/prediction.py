@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 from PIL import Image
 
 from minorkey.errors import StorageError
-from minorkey.system.reading import content_of, json_of, reading
+from minorkey.system.reading import json_of, reading
+from minorkey.system.regular import regular_bytes
 from minorkey.system.storage import write_atomically
 
 
@@ -63,7 +64,7 @@ def read_saved(path: Path) -> Any:
         StorageError: it cannot be read.
     """
     with reading(f"'{path}'", "delete it and predict again", StorageError):
-        return json_of(content_of(path))
+        return json_of(regular_bytes(path))
 
 
 def save_jpeg(image: Image.Image, path: Path) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from minorkey.errors import StorageError
-from minorkey.system.reading import content_of, json_lines, reading, shown
+from minorkey.system.reading import json_lines, reading, shown
+from minorkey.system.regular import regular_bytes
 from minorkey.system.storage import storage_errors, write_text
 
 
@@ -39,7 +40,7 @@ def read_log(log: Path) -> list[dict[str, Any]]:
     if not log.is_file():
         return []
     with reading(f"'{log}'", "delete that line", StorageError):
-        records, _ = json_lines(content_of(log))
+        records, _ = json_lines(regular_bytes(log))
         for number, record in enumerate(records, start=1):
             if not isinstance(record.get("step"), int):
                 raise ValueError(f"record {number} is {shown(record)}, expected one with its step")

@@ -11,7 +11,8 @@ from minorkey.plotting.style import save_figure
 from minorkey.spectrum.knockout.plots import knockout_figures
 from minorkey.spectrum.knockout.rows import KnockoutRow, Setting
 from minorkey.spectrum.knockout.suggestion import Suggestion
-from minorkey.system.reading import content_of, json_of, reading, text_of
+from minorkey.system.reading import json_of, reading, text_of
+from minorkey.system.regular import regular_bytes
 from minorkey.system.storage import storage_errors, write_csv, write_json, write_text
 
 COLUMNS = (
@@ -60,7 +61,7 @@ class KnockoutLog:
 
     def _read(self, asked: Mapping[str, Any]) -> None:
         with reading(f"'{self.path}'", "delete it and run the same command again", StorageError):
-            text = text_of(content_of(self.path))
+            text = text_of(regular_bytes(self.path))
             whole = text[: text.rfind("\n") + 1]  # a killed run leaves half a line at the end
             first, *lines = map(json_of, whole.splitlines())
             done = [[KnockoutRow(**row) for row in line] for line in lines]
@@ -100,7 +101,7 @@ def read_knockout(folder: Path) -> tuple[list[KnockoutRow], Suggestion] | None:
     if not path.is_file():
         return None
     with reading(f"'{path}'", "run `minorkey spectrum --knockout` again", StorageError):
-        content = json_of(content_of(path))
+        content = json_of(regular_bytes(path))
         return [KnockoutRow(**row) for row in content["rows"]], Suggestion(**content["suggestion"])
 
 

@@ -6,7 +6,8 @@ from PIL import Image
 
 from minorkey.data.sample import Sample
 from minorkey.labels import LabelSpace
-from minorkey.system.reading import content_of, json_of, reading
+from minorkey.system.reading import json_of, reading
+from minorkey.system.regular import regular_bytes
 from minorkey.system.storage import save_png, write_json
 from minorkey.tasks.classification.prediction import CategoryPrediction
 from minorkey.tasks.gallery import GalleryWords, Kept, Scene, Shown
@@ -46,5 +47,5 @@ def _read(folder: Path, space: LabelSpace) -> tuple[str, str, float]:
     """The true class, the predicted one, and how sure that was."""
     file = folder / "class.json"
     with reading(file, "run `minorkey evaluate` again"):
-        said = json_of(content_of(file))
+        said = json_of(regular_bytes(file))
         return space.classes[said["truth"]], space.classes[said["predicted"]], float(said["confidence"])

@@ -13,7 +13,8 @@ from minorkey.data.sample import Sample
 from minorkey.labels import LabelSpace
 from minorkey.plotting.page_template import page_template
 from minorkey.plotting.style import css
-from minorkey.system.reading import content_of, json_of, reading
+from minorkey.system.reading import json_of, reading
+from minorkey.system.regular import regular_bytes
 from minorkey.system.storage import save_png, write_json
 from minorkey.tasks.detection.box_matching import match_boxes
 from minorkey.tasks.detection.drawing import contrast
@@ -161,7 +162,7 @@ def _read(folder: Path, part: Part, space: LabelSpace) -> Boxes:
     """One part of a `boxes.json`; of a prediction the boxes that are shown, the surest first."""
     path = folder / "boxes.json"
     with reading(path, "run `minorkey evaluate` again"):
-        entries: list[dict[str, Any]] = json_of(content_of(path))[part]
+        entries: list[dict[str, Any]] = json_of(regular_bytes(path))[part]
         entries = sorted(entries, key=lambda entry: -entry.get("score", 1.0))
         kept = [entry for entry in entries if entry.get("score", 1.0) >= LEAST_SCORE]
         return Boxes(
