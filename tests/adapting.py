@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from minorkey.system.run_folder import RunFolder
+from minorkey.system.sealed import read_sealed
 from minorkey.training.checkpoint import checkpoints
 
 MEASURED = ("seconds", "images_per_second", "peak_memory_mb", "memory_mb")
@@ -66,7 +67,7 @@ def assert_same_training(actual: RunFolder, expected: RunFolder) -> None:
 def assert_same_scores(actual: RunFolder, expected: RunFolder) -> None:
     """As in metrics.json, and image by image."""
     assert_same_files(*(run.path / "confusions.safetensors" for run in (actual, expected)))
-    scores = [json.loads(folder.metrics.read_text()) for folder in (actual, expected)]
+    scores = [read_sealed(folder.metrics).values for folder in (actual, expected)]
     for score in scores:
         for key in MEASURED:
             score["training"].pop(key, None)

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from minorkey.runs.predict import predict_folder
+from minorkey.system.sealed import read_sealed, write_sealed
 from minorkey.system.storage import write_text
 
 OURS = {".minorkey.json", ".made"}
@@ -113,6 +114,8 @@ def test_results_of_another_model_are_not_called_done(run, photos, console, tmp_
     content = bytearray((other / "head.safetensors").read_bytes())
     content[-1] ^= 1
     (other / "head.safetensors").write_bytes(content)
+    record = read_sealed(other / "training.json")
+    write_sealed(record.path, record.values, record.files)
     code, error = command("predict", other, photos, "--out", out)
     assert (code, _state(out)) == (2, before)
     assert "was predicted by another model; choose another --out, or add --overwrite" in error

@@ -12,6 +12,7 @@ from minorkey.evaluation.scores import ScoreTable
 from minorkey.runs.evaluate import evaluate
 from minorkey.runs.load import load
 from minorkey.system.precision import Units, computing, evaluation_precision, kernels, training_precision, units_of
+from minorkey.system.sealed import read_sealed
 from minorkey.tasks.protocol import Protocol
 
 CPU, H100 = Units("cpu"), Units("cuda", bf16=True, tf32=True)
@@ -118,7 +119,7 @@ def test_the_network_of_a_predictor_computes_in_the_precision_of_its_protocol(fi
 
 
 def test_scores_from_before_precisions_were_noted_are_of_float32(finished_run, tmp_path):
-    written = json.loads(finished_run.metrics.read_text())
+    written = read_sealed(finished_run.metrics).values
     assert written["protocol"].pop("precision") == "fp32"
     (tmp_path / "metrics.json").write_text(json.dumps(written))
     assert ScoreTable.read(tmp_path / "metrics.json").protocol == evaluated(finished_run)

@@ -19,6 +19,7 @@ from minorkey.errors import ConfigError
 from minorkey.runs.load import config_of
 from minorkey.runs.train import train
 from minorkey.system.run_folder import RunFolder
+from minorkey.system.sealed import read_sealed
 from minorkey.training.checkpoint import checkpoints
 
 STEPS = 30
@@ -80,7 +81,7 @@ def _assert_same_tensors(left: Path, right: Path) -> None:
 
 
 def _scores(folder: RunFolder) -> dict:
-    scores = json.loads(folder.metrics.read_text())
+    scores = read_sealed(folder.metrics).values
     for key in MEASURED:
         del scores["training"][key]
     return scores
@@ -179,7 +180,7 @@ def test_second_run_in_a_folder_is_refused(make_config, stopped_run):
 def test_finished_run_is_only_read(make_config, finished_run):
     before = finished_run.metrics.stat().st_mtime_ns
     scores = train(make_config(), finished_run.path, resume=True)
-    assert scores.to_json() == json.loads(finished_run.metrics.read_text())
+    assert scores.to_json() == read_sealed(finished_run.metrics).values
     assert finished_run.metrics.stat().st_mtime_ns == before
 
 

@@ -7,7 +7,6 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -40,6 +39,7 @@ from minorkey.system.faults import one_line, own_options, validated
 from minorkey.system.outside import given_by_user, written_by_others
 from minorkey.system.reading import reading, shown, yaml_of
 from minorkey.system.run_folder import RunFolder
+from minorkey.system.saved_config import check_saved, config_text
 from minorkey.system.storage import write_text
 from minorkey.system.unforeseen import public
 from minorkey.tasks.base import Task
@@ -311,17 +311,28 @@ def with_classes(config: RunConfig) -> RunConfig:
 
 
 def save_config(config: RunConfig, path: Path) -> None:
-    """Write a resolved configuration as YAML."""
-    write_text(path, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+    """Write a resolved configuration as YAML, every key of it, with a checksum."""
+    write_text(path, config_text(saved_values(config)), ordered=True)
+
+
+def saved_values(config: RunConfig) -> dict[str, Any]:
+    """The values of a configuration as they are saved."""
+    return config.model_dump(mode="json")
 
 
 def load_config(path: Path, overrides: Mapping[str, Any] | None = None) -> RunConfig:
     """Read a configuration that `save_config` wrote, wherever the run is from, with overrides of the user's.
 
     Raises:
-        ConfigError: the file is missing or wrong, or names something from outside that the user has not allowed.
+        ConfigError: the file is missing or wrong, is not as its run saved it, or names something from outside that the
+            user has not allowed.
+        StorageError: the record of the run's finished training, which answers for it, is damaged.
     """
     given_by_user(_names_in(overrides))
+    folder = RunFolder(path.parent)
+    if path == folder.config and path.is_file():
+        values = read_yaml(path)
+        check_saved(folder, path.read_text(encoding="utf-8-sig"), values)
     with written_by_others(path):
         return _resolved(path, overrides)
 

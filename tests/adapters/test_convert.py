@@ -141,10 +141,54 @@ def test_adapter_with_a_missing_tensor_leaves_the_backbone_as_it_was(tiny, train
     file = tmp_path / "adapter" / "adapter_model.safetensors"
     tensors = load_file(file)
     del tensors["base_model.model.encoder.layer.2.mlp.fc1.lora_B.weight"]
-    save_file(tensors, file)
+    _change(file, tensors)
     with pytest.raises(AdapterError, match=r"does not fit Dinov2Backbone: 1 tensors have no counterpart, first .*fc1"):
         load_adapter(untouched, tmp_path / "adapter")
     assert weights_sha256(untouched) == before
+
+
+def _change(file: Path, tensors: dict[str, torch.Tensor]) -> None:
+    """Other tensors in an adapter of an earlier version, which had no checksums."""
+    save_file(tensors, file)
+    provenance = json.loads(file.with_name("minorkey.json").read_text())
+    del provenance["#checksums"]
+    file.with_name("minorkey.json").write_text(json.dumps(provenance))
+
+
+WRONG = {
+    "a layer": (".2.mlp.fc1.", None, "names layer 'encoder.*fc1' in one of its files alone"),
+    "a bias": ("2.mlp.fc1.base_layer.bias", None, "1 tensors have no counterpart"),
+    "a number": ("2.mlp.fc1.lora_B.weight", torch.nan, "values that are not finite"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_what_an_adapter_lacks_is_an_error(tiny, train, tmp_path, what: str) -> None:
+    part, factor, message = WRONG[what]
+    untouched = _save_trained(tiny("dinov2"), train, tmp_path / "adapter")
+    before = weights_sha256(untouched)
+    file = tmp_path / "adapter" / "adapter_model.safetensors"
+    tensors = load_file(file)
+    for name in [name for name in tensors if part in name]:
+        if factor is None:
+            del tensors[name]
+        else:
+            tensors[name] *= factor
+    _change(file, tensors)
+    with pytest.raises(AdapterError, match=message):
+        load_adapter(untouched, tmp_path / "adapter")
+    assert weights_sha256(untouched) == before
+
+
+def test_a_flipped_byte_is_one_line(tiny, train, tmp_path) -> None:
+    untouched = _save_trained(tiny("dinov2"), train, tmp_path / "adapter")
+    for name in ("adapter_model.safetensors", "adapter_config.json", "minorkey.json"):
+        file = tmp_path / "adapter" / name
+        whole = file.read_bytes()
+        file.write_bytes(whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:])
+        with pytest.raises(StorageError, match=f"cannot read the adapter in .*{name}"):
+            load_adapter(untouched, tmp_path / "adapter")
+        file.write_bytes(whole)
 
 
 def test_folder_without_an_adapter_is_named(tiny, tmp_path) -> None:

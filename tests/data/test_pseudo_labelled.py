@@ -6,7 +6,9 @@ from PIL import Image
 
 from minorkey.data.readers import PseudoLabelled, label_folders, pseudo_label_file
 from minorkey.data.readers.images import ImageReader
+from minorkey.data.readers.pseudo_labelled import seal_labels, sealed_labels, unseal_removed
 from minorkey.errors import DataError, StorageError
+from minorkey.system.storage import sha256_of
 
 LABELS = np.array([[0, 1, 255], [2, 2, 0]], np.uint8)
 
@@ -52,6 +54,41 @@ def test_what_does_not_fit(labels, why, target):
         PseudoLabelled(reader, folder, classes=3)[0]
     advice = f"remove the folder '{folder}' and resume the run: it writes them anew"
     assert str(caught.value) == f"pseudo-labels {folder / 'a.png'} are {why}; {advice}"
+
+
+def test_only_labels_that_were_written_are_learnt(target):
+    reader, folder = target
+    file = folder / "clip" / "b.png"
+    seal_labels(folder, [folder / "a.png", file])
+    labelled = PseudoLabelled(reader, folder, 3, sealed_labels(folder))
+    np.testing.assert_array_equal(labelled[1].labels, LABELS)
+    Image.fromarray(LABELS[::-1]).save(file)
+    with pytest.raises(StorageError, match="b.png are missing or broken; remove the folder"):
+        labelled[1]
+    seal_labels(folder, [file])
+    assert sealed_labels(folder).sha256("clip/b.png") != sha256_of(file), "what was damaged is not answered for"
+
+
+def test_labels_that_were_removed_are_answered_for_when_they_are_there_again(target):
+    _, folder = target
+    kept, removed = folder / "clip" / "b.png", folder / "a.png"
+    Image.fromarray(LABELS).save(removed)
+    seal_labels(folder, [kept, removed])
+    removed.unlink()
+    unseal_removed(folder)
+    Image.fromarray(LABELS[::-1]).save(removed)
+    seal_labels(folder, [kept, removed])
+    unseal_removed(folder)
+    sealed_labels(folder).check("a.png")
+    removed.unlink()
+    Image.fromarray(LABELS[::-1]).save(kept)
+    with pytest.raises(StorageError, match="b.png' is damaged"):
+        unseal_removed(folder)
+
+
+def test_labels_without_checksums_are_not_learnt(target):
+    with pytest.raises(StorageError, match="cannot read .*labels.json.*remove the folder .* and resume"):
+        sealed_labels(target[1])
 
 
 def test_targets_of_one_name_have_folders_of_their_own(tmp_path):

@@ -1,5 +1,6 @@
 """Who may name a part from outside: the user always, a file of someone else's if the user allows it."""
 
+import json
 import pickle
 import shutil
 import sys
@@ -20,6 +21,7 @@ from minorkey.runs.assemble import open_sources, open_targets, open_unseen
 from minorkey.runs.batches import BatchPredictor
 from minorkey.runs.load import load
 from minorkey.system.outside import given_by_user, outside_allowed, outside_faults, written_by_others
+from minorkey.system.run_folder import RunFolder
 from minorkey.tasks.scored import metric_named
 
 PARTS: Catalog[object] = Catalog("part", {}, "anything", lambda part: True)
@@ -54,6 +56,15 @@ def _run_of_others(folder: Path, changes: dict, name: str = "config.yaml") -> Pa
     save_config(resolve("demo_quick"), file)
     file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), **changes}))
     return file
+
+
+def _changed(finished: RunFolder, folder: Path, changes: dict) -> Path:
+    """A finished run with another configuration, without the checksums that would tell."""
+    run = RunFolder(Path(shutil.copytree(finished.path, folder / "run")))
+    run.config.write_text(yaml.safe_dump(yaml.safe_load(run.config.read_text()) | changes))
+    cost = json.loads(run.cost.read_text())
+    run.cost.write_text(json.dumps({key: cost[key] for key in cost.keys() - {"#checksums", "config_sha256"}}))
+    return run.path
 
 
 @pytest.mark.parametrize("door", DOORS)
@@ -92,10 +103,7 @@ def _use(config: RunConfig) -> None:
 
 
 def test_a_model_predicts_without_the_data_that_it_was_trained_on(finished_run, tmp_path):
-    run = shutil.copytree(finished_run.path, tmp_path / "run")
-    content = yaml.safe_load((run / "config.yaml").read_text())
-    gone = {"source": ["mine.gone:thing"], "unseen": ["mine.gone:thing:val"]}
-    (run / "config.yaml").write_text(yaml.safe_dump(content | gone))
+    run = _changed(finished_run, tmp_path, {"source": ["mine.gone:thing"], "unseen": ["mine.gone:thing:val"]})
     with pytest.raises(ConfigError, match="names data set 'mine.gone:thing'"):
         load(run)
     image = np.zeros((32, 64, 3), np.uint8)
@@ -189,9 +197,7 @@ def test_a_backbone_with_code_of_its_own_is_refused_unasked(tmp_path, monkeypatc
 
 
 def test_workers_of_others_engines_are_told_what_is_allowed(evil, finished_run, tmp_path):
-    run = shutil.copytree(finished_run.path, tmp_path / "run")
-    content = yaml.safe_load((run / "config.yaml").read_text())
-    (run / "config.yaml").write_text(yaml.safe_dump(content | DOORS["head"]))
+    run = _changed(finished_run, tmp_path, DOORS["head"])
     with pytest.raises(ConfigError, match="allow_outside=True"):
         BatchPredictor(run).predictor  # noqa: B018
     with pytest.raises(OutsideError, match="is of type int"):

@@ -18,6 +18,7 @@ from torch import nn
 from minorkey.config import RunConfig, save_config
 from minorkey.runs.train import train
 from minorkey.system.run_folder import RunFolder
+from minorkey.system.sealed import read_sealed
 from minorkey.training.checkpoint import checkpoints
 
 ATOL = 2e-5
@@ -192,7 +193,7 @@ def test_judging_is_exact(runs):
     pictures = {path.relative_to(one.samples): path.read_bytes() for path in one.samples.rglob("*.png")}
     assert len(pictures) == 2 * 3
     assert {path.relative_to(two.samples): path.read_bytes() for path in two.samples.rglob("*.png")} == pictures
-    ours, theirs = (json.loads(run.metrics.read_text()) for run in (one, two))
+    ours, theirs = (read_sealed(run.metrics).values for run in (one, two))
     assert ours == theirs
 
 

@@ -1,7 +1,10 @@
+import hashlib
+import json
 import shutil
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 from torch.optim import AdamW
 
@@ -13,6 +16,7 @@ from minorkey.training.checkpoint import (
     checkpoints,
     load_checkpoint,
     load_optimizer_state,
+    log_intact,
     optimizer_state,
     save_checkpoint,
 )
@@ -76,7 +80,7 @@ def test_damaged_checkpoint_is_named(tmp_path, damaged):
     (path,) = checkpoints(tmp_path)
     content = (path / damaged).read_bytes()
     (path / damaged).write_bytes(content[: len(content) // 2])
-    with pytest.raises(StorageError, match="step-0000003.*remove it to go on from the one before") as error:
+    with pytest.raises(StorageError, match="cannot read checkpoint .*step-0000003") as error:
         load_checkpoint(path)
     assert "\n" not in str(error.value)
 
@@ -110,6 +114,52 @@ def test_optimizer_goes_on_as_if_never_stopped():
     assert all(torch.equal(state[name], again[name]) and state[name].dtype == again[name].dtype for name in state)
     again["0.weight|exp_avg"].zero_()
     assert reference.state[reference_model[0].weight]["exp_avg"].any(), "the restored state is a copy"
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (lambda state: {**state, "2.weight|exp_avg": torch.zeros(3)}, "has '2.weight', which does not train"),
+        (lambda state: {k: v for k, v in state.items() if k != "0.bias|exp_avg_sq"}, "lacks '0.bias|exp_avg_sq'"),
+        (lambda state: {**state, "0.bias|exp_avg": torch.zeros(1)}, "tensor '0.bias|exp_avg' .* has shape"),
+    ],
+)
+def test_a_state_that_does_not_fit_the_optimizer_is_refused(change, line):
+    state = change(optimizer_state(_stepped(1)[1]))
+    with pytest.raises(AdapterError, match=line.replace("|", r"\|")):
+        _stepped(0, state)
+
+
+def test_the_log_is_known_as_far_as_it_went(tmp_path):
+    log = tmp_path / "log.jsonl"
+    log.write_text("one\ntwo\n")
+    checkpoint = _checkpoint()
+    assert log_intact(log, checkpoint), "of an earlier version"
+    checkpoint.log_size, checkpoint.log_sha256 = 4, hashlib.sha256(b"one\n").hexdigest()
+    assert log_intact(log, checkpoint)
+    for content in (b"onE\ntwo\n", b"on", b""):
+        log.write_bytes(content)
+        assert not log_intact(log, checkpoint)
+    log.unlink()
+    assert not log_intact(log, checkpoint)
+
+
+def test_tensors_that_are_no_numbers_are_refused_where_no_checksum_is(tmp_path):
+    save_checkpoint(tmp_path, _checkpoint())
+    (path,) = checkpoints(tmp_path)
+    state = json.loads((path / "state.json").read_text())
+    del state["#checksums"]
+    (path / "state.json").write_text(json.dumps(state))
+    assert load_checkpoint(path).step == 3
+    save_file({"a": torch.tensor([1.0, torch.nan])}, path / "ema.safetensors")
+    with pytest.raises(StorageError, match="tensor 'a' of 'ema.safetensors' has values that are not finite"):
+        load_checkpoint(path)
+
+
+def test_a_later_checkpoint_is_not_counted_among_those_that_are_kept(tmp_path):
+    for step in (2, 4, 9, 6):  # 9 was passed over as damaged, and the run went on from 4
+        save_checkpoint(tmp_path, _checkpoint(step))
+    assert [path.name[-1] for path in checkpoints(tmp_path)] == ["4", "6", "9"]
 
 
 def test_a_fused_optimizer_goes_on_from_a_plain_one_and_the_other_way_round():

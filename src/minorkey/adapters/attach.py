@@ -11,7 +11,7 @@ import torch
 from peft import LNTuningConfig, LoraConfig
 from torch import Tensor, nn
 
-from minorkey.adapters.attached import Attached, check_shape
+from minorkey.adapters.attached import OTHER, Attached
 from minorkey.adapters.fused import split
 from minorkey.adapters.inits import Factors, as_lora_starts, dead_parts, residual_weight, start_factors
 from minorkey.adapters.merged_linear import MergedLinear
@@ -25,6 +25,7 @@ from minorkey.adapters.targets import Target, left_out, shortened
 from minorkey.errors import AdapterError
 from minorkey.system.faults import own_options
 from minorkey.system.reading import shown
+from minorkey.system.tensors import check_shape
 
 MARK = "_minorkey_method"
 """Attribute of a network that carries a method's training; gone once folded in."""
@@ -205,7 +206,7 @@ def _stored_factors(state: State, target: Target, method: MethodOptions) -> Fact
         if key not in state:
             raise AdapterError(f"the checkpoint lacks tensor '{key}'; it is of another method or backbone")
         matrix = state[key].flatten(1)
-        check_shape(key, matrix, torch.empty(shape, device="meta"))
+        check_shape(key, matrix, torch.empty(shape, device="meta"), "the checkpoint", OTHER)
         stored.append(matrix)
     return stored[0], stored[1]
 

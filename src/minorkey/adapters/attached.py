@@ -9,6 +9,10 @@ from torch import Tensor, nn
 from minorkey.adapters.inits import Factors
 from minorkey.adapters.options import MethodOptions
 from minorkey.errors import AdapterError
+from minorkey.system.tensors import check_tensors
+
+OTHER = "it is of another rank, method, setting or backbone"
+"""What may be the matter with tensors that do not fit."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,11 +50,11 @@ class Attached:
         """Copy trained tensors from a `state_dict()`, bit for bit.
 
         Raises:
-            AdapterError: if names or shapes differ, or the state belongs to another decomposition: then the
-                frozen weights differ too, and `attach(..., state=state)` must rebuild them.
+            AdapterError: if names or shapes differ, a value is not finite, or the state belongs to another
+                decomposition: then the frozen weights differ too, and `attach(..., state=state)` must rebuild them.
         """
         own = self.state_dict()
-        _check_same_tensors(own, state)
+        check_tensors(state, own, "the checkpoint", OTHER)
         for key, tensor in own.items():
             if key.startswith("initial.") and not torch.equal(tensor, state[key].to(tensor.device)):
                 raise AdapterError(
@@ -65,23 +69,3 @@ class Attached:
         everything = self.method.spec.trains == "everything"
         trained = self.trained_parameters()
         return {name: t for name, t in self.backbone.state_dict().items() if everything or name in trained}
-
-
-def check_shape(key: str, given: Tensor, expected: Tensor) -> None:
-    """Raise `AdapterError` if a tensor of a checkpoint has another shape than expected."""
-    if given.shape != expected.shape:
-        raise AdapterError(
-            f"checkpoint tensor '{key}' has shape {tuple(given.shape)}, expected {tuple(expected.shape)}; "
-            "it is of another rank or backbone"
-        )
-
-
-def _check_same_tensors(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
-    if wrong := sorted(own.keys() ^ given.keys()):
-        lacks = "lacks" if wrong[0] in own else "has an unexpected"
-        raise AdapterError(
-            f"the checkpoint {lacks} tensor '{wrong[0]}' ({len(wrong)} names differ); "
-            "it is of another method, setting or backbone"
-        )
-    for key, tensor in own.items():
-        check_shape(key, given[key], tensor)

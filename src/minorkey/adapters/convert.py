@@ -1,13 +1,13 @@
 """An adapter as others know it: a stock PEFT folder that loads on the untouched pretrained network."""
 
-import json
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from peft import LNTuningConfig, LoraConfig, PeftConfig, set_peft_model_state_dict
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from minorkey.adapters.attach import as_it_was_on_error, check_bare, lora_ranks
@@ -16,9 +16,11 @@ from minorkey.adapters.fingerprint import weights_sha256
 from minorkey.adapters.fused import SplitProjection
 from minorkey.adapters.peft_layers import ADAPTER, exact_names, factors, inject, low_rank_layer
 from minorkey.errors import AdapterError, StorageError
-from minorkey.system.reading import json_of, reading, words
+from minorkey.system.reading import FAULTS, json_of, words
 from minorkey.system.regular import regular_bytes
-from minorkey.system.storage import new_folder
+from minorkey.system.sealed import read_sealed, write_sealed
+from minorkey.system.storage import new_folder, read_tensors
+from minorkey.system.tensors import is_finite
 
 TENSORS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
@@ -96,7 +98,7 @@ def save_adapter(backbone: nn.Module, attached: Attached, folder: str | Path, ba
     with new_folder(Path(folder)) as new:
         config.save_pretrained(str(new))
         save_file(named, new / TENSORS, metadata={"format": "pt"})
-        (new / PROVENANCE).write_text(json.dumps(provenance, indent=2) + "\n")
+        write_sealed(new / PROVENANCE, provenance, (CONFIG, TENSORS))
         for file in new.iterdir():
             file.chmod(0o644)
 
@@ -108,8 +110,8 @@ def load_adapter(backbone: nn.Module, folder: str | Path) -> None:
 
     Raises:
         AdapterError: if the folder holds no adapter of minorkey, the backbone's weights are not those that it
-            was trained on, or the backbone carries an adapter already.
-        StorageError: if a file cannot be read.
+            was trained on, a tensor is missing, misshapen or not finite, or the backbone carries an adapter already.
+        StorageError: if a file cannot be read, or is not as it was saved.
     """
     folder = Path(folder)
     check_bare(backbone)
@@ -121,9 +123,15 @@ def load_adapter(backbone: nn.Module, folder: str | Path) -> None:
             f"but these have {found[:12]}; load the backbone it was trained on, in the same precision"
         )
     with as_it_was_on_error(backbone, keep_weights=True):
-        _inject(backbone, config, tensors, folder)
-        result = set_peft_model_state_dict(backbone, tensors, adapter_name=ADAPTER)
-        missing = [key for key in result.missing_keys if ".lora_" in key or ".ln_tuning_" in key]
+        layers = _layer_names(tensors)
+        if other := sorted(_patterns(config.target_modules) ^ _patterns(layers)):
+            raise AdapterError(f"adapter '{folder}' names layer '{other[0]}' in one of its files alone; copy it again")
+        _inject(backbone, config, layers, folder)
+        try:
+            result = set_peft_model_state_dict(backbone, tensors, adapter_name=ADAPTER)
+        except RuntimeError as error:  # torch lists the tensors of another shape
+            raise AdapterError(f"adapter '{folder}' does not fit: {str(error).splitlines()[-1].strip()}") from error
+        missing = [key for key in result.missing_keys if _is_trained(key, config)]
         if wrong := [*result.unexpected_keys, *missing]:
             raise AdapterError(
                 f"adapter '{folder}' does not fit {type(backbone).__name__}: {len(wrong)} tensors have no "
@@ -132,16 +140,27 @@ def load_adapter(backbone: nn.Module, folder: str | Path) -> None:
     backbone.requires_grad_(False)
 
 
-def _inject(backbone: nn.Module, config: PeftConfig, tensors: Mapping[str, Tensor], folder: Path) -> None:
+def _inject(backbone: nn.Module, config: PeftConfig, layers: set[str], folder: Path) -> None:
     """`inject` for a configuration that anyone may have written: PEFT fails of what is wrong in it in many ways."""
     if foreign := [name for name in ("megatron_config", "modules_to_save") if getattr(config, name, None) is not None]:
         raise AdapterError(f"adapter '{folder}' has {foreign[0]}, which none of minorkey has; save or copy it again")
     try:
-        inject(backbone, config, _layer_names(tensors))
+        inject(backbone, config, layers)
     except Exception as error:
         raise AdapterError(
             f"{CONFIG} of adapter '{folder}' is wrong ({words(error)}); save or copy it again"
         ) from error
+
+
+def _patterns(modules: Iterable[str] | str) -> set[str]:
+    """`exact_names` in either of its forms as a set of patterns."""
+    return set(modules.split("|")) if isinstance(modules, str) else {re.escape(name) for name in modules}
+
+
+def _is_trained(key: str, config: PeftConfig) -> bool:
+    """Whether a tensor of an adapted backbone is one that its adapter has to bring."""
+    biases = getattr(config, "bias", "none") != "none" and key.endswith(".base_layer.bias")
+    return ".lora_" in key or ".ln_tuning_" in key or biases
 
 
 def _plain_low_rank(backbone: nn.Module, attached: Attached) -> tuple[PeftConfig, dict[str, Tensor]]:
@@ -253,9 +272,16 @@ def _read(folder: Path) -> tuple[PeftConfig, dict[str, Tensor], str]:
             raise AdapterError(
                 f"no adapter saved by minorkey in '{folder}': {name} is missing; give a run's adapter folder"
             )
-    with reading(f"the adapter in '{folder}'", "save or copy it again", StorageError):
-        base_weights_sha256 = str(json_of(regular_bytes(folder / PROVENANCE))["base_weights_sha256"])
+    try:
+        provenance = read_sealed(folder / PROVENANCE)
+        base_weights_sha256 = str(provenance.values["base_weights_sha256"])
+        provenance.check(CONFIG)
         json_of(regular_bytes(folder / CONFIG))  # in whole, before PEFT reads it
         config = PeftConfig.from_pretrained(str(folder))
-        tensors = load_file(folder / TENSORS)
+        tensors = read_tensors(folder / TENSORS, provenance.sha256(TENSORS))
+    except (StorageError, *FAULTS) as fault:
+        why = fault if isinstance(fault, StorageError) else words(fault)
+        raise StorageError(f"cannot read the adapter in '{folder}': {why}; save or copy it again") from fault
+    if bad := [name for name, tensor in tensors.items() if not is_finite(tensor)]:
+        raise AdapterError(f"tensor '{bad[0]}' of adapter '{folder}' has values that are not finite; train it again")
     return config, tensors, base_weights_sha256

@@ -16,11 +16,10 @@ from minorkey.data.readers.joined import on_disk
 from minorkey.data.readers.reader import Reader
 from minorkey.data.sample import Sample
 from minorkey.data.workers import start_worker
-from minorkey.errors import MinorkeyError
+from minorkey.errors import MinorkeyError, StorageError
 from minorkey.labels import IGNORE_INDEX, LabelSpace
-from minorkey.system.reading import FAULTS, json_of
-from minorkey.system.regular import regular_bytes
-from minorkey.system.storage import write_json
+from minorkey.system.reading import FAULTS
+from minorkey.system.sealed import read_sealed, write_sealed
 
 PROBES = 8
 """Images whose labels are part of a cache's name, so that it is not used once the data set has changed."""
@@ -111,7 +110,7 @@ def read_records(
             yield record
     finally:
         if file is not None and unread:
-            write_json(file, {"records": [asdict(record) for record in known.values()]})
+            write_sealed(file, {"records": [asdict(record) for record in known.values()]}, ordered=False)
 
 
 def evenly_spread(length: int, count: int) -> list[int]:
@@ -206,10 +205,10 @@ def _fingerprint(reader: Reader, space: LabelSpace, task: Recorder) -> str:
 def _load(file: Path | None) -> dict[str, Record]:
     """What a cache holds, by key; nothing where it is missing or damaged."""
     try:
-        content = json_of(regular_bytes(file)) if file else {"records": []}
+        content = read_sealed(file).values if file else {"records": []}
         rows = [{**row, "size": tuple(row["size"]), "counts": _tuple(row["counts"])} for row in content["records"]]
         return {row["key"]: Record(**row) for row in rows}
-    except FAULTS:
+    except (StorageError, *FAULTS):
         return {}
 
 

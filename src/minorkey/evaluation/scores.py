@@ -9,10 +9,12 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from minorkey.errors import DataError
+from minorkey.errors import DataError, StorageError
 from minorkey.evaluation.bootstrap import mean_interval, score_interval
-from minorkey.system.reading import json_of, reading
-from minorkey.system.regular import regular_bytes
+from minorkey.system.reading import reading
+from minorkey.system.run_folder import RunFolder
+from minorkey.system.saved_config import CONFIG
+from minorkey.system.sealed import read_sealed
 from minorkey.tasks.base import Task
 from minorkey.tasks.evidence import Evidence, only_scored
 from minorkey.tasks.metric import Metric
@@ -79,9 +81,14 @@ class TrainingCost(_Record):
 
     @classmethod
     def read(cls, path: Path) -> "TrainingCost":
-        """Read a `training.json`."""
-        with reading(path, "train again, or restore the file"):
-            return cls.model_validate(json_of(regular_bytes(path)))
+        """Read a `training.json`.
+
+        Raises:
+            StorageError: it is damaged.
+        """
+        values = {key: value for key, value in RunFolder(path.parent).record().values.items() if key != CONFIG}
+        with reading(f"'{path}'", "remove it and resume the run", StorageError):
+            return cls(**values)
 
 
 class Adaptation(_Record):
@@ -167,14 +174,18 @@ class ScoreTable(_Record):
         """Read a `metrics.json`.
 
         Raises:
-            DataError: The file is missing, not JSON, or not a score table.
+            DataError: The file is missing, damaged, of another training than the one beside it, or not a score table.
         """
         if not path.is_file():
             raise DataError(f"no {path.name} in {path.parent}; run `minorkey evaluate` on it first")
         try:
-            with reading(path, "run `minorkey evaluate` again"):
-                values = json_of(regular_bytes(path))
-            return cls.from_json(values)
+            sealed = read_sealed(path)
+            training = RunFolder(path.parent).cost
+            if training.is_file() and training.name in (sealed.files or ()):
+                sealed.check(training.name)  # these are scores of what lies beside them
+            return cls.from_json(sealed.values)
+        except StorageError as error:
+            raise DataError(f"{error}; or run `minorkey evaluate` again") from error
         except DataError as error:
             raise DataError(f"{path}: {error}") from error
 

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from minorkey.adapters.convert import CONFIG
+from minorkey.adapters.convert import CONFIG, PROVENANCE, TENSORS
 from minorkey.errors import AdapterError
 from minorkey.export.backbone_only import timm_settings
 from minorkey.export.card import Card
@@ -13,6 +13,7 @@ from minorkey.export.rename import rename_layers
 from minorkey.export.trained import Trained
 from minorkey.models.timm_backbone import TimmFeatures
 from minorkey.system.reading import read_json
+from minorkey.system.sealed import read_sealed, write_sealed
 
 CODE = """\
 from peft import PeftModel
@@ -70,6 +71,8 @@ def _name_base(file: Path, trained: Trained) -> None:
     config = read_json(file)
     config |= {"base_model_name_or_path": trained.base, "revision": trained.config.backbone.revision}
     file.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    provenance = file.with_name(PROVENANCE)
+    write_sealed(provenance, read_sealed(provenance).values, (CONFIG, TENSORS))
 
 
 def _code(trained: Trained) -> str:

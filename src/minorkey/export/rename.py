@@ -9,6 +9,7 @@ from minorkey.adapters.convert import CONFIG, PROVENANCE, TENSORS
 from minorkey.adapters.peft_layers import exact_names
 from minorkey.export.base import PretrainedBase
 from minorkey.system.reading import read_json
+from minorkey.system.sealed import read_sealed, write_sealed
 from minorkey.system.storage import read_tensors, write_json, write_tensors
 
 PREFIX = "base_model.model."  # of PEFT, before the name of every tensor
@@ -23,14 +24,15 @@ def rename_layers(folder: Path, base: PretrainedBase) -> None:
     }
     write_tensors(folder / TENSORS, renamed, {"format": "pt"})
     adapted = {layer: base.layers[layer] for layer in set(layers.values())}
+    provenance = read_sealed(folder / PROVENANCE).values
     config = read_json(folder / CONFIG)
     config["target_modules"] = exact_names(base.network, list(adapted.values()))
     for name in ("rank_pattern", "alpha_pattern"):
         if name in config:
             config[name] = _renamed_pattern(config[name], adapted)
     write_json(folder / CONFIG, config)
-    provenance = read_json(folder / PROVENANCE)
-    write_json(folder / PROVENANCE, provenance | {"base_weights_sha256": weights_sha256(base.network)})
+    sha256 = {"base_weights_sha256": weights_sha256(base.network)}
+    write_sealed(folder / PROVENANCE, provenance | sha256, (CONFIG, TENSORS))
 
 
 def _layer(key: str, layers: Mapping[str, str]) -> str:

@@ -12,6 +12,7 @@ from minorkey.export.hub import check_repo_id, push
 from minorkey.export.merged import write_model
 from minorkey.export.trained import Trained, open_trained
 from minorkey.runs.load import config_of
+from minorkey.system.lock import locked
 from minorkey.system.outside import OUTSIDE
 from minorkey.system.reading import json_of, reading
 from minorkey.system.regular import regular_bytes
@@ -63,7 +64,7 @@ def export_run(
     check_replaceable(target)
     check_parts(config_of(source.path), to)
     trained = open_trained(source)
-    with new_folder(target) as new:
+    with locked(target.parent), new_folder(target) as new:
         card = KINDS[to](trained, new)
         write_text(new / "README.md", card_text(card, trained))
         _mark(new, to, trained.base_sha256)

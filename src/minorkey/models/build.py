@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,7 +14,9 @@ from minorkey.errors import AdapterError
 from minorkey.models.heads.segmentation.eomt import EOMT_MODELS, SCHEDULE, EomtEncoder
 from minorkey.models.options import HeadOptions
 from minorkey.models.pyramid import PyramidBackbone, PyramidConfig
+from minorkey.system.run_folder import RunFolder
 from minorkey.system.storage import read_metadata, read_tensors
+from minorkey.system.tensors import check_tensors
 
 PYRAMID_STRIDES = (4, 8, 16, 32)
 
@@ -129,25 +130,42 @@ def backbone_of(model: nn.Module) -> nn.Module:
     return _pyramid(model)[1].backbone
 
 
-def load_head(model: nn.Module, file: Path, backbone: str, base_sha256: str) -> None:
+def load_head(model: nn.Module, run: RunFolder, backbone: str, base_sha256: str) -> None:
     """Load the head of a finished run, in place.
 
     Args:
         model: with a head of the same options.
-        file: `RunFolder.head`.
+        run: the run.
         backbone: name of the model's backbone.
         base_sha256: fingerprint of its pretrained weights.
 
     Raises:
-        AdapterError: the run began from other pretrained weights.
+        AdapterError: the run began from other pretrained weights, or its head is not one of these options.
+        StorageError: the head is missing or damaged.
     """
-    expected = read_metadata(file).get("base_weights_sha256")
+    tensors = read_tensors(run.head, run.record().sha256(run.head.name))
+    expected = read_metadata(run.head).get("base_weights_sha256")
     if expected != base_sha256:
         raise AdapterError(
-            f"run '{file.parent}' was trained on base weights {str(expected)[:12]}, but backbone '{backbone}' has "
+            f"run '{run.path}' was trained on base weights {str(expected)[:12]}, but backbone '{backbone}' has "
             f"{base_sha256[:12]}; use the weights it was trained on"
         )
-    model.load_state_dict(read_tensors(file), strict=False)
+    load_head_state(model, tensors, f"'{run.head}'")
+
+
+def load_head_state(model: nn.Module, state: Mapping[str, torch.Tensor], what: str) -> None:
+    """Load a `head_state` into a model.
+
+    Args:
+        model: with a head of the same options.
+        state: all tensors of the head, and no others.
+        what: where they come from, for an error.
+
+    Raises:
+        AdapterError: one is missing, extra, of another shape or not finite.
+    """
+    check_tensors(state, head_state(model), what, "the head has other options, classes or another version")
+    model.load_state_dict(state, strict=False)
 
 
 def head_state(model: nn.Module) -> dict[str, torch.Tensor]:

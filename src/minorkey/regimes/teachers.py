@@ -38,6 +38,7 @@ from minorkey.models.build import backbone_of
 from minorkey.models.modes import evaluating
 from minorkey.models.trained import trained_tensors
 from minorkey.regimes.averages import move_averages
+from minorkey.system.tensors import check_tensors
 
 Tensors = dict[str, Tensor]
 
@@ -144,7 +145,7 @@ class Teacher:
     @torch.no_grad()
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Go on from a `state_dict()`, bit for bit."""
-        assert state.keys() == self.own.keys(), "the checkpoint is of another teacher"
+        check_tensors(state, self.own, "the teacher of the checkpoint", "it is of another teacher, method or head")
         for name, value in state.items():
             self.own[name].copy_(value)
 

@@ -9,10 +9,12 @@ from typing import Any
 from minorkey.errors import DataError
 from minorkey.evaluation.evidence_files import read_evidence, read_places
 from minorkey.evaluation.scores import ScoreTable
+from minorkey.labels.tables import read_yaml
 from minorkey.system.names import below
 from minorkey.system.reading import json_lines, reading, text_of, yaml_of
 from minorkey.system.regular import regular_bytes
 from minorkey.system.run_folder import RunFolder
+from minorkey.system.saved_config import check_saved
 from minorkey.tasks.evidence import Evidence, only_scored
 
 Place = tuple[str, str]
@@ -54,6 +56,9 @@ def read_run(folder: Path) -> Run:
         raise DataError(f"no run folder {folder}; give the `out` folder of a training or evaluation")
     files = RunFolder(folder)
     scores, places = ScoreTable.read(files.metrics), read_places(files)
+    files.check_history()
+    if files.config.is_file():
+        check_saved(files, _read_config(files.config), read_yaml(files.config))
     return Run(
         folder=folder,
         scores=scores,

@@ -7,16 +7,17 @@ from rich.console import Console
 
 from minorkey.config import RunConfig, load_config, save_config
 from minorkey.errors import ConfigError
-from minorkey.evaluation.evidence_files import write_evidence, write_places
+from minorkey.evaluation.evidence_files import evidence_file, write_evidence, write_places
 from minorkey.evaluation.run import evaluate_domains, pictured_places, share_scenes
 from minorkey.evaluation.scores import Adaptation, DomainRole, ScoreTable, TrainingCost, build_scores
 from minorkey.runs.assemble import open_judged
 from minorkey.runs.load import predictor_of
+from minorkey.system.lock import sole_writer
 from minorkey.system.ours import check, claim, refuse_links
 from minorkey.system.outside import outside_faults
 from minorkey.system.processes import from_main, speaker, together
 from minorkey.system.run_folder import RunFolder
-from minorkey.system.storage import write_json
+from minorkey.system.sealed import write_sealed
 from minorkey.tasks.evidence import Evidence
 from minorkey.tasks.table import task_named
 from minorkey.training.device import device_for
@@ -63,22 +64,23 @@ def evaluate(
     if target.path.resolve() != folder.path.resolve():
         from_main(lambda: claim(target.path, EVALUATION, _names(target, config), home=_is_home(target, folder)))
     started = time.monotonic()
-    evidence = evaluate_domains(predictor, domains, config.evaluation.pictures, target.samples, console)
-    scores = build_scores(
-        evidence,
-        run=folder.path.name,
-        method=config.method.name,
-        classes=predictor.space.classes,
-        protocol=predictor.protocol,
-        training=cost,
-        adaptation=_adaptation(config),
-        shared_scenes=share_scenes(domains),
-        task=config.task,
-    )
-    from_main(lambda: _save_scores(target, scores, evidence))
-    from_main(lambda: write_places(target, pictured_places(domains, config.evaluation.pictures)))
-    if target.path.resolve() != folder.path.resolve():
-        from_main(lambda: save_config(config, target.config))
+    with sole_writer(target.path, console):
+        evidence = evaluate_domains(predictor, domains, config.evaluation.pictures, target.samples, console)
+        scores = build_scores(
+            evidence,
+            run=folder.path.name,
+            method=config.method.name,
+            classes=predictor.space.classes,
+            protocol=predictor.protocol,
+            training=cost,
+            adaptation=_adaptation(config),
+            shared_scenes=share_scenes(domains),
+            task=config.task,
+        )
+        from_main(lambda: write_places(target, pictured_places(domains, config.evaluation.pictures)))
+        if target.path.resolve() != folder.path.resolve():
+            from_main(lambda: save_config(config, target.config))
+        from_main(lambda: _save_scores(target, scores, evidence))
     for warning in scores.warnings:
         console.print(warning, highlight=False, soft_wrap=True)
     count = sum(kept.shape[0] for _, kept in evidence.values())
@@ -121,4 +123,6 @@ def _adaptation(config: RunConfig) -> Adaptation | None:
 
 def _save_scores(target: RunFolder, scores: ScoreTable, evidence: dict[str, tuple[DomainRole, Evidence]]) -> None:
     write_evidence(target, scores.protocol, {name: kept for name, (_, kept) in evidence.items()})
-    write_json(target.metrics, scores.to_json())
+    files = [evidence_file(target, scores.protocol), target.places, target.cost]  # the last in a run folder alone
+    there = [file.relative_to(target.path).as_posix() for file in files if file.is_file()]
+    write_sealed(target.metrics, scores.to_json(), there)

@@ -1,15 +1,17 @@
 """One training in three parts: assembled from its configuration, run, and what it gave saved."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from typing import Any
 
 from accelerate import Accelerator
 from rich.console import Console
 
 from minorkey.adapters.held import held_in
 from minorkey.adapters.specs import method_spec
-from minorkey.config import RunConfig
+from minorkey.config import RunConfig, saved_values
+from minorkey.errors import ConfigError
 from minorkey.evaluation.scores import TrainingCost
 from minorkey.models.build import Head, backbone_of
 from minorkey.runs.learner import Learner, build_learner
@@ -22,8 +24,9 @@ from minorkey.system.precision import HALF
 from minorkey.system.processes import from_main, together
 from minorkey.system.progress import Reporter
 from minorkey.system.run_folder import RunFolder
+from minorkey.system.saved_config import changed, differing_keys
 from minorkey.tasks.table import task_named
-from minorkey.training.checkpoint import checkpoints, load_checkpoint
+from minorkey.training.checkpoint import Checkpoint, checkpoints, log_intact, newest_checkpoint
 from minorkey.training.device import accelerator_for, precision_for
 from minorkey.training.fit import Fit
 from minorkey.training.graphs import graphed
@@ -35,7 +38,13 @@ from minorkey.training.snapshots import Snapshots
 
 
 def fit(
-    config: RunConfig, folder: RunFolder, material: Material, console: Console, earlier: TrainingCost | None = None
+    config: RunConfig,
+    folder: RunFolder,
+    material: Material,
+    console: Console,
+    earlier: TrainingCost | None = None,
+    *,
+    saved: RunConfig | None = None,
 ) -> None:
     """Train to the end, from the last checkpoint in `folder` if there is one, and save the result there.
 
@@ -45,17 +54,20 @@ def fit(
         material: what it learns from.
         console: where progress is shown.
         earlier: what the rounds before it took together, which counts as well.
+        saved: the configuration that is saved in the folder; None: that of `config`.
 
     Raises:
         MinorkeyError: the training cannot begin or go on; one line says what to do.
     """
-    saved = from_main(lambda: checkpoints(folder.checkpoints))
+    identity = saved_values(saved or config)
+    from_main(lambda: checkpoints(folder.checkpoints))  # brings back what a crash left under another name
     with together():
         accelerator = accelerator_for(config.training)
-        checkpoint = load_checkpoint(saved[-1]) if saved else None
+        checkpoint = _go_on_from(folder, identity, console)
         labelled = material.pseudo_labels is not None
         learner = build_learner(config, material.space, accelerator.device, checkpoint, labelled=labelled)
-    loop = Loop(_assemble(config, folder, material, console, learner, accelerator), learner.checkpoint)
+    described = _assemble(config, folder, material, console, learner, accelerator)
+    loop = Loop(replace(described, config=identity), learner.checkpoint)
     label = f"training {config.method.name}"
     with (
         Reporter(console, label, config.training.steps, done=loop.state.step) as reporter,
@@ -64,7 +76,30 @@ def fit(
         loop.run(reporter)
     loop.state.deploy()
     cost = training_cost(config, learner, loop.state, accelerator.device, earlier)
-    save_result(config, material.space, learner, folder, cost)
+    save_result(config, material.space, learner, folder, cost, identity)
+
+
+def _go_on_from(folder: RunFolder, identity: Mapping[str, Any], console: Console) -> Checkpoint | None:
+    """The newest sound checkpoint of the same run, if there is one.
+
+    Raises:
+        ConfigError: it was written under another configuration.
+        StorageError: there are checkpoints, and all of them are damaged.
+    """
+
+    def tell(line: str) -> None:
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+    checkpoint = newest_checkpoint(folder.checkpoints, tell)
+    if checkpoint is None:
+        if folder.log.is_file():
+            tell(f"there is no checkpoint in '{folder.checkpoints}': the training begins with its first step")
+        return None
+    if checkpoint.config and (keys := differing_keys(checkpoint.config, identity)):
+        raise ConfigError(changed(folder, keys))
+    if not log_intact(folder.log, checkpoint):
+        tell(f"'{folder.log}' has changed since step {checkpoint.step}: its curves are not to be trusted; weights are")
+    return checkpoint
 
 
 def _assemble(

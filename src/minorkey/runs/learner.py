@@ -7,7 +7,7 @@ import torch
 from minorkey.adapters import Attached, attach
 from minorkey.config import RunConfig
 from minorkey.labels import LabelSpace
-from minorkey.models.build import load_head
+from minorkey.models.build import load_head, load_head_state
 from minorkey.models.modes import checkpoint_blocks
 from minorkey.regimes.base import Regime
 from minorkey.runs.assemble import Network, build_network
@@ -67,6 +67,6 @@ def _load_head(config: RunConfig, network: Network, begun: Checkpoint | None) ->
     """The head of the checkpoint, else that of the run `config.head_from`, else the fresh one."""
     if begun is not None:
         check_base(begun, network.base_sha256)
-        network.model.load_state_dict(begun.head, strict=False)
+        load_head_state(network.model, begun.head, "the checkpoint")
     elif (other := head_start(config)) is not None:
-        load_head(network.model, other.head, config.backbone.name, network.base_sha256)
+        load_head(network.model, other, config.backbone.name, network.base_sha256)

@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
-from minorkey.adapters import fold, load_adapter
+from torch import nn
+
+from minorkey.adapters import attach, fold, load_adapter
+from minorkey.adapters.convert import PROVENANCE
 from minorkey.config import RunConfig, load_config
-from minorkey.errors import ConfigError, DataError, unknown
+from minorkey.errors import AdapterError, ConfigError, DataError, unknown
 from minorkey.labels import LabelSpace, label_space
 from minorkey.models.build import load_head
 from minorkey.models.heads.detection.collaborative import drop_auxiliary
@@ -64,16 +67,31 @@ def predictor_of(folder: RunFolder, config: RunConfig) -> Predictor:
     """The model that a finished training left in a folder, on the device and under the protocol of a configuration."""
     space = label_space(config.label_space)
     network = build_network(config, space)
-    load_head(network.model, folder.head, config.backbone.name, network.base_sha256)
-    if folder.adapter.is_dir():
-        load_adapter(network.backbone, folder.adapter)
-        fold(network.backbone)
-    elif folder.backbone.is_file():
-        unexpected = network.backbone.load_state_dict(read_tensors(folder.backbone), strict=False).unexpected_keys
-        assert not unexpected, "the fingerprint of the base weights is over their names too"
+    load_head(network.model, folder, config.backbone.name, network.base_sha256)
+    _load_trained(folder, config, network.backbone)
     drop_auxiliary(network.model)
     network.model.requires_grad_(False).eval().to(device_for(config.training))
     return predictor_for(config, network, space)
+
+
+def _load_trained(folder: RunFolder, config: RunConfig, backbone: nn.Module) -> None:
+    """Give the pretrained backbone what a training made of it, as its method says: nothing else is looked for."""
+    trains, saved = config.method.spec.trains, folder.record()
+    if trains in ("adapter", "norms"):
+        if not folder.adapter.is_dir():
+            raise AdapterError(
+                f"run '{folder.path}' lacks its adapter/, without which method {config.method.name} is the pretrained "
+                "backbone; copy it from where it is whole"
+            )
+        saved.check(f"{folder.adapter.name}/{PROVENANCE}")
+        load_adapter(backbone, folder.adapter)
+    elif trains == "nothing":
+        return
+    else:
+        tensors = read_tensors(folder.backbone, saved.sha256(folder.backbone.name))
+        attached = attach(backbone, config.method)
+        attached.load_state_dict({f"trained.{name}": tensor for name, tensor in tensors.items()})
+    fold(backbone)
 
 
 def protocol_of(config: RunConfig) -> Protocol:

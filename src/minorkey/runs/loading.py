@@ -12,6 +12,7 @@ from minorkey.config import RunConfig
 from minorkey.data.loaders import TrainingLoader, training_loader
 from minorkey.data.pairs import TARGET_SEED, PairLoader
 from minorkey.data.readers import PseudoLabelled, Reader, label_folders
+from minorkey.data.readers.pseudo_labelled import sealed_labels
 from minorkey.data.records import evenly_spread
 from minorkey.data.sample import Sample
 from minorkey.data.transforms import TransformConfig
@@ -67,9 +68,9 @@ def _labelled(material: Material, targets: Sources) -> Sources:
     """The targets, with the pseudo-labels of an earlier round where there was one."""
     if material.pseudo_labels is None:
         return targets
-    folders = label_folders(targets.readers, material.pseudo_labels)
+    folders, sealed = label_folders(targets.readers, material.pseudo_labels), sealed_labels(material.pseudo_labels)
     labelled: list[Reader] = [
-        PseudoLabelled(reader, place, len(material.space))
+        PseudoLabelled(reader, place, len(material.space), sealed)
         for reader, place in zip(targets.readers, folders, strict=True)
     ]
     return replace(targets, readers=labelled)

@@ -11,17 +11,18 @@ from torch import Tensor
 
 from minorkey.config import RunConfig, load_config
 from minorkey.data.readers import Reader, label_folders, pseudo_label_file
+from minorkey.data.readers.pseudo_labelled import seal_labels, unseal_removed
 from minorkey.data.statistics import class_prior, count_images
 from minorkey.errors import DataError
 from minorkey.runs.load import load
 from minorkey.runs.material import Material
 from minorkey.system.processes import from_main, is_main, process_count, process_index, together
 from minorkey.system.progress import Reporter
-from minorkey.system.reading import json_of, reading
+from minorkey.system.reading import reading
 from minorkey.system.reduction import sum_over_processes
-from minorkey.system.regular import regular_bytes
 from minorkey.system.run_folder import RunFolder
-from minorkey.system.storage import cache_folder, write_json
+from minorkey.system.sealed import read_sealed, write_sealed
+from minorkey.system.storage import cache_folder
 from minorkey.tasks.balance import BALANCES, balanced
 from minorkey.tasks.predictor import Predictor
 
@@ -137,8 +138,10 @@ def write_pseudo_labels(run: RunFolder, material: Material, out: Path, console: 
     labeller = Labeller(config, predictor, images[process_index() :: process_count()], console)
     balance = config.regime_class.balance(config)
     factors = None if balance is None else _factors(balance, labeller, material, out / FACTORS)
+    from_main(lambda: unseal_removed(out))
     with together():
         labeller.write(factors)
+    from_main(lambda: seal_labels(out, [image.file for image in images]))
 
 
 def _factors(balance: str, labeller: Labeller, material: Material, file: Path) -> Tensor:
@@ -149,14 +152,14 @@ def _factors(balance: str, labeller: Labeller, material: Material, file: Path) -
         counts = from_main(lambda: _source_shares(material)) if prior else np.zeros(len(classes))
         found = labeller.factors(balance, torch.from_numpy(counts).float())
         if is_main():
-            write_json(file, dict(zip(classes, found.tolist(), strict=True)))
+            write_sealed(file, dict(zip(classes, found.tolist(), strict=True)))
         return found
     return torch.tensor(from_main(lambda: _read_factors(file, classes)))
 
 
 def _read_factors(file: Path, classes: Sequence[str]) -> list[float]:
     with reading(f"'{file}'", "delete it and resume again"):
-        known = json_of(regular_bytes(file))
+        known = read_sealed(file).values
         return [float(known[name]) for name in classes]
 
 

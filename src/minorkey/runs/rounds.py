@@ -35,7 +35,14 @@ def fit_in_rounds(config: RunConfig, folder: RunFolder, material: Material, cons
                 write_pseudo_labels(places[number - 1], material, labels, console)
             kind = "with the pseudo-labels of the one before" if number else "warm-up"
             console.print(f"round {number} of {last}, {kind}", highlight=False)
-            fit(own, place, replace(material, pseudo_labels=labels), console, cost)
+            fit(
+                own,
+                place,
+                replace(material, pseudo_labels=labels),
+                console,
+                cost,
+                saved=own if place is not folder else config,
+            )
         cost = from_main(lambda place=place: TrainingCost.read(place.cost))  # type: ignore[misc]
 
 

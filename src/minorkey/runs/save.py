@@ -1,9 +1,13 @@
 """What a training leaves behind: the weights it deploys and what they took."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from minorkey.adapters import Attached, attach, save_adapter
+from minorkey.adapters.convert import PROVENANCE
 from minorkey.config import RunConfig
 from minorkey.evaluation.scores import TrainingCost
 from minorkey.labels import LabelSpace
@@ -12,7 +16,9 @@ from minorkey.runs.assemble import Network, build_network
 from minorkey.runs.learner import Learner
 from minorkey.system.processes import from_main, process_count
 from minorkey.system.run_folder import RunFolder
-from minorkey.system.storage import write_json, write_tensors
+from minorkey.system.saved_config import CONFIG, config_sha256
+from minorkey.system.sealed import files_below, write_sealed
+from minorkey.system.storage import write_tensors
 from minorkey.training.sharding import whole
 from minorkey.training.state import State
 
@@ -41,8 +47,23 @@ def training_cost(
     )
 
 
-def save_result(config: RunConfig, space: LabelSpace, learner: Learner, folder: RunFolder, cost: TrainingCost) -> None:
+def save_result(
+    config: RunConfig,
+    space: LabelSpace,
+    learner: Learner,
+    folder: RunFolder,
+    cost: TrainingCost,
+    identity: Mapping[str, Any],
+) -> None:
     """Write the trained weights, and last what the training took. All processes call this at one time.
+
+    Args:
+        config: of the run, or of a round of it.
+        space: its classes.
+        learner: what has learnt.
+        folder: its folder.
+        cost: what the training took.
+        identity: the configuration that is saved in the folder.
 
     Raises:
         StorageError: a file cannot be written.
@@ -52,12 +73,19 @@ def save_result(config: RunConfig, space: LabelSpace, learner: Learner, folder: 
     def save() -> None:
         in_pieces = config.training.shard and process_count() > 1
         network, attached = _whole(config, space, adapter) if in_pieces else (learner.network, learner.attached)
+        files = [folder.head.name]
         if attached.layers:
             save_adapter(network.backbone, attached, folder.adapter, network.base_sha256)
+            files.append(f"{folder.adapter.name}/{PROVENANCE}")
         elif attached.trained_count:
             write_tensors(folder.backbone, attached.trained_tensors())
+            files.append(folder.backbone.name)
         write_tensors(folder.head, head, {"base_weights_sha256": network.base_sha256})
-        write_json(folder.cost, cost.model_dump(mode="json"))
+        if pictures := files_below(folder.pseudo_label_pictures, folder.pictured.parent):
+            write_sealed(folder.pictured, {}, pictures, ordered=False)
+        files += [file.relative_to(folder.path).as_posix() for file in (folder.log, folder.pictured) if file.is_file()]
+        values = cost.model_dump(mode="json") | {CONFIG: config_sha256(identity)}
+        write_sealed(folder.cost, values, files)
 
     from_main(save)
 

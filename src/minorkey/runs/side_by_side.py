@@ -17,6 +17,7 @@ from minorkey.config import RunConfig
 from minorkey.data.workers import cores
 from minorkey.errors import TrainingError
 from minorkey.runs.train import claim, train
+from minorkey.system.lock import locked
 from minorkey.system.processes import from_main, process_count, speaker
 from minorkey.system.run_folder import RunFolder
 from minorkey.training.device import device_for
@@ -51,14 +52,22 @@ def train_side_by_side(runs: Mapping[Path, RunConfig], jobs: int = 1, console: C
     """
     console = speaker(console)
     for folder, config in runs.items():  # a folder of other runs is told before hours are spent beside it
-        from_main(lambda folder=folder, config=config: claim(RunFolder(folder), config, resume=True))  # type: ignore[misc]
+        from_main(lambda folder=folder, config=config: _claim(RunFolder(folder), config))  # type: ignore[misc]
     waiting: Queue[Path] = Queue()
-    for folder in (folder for folder in runs if not RunFolder(folder).metrics.is_file()):
+    for folder in (folder for folder in runs if not RunFolder(folder).finished):
         waiting.put(folder)
     jobs = max(1, min(jobs, waiting.qsize()))
     with _threads(cores() // jobs if jobs > 1 else torch.get_num_threads()), _helpers(jobs - 1, waiting, console):
         for folder in _taken(waiting):
             train(runs[folder], folder, resume=True, console=console)
+
+
+def _claim(folder: RunFolder, config: RunConfig) -> None:
+    if folder.finished:
+        claim(folder, config, resume=True)
+        return
+    with locked(folder.path):
+        claim(folder, config, resume=True)
 
 
 def _taken(waiting: "Queue[Path]") -> Iterator[Path]:

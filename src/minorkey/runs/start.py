@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from minorkey.config import RunConfig, load_config
+from minorkey.config import RunConfig, load_config, saved_values
 from minorkey.errors import ConfigError, DataError
 from minorkey.models.backbone import builtin_head
 from minorkey.system.run_folder import RunFolder
+from minorkey.system.saved_config import changed, differing_keys
 from minorkey.tasks.table import task_named
 from minorkey.training.checkpoint import Checkpoint, checkpoints, load_checkpoint
 
@@ -23,8 +24,9 @@ def start_weights(config: RunConfig) -> Checkpoint | None:
     Its optimizer, averages and step belong to the other run and are of no use here.
 
     Raises:
-        ConfigError: the two runs differ in what must be the same.
-        DataError: there is no finished run, or it kept no checkpoint.
+        ConfigError: the two runs differ in what must be the same, or its checkpoint is of another run.
+        DataError: there is no finished run, or it kept no checkpoint of its last step.
+        StorageError: that checkpoint is damaged.
     """
     if config.start_from is None:
         return None
@@ -33,6 +35,10 @@ def start_weights(config: RunConfig) -> Checkpoint | None:
     if not saved:
         raise DataError(f"start_from: '{run.path}' has no checkpoints/ any more, which hold the trained tensors")
     last = load_checkpoint(saved[-1])
+    if last.config and (keys := differing_keys(last.config, saved_values(other))):
+        raise ConfigError(changed(run, keys))
+    if last.step != (end := _last_step(other)):
+        raise DataError(f"start_from: '{saved[-1]}' is not of the last step of that run, {end}, which it deploys")
     chosen = {"ema": last.ema, "last": {}}.get(other.deployed, last.best)
     last.adapter.update(_below("adapter.", chosen))
     last.head.update(_below("head.", chosen))
@@ -72,6 +78,11 @@ def _like(option: str, folder: Path, config: RunConfig, same: Sequence[str]) -> 
             f"give this run the same {', '.join(same)}, or set {option}=null"
         )
     return run, other
+
+
+def _last_step(config: RunConfig) -> int:
+    rounds = config.regime_class.rounds(config)
+    return dict(rounds[-1] if rounds else {}).get("steps", config.training.steps)
 
 
 def _below(prefix: str, tensors: dict) -> dict:

@@ -1,4 +1,4 @@
-"""A run from its configuration: claim the folder, open the data, train, evaluate."""
+"""A run from its configuration: lock and claim the folder, open the data, train, evaluate."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,18 +6,20 @@ from pathlib import Path
 
 from rich.console import Console
 
-from minorkey.config import RunConfig, load_config, save_config, with_classes
+from minorkey.config import RunConfig, load_config, save_config, saved_values, with_classes
 from minorkey.errors import ConfigError, MinorkeyError
 from minorkey.evaluation.scores import ScoreTable
 from minorkey.runs.evaluate import evaluate, judged_names
 from minorkey.runs.fit import fit
 from minorkey.runs.material import open_material
 from minorkey.runs.rounds import fit_in_rounds
+from minorkey.system.lock import sole_writer
 from minorkey.system.ours import claim as own
 from minorkey.system.ours import refuse_links
 from minorkey.system.outside import outside_faults
 from minorkey.system.processes import from_main, speaker
 from minorkey.system.run_folder import RunFolder
+from minorkey.system.saved_config import differing_keys
 from minorkey.training.device import device_for
 
 
@@ -41,14 +43,16 @@ def train(config: RunConfig, out: Path, *, resume: bool = False, console: Consol
     config = from_main(lambda: with_classes(config))
     console = speaker(console)
     folder = RunFolder(Path(out))
-    from_main(lambda: claim(folder, config, resume))
-    if from_main(folder.metrics.is_file):
+    if from_main(lambda: folder.finished):  # and nothing is written
+        from_main(lambda: claim(folder, config, resume))
         return from_main(lambda: ScoreTable.read(folder.metrics))
-    material = open_material(config, folder, console)
-    if not from_main(folder.cost.is_file):
-        (fit_in_rounds if config.regime_class.rounds(config) else fit)(config, folder, material, console)
-    with _saved(folder):
-        return evaluate(folder.path, console=console)
+    with sole_writer(folder.path, console):
+        from_main(lambda: claim(folder, config, resume))
+        material = open_material(config, folder, console)
+        if not from_main(folder.cost.is_file):
+            (fit_in_rounds if config.regime_class.rounds(config) else fit)(config, folder, material, console)
+        with _saved(folder):
+            return evaluate(folder.path, console=console)
 
 
 @contextmanager
@@ -78,7 +82,8 @@ def claim(folder: RunFolder, config: RunConfig, resume: bool) -> None:
             f"'{folder.path}' holds a run already; go on with `minorkey train --resume {folder.path}`, "
             "or choose another --out"
         )
-    elif load_config(folder.config).model_copy(update={"data_cache": config.data_cache}) != config:
+    elif keys := differing_keys(saved_values(load_config(folder.config)), saved_values(config)):
         raise ConfigError(
-            f"'{folder.path}' holds a run with another configuration (see its config.yaml); choose another --out"
+            f"'{folder.path}' holds a run with another configuration (see its config.yaml): {', '.join(keys[:5])} "
+            "differ; choose another --out"
         )

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from minorkey.errors import DataError
+from minorkey.errors import DataError, StorageError
+from minorkey.system.sealed import Sealed, read_sealed
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class RunFolder:
 
     @property
     def cost(self) -> Path:
-        """What the training took; written last, so that it marks a finished training."""
+        """What the training took, and checksums; written last, so that it marks a finished training (`record`)."""
         return self.path / "training.json"
 
     @property
@@ -60,13 +61,18 @@ class RunFolder:
 
     @property
     def places(self) -> Path:
-        """Which of the evaluated images those are."""
+        """Which of the evaluated images those are, and checksums of the pictures."""
         return self.path / "figures" / "samples.json"
 
     @property
     def pseudo_label_pictures(self) -> Path:
         """What teacher and student predicted for a few target images, at some steps."""
         return self.path / "figures" / "pseudo_labels"
+
+    @property
+    def pictured(self) -> Path:
+        """Checksums of these pictures."""
+        return self.path / "figures" / "pseudo_labels.json"
 
     @property
     def pseudo_labels(self) -> Path:
@@ -109,6 +115,38 @@ class RunFolder:
         """Whether a training has left anything here that another one could overwrite."""
         first_round = self.earlier_round(0).path
         return any(path.exists() for path in (self.log, self.checkpoints, self.cost, first_round))
+
+    @property
+    def finished(self) -> bool:
+        """Whether a training has ended here and was judged."""
+        return self.cost.is_file() and self.metrics.is_file()
+
+    def record(self) -> Sealed:
+        """What the training took, with the checksums of what it left.
+
+        Raises:
+            StorageError: it is damaged.
+        """
+        try:
+            return read_sealed(self.cost)
+        except StorageError as error:
+            raise StorageError(f"{error}; or remove it and resume the run, which writes its end again") from error
+
+    def check_history(self) -> None:
+        """Hold what a finished training shows of its course, as far as it is there, against its checksums.
+
+        Raises:
+            StorageError: the log, a picture or the record is damaged.
+        """
+        if not self.cost.is_file():
+            return
+        record = self.record()
+        for path in (self.log, self.pictured):
+            name = path.relative_to(self.path).as_posix()
+            if path.is_file() and name in (record.files or ()):
+                record.check(name)
+        if self.pictured.is_file():
+            read_sealed(self.pictured).check_present()
 
     def require_trained(self) -> None:
         """Check that a training has ended here.

@@ -1,7 +1,12 @@
-"""Files are written whole or not at all: to a temporary name first, then moved into place."""
+"""Files are written whole or not at all: to a temporary name first, then moved into place.
+
+A move is on disk once its folder is: folders are flushed where one file counts on another. What is written below a
+guarded folder must still go into that one.
+"""
 
 import csv
 import errno
+import hashlib
 import io
 import json
 import os
@@ -16,6 +21,8 @@ from torch import Tensor
 
 from minorkey.errors import StorageError
 
+_guarded: dict[Path, int] = {}  # folders, and a descriptor of each: while it is open no other has its inode
+
 
 def _beside(path: Path, state: str) -> Path:
     """A hidden name in the same folder; fixed, so that what a killed process left is overwritten."""
@@ -23,11 +30,54 @@ def _beside(path: Path, state: str) -> Path:
 
 
 @contextmanager
+def guarded(folder: Path) -> Iterator[None]:
+    """Until the block ends, refuse to write below a folder that has vanished, or that another has taken the place of.
+
+    Where the system opens no folders (Windows) nothing is noticed.
+    """
+    place = folder.absolute()
+    try:
+        opened = os.open(place, os.O_RDONLY)
+    except OSError:
+        yield
+        return
+    outer = _guarded.get(place)
+    _guarded[place] = opened
+    try:
+        yield
+    finally:
+        del _guarded[place]
+        _guarded.update({} if outer is None else {place: outer})
+        os.close(opened)
+
+
+def _check_guards(path: Path) -> None:
+    """Raise `StorageError` if `path` lies below a guarded folder that is no longer there."""
+    for place, opened in tuple(_guarded.items()):  # threads write
+        if not path.absolute().is_relative_to(place):
+            continue
+        try:
+            same = os.path.samestat(place.stat(), os.fstat(opened))
+        except OSError:
+            same = False
+        if not same:
+            raise StorageError(
+                f"the folder '{place}' was removed, moved or replaced while it was written to, and '{path.name}' is "
+                "not written anywhere else; move it back and resume, or start again in another folder"
+            )
+
+
+@contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
-    """Turn failures of the file system into one clear line about `path`."""
+    """Turn failures of the file system into one clear line about `path`.
+
+    Raises:
+        StorageError: such a failure, or the guarded folder around `path` is gone.
+    """
     # safetensors reports a full disk as its own exception type, with the system's words inside.
     from safetensors import SafetensorError
 
+    _check_guards(path)
     try:
         yield
     except (OSError, SafetensorError) as error:
@@ -38,8 +88,13 @@ def storage_errors(path: Path) -> Iterator[None]:
         ) from error
 
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], None], *, ordered: bool = False) -> None:
     """Call `write` on a temporary file beside `path`, flush it to disk, then move it into place.
+
+    Args:
+        path: the file.
+        write: makes the temporary one.
+        ordered: what is written next counts on this one, so its folder is flushed too (`flush_folder`).
 
     Raises:
         StorageError: the file system refuses; `path` is as it was before.
@@ -49,27 +104,51 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         with storage_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             write(temporary)
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
+            _flush(temporary)
             temporary.chmod(0o644)
             temporary.replace(path)
+            if ordered:
+                flush_folder(path.parent)
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically."""
-    write_atomically(path, lambda temporary: _write_text(temporary, text))
+def _flush(file: Path) -> None:
+    with file.open("rb") as opened:
+        os.fsync(opened.fileno())
+
+
+def flush_folder(folder: Path) -> None:
+    """Bring to disk which files a folder has.
+
+    Nothing where the system does not do that with folders, and in one of `new_folder`, which is flushed as a whole.
+    """
+    if folder.suffix != ".partial":
+        _flush_entries(folder)
+
+
+def _flush_entries(folder: Path) -> None:
+    with suppress(OSError):
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
+
+
+def write_text(path: Path, text: str, *, ordered: bool = False) -> None:
+    """Write a text file atomically (`write_atomically`)."""
+    write_atomically(path, lambda temporary: _write_text(temporary, text), ordered=ordered)
 
 
 def _write_text(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a JSON file atomically; NaN and infinity are refused."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+def write_json(path: Path, value: Mapping[str, Any], *, ordered: bool = False) -> None:
+    """Write a JSON file atomically (`write_atomically`); NaN and infinity are refused."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n", ordered=ordered)
 
 
 def write_csv(path: Path, heading: Iterable[str], lines: Iterable[Iterable[Any]]) -> None:
@@ -98,8 +177,39 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     write_atomically(path, lambda temporary: save_file(content, temporary, header))
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
+def sha256_of(path: Path) -> str:
+    """SHA-256 (hex) of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_file(path: Path, sha256: str | None) -> None:
+    """Hold a file against the checksum that it had when it was saved; None: none was kept.
+
+    A file that is read right after it was checked comes from memory, not from the disk again.
+
+    Raises:
+        StorageError: it is missing, or has changed.
+    """
+    if sha256 is None:
+        return
+    try:
+        found = sha256_of(path)
+    except OSError as error:
+        raise StorageError(f"cannot read '{path}': {error.strerror or error}") from error
+    if found != sha256:
+        raise StorageError(
+            f"'{path}' is damaged or of another run: its sha256 is {found[:12]}, that of what was saved {sha256[:12]}; "
+            "copy it again from where it is whole"
+        )
+
+
+def read_tensors(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
     """Read a safetensors file.
+
+    Args:
+        path: the file.
+        sha256: what it is held against first, as `check_file`.
 
     Raises:
         StorageError: the file is missing or damaged.
@@ -107,6 +217,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    check_file(path, sha256)
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
@@ -130,21 +241,52 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder that takes the place of `path` once the block ends without an error."""
+    """A temporary folder that takes the place of `path` once the block ends without an error.
+
+    Between the two moves that this takes there is none of that name; `recover` brings the earlier one back.
+    """
     temporary = _beside(path, "partial")
     try:
         with storage_errors(path):
+            recover(path)
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
             yield temporary
+            _flush_all(temporary)
+            _check_guards(path)
             old = _beside(path, "old")
             shutil.rmtree(old, ignore_errors=True)
             if path.exists():
                 path.replace(old)
             temporary.replace(path)
+            flush_folder(path.parent)
             shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _flush_all(folder: Path) -> None:
+    """Bring a folder to disk with all that is in it, from the inside out."""
+    for place in sorted(folder.rglob("*"), reverse=True):
+        (_flush_entries if place.is_dir() else _flush)(place)
+    _flush_entries(folder)
+
+
+def recover(path: Path) -> None:
+    """Bring back the folder that was about to be replaced when a process died between the two moves of `new_folder`."""
+    old = _beside(path, "old")
+    if old.is_dir() and not path.exists():
+        with suppress(OSError):  # of a disk that can only be read
+            old.replace(path)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder so that no half of it is ever under its name; what cannot be removed is left."""
+    gone = _beside(path, "gone")
+    shutil.rmtree(gone, ignore_errors=True)
+    with suppress(OSError):
+        path.replace(gone)
+        shutil.rmtree(gone, ignore_errors=True)
 
 
 def cache_folder() -> Path | None:

@@ -1,8 +1,9 @@
 """A training described: what learns from what, how, and where it is written. Nothing here changes while it runs."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from accelerate import Accelerator
 from torch import Tensor, nn
@@ -46,6 +47,7 @@ class Fit:
         snapshots: keeps pictures of pseudo-labels; None where there are none.
         validate: scores of a network, on which the deployed weights are chosen; None: they are not chosen by scores.
         watch: the same on other images, for the log alone.
+        config: the configuration as it is saved, which goes into checkpoints.
     """
 
     model: nn.Module
@@ -65,6 +67,7 @@ class Fit:
     snapshots: Snapshots | None = None
     validate: Callable[[nn.Module], Scores] | None = None
     watch: Callable[[nn.Module], Scores] | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
 
     # Looked up once: that takes longer than what is done with them in a step.
 

@@ -1,8 +1,15 @@
 """What changes from step to step beside the weights, and the way of all of it into a checkpoint and back."""
 
+import hashlib
+from collections.abc import Mapping
+
 from torch import Tensor
 
+from minorkey.adapters.attached import OTHER
+from minorkey.errors import AdapterError
 from minorkey.models.build import head_state
+from minorkey.regimes.base import Regime
+from minorkey.system.tensors import check_tensors
 from minorkey.training.checkpoint import Checkpoint, load_optimizer_state, optimizer_state
 from minorkey.training.fit import Fit
 from minorkey.training.loss_scale import LossScale
@@ -58,6 +65,7 @@ class State:
     def checkpoint(self) -> Checkpoint:
         """All that a run needs to go on from here. All processes call this at one time."""
         fit = self.fit
+        log = fit.folder.log.read_bytes() if fit.folder.log.is_file() else b""
         return Checkpoint(
             step=self.step,
             seconds=self.seconds,
@@ -71,14 +79,34 @@ class State:
             best_score=self.best.score,
             regime=fit.regime.state_dict(),
             loss_scale=self.scale.state_dict(),
+            config=fit.config,
+            log_size=len(log),
+            log_sha256=hashlib.sha256(log).hexdigest() if log else "",
         )
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         fit = self.fit
         self.step, self.seconds, self.saved = checkpoint.step, checkpoint.seconds, checkpoint.step
+        for name, tensors in {"head": checkpoint.head, "ema": checkpoint.ema, "best": checkpoint.best}.items():
+            expected = head_state(fit.network) if name == "head" else fit.trained
+            if tensors or name == "head":  # the others may not have begun
+                check_tensors(tensors, expected, f"{name} of the checkpoint", OTHER)
         overwrite(head_state(fit.network), checkpoint.head)
         load_optimizer_state(fit.optimizer, checkpoint.optimizer)
         self.ema.average = {name: laid_out_as(value, fit.trained[name]) for name, value in checkpoint.ema.items()}
         self.best = BestWeights(checkpoint.best_score, checkpoint.best_step, checkpoint.best)
-        fit.regime.load_state_dict(checkpoint.regime)
+        _load_regime(fit.regime, checkpoint.regime)
         self.scale.load_state_dict(checkpoint.loss_scale)
+
+
+def _load_regime(regime: Regime, state: Mapping[str, Tensor]) -> None:
+    """Hand a regime its state, whose parts, a user's own among them, each have an error of their own.
+
+    Raises:
+        AdapterError: it does not fit.
+    """
+    try:
+        regime.load_state_dict(state)
+    except (ValueError, LookupError, RuntimeError, AssertionError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[-1].strip()
+        raise AdapterError(f"the regime's state in the checkpoint does not fit: {reason}; {OTHER}") from error

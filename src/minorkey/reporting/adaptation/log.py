@@ -59,6 +59,8 @@ def read_parts(run: Run) -> list[LogPart]:
     """
     rounds = sorted((path for path in run.folder.glob("rounds/*") if path.name.isdecimal()), key=lambda p: int(p.name))
     names = ["warm-up", *(f"round {number}" for number in range(1, len(rounds) + 1))] if rounds else [""]
+    for folder in rounds:
+        RunFolder(folder).check_history()
     logs = [*(read_log(RunFolder(folder).log) for folder in rounds), run.log]
     parts: list[LogPart] = []
     for name, log, folder in zip(names, logs, [*rounds, run.folder], strict=True):
