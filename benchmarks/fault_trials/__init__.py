@@ -1,0 +1,1 @@
+"""Trials of what must not happen; `benchmarks/faults.py` runs them."""
