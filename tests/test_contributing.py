@@ -10,7 +10,7 @@ PAGE = (REPO / "CONTRIBUTING.md").read_text(encoding="utf-8")
 KINDS = (
     "backbone", "head for segmentation", "head for detection", "head for classification", "data set with label images",
     "data set with boxes", "data set with classified images",
-    "label space", "corruption", "method", "regime", "teacher", "task", "metric", "preset", "command",
+    "label space", "corruption", "method", "regime", "teacher", "task", "metric", "preset", "command", "fault to try",
 )  # fmt: skip
 
 
@@ -34,7 +34,7 @@ def test_to_add_one_touches_two_places_at_most_and_they_are_there(what: str) -> 
     paths = ROWS[what]
     assert 1 <= len(paths) <= 2
     for path in paths:
-        place = REPO / (path if path.startswith("tests/") else f"src/minorkey/{path}")
+        place = REPO / (path if path.startswith(("tests/", "benchmarks/")) else f"src/minorkey/{path}")
         assert place.is_dir() if path.endswith("/") else place.is_file(), f"{path} is no longer there"
 
 

@@ -19,16 +19,49 @@ OWN = (TypeError,)
 
 def _images(rng: random.Random) -> Any:
     """Something in place of an image."""
-    shapes = [(0, 0, 3), (0, 5, 3), (5, 0, 3), (5, 5), (5, 5, 1), (5, 5, 4), (5, 5, 3, 1), (), (3,), (1, 1, 3), (3, 8, 8), (1, 4000, 3)]
+    shapes = [
+        (0, 0, 3),
+        (0, 5, 3),
+        (5, 0, 3),
+        (5, 5),
+        (5, 5, 1),
+        (5, 5, 4),
+        (5, 5, 3, 1),
+        (),
+        (3,),
+        (1, 1, 3),
+        (3, 8, 8),
+        (1, 4000, 3),
+    ]
     types = [np.uint8, np.float32, np.float64, np.int64, np.uint16, bool, complex, object, "U3"]
     arrays = [np.zeros(shape, rng.choice(types)) for shape in shapes]
     bad = np.full((8, 8, 3), rng.choice([np.nan, np.inf, -1.0, 1e30]))
-    return rng.choice([*arrays, *arrays, bad, None, 5, "", "nothing.png", b"abc", [], [None], {}, Path("/"), Path("/dev/zero"), object()])
+    return rng.choice(
+        [
+            *arrays,
+            *arrays,
+            bad,
+            None,
+            5,
+            "",
+            "nothing.png",
+            b"abc",
+            [],
+            [None],
+            {},
+            Path("/"),
+            Path("/dev/zero"),
+            object(),
+        ]
+    )
 
 
 def _predict(rng: random.Random, run_folder: str) -> Callable[[], object]:
     given, many, probabilities = _images(rng), rng.random() < 0.3, rng.choice((False, True))
-    return _named(f"predict({_word(given)}, many={many})", lambda: _model(run_folder).predict([given] if many else given, probabilities=probabilities))
+    return _named(
+        f"predict({_word(given)}, many={many})",
+        lambda: _model(run_folder).predict([given] if many else given, probabilities=probabilities),
+    )
 
 
 def _model(run_folder: str) -> Any:
@@ -48,10 +81,34 @@ def _load(rng: random.Random, run_folder: str) -> Callable[[], object]:
 def _train(rng: random.Random, run_folder: str) -> Callable[[], object]:
     import minorkey
 
-    key = rng.choice(("source", "target", "unseen", "method", "head", "backbone", "label_space", "task", "seed", "training",
-                      "transform", "evaluation", "regime", "start_from", "head_from", "abc", "data_root"))  # fmt: skip
+    key = rng.choice(
+        (
+            "source",
+            "target",
+            "unseen",
+            "method",
+            "head",
+            "backbone",
+            "label_space",
+            "task",
+            "seed",
+            "training",
+            "transform",
+            "evaluation",
+            "regime",
+            "start_from",
+            "head_from",
+            "abc",
+            "data_root",
+        )
+    )
     given = value(rng)
-    return _named(f"train({key}={_word(given)})", lambda: minorkey.train("demo_quick", out="out", **{"training": {"steps": 1}, "evaluation": {"images": 1}, key: given}))
+    return _named(
+        f"train({key}={_word(given)})",
+        lambda: minorkey.train(
+            "demo_quick", out="out", **{"training": {"steps": 1}, "evaluation": {"images": 1}, key: given}
+        ),
+    )
 
 
 def _resolve(rng: random.Random, run_folder: str) -> Callable[[], object]:
@@ -75,8 +132,16 @@ def _attach(rng: random.Random, run_folder: str) -> Callable[[], object]:
         "tiny": lambda: nn.Sequential(nn.Linear(1, 1), nn.Linear(1, 1)),
         "half": lambda: nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8)).half(),
     }
-    name, layers = rng.choice(sorted(networks)), rng.choice([{"a": ["0", "1"]}, {"a": ["nothing"]}, {"a": []}, {}, {"fc1": ["0"]}])
-    options = {"name": rng.choice(("soma", "lora", "pissa", "dora")), "rank": rng.choice((1, 4, 8, 9, 10**6)), "first_block": 0, "layers": layers}
+    name, layers = (
+        rng.choice(sorted(networks)),
+        rng.choice([{"a": ["0", "1"]}, {"a": ["nothing"]}, {"a": []}, {}, {"fc1": ["0"]}]),
+    )
+    options = {
+        "name": rng.choice(("soma", "lora", "pissa", "dora")),
+        "rank": rng.choice((1, 4, 8, 9, 10**6)),
+        "first_block": 0,
+        "layers": layers,
+    }
 
     def do() -> None:
         minorkey.attach(networks[name](), minorkey.MethodOptions(**options))
@@ -96,9 +161,13 @@ def _after(rng: random.Random, run_folder: str) -> Callable[[], object]:
     name = rng.choice(("evaluate", "report", "export_run", "survey", "demo", "BatchPredictor"))
     given = rng.choice([*SCALARS, [], {}, Path("nothing"), [run_folder, "nothing"], b"x"])
     extra: dict[str, dict[str, Any]] = {
-        "evaluate": {"out": "out"}, "report": {"out": "page.html"}, "export_run": {"to": rng.choice(("adapter", "abc", None))},
-        "survey": {"images": rng.choice((0, -1)), "out": Path("out")}, "demo": {"task": given}, "BatchPredictor": {},
-    }  # fmt: skip
+        "evaluate": {"out": "out"},
+        "report": {"out": "page.html"},
+        "export_run": {"to": rng.choice(("adapter", "abc", None))},
+        "survey": {"images": rng.choice((0, -1)), "out": Path("out")},
+        "demo": {"task": given},
+        "BatchPredictor": {},
+    }
     call = getattr(minorkey, name)
     arguments = () if name == "demo" else (given,)
     return _named(f"{name}({_word(given)})", lambda: call(*arguments, **extra[name]))

@@ -1,4 +1,4 @@
-"""Bad input over every command and call: one line and exit code 2, or taken and done; `data check` passes what trains."""
+"""Bad input over every command and call: one line and exit code 2, or done; `data check` passes what trains."""
 
 import json
 import os
@@ -66,9 +66,35 @@ def _setting(rng: random.Random, box: Sandbox, material: Material) -> Verdict:
     return refused(what, end) if is_number and isinstance(wrong, (list, dict)) else no_fault(what, end)
 
 
-PLACES = ("", ".", "nothing", "notes.txt", "nothing/at/all", "/dev/null", "/dev/zero", "photos", "run/config.yaml", "run/head.safetensors",
-          "x" * 300, "a\x1b[31mb", "new\nline", "*.zzz", "[", "world:clear", "hf:", "../outside/secret.txt", "loop", "fifo", "é" * 90,
-          "run/checkpoints", "~nobody/x", "-", "nothing:val", "photos+fog@9", "photos+nofog@1")  # fmt: skip
+PLACES = (
+    "",
+    ".",
+    "nothing",
+    "notes.txt",
+    "nothing/at/all",
+    "/dev/null",
+    "/dev/zero",
+    "photos",
+    "run/config.yaml",
+    "run/head.safetensors",
+    "x" * 300,
+    "a\x1b[31mb",
+    "new\nline",
+    "*.zzz",
+    "[",
+    "world:clear",
+    "hf:",
+    "../outside/secret.txt",
+    "loop",
+    "fifo",
+    "é" * 90,
+    "run/checkpoints",
+    "~nobody/x",
+    "-",
+    "nothing:val",
+    "photos+fog@9",
+    "photos+nofog@1",
+)
 """What may be given in place of a run, a folder, an image or a data set."""
 
 VERBS: dict[str, list[str]] = {
@@ -163,7 +189,12 @@ def _wrong_file(rng: random.Random, root: Path, which: str, kind: str) -> str:
     """Make one file of a data set wrong; what was done, in words."""
     if which == "image":
         return _wrong_image(rng, rng.choice(sorted(root.rglob("*.png"))))
-    patterns = {"streets": "labels/*/*.png", "coco": "annotations/*.json", "voc": "Annotations/*.xml", "yolo": "labels/*/*.txt"}
+    patterns = {
+        "streets": "labels/*/*.png",
+        "coco": "annotations/*.json",
+        "voc": "Annotations/*.xml",
+        "yolo": "labels/*/*.txt",
+    }
     lists = sorted(root.glob("ImageSets/Main/*.txt")) if kind == "voc" and rng.random() < 0.3 else []
     file = rng.choice(lists or sorted(root.glob(patterns[kind])))
     file = root / "dataset.yaml" if which == "dataset.yaml" else file
@@ -270,8 +301,16 @@ def _run_file(rng: random.Random, box: Sandbox, material: Material) -> Verdict:
     """A text file of a run says something else, or nothing."""
     kind = rng.choice(("segmentation", "detection", "transda"))
     root = box.copy(material.run(kind), "run")
-    names = ("config.yaml", "metrics.json", "training.json", "log.jsonl", "adapter/adapter_config.json", "adapter/minorkey.json",
-             "checkpoints/step-0000004/state.json", "figures/samples.json")  # fmt: skip
+    names = (
+        "config.yaml",
+        "metrics.json",
+        "training.json",
+        "log.jsonl",
+        "adapter/adapter_config.json",
+        "adapter/minorkey.json",
+        "checkpoints/step-0000004/state.json",
+        "figures/samples.json",
+    )
     file = rng.choice([root / name for name in names if (root / name).is_file()])
     content, words = file.read_bytes(), ""
     if file.suffix != ".jsonl" and rng.random() < 0.6:
@@ -281,9 +320,16 @@ def _run_file(rng: random.Random, box: Sandbox, material: Material) -> Verdict:
     else:
         new, words = garbled(rng, content)
         file.write_bytes(new)
-    use = rng.choice((["predict", "run", str(material.photos), "--out", "out"], ["report", "run", "--out", "p.html"],
-                      ["evaluate", "run", "evaluation.images=1", "--unseen", "world:fog", "--out", "out"], ["train", "--resume", "run"],
-                      ["export", "run", "--out", "out"], ["data", "check", "run", "--workers", "0"]))  # fmt: skip
+    use = rng.choice(
+        (
+            ["predict", "run", str(material.photos), "--out", "out"],
+            ["report", "run", "--out", "p.html"],
+            ["evaluate", "run", "evaluation.images=1", "--unseen", "world:fog", "--out", "out"],
+            ["train", "--resume", "run"],
+            ["export", "run", "--out", "out"],
+            ["data", "check", "run", "--workers", "0"],
+        )
+    )
     return no_fault(f"{use[0]} {use[1]}, {kind}: {file.name}: {words}", run(use, box.work))
 
 
@@ -304,7 +350,11 @@ def _model_file(rng: random.Random, box: Sandbox, material: Material) -> Verdict
         arguments.append("label_space=space.yaml")
     content = file.read_bytes()
     if file.suffix == ".safetensors":
-        file.write_bytes(_flipped(rng, content[:300]) + content[300:] if rng.random() < 0.5 else content[: rng.randrange(len(content))])
+        file.write_bytes(
+            _flipped(rng, content[:300]) + content[300:]
+            if rng.random() < 0.5
+            else content[: rng.randrange(len(content))]
+        )
         words = "damaged"
     elif rng.random() < 0.6:
         changed, words = mutated(rng, _parsed(file, content))
@@ -317,5 +367,16 @@ def _model_file(rng: random.Random, box: Sandbox, material: Material) -> Verdict
 
 
 GENERATORS: tuple[Generator, ...] = (
-    _setting, _argument, _data_set, _photo, _data_set, _run_file, call, _argument, _model_file, _data_set, _setting, call,
-)  # fmt: skip
+    _setting,
+    _argument,
+    _data_set,
+    _photo,
+    _data_set,
+    _run_file,
+    call,
+    _argument,
+    _model_file,
+    _data_set,
+    _setting,
+    call,
+)

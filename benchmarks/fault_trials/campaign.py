@@ -54,4 +54,6 @@ def import_everything() -> None:
     from minorkey.runs import api, predict, train
     from minorkey.spectrum import run as spectrum_run
 
-    assert all((matplotlib, peft, transformers, minorkey, loaders, page, run, report_page, api, predict, train, spectrum_run))
+    assert all(
+        (matplotlib, peft, transformers, minorkey, loaders, page, run, report_page, api, predict, train, spectrum_run)
+    )

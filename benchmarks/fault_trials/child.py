@@ -15,7 +15,7 @@ from time import monotonic
 from fault_trials.watch import Watch
 
 MEMORY = 6 << 30
-"""Bytes of address space that a call may take beyond what it began with; what asks for more is refused by the system."""
+"""Bytes of address space that a call may take beyond those it began with; the system refuses more."""
 
 SECONDS = 60.0
 
@@ -110,6 +110,7 @@ class Call:
         try:
             os.setsid()
             os.chdir(cwd)
+            sys.dont_write_bytecode = True
             _redirect(self.streams)
             _use_home(cwd.parent)
             own = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
@@ -148,9 +149,9 @@ def _redirect(streams: list[Path]) -> None:
         opened = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(opened, number)
         os.close(opened)
-    sys.stdin = open(0, closefd=False)
-    sys.stdout = open(1, "w", closefd=False)
-    sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115
+    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
 
 
 def _use_home(place: Path) -> None:

@@ -148,6 +148,7 @@ def _decisive(found: dict[str, object]) -> dict[str, object]:
 
 def _undisturbed(kind: str, use: str, box: Sandbox, material: Material) -> dict[str, object]:
     """What the use gives of the undamaged run; a resumed one ends as it had."""
+
     def make(folder: Path) -> None:
         inner = Sandbox(folder / "sandbox")
         inner.copy(material.run(kind), "run")
@@ -176,7 +177,7 @@ def _judge(
     if use.startswith("resume"):  # it lies there as it was, and was not used
         wrong = [file for file in wrong if file != name]
     if name == "log.jsonl":  # curves: what the run learnt does not depend on them
-        wrong = [file for file in wrong if file not in ("log.jsonl", "page.html")]
+        wrong = [file for file in wrong if "curves" not in file and file not in ("log.jsonl", "page.html")]
     if removed and name.startswith(OPTIONAL):
         wrong = [file for file in wrong if not file.startswith(("figures/", "page.html"))]
     if not wrong:

@@ -41,7 +41,9 @@ def _ends_as_undisturbed(
     if end.code:
         return Verdict(what, fault_of(end)[0] or "cannot go on", end.last)
     wrong, added = differences(undisturbed(case, box, material)[2], outcome(called.out))
-    return Verdict(what, f"other {wrong[0].rsplit('/', 1)[-1]}" if wrong else "", ", ".join(wrong)[:300], ", ".join(added))
+    return Verdict(
+        what, f"other {wrong[0].rsplit('/', 1)[-1]}" if wrong else "", ", ".join(wrong)[:300], ", ".join(added)
+    )
 
 
 def _lines(log: Path) -> int:
@@ -220,28 +222,36 @@ def _neighbour(resumes: bool) -> Disturbance:
 PRECIOUS: dict[str, Callable[[Sandbox], tuple[list[str], list[str]]]] = {
     "report over a text of the user's": lambda box: (["report", "run", "--out", "notes.txt"], ["notes.txt"]),
     "report over the run's own head": lambda box: (
-        ["report", "run", "--out", "run/head.safetensors"], ["run/head.safetensors"],
+        ["report", "run", "--out", "run/head.safetensors"],
+        ["run/head.safetensors"],
     ),
     "report over a configuration": lambda box: (["report", "run", "--out", "run/config.yaml"], ["run/config.yaml"]),
-    "evaluate over another run": lambda box: (["evaluate", "run", "--unseen", "world:fog", "--out", "other"], ["other"]),
+    "evaluate over another run": lambda box: (
+        ["evaluate", "run", "--unseen", "world:fog", "--out", "other"],
+        ["other"],
+    ),
     "train into a folder with an adapter": lambda box: (["train", "CONFIG", "--out", "."], ["adapter", "notes.txt"]),
     "train into a folder with a head": lambda box: (["train", "CONFIG", "--out", "mine"], ["mine"]),
     "predict into a folder of the user's": lambda box: (["predict", "run", "PHOTOS", "--out", "."], ["classes.json"]),
     "predict over a page of the user's": lambda box: (["predict", "run", "PHOTOS", "--out", "."], ["predictions.html"]),
     "predict over pictures of the user's": lambda box: (
-        ["predict", "run", "PHOTOS", "--out", ".", "--overwrite"], ["overlays", "ids"],
+        ["predict", "run", "PHOTOS", "--out", ".", "--overwrite"],
+        ["overlays", "ids"],
     ),
     "export over a model of the user's": lambda box: (["export", "run", "--out", "mine"], ["mine"]),
     "data check over a page of the user's": lambda box: (
-        ["data", "check", "STREETS", "--workers", "0", "--out", "."], ["check.html"],
+        ["data", "check", "STREETS", "--workers", "0", "--out", "."],
+        ["check.html"],
     ),
     "data check over a table of the user's": lambda box: (
-        ["data", "check", "STREETS", "--workers", "0", "--out", "."], ["check.json"],
+        ["data", "check", "STREETS", "--workers", "0", "--out", "."],
+        ["check.json"],
     ),
     "spectrum over tables of the user's": lambda box: (
-        ["spectrum", "run", "--images", "0", "--out", "."], ["weights.json", "weights.csv"],
+        ["spectrum", "run", "--images", "0", "--out", "."],
+        ["weights.json", "weights.csv"],
     ),
-}  # fmt: skip
+}
 
 
 def precious(rng: random.Random, box: Sandbox, material: Material) -> Verdict:
@@ -278,7 +288,9 @@ def other_results(rng: random.Random, box: Sandbox, material: Material) -> Verdi
     run(["predict", "other" if by_model else "run", "photos", "--out", "out"], box.work)
     if not by_model:
         names = [f"{number}.png" for number in range(3)]
-        for name, content in zip(names, [(box.work / "photos" / name).read_bytes() for name in names[1:] + names[:1]], strict=True):
+        for name, content in zip(
+            names, [(box.work / "photos" / name).read_bytes() for name in names[1:] + names[:1]], strict=True
+        ):
             (box.work / "photos" / name).write_bytes(content)
     end = run(["predict", "run", "photos", "--out", "out"], box.work)
     what = f"predict into results of {'another model' if by_model else 'other images'}"

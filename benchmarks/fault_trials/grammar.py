@@ -11,11 +11,56 @@ import yaml
 DEEP = 4000
 
 SCALARS: list[Any] = [
-    None, True, False, 0, -1, 1, 2, 2**31, 2**63, 10**30, -(10**9), 0.5, 1.0, -0.0, 1e300, float("nan"), float("inf"),
-    float("-inf"), "", " ", "abc", "1", "1.0", "1e400", "0x10", "no", "~", "-", ".", "..", "a:b", "a,b", "a=b", "%s", "{split}",
-    "Strae\u0308", "\u202ecba", "\x1b[31mred", "a\nb", "a\tb", "x" * 5000, "../x", "/", "/dev/null", "/dev/zero",
-    "world", "world:", "hf:", "abc+fog@9",
-]  # fmt: skip
+    None,
+    True,
+    False,
+    0,
+    -1,
+    1,
+    2,
+    2**31,
+    2**63,
+    10**30,
+    -(10**9),
+    0.5,
+    1.0,
+    -0.0,
+    1e300,
+    float("nan"),
+    float("inf"),
+    float("-inf"),
+    "",
+    " ",
+    "abc",
+    "1",
+    "1.0",
+    "1e400",
+    "0x10",
+    "no",
+    "~",
+    "-",
+    ".",
+    "..",
+    "a:b",
+    "a,b",
+    "a=b",
+    "%s",
+    "{split}",
+    "Strae\u0308",
+    "\u202ecba",
+    "\x1b[31mred",
+    "a\nb",
+    "a\tb",
+    "x" * 5000,
+    "../x",
+    "/",
+    "/dev/null",
+    "/dev/zero",
+    "world",
+    "world:",
+    "hf:",
+    "abc+fog@9",
+]
 """Values that are wrong in most places, and right in some."""
 
 
@@ -74,9 +119,33 @@ def alike(rng: random.Random, right: Any) -> Any:
     if isinstance(right, bool):
         return rng.choice([str(right), int(right), float(right), None])
     if isinstance(right, (int, float)):
-        return rng.choice([str(right), float(right), right + 0.5, -right, right + 1, right * 10**9, float("nan"), [right], str(right) + " "])
+        return rng.choice(
+            [
+                str(right),
+                float(right),
+                right + 0.5,
+                -right,
+                right + 1,
+                right * 10**9,
+                float("nan"),
+                [right],
+                str(right) + " ",
+            ]
+        )
     if isinstance(right, str):
-        return rng.choice([right.upper(), right + " ", right[:-1], right + right, "\ufeff" + right, right + "\u200b", [right], {right: right}, right + "\x1b[2J"])
+        return rng.choice(
+            [
+                right.upper(),
+                right + " ",
+                right[:-1],
+                right + right,
+                "\ufeff" + right,
+                right + "\u200b",
+                [right],
+                {right: right},
+                right + "\x1b[2J",
+            ]
+        )
     return rng.choice([[], {}, None, str(right), [right, right]])
 
 
@@ -92,7 +161,11 @@ def _cut(rng: random.Random, content: bytes) -> bytes:
 
 def _insert(rng: random.Random, content: bytes) -> bytes:
     at = rng.randrange(len(content))
-    return content[:at] + rng.choice([b"\0", b"\xff\xfe", b"\t", b"'", b'"', b"{", b"]", b":", b"&a *a", b"<", b"\x1b[0m"]) + content[at:]
+    return (
+        content[:at]
+        + rng.choice([b"\0", b"\xff\xfe", b"\t", b"'", b'"', b"{", b"]", b":", b"&a *a", b"<", b"\x1b[0m"])
+        + content[at:]
+    )
 
 
 def _lines_swapped(rng: random.Random, content: bytes) -> bytes:
@@ -116,8 +189,10 @@ GARBLED: dict[str, Callable[[random.Random, bytes], bytes]] = {
     "deep elements": lambda rng, content: b"<a>" * DEEP + b"</a>" * DEEP,
     "a number of many digits": lambda rng, content: b"9" * 5000,
     "many digits in it": lambda rng, content: content.replace(b"1", b"1" * 5000, 1),
-    "aliases of aliases": lambda rng, content: b"a0: &a0 [x, x]\n"
-    + b"".join(b"a%d: &a%d [*a%d, *a%d, *a%d, *a%d]\n" % (i, i, i - 1, i - 1, i - 1, i - 1) for i in range(1, 30)),
+    "aliases of aliases": lambda rng, content: (
+        b"a0: &a0 [x, x]\n"
+        + b"".join(b"a%d: &a%d [*a%d, *a%d, *a%d, *a%d]\n" % (i, i, i - 1, i - 1, i - 1, i - 1) for i in range(1, 30))
+    ),
     "a list": lambda rng, content: b"[1, 2]",
     "a text": lambda rng, content: b'"abc"',
     "null": lambda rng, content: b"null",

@@ -50,6 +50,7 @@ def command(name: str, box: Sandbox, material: Material, out: str = "out") -> Co
 
 def undisturbed(name: str, box: Sandbox, material: Material) -> tuple[int, float, dict[str, object]]:
     """Of the command without a kill: its events, its seconds, and what it wrote."""
+
     def make(folder: Path) -> None:
         inner = Sandbox(folder / "sandbox")
         called = command(name, inner, material)

@@ -78,7 +78,11 @@ def _boxed(count: int, check: bool) -> Callable[[Sandbox, Material], Large]:
     def make(box: Sandbox, material: Material) -> Large:
         _boxes(box, material, count)
         if check:
-            return ["data", "check", "data", "task=detection", "label_space=weather7", "--workers", "0", "--out", "out"], 40, 900
+            return (
+                ["data", "check", "data", "task=detection", "label_space=weather7", "--workers", "0", "--out", "out"],
+                40,
+                900,
+            )
         return [*_train(material, "detection"), "--source", "data"], 40, 1500
 
     return make
@@ -113,8 +117,14 @@ def _many_classes(box: Sandbox, material: Material) -> Large:
     root = box.copy(material.streets, "data")
     names = [f"class {number}" for number in range(250)]
     (root / "dataset.yaml").write_text("ids: {" + ", ".join(f"{i}: {name}" for i, name in enumerate(names)) + "}\n")
-    (box.work / "space.yaml").write_text("classes:\n" + "".join(f"  {name}: {{colour: [{i}, 9, 9]}}\n" for i, name in enumerate(names)))
-    return [*_train(material, "segmentation", "label_space=space.yaml"), "--source", "data", "--unseen", "data"], 40, 900
+    (box.work / "space.yaml").write_text(
+        "classes:\n" + "".join(f"  {name}: {{colour: [{i}, 9, 9]}}\n" for i, name in enumerate(names))
+    )
+    return (
+        [*_train(material, "segmentation", "label_space=space.yaml"), "--source", "data", "--unseen", "data"],
+        40,
+        900,
+    )
 
 
 def _many_domains(box: Sandbox, material: Material) -> Large:
@@ -171,4 +181,3 @@ LARGE: dict[str, Callable[[Sandbox, Material], Large]] = {
     "a rank of 10^9": _setting("method.rank"),
     "a head of 10^9 channels": _setting("head.channels"),
 }
-

@@ -1,4 +1,4 @@
-"""What trials begin with: a tiny backbone, small data sets, finished runs of every kind; built once, then only copied."""
+"""What trials begin with: a tiny backbone, small data sets, finished runs of every kind; made once, then copied."""
 
 import json
 import os

@@ -34,5 +34,9 @@ def same_seed(rng: random.Random, index: int, box: Sandbox, material: Material) 
     if end.code:
         return Verdict(what, fault_of(end)[0] or "dies", end.last)
     found, expected = outcome(cwd / "out"), outcome(material.run(kind))
-    wrong = [name for name in differences(expected, found)[0] if name.endswith((".safetensors", ".jsonl")) or name == "metrics.json"]
+    wrong = [
+        name
+        for name in differences(expected, found)[0]
+        if name.endswith((".safetensors", ".jsonl")) or name == "metrics.json"
+    ]
     return Verdict(what, "other bits" if wrong else "", ", ".join(wrong)[:300])

@@ -57,7 +57,9 @@ def _digest(path: str) -> str:
 
 def changes(before: dict[str, str], after: dict[str, str]) -> list[str]:
     """Files that were changed, removed or added, in words."""
-    words = [f"{'removed' if name not in after else 'changed'} {name}" for name in before if after.get(name) != before[name]]
+    words = [
+        f"{'removed' if name not in after else 'changed'} {name}" for name in before if after.get(name) != before[name]
+    ]
     return words + [f"added {name}" for name in after if name not in before]
 
 

@@ -1,4 +1,4 @@
-"""A sample of the campaign of benchmarks/faults.py: what happens to files, processes and input costs nobody anything."""
+"""A sample of the campaign of benchmarks/faults.py: nothing lost, nothing silently wrong, nothing written outside."""
 
 import json
 import os
