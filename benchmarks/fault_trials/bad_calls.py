@@ -134,7 +134,7 @@ def _attach(rng: random.Random, run_folder: str) -> Callable[[], object]:
     }
     name, layers = (
         rng.choice(sorted(networks)),
-        rng.choice([{"a": ["0", "1"]}, {"a": ["nothing"]}, {"a": []}, {}, {"fc1": ["0"]}]),
+        rng.choice([{"fc1": ["0", "1"]}, {"fc1": ["nothing"]}, {"fc1": []}, {}, {"fc1": ["0"]}, {"no role": ["0"]}]),
     )
     options = {
         "name": rng.choice(("soma", "lora", "pissa", "dora")),

@@ -48,7 +48,7 @@ class Case:
 
     def train(self, material: Material, space: str, *settings: str) -> End:
         return self.minorkey(
-            "train", material.config_file("segmentation"), "--source", "in", "--unseen", "in", "--out", "out",
+            "train", material.config_file("segmentation"), "--source", "in", "unseen=[]", "--out", "out",
             f"label_space=in/{space}", "head=linear", "training.steps=12", "training.checkpoint_every=12",
             "transform.crop=[64,64]", "evaluation.pictures=0", *settings,
         )  # fmt: skip
@@ -131,7 +131,7 @@ def test_names_on_disk(case, folder, settings):
 
 def test_hidden_companions_are_passed_over(case, material):
     case("09")
-    assert case.minorkey("predict", material.run("segmentation"), "in/hidden", "--out", "out").code == 0
+    assert case.minorkey("predict", material.run("detection"), "in/hidden", "--out", "out").code == 0
     assert [file.name for file in case.box.work.glob("out/overlays/*")] == ["a.jpg"]
 
 
@@ -143,7 +143,8 @@ def test_labels_that_went_through_jpeg(case, folder):
 
 def test_a_class_that_is_only_predicted():
     import numpy as np
-    from minorkey.evaluation.confusion import confusion_matrix, mean_iou
+
+    from minorkey.tasks.segmentation.confusion import confusion_matrix, mean_iou
 
     truth = np.zeros((10, 10), int)
     truth[5:] = 1
@@ -159,7 +160,9 @@ def test_a_layer_that_cannot_learn_is_said():
 
     network = nn.Sequential(nn.Linear(16, 16), nn.Linear(16, 16))
     network[1].weight.data.zero_()
-    method = minorkey.MethodOptions(name="soma", rank=4, first_block=0, layers={"a": ["0", "1"]}, train_bias=False)
+    method = minorkey.MethodOptions(
+        name="soma", rank=4, first_block=0, layers={"fc1": ["0"], "fc2": ["1"]}, train_bias=False
+    )
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         with suppress(MinorkeyError):  # refused, which says it too
