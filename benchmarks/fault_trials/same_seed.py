@@ -24,7 +24,7 @@ def same_seed(rng: random.Random, index: int, box: Sandbox, material: Material) 
     elif variant == "from another folder":
         cwd = box.work / "a" / "ä b"
         cwd.mkdir(parents=True)
-    arguments = ["train", str(material.config_file(kind)), *more, "--out", "out"]
+    arguments = ["train", str(material.config_file(kind)), *more, "--out", "run"]  # scores name their folder
     if variant == "another hash seed":  # a process of its own: it is set at its begin
         environment = os.environ | {"PYTHONHASHSEED": str(rng.randrange(1, 10**6))}
         end = run(lambda: os.execve(sys.executable, [sys.executable, "-m", "minorkey", *arguments], environment), cwd)
@@ -33,7 +33,7 @@ def same_seed(rng: random.Random, index: int, box: Sandbox, material: Material) 
     what = f"train {kind}, {variant}"
     if end.code:
         return Verdict(what, fault_of(end)[0] or "dies", end.last)
-    found, expected = outcome(cwd / "out"), outcome(material.run(kind))
+    found, expected = outcome(cwd / "run"), outcome(material.run(kind))
     wrong = [
         name
         for name in differences(expected, found)[0]
