@@ -202,5 +202,5 @@ def call(rng: random.Random, box: Sandbox, material: Material) -> Verdict:
                 raise
             print(error.error_count())
 
-    end = run(guarded, box.work, seconds=45)
+    end = run(guarded, box.work)
     return Verdict(f"Python: {do.__name__}", *fault_of(end))

@@ -150,7 +150,7 @@ def _argument(rng: random.Random, box: Sandbox, material: Material) -> Verdict:
     places = {"CONFIG": str(material.config_file("segmentation")), "STREETS": str(material.streets)}
     arguments = [places.get(part, part.replace("?", wrong)) for part in VERBS[name]]
     before = state(box.work)
-    end = run(arguments, box.work, seconds=45)
+    end = run(arguments, box.work)
     what = f"{name}: {wrong[:40]!r}"
     why, detail = fault_of(end)
     if why == "no single line" and is_usage(end):

@@ -78,12 +78,14 @@ def kill(rng: random.Random, index: int, box: Sandbox, material: Material) -> Ve
     count, seconds, expected = undisturbed(name, box, material)
     called = command(name, box, material)
     given = outcome(box.work / "run") if (box.work / "run").exists() else {}
-    words, arguments = [], called.arguments
+    words, arguments, powerless = [], called.arguments, False
     for _ in range(rng.choice((1, 1, 2))):
-        if rng.random() < 0.75:
-            at = rng.randrange(max(1, count))
-            words.append(f"before event {at} of {count}")
-            end = _killed_at_event(arguments, called.out, box, at)
+        kind = rng.random()
+        if kind < 0.75:
+            at, cut = rng.randrange(max(1, count)), kind < 0.25
+            words.append(f"{'by a power cut ' * cut}before event {at} of {count}")
+            powerless |= cut
+            end = _killed_at_event(arguments, called.out, box, at, cut)
         else:
             after = rng.uniform(0.1, seconds)
             words.append(f"after {after:.2f} s of {seconds:.2f}")
@@ -98,14 +100,21 @@ def kill(rng: random.Random, index: int, box: Sandbox, material: Material) -> Ve
     if end.code:
         return Verdict(what, fault_of(end)[0] or "cannot go on", end.last)
     wrong, added = differences(expected, outcome(called.out))
+    if powerless:  # lines of the log may be lost with the power, and the page's curve with them
+        wrong = [name for name in wrong if name.rsplit("/", 1)[-1] != "log.jsonl"]
     if given and outcome(box.work / "run") != given:
         return Verdict(what, "changes the run")
     remains = ", ".join(added) or ", ".join(path.name for path in box.work.rglob(".*"))
     return Verdict(what, f"other {wrong[0].rsplit('/', 1)[-1]}" if wrong else "", ", ".join(wrong)[:300], remains)
 
 
-def _killed_at_event(arguments: list[str], out: Path, box: Sandbox, at: int) -> End:
-    events = Events(out, at, lambda: os.kill(os.getpid(), signal.SIGKILL))
+def _killed_at_event(arguments: list[str], out: Path, box: Sandbox, at: int, cut: bool) -> End:
+    def then() -> None:
+        if cut:
+            events.lose_unsynced()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    events = Events(out, at, then)
     return run(arguments, box.work, prepare=events.begin)
 
 

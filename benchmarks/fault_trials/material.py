@@ -1,5 +1,6 @@
 """What trials begin with: a tiny backbone, small data sets, finished runs of every kind; made once, then copied."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -107,7 +108,8 @@ class Material:
     def config_file(self, kind: str, **changes: Any) -> Path:
         """The same as a YAML file."""
         values = self.config(kind, **changes)
-        name = f"config-{kind}-{abs(hash(json.dumps(changes, sort_keys=True))):x}" if changes else f"config-{kind}"
+        digest = hashlib.sha256(json.dumps(changes, sort_keys=True).encode()).hexdigest()
+        name = f"config-{kind}-{digest[:8]}" if changes else f"config-{kind}"
         made = self.made(name, lambda folder: (folder / "run.yaml").write_text(yaml.safe_dump(values)))
         return made / "run.yaml"
 

@@ -63,7 +63,7 @@ class Watch:
 
 
 class Events:
-    """Counts what happens to the files below a folder, and does something before the one with a given number.
+    """Counts what happens to the files below a folder, and does something before the event with a given number.
 
     Events are those of the audit hook, and `fsync`, which has none.
 
@@ -76,21 +76,42 @@ class Events:
     def __init__(self, folder: Path, at: int | None = None, then: Callable[[], object] | None = None) -> None:
         self.folder, self.at, self.then = f"{folder}/", at, then
         self.count = 0
+        self.kept: dict[str, int] = {}  # bytes that are surely on the disk, of files that were written to
 
     def begin(self) -> None:
         """Hook this process."""
         sync = os.fsync
 
         def fsync(number: int) -> None:
-            self._happens()
+            path = os.readlink(f"/proc/self/fd/{number if isinstance(number, int) else number.fileno()}")
+            if path.startswith(self.folder):
+                self._happens()
             sync(number)
+            if path in self.kept:
+                self.kept[path] = os.path.getsize(path)
 
         os.fsync = fsync
         sys.addaudithook(self._note)
 
+    def lose_unsynced(self) -> None:
+        """What a power cut does: of what was written and not flushed to the disk nothing is left."""
+        for path, size in self.kept.items():
+            if os.path.isfile(path) and os.path.getsize(path) > size:
+                os.truncate(path, size)
+
     def _note(self, event: str, arguments: tuple[object, ...]) -> None:
-        if any(f"{path}/".startswith(self.folder) for path in changed_paths(event, arguments)):
-            self._happens()
+        paths = [path for path in changed_paths(event, arguments) if f"{path}/".startswith(self.folder)]
+        if not paths:
+            return
+        self._happens()
+        if event == "open":
+            self.kept.setdefault(paths[0], os.path.getsize(paths[0]) if os.path.isfile(paths[0]) else 0)
+        elif event == "os.rename" and len(paths) == 2:
+            self._moved(*paths)
+
+    def _moved(self, old: str, new: str) -> None:
+        for path in [path for path in self.kept if path == old or path.startswith(f"{old}/")]:
+            self.kept[new + path[len(old) :]] = self.kept.pop(path)
 
     def _happens(self) -> None:
         number, self.count = self.count, self.count + 1

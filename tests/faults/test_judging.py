@@ -92,6 +92,29 @@ def test_a_kill_before_an_event_leaves_what_was_before_it(box):
     assert sorted(path.name for path in box.work.glob("?")) == ["a", "b"]
 
 
+def test_a_power_cut_takes_what_was_not_flushed(box):
+    def do() -> None:
+        for name in ("flushed", "cached"):
+            with (box.work / f".{name}").open("w") as file:
+                file.write(name)
+                file.flush()
+                if name == "flushed":
+                    os.fsync(file.fileno())
+            (box.work / f".{name}").rename(box.work / name)
+        (box.work / "last").touch()
+
+    def cut() -> None:
+        events.lose_unsynced()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    events = Events(box.work, 5, cut)
+    assert run(do, box.work, prepare=events.begin).code == -signal.SIGKILL
+    assert {name: (box.work / name).read_text() for name in ("flushed", "cached")} == {
+        "flushed": "flushed",
+        "cached": "",
+    }
+
+
 def test_files_of_the_users_are_compared(box):
     before = state(box.root)
     box.secret.write_text("other")
