@@ -74,7 +74,7 @@ DAMAGES: tuple[Damage, ...] = (_flip_late, _truncate, _swap, _flip, _delete, _ze
 
 USES: dict[str, list[str]] = {
     "predict": ["predict", "run", "PHOTOS", "--out", "out"],
-    "evaluate": ["evaluate", "run", "--unseen", "world:fog", "--out", "out"],
+    "evaluate": ["evaluate", "run", "--unseen", "DOMAIN", "--out", "out"],
     "export model": ["export", "run", "--to", "model", "--out", "out"],
     "export adapter": ["export", "run", "--to", "adapter", "--out", "out"],
     "report": ["report", "run", "--out", "out/page.html"],
@@ -132,6 +132,7 @@ def _use(use: str, box: Sandbox, material: Material, kind: str) -> End:
     places = {
         "PHOTOS": str(material.photos),
         "CONFIG": str(material.config_file(kind)),
+        "DOMAIN": f"{material.classes}-night" if kind == "classification" else "world:fog",
         "START": f"start_from={box.work / 'run'}",
     }
     return run([places.get(argument, argument) for argument in USES[use]], box.work)
@@ -142,8 +143,8 @@ def _results(use: str, box: Sandbox) -> dict[str, object]:
 
 
 def _decisive(found: dict[str, object]) -> dict[str, object]:
-    """Without the configuration, which names the folder of a run that was begun with, and without sums of sums."""
-    return {name: content for name, content in found.items() if name != "config.yaml" and "checksums" not in name}
+    """Without configurations, which name the folder of a run, and without sums of what is measured."""
+    return {name: content for name, content in found.items() if not name.endswith(("config.yaml", "checksums.json"))}
 
 
 def _undisturbed(kind: str, use: str, box: Sandbox, material: Material) -> dict[str, object]:

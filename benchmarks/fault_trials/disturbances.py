@@ -36,7 +36,7 @@ def _ends_as_undisturbed(
         return Verdict(what, why, detail)
     called = command(case, box, material, out)
     end = run(called.again, box.work)
-    if end.code == 2 and called.again != called.arguments:
+    if end.code == 2 and "no run" in end.last:
         end = run(called.arguments, box.work)
     if end.code:
         return Verdict(what, fault_of(end)[0] or "cannot go on", end.last)

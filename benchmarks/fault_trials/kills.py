@@ -54,7 +54,7 @@ def undisturbed(name: str, box: Sandbox, material: Material) -> tuple[int, float
     def make(folder: Path) -> None:
         inner = Sandbox(folder / "sandbox")
         called = command(name, inner, material)
-        events, began = Events(called.out), monotonic()
+        events, began = Events(inner.work), monotonic()
 
         def counted() -> None:
             code = command_line(called.arguments)
@@ -85,7 +85,7 @@ def kill(rng: random.Random, index: int, box: Sandbox, material: Material) -> Ve
             at, cut = rng.randrange(max(1, count)), kind < 0.25
             words.append(f"{'by a power cut ' * cut}before event {at} of {count}")
             powerless |= cut
-            end = _killed_at_event(arguments, called.out, box, at, cut)
+            end = _killed_at_event(arguments, box, at, cut)
         else:
             after = rng.uniform(0.1, seconds)
             words.append(f"after {after:.2f} s of {seconds:.2f}")
@@ -108,13 +108,13 @@ def kill(rng: random.Random, index: int, box: Sandbox, material: Material) -> Ve
     return Verdict(what, f"other {wrong[0].rsplit('/', 1)[-1]}" if wrong else "", ", ".join(wrong)[:300], remains)
 
 
-def _killed_at_event(arguments: list[str], out: Path, box: Sandbox, at: int, cut: bool) -> End:
+def _killed_at_event(arguments: list[str], box: Sandbox, at: int, cut: bool) -> End:
     def then() -> None:
         if cut:
             events.lose_unsynced()
         os.kill(os.getpid(), signal.SIGKILL)
 
-    events = Events(out, at, then)
+    events = Events(box.work, at, then)
     return run(arguments, box.work, prepare=events.begin)
 
 
@@ -128,6 +128,6 @@ def _killed_after(arguments: list[str], box: Sandbox, seconds: float) -> End:
 def _to_the_end(called: Command, box: Sandbox) -> End:
     """Go on as the product says: resume, or begin where nothing had been claimed."""
     end = run(called.again, box.work)
-    if end.code == 2 and called.again != called.arguments:
+    if end.code == 2 and "no run" in end.last:
         return run(called.arguments, box.work)
     return end

@@ -66,11 +66,14 @@ class Material:
         if not place.exists():
             partial = self.folder / f".{name}-{os.getpid()}"
             partial.mkdir(parents=True)
-            make(partial)
             try:
+                make(partial)
                 partial.rename(place)
-            except OSError:  # another process was first
-                shutil.rmtree(partial)
+            except OSError:
+                if not place.exists():  # else another process was first
+                    raise
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
         return place
 
     @property

@@ -74,11 +74,13 @@ def outcome(folder: Path) -> dict[str, Any]:
 
 def _content(path: Path) -> Any:
     try:
+        if path.name == "adapter_config.json":  # PEFT writes sets, in the order of the process
+            return {key: sorted(v) if isinstance(v, list) else v for key, v in json.loads(path.read_text()).items()}
         if path.suffix == ".json":
             return _unmeasured(json.loads(path.read_text()))
         if path.suffix == ".jsonl":
             return [_unmeasured(json.loads(line)) for line in path.read_text().splitlines()]
-    except ValueError:
+    except (ValueError, TypeError, AttributeError):
         return "no JSON"
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
