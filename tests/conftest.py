@@ -41,7 +41,14 @@ TINY_RUN: dict[str, Any] = {
 }  # fmt: skip
 
 
-LONGEST = ("test_docs.py", "test_two_processes.py", "test_recipes.py", "test_demo.py", "test_adaptation_resume.py")
+LONGEST = (
+    "test_docs.py",
+    "test_campaign.py",
+    "test_two_processes.py",
+    "test_recipes.py",
+    "test_demo.py",
+    "test_adaptation_resume.py",
+)
 """Files that take longest: they begin first, so that none is left over when several processes share the tests."""
 
 
