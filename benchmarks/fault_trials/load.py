@@ -88,7 +88,7 @@ def _boxed(count: int, check: bool) -> Callable[[Sandbox, Material], Large]:
     return make
 
 
-def _large_photo(width: int, height: int, kind: str = "segmentation") -> Callable[[Sandbox, Material], Large]:
+def _large_photo(width: int, height: int, kind: str = "wide") -> Callable[[Sandbox, Material], Large]:
     def make(box: Sandbox, material: Material) -> Large:
         _image(box.work / "photos/a.png", width, height)
         box.copy(material.run(kind), "run")
@@ -99,7 +99,7 @@ def _large_photo(width: int, height: int, kind: str = "segmentation") -> Callabl
 
 def _many_photos(count: int, kind: str) -> Callable[[Sandbox, Material], Large]:
     def make(box: Sandbox, material: Material) -> Large:
-        _link_all(box.work / "photos", _image(box.work / "a.png", 32, 32), count)
+        _link_all(box.work / "photos", _image(box.work / "a.png", 64, 64), count)
         box.copy(material.run(kind), "run")
         return ["predict", "run", "photos", "--out", "out"], 60, 800
 
@@ -168,7 +168,7 @@ LARGE: dict[str, Callable[[Sandbox, Material], Large]] = {
     "30000 x 40 predicted": _large_photo(30_000, 40),
     "6000 x 4000, boxes": _large_photo(6_000, 4_000, "detection"),
     "6000 x 4000, classified": _large_photo(6_000, 4_000, "classification"),
-    "2000 images predicted": _many_photos(2000, "segmentation"),
+    "2000 images predicted": _many_photos(2000, "full"),
     "2000 images, boxes": _many_photos(2000, "detection"),
     "2000 images, classified": _many_photos(2000, "classification"),
     "a training image of 6000 x 4000": _large_training,

@@ -41,6 +41,7 @@ BOXES = {
 KINDS: dict[str, dict[str, Any]] = {
     "segmentation": {},
     "full": {"method": {"name": "full"}},
+    "wide": {"world": {"size": [256, 256], "train_count": 2, "eval_count": 2}, "transform": {"crop": [256, 256]}},
     "detection": BOXES,
     "classification": {
         "task": "classification", "source": ["CLASSES-day"], "unseen": ["CLASSES-night"],
