@@ -133,7 +133,7 @@ def _use(use: str, box: Sandbox, material: Material, kind: str) -> End:
         "PHOTOS": str(material.photos),
         "CONFIG": str(material.config_file(kind)),
         "DOMAIN": f"{material.classes}-night" if kind == "classification" else "world:fog",
-        "START": f"start_from={box.work / 'run'}",
+        "START": "start_from=run",
     }
     return run([places.get(argument, argument) for argument in USES[use]], box.work)
 

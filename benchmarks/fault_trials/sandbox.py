@@ -13,6 +13,9 @@ SECRET = "a secret that nothing may show"
 MEASURED = ("seconds", "images_per_second", "peak_memory_mb", "memory_mb", "images_per_second_by_process")
 """What the clock and the machine say: different in every run."""
 
+SUMMED = ("#checksums", "log_sha256", "log_size", "config_sha256", "start_from")
+"""Sums of what was measured, and folders."""
+
 
 class Sandbox:
     """`work` is where commands run; `mine` holds files of the user's; `outside` is nobody's business."""
@@ -87,7 +90,7 @@ def _content(path: Path) -> Any:
 
 def _unmeasured(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _unmeasured(inner) for key, inner in value.items() if key not in MEASURED}
+        return {key: _unmeasured(inner) for key, inner in value.items() if key not in MEASURED + SUMMED}
     return [_unmeasured(inner) for inner in value] if isinstance(value, list) else value
 
 
