@@ -1,5 +1,6 @@
 """The product in a process of its own: forked from one that has imported it all, so that a call costs milliseconds."""
 
+import ctypes
 import os
 import resource
 import select
@@ -19,6 +20,9 @@ MEMORY = 6 << 30
 
 SECONDS = 100.0
 """After which a call is said to hang: far more than any takes, for the machine may be shared."""
+
+PARENT_DEATH_SIGNAL = 1
+"""Of prctl(2)."""
 
 HUNG = -1000
 """The exit code of what had to be ended because its time was up."""
@@ -110,6 +114,7 @@ class Call:
         code = 1
         try:
             os.setsid()
+            ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGKILL)  # nothing outlives an interrupted campaign
             os.chdir(cwd)
             sys.dont_write_bytecode = True
             _redirect(self.streams)

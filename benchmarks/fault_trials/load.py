@@ -13,6 +13,7 @@ from fault_trials.child import run
 from fault_trials.material import Material
 from fault_trials.sandbox import Sandbox
 from fault_trials.verdict import Verdict, fault_of
+from fault_trials.watch import allow_forks
 
 Large = tuple[list[str], float, int]
 """A command, the seconds it may take, and the MB beyond those it began with."""
@@ -25,7 +26,8 @@ def load(rng: random.Random, index: int, box: Sandbox, material: Material) -> Ve
     name = sorted(LARGE)[index % len(LARGE)]
     command, seconds, most = LARGE[name](box, material)
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
-    end = run(command, box.work, seconds=10 * seconds, memory=(most + 4000) << 20)
+    memory = (most + 4000) << 20
+    end = run(command, box.work, prepare=lambda: allow_forks(64), seconds=10 * seconds, memory=memory)
     why, detail = fault_of(end)
     used = (end.peak >> 20) - own
     if not why and used > most:

@@ -1,5 +1,6 @@
 """What a process writes, reads and starts, by Python's audit hook."""
 
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -117,3 +118,17 @@ class Events:
         number, self.count = self.count, self.count + 1
         if number == self.at and self.then is not None:
             self.then()
+
+
+def allow_forks(most: int) -> None:
+    """From now on this process is refused more than so many children, as by a system that has no more."""
+    count = 0
+
+    def note(event: str, arguments: tuple[object, ...]) -> None:
+        nonlocal count
+        if event == "os.fork":
+            count += 1
+            if count > most:
+                raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    sys.addaudithook(note)
