@@ -89,7 +89,8 @@ def _stream(number: int, broken: str) -> Disturbance:
         def prepare() -> None:
             if broken == "closed":
                 os.close(number)
-                setattr(sys, ("stdout", "stderr")[number - 1], None)  # as Python begins without it
+                for name in ("{}", "__{}__"):  # as Python begins without it
+                    setattr(sys, name.format(("stdout", "stderr")[number - 1]), None)
                 return
             if broken == "a full disk":
                 target = os.open("/dev/full", os.O_WRONLY)
@@ -235,7 +236,7 @@ PRECIOUS: dict[str, Callable[[Sandbox], tuple[list[str], list[str]]]] = {
     "predict into a folder of the user's": lambda box: (["predict", "run", "PHOTOS", "--out", "."], ["classes.json"]),
     "predict over a page of the user's": lambda box: (["predict", "run", "PHOTOS", "--out", "."], ["predictions.html"]),
     "predict over pictures of the user's": lambda box: (
-        ["predict", "run", "PHOTOS", "--out", ".", "--overwrite"],
+        ["predict", "run", "PHOTOS", "--out", "."],
         ["overlays", "ids"],
     ),
     "export over a model of the user's": lambda box: (["export", "run", "--out", "mine"], ["mine"]),
