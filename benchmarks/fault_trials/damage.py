@@ -179,6 +179,8 @@ def _judge(
         wrong = [file for file in wrong if file != name]
     if name == "log.jsonl":  # curves: what the run learnt does not depend on them
         wrong = [file for file in wrong if "curves" not in file and file not in ("log.jsonl", "page.html")]
+    if removed and name == "metrics.json":  # a run that was not judged; its card has no scores
+        wrong = [file for file in wrong if file != "README.md"]
     if removed and name.startswith(OPTIONAL):
         wrong = [file for file in wrong if not file.startswith(("figures/", "page.html"))]
     if not wrong:
