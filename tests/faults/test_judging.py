@@ -3,7 +3,6 @@
 import os
 import random
 import signal
-import sys
 import time
 from pathlib import Path
 
@@ -35,12 +34,19 @@ def _raise(error: BaseException) -> None:
     raise error
 
 
+class TwoLines(DataError):
+    """As an error of this package, which is one line, never is."""
+
+    def __str__(self) -> str:
+        return "two\nlines"
+
+
 @pytest.mark.parametrize(
     ("do", "code", "why"),
     [
         (lambda: None, 0, ""),
         (lambda: _raise(DataError("file x: what came, what was expected")), 2, ""),
-        (lambda: _raise(DataError("two\nlines")), 2, "no single line"),
+        (lambda: _raise(TwoLines()), 2, "no single line"),
         (lambda: _raise(ValueError("not ours")), 1, "traceback"),
         (lambda: print("\x1b[31mred"), 0, "escapes printed"),
         (lambda: os.kill(os.getpid(), signal.SIGTERM), -signal.SIGTERM, "dies"),

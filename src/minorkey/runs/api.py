@@ -86,11 +86,17 @@ def resume(out: str | Path, console: Console | None = None, *, allow_outside: bo
         allow_outside: let the run name code that is not of this package, and run it.
 
     Raises:
-        ConfigError: the run names such code, and that is not allowed.
+        ConfigError: the run names such code, or a folder to write to that is not there, and that is not allowed.
         DataError: there is no run in `out`.
     """
     with outside_allowed(allow_outside):
-        return train_run(config_of(out), Path(out), resume=True, console=console)
+        config = config_of(out)
+        if config.data_cache is not None and not config.data_cache.is_dir() and not allow_outside:
+            raise ConfigError(
+                f"'{out}' names data_cache '{config.data_cache}', which is not there, and may be another's; "
+                "make the folder if it is yours, or say data_cache: null in config.yaml"
+            )
+        return train_run(config, Path(out), resume=True, console=console)
 
 
 @public

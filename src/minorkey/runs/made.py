@@ -6,6 +6,7 @@ A result that is there and that a line is about is whole, for results are moved 
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -108,9 +109,12 @@ class Made:
 
     def _add(self, line: str) -> None:
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        # A line begins with its break: what a killed process left half is a line of its own.
+        # A line begins with its break: what a killed process left half is a line of its own. It is on disk before the
+        # result is, of which a loss of power would else leave no record.
         with self._file.open("ab") as stream:
             stream.write(f"\n{line}".encode())
+            stream.flush()
+            os.fsync(stream.fileno())
 
 
 def is_folder_of_results(out: Path) -> bool:
