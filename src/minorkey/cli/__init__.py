@@ -17,7 +17,7 @@ from minorkey.cli.report import report
 from minorkey.cli.spectrum import spectrum
 from minorkey.cli.train import train
 from minorkey.cli.verb import verb
-from minorkey.system.launch import give_way, is_launched_as_main, is_silent, leave, share_the_cores
+from minorkey.system.launch import collect_seldom, give_way, is_launched_as_main, is_silent, leave, share_the_cores
 from minorkey.system.terminal import outlast_the_terminal
 from minorkey.system.unforeseen import one_line_of
 
@@ -47,6 +47,7 @@ def _version(version: bool = typer.Option(False, "--version", help="Print the ve
 def main() -> None:
     """Run the command line; a failure is one line on standard error, with exit code 2 where a user can mend it."""
     share_the_cores()
+    collect_seldom()
     outlast_the_terminal()
     if not is_launched_as_main():
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
