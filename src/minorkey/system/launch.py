@@ -16,8 +16,8 @@ def share_the_cores() -> None:
 
 
 def collect_seldom() -> None:
-    """Look for garbage less often than Python does: the imports make 400 000 objects that stay, and to look through them
-    again and again took a sixth of the start."""
+    """Look for garbage less often than Python does: the imports make 400 000 objects that stay, and to look through
+    them again and again took a sixth of the start."""
     gc.set_threshold(20_000, 10, 10)
 
 
