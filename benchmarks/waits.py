@@ -37,7 +37,7 @@ from minorkey.models.quiet import quiet_libraries
 from minorkey.runs.train import train
 from minorkey.training.loop import Loop
 
-CRITERION_OPERATIONS = 250
+CRITERION_OPERATIONS = 256
 MASK_TERMS = ("loss_cross_entropy", "loss_mask", "loss_dice")
 
 

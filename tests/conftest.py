@@ -43,7 +43,7 @@ TINY_RUN: dict[str, Any] = {
 
 LONGEST = (
     "test_docs.py",
-    "test_campaign.py",
+    "test_faults.py",
     "test_two_processes.py",
     "test_recipes.py",
     "test_demo.py",

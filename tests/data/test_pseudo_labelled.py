@@ -43,7 +43,7 @@ def test_labels_are_those_of_the_folder(target):
         (None, "missing or broken"),
         (np.zeros((3, 2), np.uint8), "2x3 for an image of 3x2"),
         (np.full((2, 3), 3, np.uint8), "not of 3 classes"),
-        (np.zeros((2, 3, 3), np.uint8), "missing or broken"),
+        (np.arange(18, dtype=np.uint8).reshape(2, 3, 3), "missing or broken"),
     ],
 )
 def test_what_does_not_fit(labels, why, target):

@@ -79,11 +79,9 @@ def attach(
 
 
 def check_bare(network: nn.Module) -> None:
-    """Raise `AdapterError` if this is no network, it has no weights yet, or carries an adapter already."""
+    """Raise `AdapterError` if this is no network, or carries an adapter already."""
     if not isinstance(network, nn.Module):
         raise AdapterError(f"got {shown(network)}; expected a torch module, such as the backbone of a model")
-    if empty := next((name for name, parameter in network.named_parameters() if parameter.is_meta), None):
-        raise AdapterError(f"'{empty}' has no values yet (it is on the meta device); load the pretrained weights first")
     if tuner_layers(network) or any(MARK in module.__dict__ for module in network.modules()):
         raise AdapterError("the network carries an adapter already; fold it in or load the network again")
 

@@ -115,6 +115,8 @@ def load_adapter(backbone: nn.Module, folder: str | Path) -> None:
     """
     folder = Path(folder)
     check_bare(backbone)
+    if empty := next((name for name, parameter in backbone.named_parameters() if parameter.is_meta), None):
+        raise AdapterError(f"'{empty}' has no values yet (it is on the meta device); load the pretrained weights first")
     config, tensors, base_weights_sha256 = _read(folder)
     found = weights_sha256(backbone)
     if found != base_weights_sha256:

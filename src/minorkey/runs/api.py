@@ -10,6 +10,7 @@ from rich.console import Console
 
 from minorkey.config import RunConfig, load_config, resolve
 from minorkey.data.corruptions import SEVERITIES, robustness_domains, split_corruption
+from minorkey.data.readers import SourceOptions
 from minorkey.errors import ConfigError, unknown
 from minorkey.evaluation.scores import ScoreTable
 from minorkey.evaluation.submission import FORMATS, write_predictions
@@ -28,14 +29,17 @@ EVALUATED_WITH = frozenset({"unseen", "data_root", "world", "evaluation", "backb
 
 Names = str | Sequence[str]
 
+DataSets = str | Mapping[str, Any] | SourceOptions | Sequence[str | Mapping[str, Any] | SourceOptions]
+"""Data sets by name, or with what `SourceOptions` says of them."""
+
 
 @public
 def train(
     preset: str | Path | None = None,
     *,
     out: str | Path,
-    source: Names | None = None,
-    target: Names | None = None,
+    source: DataSets | None = None,
+    target: DataSets | None = None,
     unseen: Names | None = None,
     backbone: str | Mapping[str, Any] | None = None,
     method: str | Mapping[str, Any] | None = None,
