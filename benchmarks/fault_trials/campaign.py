@@ -42,6 +42,7 @@ def import_everything() -> None:
     import torch
 
     torch.set_num_threads(1)
+    "".encode("unicode_escape")  # a codec is a module too, which a process without rights could not read
     import matplotlib.pyplot
     import peft
     import transformers.models.dinov2.modeling_dinov2

@@ -28,9 +28,12 @@ def disturb(rng: random.Random, index: int, box: Sandbox, material: Material) ->
 
 
 def _ends_as_undisturbed(
-    what: str, case: str, box: Sandbox, material: Material, first: End, out: str = "out"
+    what: str, case: str, box: Sandbox, material: Material, first: End, out: str = "out", *, kept: bool = True
 ) -> Verdict:
-    """After whatever happened the same command, begun again, comes to the same result."""
+    """After whatever happened the same command, begun again, comes to the same result.
+
+    Not `kept`: a checkpoint was saved besides, so that the last two are other ones.
+    """
     why, detail = fault_of(first)
     if why and why != "dies":
         return Verdict(what, why, detail)
@@ -40,7 +43,8 @@ def _ends_as_undisturbed(
         end = run(called.arguments, box.work)
     if end.code:
         return Verdict(what, fault_of(end)[0] or "cannot go on", end.last)
-    wrong, added = differences(undisturbed(case, box, material)[2], outcome(called.out))
+    found = differences(undisturbed(case, box, material)[2], outcome(called.out))
+    wrong, added = ([name for name in names if kept or not name.startswith("checkpoints/")] for names in found)
     return Verdict(
         what, f"other {wrong[0].rsplit('/', 1)[-1]}" if wrong else "", ", ".join(wrong)[:300], ", ".join(added)
     )
@@ -75,7 +79,7 @@ def _signal(number: int) -> Disturbance:
             return Verdict(what, fault_of(end)[0] or "dies", f"{end.code}: {end.last}")
         if end.code == -number:
             return Verdict(what, "dies", f"of {name}, without saving")
-        return _ends_as_undisturbed(what, f"train {kind}", box, material, end)
+        return _ends_as_undisturbed(what, f"train {kind}", box, material, end, kept=False)
 
     return trial
 

@@ -13,6 +13,8 @@ from fault_trials.material import Material
 from fault_trials.sandbox import Sandbox, differences, outcome
 from fault_trials.verdict import Verdict, fault_of
 from fault_trials.watch import Events
+from minorkey.runs.made import FOLDER
+from minorkey.system.ours import RECORD
 
 CASES = (
     "train segmentation", "train self_training", "train transda", "export model", "train detection", "predict",
@@ -104,7 +106,8 @@ def kill(rng: random.Random, index: int, box: Sandbox, material: Material) -> Ve
         wrong = [name for name in wrong if name.rsplit("/", 1)[-1] != "log.jsonl"]
     if given and outcome(box.work / "run") != given:
         return Verdict(what, "changes the run")
-    remains = ", ".join(added) or ", ".join(path.name for path in box.work.rglob(".*"))
+    hidden = (path.name for path in box.work.rglob(".*") if path.name not in (RECORD, FOLDER))
+    remains = ", ".join(added) or ", ".join(hidden)
     return Verdict(what, f"other {wrong[0].rsplit('/', 1)[-1]}" if wrong else "", ", ".join(wrong)[:300], remains)
 
 

@@ -13,6 +13,7 @@ from minorkey.export.merged import write_model
 from minorkey.export.trained import Trained, open_trained
 from minorkey.runs.load import config_of
 from minorkey.system.lock import locked
+from minorkey.system.ours import refuse_links
 from minorkey.system.outside import OUTSIDE
 from minorkey.system.reading import json_of, reading
 from minorkey.system.regular import regular_bytes
@@ -61,6 +62,8 @@ def export_run(
     source = RunFolder(Path(run))
     source.require_trained()
     target = Path(out) if out is not None else source.exports / to
+    if out is None:
+        refuse_links(source.path, [source.exports.name])
     check_replaceable(target)
     check_parts(config_of(source.path), to)
     trained = open_trained(source)

@@ -4,7 +4,7 @@ import os
 import stat
 from pathlib import Path
 
-LARGEST = 2**31
+LARGEST = 2**30
 """Bytes of a file or of a member of an archive; the images and annotations of published data sets have less."""
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from minorkey.errors import StorageError
 from minorkey.system.reading import json_of, reading, shown
 from minorkey.system.regular import regular_bytes
-from minorkey.system.storage import check_file, flush_folder, sha256_of, write_json
+from minorkey.system.storage import check_file, flush_file, flush_folder, sha256_of, write_json
 
 SEAL = "#checksums"
 """The key of a seal: no class or domain is called that. `sha256` is of all else in the file, `files` are by name."""
@@ -86,8 +86,11 @@ def write_sealed(path: Path, values: Mapping[str, Any], files: Iterable[str] = (
     with ThreadPoolExecutor() as pool:  # hashing holds no lock of Python's
         digests = pool.map(sha256_of, [path.parent / name for name in names])
         seal: dict[str, Any] = {"files": dict(zip(names, digests, strict=True))}
-    for folder in {(path.parent / name).parent for name in names} if ordered else ():
-        flush_folder(folder)
+    if ordered:
+        for name in names:
+            flush_file(path.parent / name)
+        for folder in {(path.parent / name).parent for name in names}:
+            flush_folder(folder)
     write_json(path, {**plain, SEAL: {**seal, "sha256": digest({**plain, SEAL: seal})}}, ordered=ordered)
 
 

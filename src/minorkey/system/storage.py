@@ -104,7 +104,7 @@ def write_atomically(path: Path, write: Callable[[Path], None], *, ordered: bool
         with storage_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             write(temporary)
-            _flush(temporary)
+            flush_file(temporary)
             temporary.chmod(0o644)
             temporary.replace(path)
             if ordered:
@@ -114,7 +114,8 @@ def write_atomically(path: Path, write: Callable[[Path], None], *, ordered: bool
             temporary.unlink(missing_ok=True)
 
 
-def _flush(file: Path) -> None:
+def flush_file(file: Path) -> None:
+    """Bring the content of a file to disk."""
     with file.open("rb") as opened:
         os.fsync(opened.fileno())
 
@@ -268,7 +269,7 @@ def new_folder(path: Path) -> Iterator[Path]:
 def _flush_all(folder: Path) -> None:
     """Bring a folder to disk with all that is in it, from the inside out."""
     for place in sorted(folder.rglob("*"), reverse=True):
-        (_flush_entries if place.is_dir() else _flush)(place)
+        (_flush_entries if place.is_dir() else flush_file)(place)
     _flush_entries(folder)
 
 

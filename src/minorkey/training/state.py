@@ -9,6 +9,7 @@ from minorkey.adapters.attached import OTHER
 from minorkey.errors import AdapterError
 from minorkey.models.build import head_state
 from minorkey.regimes.base import Regime
+from minorkey.system.storage import flush_file
 from minorkey.system.tensors import check_tensors
 from minorkey.training.checkpoint import Checkpoint, load_optimizer_state, optimizer_state
 from minorkey.training.fit import Fit
@@ -66,6 +67,8 @@ class State:
         """All that a run needs to go on from here. All processes call this at one time."""
         fit = self.fit
         log = fit.folder.log.read_bytes() if fit.folder.log.is_file() else b""
+        if log:
+            flush_file(fit.folder.log)  # the checkpoint answers for it
         return Checkpoint(
             step=self.step,
             seconds=self.seconds,
