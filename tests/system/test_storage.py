@@ -37,6 +37,7 @@ def test_a_sealed_file_is_on_disk_after_those_that_it_answers_for(tmp_path, even
     assert events == [
         "flush adapter/.weights.partial",
         "move adapter/.weights.partial to adapter/weights",
+        "flush adapter/weights",
         "flush adapter",
         "flush .training.json.partial",
         "move .training.json.partial to training.json",
