@@ -16,7 +16,10 @@ def test_every_test_on_the_page_is_there(file, test):
 
 
 def test_every_promise_names_its_test():
-    rows = [line for line in PAGE.splitlines() if line.startswith("| ") and not line.startswith(("| promise", "|---"))]
+    promises = PAGE[PAGE.index("\n## ") :]  # above are the figures of the campaign
+    rows = [
+        line for line in promises.splitlines() if line.startswith("| ") and not line.startswith(("| promise", "|---"))
+    ]
     assert len(rows) > 20
     assert [row for row in rows if not re.search(r"`tests/[^`]+::test_\w+`", row)] == []
 
