@@ -343,7 +343,7 @@ def _scripted_data_set(rng: random.Random, box: Sandbox, material: Material) -> 
     root = streets(box, material)
     for name in ("data.py", "dataset.py", "__init__.py", "conftest.py", "sitecustomize.py"):
         (root / name).write_text(EVIL.format(marker=str(box.outside / "executed")))
-    spec = rng.choice(("data", "hf:data", "hf:data:train?label=labels", "hf:../work/data?image=images"))
+    spec = rng.choice(("data", "hf:data", "hf:data:train?label=labels", f"hf:../{box.work.name}/data?image=images"))
     return Attack(f"{spec}, beside scripts", [train(material, spec)])
 
 

@@ -14,17 +14,16 @@ from fault_trials.bad_input import QUICK
 from fault_trials.material import Material
 from fault_trials.sandbox import Sandbox
 
+PART = "mine.evil:thing"
+
 DOORS: dict[str, dict[str, Any]] = {
-    "method": {"method": {"name": "mine.evil:thing"}},
-    "head": {"head": {"name": "mine.evil:thing"}},
-    "task": {"task": "mine.evil:thing"},
-    "regime": {"regime": "mine.evil:thing", "target": ["world:fog"]},
-    "teacher": {"teacher": {"name": "mine.evil:thing"}},
-    "metric": {"evaluation": {"metric": "mine.evil:thing"}},
-    "own": {"transform": {"own": ["mine.evil:thing"]}},
-    "backbone": {"backbone": {"name": "mine.evil:thing"}},
-    "source": {"source": ["mine.evil:thing"]},
-    "unseen": {"unseen": ["mine.evil:thing:val"]},
+    **{section: {section: {"name": PART}} for section in ("method", "head", "teacher", "backbone")},
+    "task": {"task": PART},
+    "source": {"source": [PART]},
+    "unseen": {"unseen": [f"{PART}:val"]},
+    "regime": {"regime": PART, "target": ["world:fog"]},
+    "metric": {"evaluation": {"metric": PART}},
+    "own": {"transform": {"own": [PART]}},
     "label space": {"label_space": "../outside/secret.txt"},
     "start": {"start_from": "../outside"},
     "cache": {"data_cache": "../outside/cache"},

@@ -1,9 +1,7 @@
 """The run configuration: one tree of options, resolved once from a preset and overrides, saved with the results."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
-from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -240,13 +238,6 @@ def presets() -> list[str]:
     """Names of the shipped presets."""
     folder = files("minorkey") / "presets"
     return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
-
-
-def about_preset(name: str) -> str:
-    """What the file of a shipped preset says of it at its head, the first sentence."""
-    text = (files("minorkey") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
-    comment = " ".join(line.strip("# ") for line in takewhile(lambda line: line.startswith("#"), text.splitlines()))
-    return re.split(r"\.(?:\s|$)", comment, maxsplit=1)[0]
 
 
 @public

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from minorkey.cli.settings import Overrides
+from minorkey.cli.settings import Overrides, about_preset
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +21,7 @@ def config(preset: str = typer.Argument(help="A shipped preset, or a YAML file."
 
     * `minorkey config gta_to_cbm method=lora training.steps=500 > mine.yaml`
     """
-    from minorkey.config import about_preset, parse_overrides, presets, resolve
+    from minorkey.config import parse_overrides, presets, resolve
 
     resolved = resolve(preset, parse_overrides(overrides or []))
     if preset in presets():

@@ -48,7 +48,8 @@ def list_parts(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> N
 
 
 def _presets() -> Rows:
-    from minorkey.config import about_preset, presets
+    from minorkey.cli.settings import about_preset
+    from minorkey.config import presets
 
     for name in presets():
         yield name, about_preset(name)

@@ -38,3 +38,14 @@ def default_folder(config: "RunConfig", preset: str) -> Path:
     """`runs/PRESET-METHOD-SEED`."""
     method = config.method.name.replace(":", ".")  # of package.module:attribute
     return Path("runs") / f"{Path(preset).stem}-{method}-{config.seed}"
+
+
+def about_preset(name: str) -> str:
+    """What the file of a shipped preset says of it at its head, the first sentence."""
+    import re
+    from importlib.resources import files
+    from itertools import takewhile
+
+    text = (files("minorkey") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
+    comment = " ".join(line.strip("# ") for line in takewhile(lambda line: line.startswith("#"), text.splitlines()))
+    return re.split(r"\.(?:\s|$)", comment, maxsplit=1)[0]

@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from minorkey.errors import ConfigError
 from minorkey.system.regular import regular_bytes
 from minorkey.system.run_folder import RunFolder
-from minorkey.system.storage import storage_errors
+from minorkey.system.storage import sha256_of, storage_errors
 from minorkey.tasks.predictor import Predictor
 
 FOLDER = ".made"
@@ -127,11 +127,13 @@ def model_digest(run: RunFolder, predictor: Predictor) -> str:
     asked = predictor.protocol.model_copy(update={"precision": "fp32"}).id()
     parts = (asked, predictor.space.classes, predictor.crop, predictor.mean, predictor.std)
     digest = hashlib.blake2b(repr(parts).encode(), digest_size=16)
-    adapter = sorted(run.adapter.iterdir()) if run.adapter.is_dir() else []
-    for file in (run.head, run.backbone, *adapter):
-        if file.is_file():
-            with file.open("rb") as stream:
-                digest.update(hashlib.file_digest(stream, hashlib.blake2b).digest())
+    record = run.record()
+    for file in (run.head, run.backbone, *(sorted(run.adapter.iterdir()) if run.adapter.is_dir() else ())):
+        name = file.relative_to(run.path).as_posix()
+        if known := (record.files or {}).get(name):  # it was held against that as the model was loaded
+            digest.update(known.encode())
+        elif file.is_file() and record.files is None:  # of an earlier version
+            digest.update(sha256_of(file).encode())
     return digest.hexdigest()
 
 

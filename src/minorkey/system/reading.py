@@ -166,7 +166,7 @@ def yaml_of(content: bytes | str) -> Any:
     """
     text = content if isinstance(content, str) else text_of(content, LARGEST_YAML)
     try:
-        return yaml.load(text, _Loader)  # a SafeLoader
+        return _SafeLoader(text).get_single_data()
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" at line {mark.line + 1}" if mark else ""
@@ -220,7 +220,7 @@ def _refuse_strange(value: Any) -> None:
         raise ValueError("a text in it holds NUL or half a character")
 
 
-class _Loader(yaml.SafeLoader):
+class _SafeLoader(yaml.SafeLoader):
     """A `SafeLoader` that stays small on any input, and says the line of every value that it cannot make sense of."""
 
     def __init__(self, text: str) -> None:
