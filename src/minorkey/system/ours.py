@@ -5,12 +5,12 @@ before the first of them is written. What lies under such a name and is not in t
 alone. A page and its figures are files among others, and carry a mark of their own instead.
 """
 
-import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from minorkey.errors import ConfigError
+from minorkey.system.reading import json_of
 from minorkey.system.regular import regular_bytes
 from minorkey.system.storage import write_json
 
@@ -84,8 +84,8 @@ def refuse_links(folder: Path, names: Iterable[str]) -> None:
 def recorded(folder: Path) -> dict[str, str]:
     """The names in a folder that are ours; none where there is no record, or a damaged one."""
     try:
-        content = json.loads(regular_bytes(folder / RECORD))
-    except (OSError, ValueError, RecursionError):
+        content = json_of(regular_bytes(folder / RECORD))
+    except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
 

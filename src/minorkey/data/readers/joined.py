@@ -17,6 +17,7 @@ from minorkey.data.readers.reader import Reader, ReaderAround
 from minorkey.data.readers.text import composed, text_lines
 from minorkey.data.sample import Sample
 from minorkey.errors import DataError, unknown
+from minorkey.system.regular import regular_bytes
 
 Range = tuple[float, float]
 """Mean luma from the first number and below the second, of 0 to 256."""
@@ -172,7 +173,7 @@ def image_files(reader: Reader) -> list[str]:
 def _listed(reader: Reader, files: Path) -> list[int]:
     """The places of the keys in a list."""
     try:
-        lines = text_lines(files.read_bytes(), str(files))
+        lines = text_lines(regular_bytes(files), str(files))
     except OSError as error:
         raise DataError(f"cannot read the list {files}: {error}") from error
     keys = dict.fromkeys(composed(line) for line in lines if line and not line.startswith("#"))
