@@ -14,6 +14,7 @@ from minorkey.models.backbone import load_backbone
 from minorkey.models.detectors import DETECTION_HEADS
 from minorkey.models.heads.detection.d_fine import corner_layers, d_fine_criterion
 from minorkey.models.heads.detection.detr import box_targets, process_average
+from minorkey.models.heads.detection.rt_detr_v2 import thinned
 from minorkey.models.heads.set_criterion import total
 from minorkey.models.options import BackboneOptions, HeadOptions
 from minorkey.tasks.detection.task import Detection
@@ -222,6 +223,29 @@ def test_queries_learn_the_same_beside_denoised_ones(make, images, name):
     assert alone.keys() == beside.keys()
     for term, value in alone.items():
         torch.testing.assert_close(beside[term], value, msg=term)
+
+
+@HYBRID
+def test_no_more_objects_are_denoised_than_there_are_queries(make, images, name):
+    """At 2000 objects there would be 4000 denoising queries, each of which looks at every other."""
+    model, sizes = still(make(name)), []
+    model.model.decoder.register_forward_pre_hook(
+        lambda _, inputs, named: sizes.append(named["inputs_embeds"].shape[1]), with_kwargs=True
+    )
+    corner = torch.rand(2000, 2, generator=torch.Generator().manual_seed(3)) * 50
+    crowd = box_targets([torch.cat([corner, corner + 10], 1)], [torch.arange(2000) % CLASSES], SIZE)
+    output = model(pixel_values=images[:1], labels=crowd)
+    assert sizes == [6 + 2 * 6 * (100 // 6)]
+    assert output.loss_dict["denoising"] > 0
+    assert output.loss.isfinite()
+
+
+def test_objects_are_thinned_evenly():
+    boxes = torch.rand(10, 4)
+    few, many = thinned([{"class_labels": torch.arange(n), "boxes": boxes[:n]} for n in (4, 10)], 4)
+    assert few["class_labels"].tolist() == [0, 1, 2, 3]
+    assert many["class_labels"].tolist() == [0, 2, 5, 7]
+    assert torch.equal(many["boxes"], boxes[[0, 2, 5, 7]])
 
 
 @NAMES

@@ -9,6 +9,7 @@ from minorkey.models.heads.detection.detr import check_width, shared_settings
 from minorkey.models.heads.detection.rt_detr_v2 import (
     QUERY_MASK,
     HybridLoss,
+    bound_denoising,
     hybrid_costs,
     hybrid_inputs,
     hybrid_settings,
@@ -39,6 +40,7 @@ def build_d_fine(
     # transformers 5.23 pairs the boxes of every layer with the corner distributions of the next, and leaves the last
     # layer without the localisation loss; the paper and this do neither.
     model.loss_function = HybridLoss(d_fine_criterion, corner_layers, d_fine_layers)
+    bound_denoising(model)
     let_run_ahead(model)
     return model
 

@@ -50,6 +50,7 @@ def build_rt_detr_v2(
     )
     start_head(model, [model.model.enc_score_head, *model.class_embed], [model.model.enc_bbox_head, *model.bbox_embed])
     model.loss_function = HybridLoss(rt_detr_v2_criterion, rt_detr_v2_layers)
+    bound_denoising(model)
     let_run_ahead(model)
     return model
 
@@ -109,8 +110,8 @@ class HybridLoss:
         terms, of_encoder = criterion.matched([(self.judged(queries), objects), (encoder, objects)], count)
         terms["encoder"] = total(of_encoder)
         if denoising_meta_values is not None:
-            noisy = self.judged(denoised)
-            terms["denoising"] = denoising_loss(criterion, noisy, objects, denoising_meta_values, count)
+            noisy, given = self.judged(denoised), padded(thinned(labels, config.num_queries))
+            terms["denoising"] = denoising_loss(criterion, noisy, given, denoising_meta_values, count)
         return total(terms), terms, None
 
 
@@ -140,6 +141,35 @@ def hybrid_costs(config: PreTrainedConfig) -> MatchCosts:
 def rt_detr_v2_layers(classes: Tensor, boxes: Tensor, *others: Any) -> Prediction:
     """Predictions of the layers, from logits `(B, L, Q, K)` and boxes `(B, L, Q, 4)`; they have nothing else."""
     return {"logits": classes.transpose(0, 1), "pred_boxes": boxes.transpose(0, 1)}
+
+
+def bound_denoising(model: PreTrainedModel) -> None:
+    """Let at most as many objects of an image be denoised as there are queries to find any, in place.
+
+    There are two denoising queries an object, and their attention takes memory by the square of that: 10 000 boxes in
+    an image would take gigabytes.
+    """
+    model.model.register_forward_pre_hook(_thin_labels, with_kwargs=True)
+
+
+def _thin_labels(inner: PreTrainedModel, inputs: tuple, named: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
+    labels = named.get("labels")
+    if labels is None:
+        return inputs, named
+    return inputs, {**named, "labels": thinned(labels, inner.config.num_queries)}
+
+
+def thinned(targets: Targets, most: int) -> Targets:
+    """The targets with at most so many objects in each image, evenly from first to last where there are more."""
+    return [_thinned(image, most) for image in targets]
+
+
+def _thinned(image: dict[str, Tensor], most: int) -> dict[str, Tensor]:
+    count = len(image["class_labels"])
+    if count <= most:
+        return image
+    places = torch.arange(most, device=image["boxes"].device) * count // most
+    return {"class_labels": image["class_labels"][places], "boxes": image["boxes"][places]}
 
 
 def split_layers(layers: Prediction, meta: dict[str, Any] | None) -> tuple[Prediction, Prediction]:
