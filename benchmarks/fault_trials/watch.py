@@ -96,7 +96,7 @@ class Events:
 
     def lose_unsynced(self) -> None:
         """What a power cut does: of what was written and not flushed to the disk nothing is left."""
-        for path, size in self.kept.items():
+        for path, size in list(self.kept.items()):  # threads write meanwhile
             if os.path.isfile(path) and os.path.getsize(path) > size:
                 os.truncate(path, size)
 
@@ -111,7 +111,7 @@ class Events:
             self._moved(*paths)
 
     def _moved(self, old: str, new: str) -> None:
-        for path in [path for path in self.kept if path == old or path.startswith(f"{old}/")]:
+        for path in [path for path in list(self.kept) if path == old or path.startswith(f"{old}/")]:
             self.kept[new + path[len(old) :]] = self.kept.pop(path)
 
     def _happens(self) -> None:

@@ -46,6 +46,7 @@ def save_figure(figure: "Figure", stem: Path) -> None:
     write_text(stem.with_suffix(".svg"), _svg(figure, stem.name))
     look: dict[str, Any] = {"format": "png", "dpi": 160, "facecolor": "white", "metadata": {"Software": "minorkey"}}
     with _any_letters():
+        _as_written(figure)
         write_atomically(stem.with_suffix(".png"), lambda temporary: figure.savefig(temporary, **look))
 
 
@@ -64,10 +65,21 @@ def _svg(figure: "Figure", name: str) -> str:
     import matplotlib  # here, so that colours can be had where nothing is drawn
 
     buffer = StringIO()
+    _as_written(figure)
     # a salt of its own per figure keeps ids apart on one page, and the file the same on every build
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}), _any_letters():
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": "minorkey"})
     return "\n".join(map(printable, buffer.getvalue().split("\n")))  # XML takes no control characters
+
+
+def _as_written(figure: "Figure") -> None:
+    """Show a `$` in a name from data as it is; matplotlib's own formulas are those of the ticks of logarithmic axes."""
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        assert isinstance(text, Text)
+        if "$" in text.get_text() and "\\mathdefault" not in text.get_text():
+            text.set_parse_math(False)
 
 
 @contextmanager
