@@ -4,7 +4,7 @@ from pydantic import ValidationError
 
 from minorkey.adapters.specs import METHODS
 from minorkey.config import RunConfig, load_config, parse_overrides, presets, resolve, save_config
-from minorkey.data.classes import FROM_FOLDERS
+from minorkey.data.classes import FROM_SOURCE
 from minorkey.errors import ConfigError
 from minorkey.labels import label_space
 from minorkey.models.segmenters import SEGMENTATION_HEADS
@@ -18,7 +18,7 @@ def test_every_preset_is_valid_and_survives_saving(name, tmp_path):
     config = resolve(name)
     save_config(config, tmp_path / "config.yaml")
     assert load_config(tmp_path / "config.yaml") == config
-    if config.label_space == FROM_FOLDERS:  # the data names its classes, which is not at hand
+    if config.label_space == FROM_SOURCE:  # the data names its classes, which is not at hand
         config = config.model_copy(update={"label_space": "cat, dog"})
     label_space(config.label_space)
     protocol_of(config)

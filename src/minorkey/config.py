@@ -1,9 +1,9 @@
 """The run configuration: one tree of options, resolved once from a preset and overrides, saved with the results."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import (
     AfterValidator,
@@ -19,14 +19,16 @@ from pydantic import (
 )
 
 from minorkey.adapters.options import MethodOptions
-from minorkey.data.classes import FROM_FOLDERS, listed_classes
+from minorkey.data.classes import FORMERLY, FROM_SOURCE, classes_of_source, name_their_classes
 from minorkey.data.readers.options import SourceOptions
 from minorkey.data.readers.own import outside_parts, taken
 from minorkey.data.readers.world import WorldOptions
 from minorkey.data.transforms import TransformConfig
 from minorkey.errors import ConfigError, closest, unknown
 from minorkey.evaluation.options import EvaluationOptions
+from minorkey.labels.space import given_space, held
 from minorkey.labels.tables import read_yaml
+from minorkey.labels.written import SpaceRow
 from minorkey.models.catalog import with_first_block
 from minorkey.models.options import BackboneOptions, HeadOptions
 from minorkey.regimes.base import Regime, RegimeOptions
@@ -54,12 +56,21 @@ NAMED = ("backbone", "head", "method", "teacher")
 """Sections that may be given as a bare name: `method: soma` is `method: {name: soma}`."""
 
 
+WHOLE = ("label_space",)
+"""Keys whose values are replaced as they are, and not key by key."""
+
+
 def _as_list(value: object) -> object:
     return [value] if isinstance(value, (str, Mapping, SourceOptions)) else value
 
 
+def _written_space(value: object) -> object:
+    return given_space(value) if isinstance(value, list) or (isinstance(value, Mapping) and value) else value
+
+
 Names = Annotated[list[Annotated[str, AfterValidator(taken)]], BeforeValidator(_as_list)]
 Sources = Annotated[list[SourceOptions], BeforeValidator(_as_list)]
+Space = Annotated[str | SpaceRow, BeforeValidator(_written_space)]
 
 
 class RunConfig(BaseModel):
@@ -79,10 +90,10 @@ class RunConfig(BaseModel):
     data_cache: Path | None = Field(
         None, description="folder that keeps the decoded pixels of what is trained on, which then need no decoding"
     )
-    label_space: str = Field(
+    label_space: Space = Field(
         "cityscapes19",
-        description="the classes to tell apart: name, YAML file, a list as in 'cat, dog', or 'folders', "
-        "those that the folders of classified images name",
+        description="the classes to tell apart: name, YAML file, [a, b], {a: [r, g, b]}, or 'source': those that the "
+        "data sets name, as is the default for your own",
     )
     world: WorldOptions = WorldOptions()
     transform: TransformConfig = TransformConfig()
@@ -114,11 +125,12 @@ class RunConfig(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _task_defaults(cls, values: Any) -> Any:
-        name = values.get("task") if isinstance(values, dict) else None
+        name = _task_of(values) if isinstance(values, dict) else None
         head = values.get("head", {}) if isinstance(values, dict) else None
         if not isinstance(name, str) or not TASKS.knows(name):
             return values
-        task, given = task_named(name), {"label_space": task_named(name).label_space} | values
+        task = task_named(name)
+        given = values if "label_space" in values else {"label_space": _usual_space(task, values)} | values
         return given | {"head": {"name": task.default_head, **head}} if isinstance(head, dict) else given
 
     @field_validator("regime")
@@ -220,6 +232,14 @@ class RunConfig(BaseModel):
         return "teacher" if self.training.choose == "auto" and self.teacher_learns else self.training.deployed
 
 
+def _usual_space(task: Task, values: Mapping[str, Any]) -> str:
+    """The label space unless one is named: that of the task, or the data's own where no data set is a known one."""
+    asked = [each for key in DATA for each in cast(Iterable[Any], _as_list(values.get(key) or []))]
+    specs = [each.get("data") if isinstance(each, Mapping) else getattr(each, "data", each) for each in asked]
+    named = [spec for spec in specs if isinstance(spec, str)]  # what is wrong with others is said later
+    return FROM_SOURCE if named and name_their_classes(named, task.annotation) else task.label_space
+
+
 def _check_head(task: Task, name: str) -> None:
     """Refuse a head that the task has not.
 
@@ -289,16 +309,17 @@ def parse_overrides(arguments: Sequence[str], options: Mapping[str, Any] | None 
 
 
 def with_classes(config: RunConfig) -> RunConfig:
-    """A configuration that names its classes, where they are those of the data's class folders.
+    """A configuration that holds its classes itself, where they are those that the data or a file names.
 
     Raises:
-        MinorkeyError: as `listed_classes`.
+        MinorkeyError: as `classes_of_source`, or the file is missing or wrong.
     """
-    if config.label_space != FROM_FOLDERS:
-        return config
-    specs = [*(source.data for source in config.source), *config.unseen]
-    classes = listed_classes(specs, annotation=task_named(config.task).annotation, data_root=config.data_root)
-    return config.model_copy(update={"label_space": classes})
+    if config.label_space in (FROM_SOURCE, FORMERLY):
+        sources, annotation = [source.data for source in config.source], task_named(config.task).annotation
+        space = classes_of_source(sources, config.unseen, annotation=annotation, data_root=config.data_root)
+    else:
+        space = held(config.label_space)
+    return config.model_copy(update={"label_space": space})
 
 
 def save_config(config: RunConfig, path: Path) -> None:
@@ -387,7 +408,8 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in over.items():
         old = merged.get(key)
-        merged[key] = _merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+        both = isinstance(old, Mapping) and isinstance(value, Mapping) and key not in WHOLE
+        merged[key] = _merge(cast(Mapping[str, Any], old), value) if both else value
     return merged
 
 

@@ -1,10 +1,14 @@
+import json
 import pickle
 
 import numpy as np
 import pytest
+import yaml
 
 from minorkey.errors import ConfigError
 from minorkey.labels import colourise, label_space
+from minorkey.labels.space import held
+from minorkey.labels.written import SpaceRow
 
 # cityscapesScripts, helpers/labels.py: colours of train ids 0 to 18
 CITYSCAPES = {
@@ -178,3 +182,82 @@ def test_wrong_space_file_is_one_line(tmp_path, text, message):
 def test_missing_space_file(tmp_path):
     with pytest.raises(ConfigError, match=r"cannot read .*none\.yaml: No such file"):
         label_space(str(tmp_path / "none.yaml"))
+
+
+def test_a_list_of_names_stands_for_itself():
+    space = label_space(["background", "road, wet", 'a "b"'])
+    assert space.classes == ("background", "road, wet", 'a "b"')
+    assert label_space(space.name).classes == space.classes, "its name says all of it"
+    assert len({tuple(colour) for colour in space.colours.tolist()}) == 3
+    assert space.id_map({0: "Background", 1: "road, wet", 2: 'A "b"', 255: "ignore"})[[0, 1, 2, 255]].tolist() == [
+        0,
+        1,
+        2,
+        255,
+    ]
+    assert label_space(["dog"]).classes == ("dog",)
+    assert label_space(label_space(["dog"]).name).classes == ("dog",)
+
+
+SHORT = [
+    ("[background, road]", [[230, 80, 80], [80, 124, 230]]),
+    ("{background: [0, 0, 0], road: [1, 2, 3]}", [[0, 0, 0], [1, 2, 3]]),
+    ("{background: [0, 0, 0], road: }", [[0, 0, 0], [80, 124, 230]]),
+    ("classes: [background, road]\nignores: [sky]", [[230, 80, 80], [80, 124, 230]]),
+    ("classes: {background: [0, 0, 0], road: {accepts: [street]}}", [[0, 0, 0], [80, 124, 230]]),
+    ("classes:\n- {name: background, colour: [0, 0, 0]}\n- road", [[0, 0, 0], [80, 124, 230]]),
+]
+
+
+@pytest.mark.parametrize(("text", "colours"), SHORT)
+def test_short_forms_mean_the_same_in_a_file_and_in_a_setting(tmp_path, text, colours):
+    file = tmp_path / "farm.yaml"
+    file.write_text(text)
+    in_file, given = label_space(str(file)), label_space(yaml.safe_load(text))
+    for space in (in_file, given):
+        assert space.classes == ("background", "road")
+        assert np.abs(space.colours.astype(int) - colours).max() <= 1
+    assert (in_file.name, given.name) == ("farm", "background, road")
+
+
+def test_what_is_held_needs_no_file(tmp_path):
+    file = tmp_path / "farm.yaml"
+    file.write_text("classes: {soil: [90, 60, 30], crop: {accepts: [wheat]}}\nignores: [sky]\n")
+    kept = held(str(file))
+    file.unlink()
+    again = SpaceRow.model_validate(json.loads(kept.model_dump_json()))
+    assert again == kept
+    space = label_space(again)
+    assert (space.name, space.classes) == ("farm", ("soil", "crop"))
+    assert space.id_map({3: "wheat", 4: "sky"})[[3, 4]].tolist() == [1, 255]
+    swapped = held(again.model_copy(update={"classes": dict(reversed(again.classes.items()))}))
+    assert swapped.model_dump(mode="json") != kept.model_dump(mode="json"), "the order is part of what is compared"
+    assert held("cityscapes19") == "cityscapes19"
+    assert held("cat,dog") == "cat, dog"
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ([], "it names no class"),
+        (["a", "a"], "names class 'a' twice"),
+        ({}, "classes: Field required"),
+        ({"a": [0, 0, 256]}, "less than or equal to 255"),
+        ({"a": [0, 0]}, "classes.a.colour"),
+        ('a, "b', "is no list of names"),
+        ("a, A", "names a class twice"),
+        ({"classes": {f"c{i}": None for i in range(256)}}, "at most 255"),
+        ({"classes": [{"colour": [0, 0, 0]}]}, "class None is no text"),
+    ],
+)
+def test_what_is_wrong_with_a_list_or_a_mapping_is_one_line(written, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        label_space(written)
+    assert "\n" not in str(caught.value)
+
+
+def test_more_classes_than_a_label_image_holds():
+    space = label_space([f"class {number}" for number in range(300)])
+    assert len(space) == 300, "of whole images there may be as many"
+    with pytest.raises(ConfigError, match="has 300 classes; label images hold at most 255"):
+        space.id_map({0: "class 0"})

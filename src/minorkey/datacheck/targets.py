@@ -14,7 +14,7 @@ from minorkey.data.readers.joined import image_files, shared_images
 from minorkey.data.readers.open import labelled_splits
 from minorkey.data.readers.pairing import NoImages, NoSplit
 from minorkey.data.readers.reader import Role
-from minorkey.errors import ConfigError, MinorkeyError
+from minorkey.errors import ConfigError, DataError, MinorkeyError
 from minorkey.labels import LabelSpace
 from minorkey.system.run_folder import RunFolder
 from minorkey.tasks.base import Task
@@ -73,7 +73,7 @@ def open_target(target: str, overrides: Mapping[str, Any], *, cached: bool = Fal
     else:
         return _open_alone(target, overrides, cached)
     found = _nothing_yet(config, cached)
-    for asked in _asked_by(config):
+    for asked in () if found.problems else _asked_by(config):
         _open(asked, config, found)
     return found
 
@@ -92,8 +92,13 @@ def _nothing_yet(config: RunConfig, cached: bool) -> CheckTarget:
     if cached and config.data_cache is None:
         raise ConfigError("no data_cache is set; name the folder that is to keep the pixels, data_cache=PATH")
     cache = RawCache(config.data_cache) if cached and config.data_cache else None
-    task = task_named(config.task)
-    return CheckTarget(task.space(with_classes(config).label_space), task, cache=cache)
+    task, problems = task_named(config.task), []
+    try:
+        config = with_classes(config)
+    except DataError as error:  # a fault of the data, like any other
+        problems.append(f"{', '.join(source.data for source in config.source)}: {error}")
+        config = config.model_copy(update={"label_space": "cityscapes19"})
+    return CheckTarget(task.space(config.label_space), task, problems=problems, cache=cache)
 
 
 def _open_alone(spec: str, overrides: Mapping[str, Any], cached: bool) -> CheckTarget:
@@ -103,7 +108,9 @@ def _open_alone(spec: str, overrides: Mapping[str, Any], cached: bool) -> CheckT
     """
     config = resolve(None, {**overrides, "source": [spec]})
     found = _nothing_yet(config, cached)
-    for role in ("source", "unseen"):
+    nameless = bool(found.problems)
+    roles: tuple[Role, ...] = () if nameless else ("source", "unseen")
+    for role in roles:
         _open(_Asked("data set", spec, role, needed=False), config, found)
     if not found.opened:
         close = get_close_matches(spec, presets(), n=1)
@@ -111,7 +118,7 @@ def _open_alone(spec: str, overrides: Mapping[str, Any], cached: bool) -> CheckT
         first = (found.problems or found.warnings)[0]
         found.problems[:] = [first + hint, *found.problems[1:]]
         found.warnings.clear()
-    if cached:  # what is trained on, no more
+    if cached or nameless:  # what is trained on, no more; or there are no classes to read labels as
         return found
     with suppress(MinorkeyError):  # it was said above
         for split in labelled_splits(spec, annotation=found.task.annotation, data_root=config.data_root):

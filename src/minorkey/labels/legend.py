@@ -7,8 +7,12 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from minorkey.errors import ConfigError, unknown
-from minorkey.labels.space import Colour, LabelSpace
+from minorkey.labels.space import LabelSpace, distinct
 from minorkey.labels.tables import Numbered, one_target, parse_row, read_yaml
+from minorkey.labels.written import Colour
+
+VOID = frozenset({"ignore", "ignored", "unlabeled", "unlabelled", "void"})
+"""Names of what label images hold where there is no class."""
 
 LEGENDS_FILE = Path(__file__).with_name("legends.yaml")
 
@@ -42,6 +46,12 @@ class Legend(BaseModel):
     def classes(self) -> dict[int, str]:
         """Id -> class name; the id of a colour is its place."""
         return self.ids or dict(enumerate(self.colours))
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        """The classes that a label space of this legend alone has, by their ids: those that are not left out."""
+        names = [self.classes[number] for number in sorted(self.classes)]
+        return distinct(names, [*VOID, *self.ignores, *self.read_as.get("ignore", [])])
 
     @property
     def palette(self) -> np.ndarray | None:

@@ -6,40 +6,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
 
 from minorkey.errors import ConfigError, unknown
-from minorkey.labels.tables import parse_row, read_yaml
+from minorkey.labels.tables import read_yaml
+from minorkey.labels.written import Colour, SpaceRow, checked_names, listed_text, names_in, space_row
 from minorkey.system.unforeseen import public
 
 SPACES_FILE = Path(__file__).with_name("spaces.yaml")
 
 IGNORE_INDEX = 255
 """Label of the pixels that count neither in a loss nor in a score."""
-
-Channel = Annotated[int, Field(ge=0, le=255)]
-Colour = tuple[Channel, Channel, Channel]
-
-
-class ClassRow(BaseModel):
-    """One class of a label space as a table holds it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    colour: Colour
-    accepts: list[str] = []
-
-
-class SpaceRow(BaseModel):
-    """A label space as a table holds it; the order of the classes is their train id."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    classes: dict[str, ClassRow] = Field(min_length=1, max_length=IGNORE_INDEX)
-    ignores: list[str] = []
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,8 +48,10 @@ class LabelSpace:
             (256,) int16: a train id, `IGNORE_INDEX`, or -1 for the ids that no map names.
 
         Raises:
-            ConfigError: the space neither accepts nor ignores a class, or an id is out of range.
+            ConfigError: the space neither accepts nor ignores a class, it has more than 255, or an id is out of range.
         """
+        if len(self) > IGNORE_INDEX:
+            raise ConfigError(f"label space '{self.name[:60]}' has {len(self)} classes; label images hold at most 255")
         places = self.places(ids.values(), ignores, read_as)
         lookup = np.full(256, -1, np.int16)
         for number, name in ids.items():
@@ -117,24 +98,56 @@ class LabelSpace:
 
 
 @public
-def label_space(name: str) -> LabelSpace:
-    """The label space called `name`, the one in the YAML file at that path, or that of classes listed with commas.
+def label_space(written: str | list[str] | Mapping[str, Any] | SpaceRow) -> LabelSpace:
+    """A label space by any of the ways to write it.
 
-    >>> label_space("cat, dog").classes
-    ('cat', 'dog')
+    Args:
+        written: the name of a shipped one, the path of a YAML file, classes in a list or with commas, or a mapping:
+            class -> its RGB or None, or what such a file holds, see docs/label-spaces.md.
+
+    >>> label_space(["cat", "dog"]).classes, label_space("cat, dog").name
+    (('cat', 'dog'), 'cat, dog')
 
     Raises:
-        ConfigError: no such space (closest name offered), or the file is wrong.
+        ConfigError: no such space (closest name offered), or what is written is wrong.
     """
-    if name.endswith((".yaml", ".yml")):
-        file = Path(name)
-        return _build(file.stem, parse_row(SpaceRow, read_yaml(file), str(file)))
-    if "," in name:
-        return _listed_space(name)
-    table = _table()
-    if name not in table:
-        raise ConfigError(unknown("label space", name, table))
-    return table[name]
+    kept = held(written if isinstance(written, (str, SpaceRow)) else given_space(written))
+    if isinstance(kept, SpaceRow):
+        return _build(kept.name or "", kept)
+    return _listed_space(kept) if "," in kept else _shipped(kept)
+
+
+def given_space(written: list[str] | Mapping[str, Any]) -> str | SpaceRow:
+    """A list as text, a mapping as the table that it stands for.
+
+    Raises:
+        ConfigError: it is wrong.
+    """
+    if not isinstance(written, list):
+        return space_row(written, "label_space")
+    try:
+        return listed_text(checked_names(written))
+    except ValueError as error:
+        raise ConfigError(f"label_space: {error}") from error
+
+
+def held(written: str | SpaceRow) -> str | SpaceRow:
+    """A label space so that it needs no file: what a YAML file holds, or itself; of tables, with their name.
+
+    Raises:
+        ConfigError: the file is wrong.
+    """
+    if isinstance(written, SpaceRow):
+        return written if written.name else written.model_copy(update={"name": listed_text(list(written.classes))})
+    if written.endswith((".yaml", ".yml")):
+        row = space_row(read_yaml(Path(written)), written)
+        return row if row.name else row.model_copy(update={"name": Path(written).stem})
+    return listed_text(names_in(written)) if "," in written else written
+
+
+def shipped_like(classes: Sequence[str]) -> str | None:
+    """The shipped label space that has just these classes, in this order; None: there is none."""
+    return next((name for name, space in _table().items() if space.classes == tuple(classes)), None)
 
 
 def label_spaces() -> list[str]:
@@ -149,11 +162,20 @@ def colourise(labels: np.ndarray, space: LabelSpace) -> np.ndarray:
     return palette[labels]
 
 
+def _shipped(name: str) -> LabelSpace:
+    table = _table()
+    if name not in table:
+        raise ConfigError(
+            unknown("label space", name, table) + ", a list such as 'cat, dog', or a file that ends in .yaml"
+        )
+    return table[name]
+
+
 @cache
 def _table() -> dict[str, LabelSpace]:
     content = read_yaml(SPACES_FILE)
     assert isinstance(content, dict)
-    return {name: _build(name, parse_row(SpaceRow, row, name)) for name, row in content.items()}
+    return {name: _build(name, space_row(row, name)) for name, row in content.items()}
 
 
 def _build(name: str, row: SpaceRow) -> LabelSpace:
@@ -164,8 +186,7 @@ def _build(name: str, row: SpaceRow) -> LabelSpace:
     for source, train_id in claims:
         if train_ids.setdefault(source, train_id) != train_id:
             raise ConfigError(f"label space '{name}' gives '{source}' two places: keep one of them")
-    colours = np.array([entry.colour for entry in row.classes.values()], np.uint8)
-    return LabelSpace(name, tuple(row.classes), colours, train_ids)
+    return LabelSpace(name, tuple(row.classes), _colours([entry.colour for entry in row.classes.values()]), train_ids)
 
 
 def plain_name(name: str) -> str:
@@ -177,15 +198,36 @@ def plain_name(name: str) -> str:
     return unicodedata.normalize("NFC", " ".join(name.lower().replace("_", " ").split()))
 
 
+def distinct(names: Iterable[str], left_out: Iterable[str] = ("ignore",)) -> tuple[str, ...]:
+    """Class names, each once, as names are compared, without some.
+
+    >>> distinct(["Road", "void", "road"], left_out=["VOID"])
+    ('Road',)
+    """
+    without = {plain_name(name) for name in left_out}
+    found: dict[str, str] = {}
+    for name in names:
+        found.setdefault(plain_name(name), name)
+    return tuple(name for plain, name in found.items() if plain not in without)
+
+
 def _listed_space(text: str) -> LabelSpace:
-    """The classes of a list with commas, each in a colour of its own."""
-    classes = tuple(filter(None, map(str.strip, text.split(","))))
+    """The classes of a list with commas; `ignore` is left out, unless it is one of them."""
+    classes = names_in(text)
     train_ids = {plain_name(name): train_id for train_id, name in enumerate(classes)}
     if len(train_ids) < len(classes):
         raise ConfigError(f"label_space '{text}' names a class twice; name each once")
-    # Hues a golden section apart never come close to one another, however many there are.
-    hues = [colorsys.hsv_to_rgb(0.618034 * train_id % 1, 0.65, 0.9) for train_id in range(len(classes))]
-    return LabelSpace(text, classes, np.rint(255 * np.array(hues)).astype(np.uint8), train_ids)
+    return LabelSpace(text, tuple(classes), _colours([None] * len(classes)), {"ignore": IGNORE_INDEX} | train_ids)
+
+
+def _colours(given: Sequence[Colour | None]) -> np.ndarray:
+    """(K, 3) uint8, each class in its colour or, without one, in one of its own.
+
+    Hues a golden section apart never come close to one another, however many there are.
+    """
+    hues = [colorsys.hsv_to_rgb(0.618034 * train_id % 1, 0.65, 0.9) for train_id in range(len(given))]
+    chosen = np.rint(255 * np.array(hues)).astype(np.uint8)
+    return np.array([own if own is not None else other for own, other in zip(given, chosen, strict=True)], np.uint8)
 
 
 def _listed(names: set[str]) -> str:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from minorkey.errors import DataError
 from minorkey.evaluation.scores import ScoreTable
-from minorkey.labels import LabelSpace, label_space
+from minorkey.labels import LabelSpace
 from minorkey.plotting.page_template import page_template
 from minorkey.plotting.style import css, inline_svg, save_figure
 from minorkey.reporting.adaptation.rows import (
@@ -115,7 +115,7 @@ def _render(
     """The page about `runs`, one for each method; `loaded` are all seeds, which adaptation shows one by one."""
     tables = [run.scores for run in runs]
     compared = reference(tables)
-    space = label_space(compared.label_space)
+    space = next(run for run in runs if run.scores is compared).space
     return page_template("page.html.j2").render(
         title=title,
         verdict=verdict(runs),
@@ -180,7 +180,7 @@ def _gallery(runs: Sequence[Run], compared: ScoreTable, space: LabelSpace, scene
     shown = [
         (label, colour, run)
         for label, colour, run in zip(_labels(runs), run_colours(runs), runs, strict=True)
-        if (run.scores.task, run.scores.label_space) == (compared.task, space.name) and run.samples
+        if (run.scores.task, run.scores.classes) == (compared.task, compared.classes) and run.samples
     ]
     pictured = [run for *_, run in shown]
     present = classes_shown(pictured, space)

@@ -1,14 +1,16 @@
 """A finished run as the report reads it from its folder."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from minorkey.errors import DataError
+from minorkey.errors import ConfigError, DataError
 from minorkey.evaluation.evidence_files import read_evidence, read_places
 from minorkey.evaluation.scores import ScoreTable
+from minorkey.labels import LabelSpace, label_space
 from minorkey.labels.tables import read_yaml
 from minorkey.system.names import below
 from minorkey.system.reading import json_lines, reading, text_of, yaml_of
@@ -44,6 +46,16 @@ class Run:
         """The config as values; empty where the folder has none."""
         with reading(self.folder / "config.yaml", "restore the file"):
             return dict(yaml_of(self.config) or {})
+
+    @property
+    def space(self) -> LabelSpace:
+        """Its classes with their colours, as the run holds them; runs of before may name a file that is gone."""
+        written = self.settings.get("label_space", self.scores.label_space)
+        with suppress(ConfigError):
+            space = label_space(written)
+            if list(space.classes) == self.scores.classes:
+                return space
+        return label_space(self.scores.classes)
 
 
 def read_run(folder: Path) -> Run:

@@ -219,7 +219,7 @@ def _difference(table: ScoreTable, compared: ScoreTable) -> str:
     if _protocol(table) != _protocol(compared):
         return f"measured under another protocol ({table.protocol.id()}: {table.protocol.describe()})"
     if table.classes != compared.classes:
-        return "other classes"
+        return f"its label space is also called '{table.label_space}', but has other classes"
     return "judged on other domains or images"
 
 

@@ -96,12 +96,12 @@ def _load_trained(folder: RunFolder, config: RunConfig, backbone: nn.Module) -> 
 
 def protocol_of(config: RunConfig) -> Protocol:
     """The test protocol of a configuration, on the device of this process."""
-    options, classes = config.evaluation, label_space(config.label_space).classes
+    options, space = config.evaluation, label_space(config.label_space)
     for name in options.classes or ():
-        if name not in classes:
-            raise ConfigError(unknown(f"class of label space '{config.label_space}'", name, classes))
+        if name not in space.classes:
+            raise ConfigError(unknown(f"class of label space '{space.name}'", name, space.classes))
     return Protocol(
-        label_space=config.label_space,
+        label_space=space.name,
         resize=options.resize,
         resize_in=options.resize_in,
         weights=config.deployed,

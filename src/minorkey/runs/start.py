@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from minorkey.config import RunConfig, load_config, saved_values
 from minorkey.errors import ConfigError, DataError
+from minorkey.labels import label_space
 from minorkey.models.backbone import builtin_head
 from minorkey.system.run_folder import RunFolder
 from minorkey.system.saved_config import changed, differing_keys
@@ -72,12 +74,18 @@ def _like(option: str, folder: Path, config: RunConfig, same: Sequence[str]) -> 
     run = RunFolder(folder)
     run.require_trained()
     other = load_config(run.config)
-    if different := [name for name in same if getattr(other, name) != getattr(config, name)]:
+    if different := [name for name in same if _of(other, name) != _of(config, name)]:
         raise ConfigError(
             f"{option}: '{run.path}' has another {' and '.join(different)} (see its config.yaml); "
             f"give this run the same {', '.join(same)}, or set {option}=null"
         )
     return run, other
+
+
+def _of(config: RunConfig, name: str) -> Any:
+    """A section of a configuration; of the label space its classes, whatever they are called and wherever they are
+    written."""
+    return label_space(config.label_space).classes if name == "label_space" else getattr(config, name)
 
 
 def _last_step(config: RunConfig) -> int:

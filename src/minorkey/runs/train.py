@@ -40,9 +40,9 @@ def train(config: RunConfig, out: Path, *, resume: bool = False, console: Consol
         MinorkeyError: bad input, or a training that cannot go on; one line says what to do.
     """
     device_for(config.training)  # first of all: it connects the processes
-    config = from_main(lambda: with_classes(config))
     console = speaker(console)
     folder = RunFolder(Path(out))
+    config = from_main(lambda: _with_classes(config, folder))
     if from_main(lambda: folder.finished):  # and nothing is written
         from_main(lambda: claim(folder, config, resume))
         return from_main(lambda: ScoreTable.read(folder.metrics))
@@ -53,6 +53,14 @@ def train(config: RunConfig, out: Path, *, resume: bool = False, console: Consol
             (fit_in_rounds if config.regime_class.rounds(config) else fit)(config, folder, material, console)
         with _saved(folder):
             return evaluate(folder.path, console=console)
+
+
+def _with_classes(config: RunConfig, folder: RunFolder) -> RunConfig:
+    """A configuration that holds its classes; of a run from before runs did, it stays as that saved it."""
+    named = config.label_space
+    if isinstance(named, str) and named.endswith((".yaml", ".yml")) and folder.config.is_file():
+        return config if load_config(folder.config).label_space == named else with_classes(config)
+    return with_classes(config)
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from minorkey.data.sample import Batch, HostLabels, Sample, on_device
 from minorkey.data.transforms import TransformConfig
 from minorkey.errors import ConfigError, ModelError, unknown
 from minorkey.labels import LabelSpace, label_space
+from minorkey.labels.written import SpaceRow
 from minorkey.models.build import Head
 from minorkey.models.options import HeadOptions
 from minorkey.system.storage import save_png
@@ -72,13 +73,13 @@ class Task(ABC):
 
     # --- data
 
-    def space(self, name: str) -> LabelSpace:
-        """The label space of this name, to learn its classes.
+    def space(self, written: str | SpaceRow) -> LabelSpace:
+        """The label space that is written so, to learn its classes.
 
         Raises:
             ConfigError: there is none, or it has too few classes for there to be anything to learn.
         """
-        space = label_space(name)
+        space = label_space(written)
         if len(space) >= self.fewest_classes:
             return space
         raise ConfigError(

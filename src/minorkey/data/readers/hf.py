@@ -61,7 +61,15 @@ class HuggingFaceReader:
     """Rows with an image and perhaps a label image, labels mapped to a label space while reading."""
 
     def __init__(
-        self, rows: Any, image: str, labels: Labels | None, *, name: str, domain: str, path: str | None = None
+        self,
+        rows: Any,
+        image: str,
+        labels: Labels | None,
+        *,
+        name: str,
+        domain: str,
+        path: str | None = None,
+        legend: DatasetSpec | None = None,
     ) -> None:
         """Read `rows` (a `datasets.Dataset`).
 
@@ -72,12 +80,15 @@ class HuggingFaceReader:
             name: how the data set was asked for.
             domain: the domain that the samples carry.
             path: the folder or the repository that they are of, whose files alone they may name; None: any file.
+            legend: what the ids of its label images stand for.
 
         Raises:
             DataError: a column is missing or holds no images.
         """
         self.name, self.domain = name, domain
         self.notes: tuple[str, ...] = ()
+        self.categories = () if legend is None else legend.own
+        self.colours = {} if legend is None else legend.colours
         self._rows = undecoded(rows, [image] if labels is None else [image, labels.column], name)
         self._image, self._labels, self._path = image, labels, path
 
@@ -123,7 +134,8 @@ def open_hub(text: str, role: Role, space: LabelSpace | None) -> HuggingFaceRead
     label = options.label or next((name for name in LABEL_COLUMNS if name in rows.features), LABEL_COLUMNS[0])
     labels = None if spec is None or space is None or role == "target" else Labels(label, LabelDecoder.of(spec, space))
     domain = (spec and spec.name) or path.rstrip("/").rpartition("/")[2]
-    return HuggingFaceReader(rows, options.image, labels, name=f"hf:{path}:{chosen}", domain=domain, path=path)
+    called = {"name": f"hf:{path}:{chosen}", "domain": domain, "path": path}
+    return HuggingFaceReader(rows, options.image, labels, **called, legend=spec)
 
 
 def hub_name(text: str, kind: type[Options]) -> tuple[str, str, Options]:

@@ -86,6 +86,11 @@ def is_bare(name: str, annotation: str = "pixels") -> bool:
     return path.is_file() or any(mark in name for mark in "*?[")
 
 
+def is_known(name: str, annotation: str) -> bool:
+    """Whether this names a data set of the tables, or one of its domains."""
+    return name in _known(annotation)
+
+
 @cache
 def _known(annotation: str) -> dict[str, tuple[str, dict[str, DomainPart]]]:
     """Name -> row of the table and its domains; the domains of a row are names too."""

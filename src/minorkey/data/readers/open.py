@@ -48,8 +48,10 @@ def open_datasets(
             `train,val`; the domain of the world is `clear`.
         role: whether it is trained on with its labels, without, or judged on. The samples of a target have no labels,
             and no label file is looked for.
-        label_space: the classes of the run; labels are mapped to it while reading. None: classified images are opened
-            for the sake of their `categories`, the names of their classes, alone.
+        label_space: the classes of the run; labels are mapped to it while reading. None: the data set is opened for
+            the sake of the names of its classes alone. Whatever its format, its readers then are `reader.Categorised`:
+            they have `categories`, in the order of their ids or else sorted, and perhaps `colours`, and need not read
+            labels. Those that name none have no such attribute, or an empty one.
         data_root: where known data sets lie, each in a folder of its name.
         options: seed, size and number of scenes of the built-in world.
         annotation: what samples are labelled with, a row of `readers.kinds.KINDS`: label images, boxes or a class. A

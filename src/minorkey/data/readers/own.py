@@ -33,8 +33,8 @@ class Asked:
 
 
 class Samples(Protocol):
-    """What someone's own data set has to be; its `domain` (a name), `notes` (lines for the user) and
-    `key(index)` may be left out."""
+    """What someone's own data set has to be; its `domain` (a name), `notes` (lines for the user),
+    `categories` (the names of its classes) and `key(index)` may be left out."""
 
     def __len__(self) -> int:
         """Number of samples."""
@@ -99,6 +99,7 @@ class OwnReader:
         self.name, self._labelled = spec, asked.role != "target"
         self.domain: str = getattr(self._samples, "domain", own.rpartition(":")[2])
         self.notes: tuple[str, ...] = tuple(getattr(self._samples, "notes", ()))
+        self.categories: tuple[str, ...] = tuple(map(str, getattr(self._samples, "categories", ())))
 
     def __len__(self) -> int:
         """Number of samples."""

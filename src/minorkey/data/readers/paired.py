@@ -16,6 +16,7 @@ from minorkey.data.readers.spec import DatasetSpec
 from minorkey.data.sample import Sample
 from minorkey.errors import DataError
 from minorkey.labels import IGNORE_INDEX
+from minorkey.labels.written import Colour
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class PairedReader(DiskReader[Pair]):
     """
 
     def __init__(self, spec: DatasetSpec, part: Part) -> None:
-        self._space = part.space
+        self._space, self._legend = part.space, spec
         self._decoder = None if part.space is None else LabelDecoder.of(spec, part.space)
         pairs, notes = _pairs(spec, part)
         super().__init__(part, pairs, notes + _lone_class(self._decoder, part))
@@ -56,6 +57,16 @@ class PairedReader(DiskReader[Pair]):
         pair = self._images[index]
         image = self._read(pair)
         return Sample(image=image, domain=self.domain, key=pair.key, labels=self._labels(index, image))
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """The classes of the data set, without what it leaves out."""
+        return self._legend.own
+
+    @property
+    def colours(self) -> dict[str, Colour]:
+        """Class -> RGB, where labels are painted."""
+        return self._legend.colours
 
     def becomes(self) -> dict[str, str]:
         """The classes of the data set, and what each is in the label space of the run."""

@@ -34,6 +34,18 @@ class Reader(Protocol):
         """The key of a sample, without reading it."""
 
 
+class Categorised(Reader, Protocol):
+    """A reader that names the classes of its data set, as all do that are opened with `label_space=None`.
+
+    One with colours for its classes has them as `colours`, a mapping of class name -> RGB, too. Neither is asked for
+    where the classes of the run are known, so that what takes long to find out may be found out then.
+    """
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """The classes by their names, in the order of their train ids; without what is left out, e.g. `ignore`."""
+
+
 class ReaderAround:
     """The samples of another reader, as many and under the same keys; a subclass says what becomes of them."""
 

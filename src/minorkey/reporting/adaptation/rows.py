@@ -129,7 +129,7 @@ def _title(title: str, adapted: Sequence[AdaptedRun]) -> str:
 
 
 def _view(each: AdaptedRun, space: LabelSpace) -> AdaptationView:
-    ours = each.run.scores.label_space == space.name
+    ours = each.run.scores.classes == list(space.classes)
     figure = class_figure(each.parts, space, things_of([each])) if ours else None
     return AdaptationView(
         label=each.label,

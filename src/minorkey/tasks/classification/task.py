@@ -40,7 +40,7 @@ class Classification(Task):
     annotation = "category"
     heads = CLASSIFICATION_HEADS
     default_head = "pooled"
-    label_space = "folders"
+    label_space = "source"
     fewest_classes = 2
     metrics = METRICS
     main_term = "classification"

@@ -27,6 +27,7 @@ from minorkey.data.readers.pairing import (
 from minorkey.data.readers.pattern import Pattern
 from minorkey.data.readers.text import composed
 from minorkey.errors import DataError
+from minorkey.labels.space import distinct
 from minorkey.system.reading import reading
 
 SPLIT_FILES: Mapping[str, Callable[[bytes, str], SplitTable]] = {"coco": read_coco, "bdd100k": read_bdd100k}
@@ -96,16 +97,25 @@ def open_boxes(files: Files, spec: BoxSpec, split: str, place: str, images: Foun
     return (_of_split if spec.boxes in SPLIT_FILES else _of_images)(files, spec, split, pattern, images)
 
 
+def classes_named(files: Files, spec: BoxSpec, split: str, place: str) -> tuple[str, ...]:
+    """The classes of a data set in the order of their ids: those that `spec` or, in COCO, the file of a split names.
+
+    What it ignores, or reads as `ignore` or as a crowd where not known, is not among them.
+
+    Raises:
+        DataError: that file is missing or broken.
+    """
+    names = [spec.classes[number] for number in sorted(spec.classes)]
+    if spec.boxes == "coco":
+        pattern = Pattern(spec.annotations, ANNOTATION_SUFFIXES, spec.known(split, place))
+        names = _table(files, spec, split, pattern).names
+    crowds = [name for those in spec.crowds.values() for name in those]
+    return distinct(names, ["ignore", *spec.ignores, *spec.read_as.get("ignore", []), *crowds])
+
+
 def _of_split(files: Files, spec: BoxSpec, split: str, pattern: Pattern, images: Found) -> tuple[OfSplit, Found]:
-    address = find_one(files, pattern)
-    if address is None:
-        # Images in one folder for all splits do not say that there is this one.
-        raise (DataError if "{split}" in spec.images else NoSplit)(
-            f"{files.root}: no annotations of split '{split}'; expected {pattern.example('*')}{hint(files)}"
-        )
-    file = files.where(address)
-    with reading(file, "mend or replace the file"):
-        table = SPLIT_FILES[spec.boxes](files.read(address), file)
+    table = _table(files, spec, split, pattern)
+    file = table.file
     keys = {of for of, _ in images.values()}
     rows, absent = _rows(table, keys)
     if not rows:
@@ -132,6 +142,19 @@ def _rows(table: SplitTable, keys: set[str]) -> tuple[dict[str, int], list[str]]
         elif rows.setdefault(key, row) != row:
             raise DataError(f"{table.file} lists image '{key}' twice; each is to be listed once")
     return rows, absent
+
+
+def _table(files: Files, spec: BoxSpec, split: str, pattern: Pattern) -> SplitTable:
+    """What the file of a split says."""
+    address = find_one(files, pattern)
+    if address is None:
+        # Images in one folder for all splits do not say that there is this one.
+        raise (DataError if "{split}" in spec.images else NoSplit)(
+            f"{files.root}: no annotations of split '{split}'; expected {pattern.example('*')}{hint(files)}"
+        )
+    file = files.where(address)
+    with reading(file, "mend or replace the file"):
+        return SPLIT_FILES[spec.boxes](files.read(address), file)
 
 
 def _of_images(files: Files, spec: BoxSpec, split: str, pattern: Pattern, images: Found) -> tuple[OfImages, Found]:

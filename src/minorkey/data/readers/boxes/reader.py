@@ -3,9 +3,10 @@
 from collections import Counter
 from collections.abc import Container
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from minorkey.data.frames import QUARTERS, turned_by_exif, upright_boxes
-from minorkey.data.readers.boxes.annotations import OfImages, OfSplit, open_boxes
+from minorkey.data.readers.boxes.annotations import OfImages, OfSplit, classes_named, open_boxes
 from minorkey.data.readers.boxes.objects import Objects
 from minorkey.data.readers.boxes.places import BoxPlaces
 from minorkey.data.readers.boxes.spec import WHOLE, BoxSpec
@@ -45,6 +46,7 @@ class BoxReader(DiskReader[Boxed]):
 
     def __init__(self, spec: BoxSpec, part: Part) -> None:
         images, notes = _images(part.files, spec, part.split, part.place)
+        self._spec, self._which = spec, (part.split, part.place)
         self._annotations: OfSplit | OfImages | None = None
         if part.space is not None and part.split not in spec.unlabelled:
             self._annotations, images = open_boxes(part.files, spec, part.split, part.place, images)
@@ -66,6 +68,15 @@ class BoxReader(DiskReader[Boxed]):
         objects = self._upright(self._annotations.objects(boxed.of, (width, height)), index, (width, height))
         boxes, classes, crowd, cut = self._places.placed(objects, width, height)
         return Sample(image, self.domain, boxed.key, boxes=boxes, box_classes=classes, crowd=crowd, cut=cut)
+
+    @cached_property
+    def categories(self) -> tuple[str, ...]:
+        """The classes of the data set, without what it leaves out.
+
+        Raises:
+            DataError: the file that names them is missing or broken.
+        """
+        return classes_named(self._files, self._spec, *self._which)
 
     def becomes(self) -> dict[str, str]:
         """The classes of the data set, and what each is in the label space of the run."""

@@ -1,11 +1,10 @@
 """Images with one class each: class folders or a table, the published sets by name."""
 
-from minorkey.data.readers.categories.bare import Categorised, bare_spec, class_names, with_columns
+from minorkey.data.readers.categories.bare import bare_spec, class_names, with_columns
 from minorkey.data.readers.categories.reader import CategoryReader
 from minorkey.data.readers.categories.spec import CategorySpec, named_category_datasets
 
 __all__ = [
-    "Categorised",
     "CategoryReader",
     "CategorySpec",
     "bare_spec",

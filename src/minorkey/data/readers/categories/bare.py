@@ -2,31 +2,18 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 from minorkey.data.images import IMAGE_SUFFIXES
 from minorkey.data.listing import is_hidden
 from minorkey.data.readers.categories.listing import read_table
 from minorkey.data.readers.categories.spec import CategorySpec
 from minorkey.data.readers.files import Files
+from minorkey.data.readers.reader import Categorised
 from minorkey.errors import DataError
 
 USUAL_TABLE = "labels.csv"
 SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 """Names of folders that are splits, where those below them are classes -> what the split is called."""
-
-
-@runtime_checkable
-class Categorised(Protocol):
-    """A reader of a data set that names its classes."""
-
-    @property
-    def domain(self) -> str:
-        """The domain that its samples carry."""
-
-    @property
-    def categories(self) -> tuple[str, ...]:
-        """The names of the classes that it shows."""
 
 
 def bare_spec(root: Path) -> CategorySpec:
