@@ -76,6 +76,36 @@ def check(
 
 @data.command()
 @verb
+def init(
+    folder: Path = typer.Argument(help="Folder of a data set without a dataset.yaml."),
+    out: Path | None = typer.Option(None, metavar="FILE", help="Where to write; default FOLDER/dataset.yaml."),
+    task: str | None = typer.Option(None, help="Whose labels to look for, if the folder has several kinds."),
+    images: int | None = typer.Option(None, min=1, help="Look at so many label images for their classes."),
+) -> None:
+    """Write the dataset.yaml that a folder needs, as far as its files tell, to be edited.
+
+    Looked for are label images (by ids or painted), boxes (COCO, Pascal VOC, YOLO, KITTI) and class folders; which
+    folders are splits; and which classes occur, named class_0, class_1 ... where nothing names them. A file that is
+    there already is never replaced.
+
+    Examples:
+
+    * `minorkey data init farm`
+
+    * `minorkey data init farm --task detection --out farm-boxes.yaml`
+    """
+    from minorkey.datacheck.guess import init_dataset
+    from minorkey.errors import printable
+
+    guess, file = init_dataset(folder, out, task=task, images=images, progress=_shown)
+    typer.echo(printable(f"{folder} has {guess.what}: see {file}, and give its classes their names"))
+    if out is None:
+        setting = "" if guess.task == "segmentation" else f" task={guess.task}"
+        typer.echo(printable(f"next: minorkey data check {folder}{setting}"))
+
+
+@data.command()
+@verb
 def cache(
     target: str = typer.Argument(help="A preset or YAML file, a run folder, or a data set such as `gta5:train`."),
     overrides: Overrides = None,
@@ -117,6 +147,14 @@ def cache(
                 typer.echo(printable(f"{reader.name}: {record.problem}"))
     typer.echo(f"{sum(map(len, readers)) - problems} images are kept")
     raise typer.Exit(2 if problems else 0)
+
+
+def _shown(names: "Iterable[str]", count: int) -> "Iterable[str]":
+    from rich.progress import track
+
+    from minorkey.system.console import PlainConsole
+
+    return track(names, description="label images", total=count, console=PlainConsole(stderr=True), transient=True)
 
 
 def _progress(records: "Iterable[Record]", name: str, count: int) -> "Iterable[Record]":
