@@ -185,10 +185,11 @@ def test_missing_space_file(tmp_path):
 
 
 def test_a_list_of_names_stands_for_itself():
-    space = label_space(["background", "road, wet", 'a "b"'])
-    assert space.classes == ("background", "road, wet", 'a "b"')
+    names = ["background", "road, wet", 'a "b"', "[c]", "line\nbreak"]
+    space = label_space(names)
+    assert space.classes == tuple(names)
     assert label_space(space.name).classes == space.classes, "its name says all of it"
-    assert len({tuple(colour) for colour in space.colours.tolist()}) == 3
+    assert len({tuple(colour) for colour in space.colours.tolist()}) == 5
     assert space.id_map({0: "Background", 1: "road, wet", 2: 'A "b"', 255: "ignore"})[[0, 1, 2, 255]].tolist() == [
         0,
         1,
@@ -244,7 +245,7 @@ def test_what_is_held_needs_no_file(tmp_path):
         ({}, "classes: Field required"),
         ({"a": [0, 0, 256]}, "less than or equal to 255"),
         ({"a": [0, 0]}, "classes.a.colour"),
-        ('a, "b', "is no list of names"),
+        ('a, "b', "is not closed by a quote"),
         ("a, A", "names a class twice"),
         ({"classes": {f"c{i}": None for i in range(256)}}, "at most 255"),
         ({"classes": [{"colour": [0, 0, 0]}]}, "class None is no text"),

@@ -1,6 +1,6 @@
 """The forms in which a label space is written: names in a list, names with colours, or a table with all of it."""
 
-import csv
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
@@ -12,6 +12,9 @@ from minorkey.system.reading import shown
 
 MOST_CLASSES = 255
 """In a label image: ids have one byte, and 255 is what is ignored."""
+
+LISTED = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^,]*))\s*(?:,|\Z)')
+"""A name in a list with commas, in quotes or without, and the comma."""
 
 Channel = Annotated[int, Field(ge=0, le=255)]
 Colour = tuple[Channel, Channel, Channel]
@@ -79,8 +82,12 @@ def listed_text(names: Sequence[str]) -> str:
     >>> listed_text(["cat, small", "dog"]), listed_text(["dog"])
     ('"cat, small", dog', 'dog,')
     """
-    quoted = ['"' + name.replace('"', '""') + '"' if any(mark in name for mark in ',"') else name for name in names]
+    quoted = ['"' + name.replace('"', '""') + '"' if _needs_quotes(name) else name for name in names]
     return ", ".join(quoted) if len(quoted) > 1 else f"{quoted[0]},"
+
+
+def _needs_quotes(name: str) -> bool:
+    return any(mark in name for mark in ',"') or name != name.strip() or name.startswith("[")
 
 
 def names_in(text: str) -> list[str]:
@@ -91,12 +98,19 @@ def names_in(text: str) -> list[str]:
     """
     if text.startswith("["):
         raise ConfigError(f"label_space {shown(text)} is a text in brackets; give a list, or leave them out")
+    names, end = [], 0
+    while end < len(text):
+        found = LISTED.match(text, end)
+        assert found is not None, "a name may be empty"
+        end = found.end()
+        quoted, plain = found.groups()
+        if quoted is None and plain.startswith('"'):
+            raise ConfigError(
+                f"label_space {shown(text)}: {shown(plain)} is not closed by a quote; close or leave it out"
+            )
+        names.append(plain.strip() if quoted is None else quoted.replace('""', '"'))
     try:
-        (row,) = csv.reader([text], skipinitialspace=True, strict=True)
-    except (csv.Error, ValueError) as error:
-        raise ConfigError(f"label_space {shown(text)} is no list of names: {error}; write e.g. 'cat, dog'") from error
-    try:
-        return checked_names([name for name in map(str.strip, row) if name])
+        return checked_names([name for name in names if name])
     except ValueError as error:
         raise ConfigError(f"label_space {shown(text)}: {error}") from error
 
