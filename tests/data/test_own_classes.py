@@ -81,6 +81,16 @@ def test_files_of_one_data_set_that_contradict_each_other(tmp_path):
         named(f"{root}:train,val", annotation="boxes")
 
 
+def test_a_class_that_only_the_images_to_judge_on_have_is_said_with_the_data_set(tmp_path):
+    root = coco(tmp_path, "car", "person")
+    coco(tmp_path, "car", "pedestrian", split="val")
+    (line,) = check(root, {"task": "detection"})[0].all_problems
+    assert line == (
+        f"{root} as unseen domain: {root}: label space 'car, person' has no place for 'pedestrian': choose a label "
+        "space that accepts them, or list them under `ignores` in dataset.yaml"
+    )
+
+
 def test_a_data_set_with_one_split_names_its_classes_too(tmp_path):
     assert named(write(tmp_path, "ids: [soil, road]", splits=["val"])) == "soil, road"
 

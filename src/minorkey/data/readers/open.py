@@ -170,6 +170,8 @@ def _first_form(
             return read(spec, replace(part, split=split, name=f"{part.name}:{split}"))
         except DataError as error:
             errors.append(error)
+        except ConfigError as error:  # the label space does not go with the data
+            raise ConfigError(f"{part.files.root}: {error}") from error
     # What is broken says more than what another form would be named like.
     raise min(errors, key=lambda error: (isinstance(error, (NoImages, NoSplit)), isinstance(error, NoImages)))
 
