@@ -7,9 +7,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from minorkey.data.images import IMAGE_SUFFIXES
-from minorkey.data.readers.boxes.coco import PARTS
 from minorkey.data.readers.boxes.kitti import FIELDS, read_kitti
-from minorkey.data.readers.boxes.objects import whole
 from minorkey.data.readers.boxes.voc import read_voc
 from minorkey.data.readers.files import Files
 from minorkey.data.readers.text import text_lines
@@ -22,6 +20,9 @@ from minorkey.system.reading import json_of, reading, yaml_of
 
 NAME_FILES = ("data.yaml", "data.yml", "classes.txt", "obj.names", "labels/classes.txt", "_darknet.labels")
 """Where tools write the classes of YOLO, in the order of their ids."""
+
+PARTS = ("images", "annotations", "categories")
+"""The lists that a file of COCO has."""
 
 LISTS = "ImageSets/Main/{split}.txt"
 """The lists of splits that Pascal VOC has."""
@@ -54,7 +55,7 @@ def _of_lines(files: Files, names: dict[str, str], pairs: Pairs) -> Guess | None
         found = {one for name in pairs.found for one in read_kitti(files.read(names[name]), name, {}, (1, 1)).names}
         rest = line("crowds", {"any": ["DontCare"]}) if "DontCare" in found else ""
         return _guess("kitti", pairs, line("classes", sorted(found - {"DontCare"})) + rest)
-    ids = {whole(row[0]) for row in lines if len(row) == 5}
+    ids = {int(row[0]) if row[0].isdecimal() else None for row in lines if len(row) == 5}
     if not ids or None in ids or any(len(row) != 5 for row in lines):
         return None
     named = _names_of_yolo(files, names) or [
