@@ -67,9 +67,9 @@ def test_everything_goes_on_without_what_named_the_classes(moved, streets, tmp_p
 
 def test_a_run_from_before_names_its_file_and_goes_on(config_for, tmp_path, console, monkeypatch):
     config = config_for()
-    monkeypatch.setattr("minorkey.runs.train.with_classes", lambda given: given)  # as they were saved
-    train(config, tmp_path / "run", console=console)
-    monkeypatch.undo()
+    with monkeypatch.context() as before:
+        before.setattr("minorkey.runs.train.with_classes", lambda given: given)  # as they were saved
+        train(config, tmp_path / "run", console=console)
     folder = RunFolder(tmp_path / "run")
     assert load_config(folder.config).label_space == config.label_space
     scores = ScoreTable.read(folder.metrics)
@@ -78,6 +78,11 @@ def test_a_run_from_before_names_its_file_and_goes_on(config_for, tmp_path, cons
     assert read_run(folder.path).space.colours.tolist() == [[9, 8, 7], [1, 2, 3]]
     shutil.rmtree(tmp_path / "spaces")
     assert read_run(folder.path).space.classes == ("road", "car"), "in colours of its own"
+    listed = config.model_copy(update={"label_space": "road,car"})
+    with monkeypatch.context() as before:
+        before.setattr("minorkey.runs.train.with_classes", lambda given: given)
+        train(listed, tmp_path / "listed", console=console)
+    assert train(listed, tmp_path / "listed", resume=True, console=console).label_space == "road, car"
 
 
 def test_runs_with_equal_classes_compare_and_a_clash_of_names_is_said(config_for, tmp_path, console):

@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from minorkey.adapters.options import MethodOptions
-from minorkey.data.classes import FORMERLY, FROM_SOURCE, classes_of_source, name_their_classes
+from minorkey.data.classes import FROM_SOURCE, OF_THE_DATA, classes_of_source, name_their_classes
 from minorkey.data.readers.options import SourceOptions
 from minorkey.data.readers.own import outside_parts, taken
 from minorkey.data.readers.world import WorldOptions
@@ -314,7 +314,7 @@ def with_classes(config: RunConfig) -> RunConfig:
     Raises:
         MinorkeyError: as `classes_of_source`, or the file is missing or wrong.
     """
-    if config.label_space in (FROM_SOURCE, FORMERLY):
+    if config.label_space in OF_THE_DATA:
         sources, annotation = [source.data for source in config.source], task_named(config.task).annotation
         space = classes_of_source(sources, config.unseen, annotation=annotation, data_root=config.data_root)
     else:

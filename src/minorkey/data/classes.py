@@ -21,8 +21,8 @@ from minorkey.labels.written import ClassRow, Colour, SpaceRow, listed_text
 FROM_SOURCE = "source"
 """The label space of the classes that the data sets themselves name."""
 
-FORMERLY = "folders"
-"""What it was called when class folders alone did."""
+OF_THE_DATA = (FROM_SOURCE, "folders")
+"""Its names: the second is from when class folders alone did."""
 
 
 def classes_of_source(

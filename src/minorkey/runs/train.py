@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from minorkey.config import RunConfig, load_config, save_config, saved_values, with_classes
+from minorkey.data.classes import OF_THE_DATA
 from minorkey.errors import ConfigError, MinorkeyError
 from minorkey.evaluation.scores import ScoreTable
 from minorkey.runs.evaluate import evaluate, judged_names
@@ -57,10 +58,9 @@ def train(config: RunConfig, out: Path, *, resume: bool = False, console: Consol
 
 def _with_classes(config: RunConfig, folder: RunFolder) -> RunConfig:
     """A configuration that holds its classes; of a run from before runs did, it stays as that saved it."""
-    named = config.label_space
-    if isinstance(named, str) and named.endswith((".yaml", ".yml")) and folder.config.is_file():
-        return config if load_config(folder.config).label_space == named else with_classes(config)
-    return with_classes(config)
+    if config.label_space in OF_THE_DATA or not folder.config.is_file():
+        return with_classes(config)
+    return config if load_config(folder.config).label_space == config.label_space else with_classes(config)
 
 
 @contextmanager

@@ -26,7 +26,7 @@ class Asked:
 
     part: str  # "val" of `package.module:attribute:val` or `folder:val`; "" where nothing follows
     role: Role
-    label_space: LabelSpace | None  # labels are to be its train ids; None: they are not wanted
+    label_space: LabelSpace | None  # labels are to be its train ids; None: they are not wanted, or classes are named
     data_root: Path | None
     annotation: str = "pixels"  # what is to be labelled: pixels, boxes or category
     folder: Path | None = None  # whose `dataset.yaml` names the data set
