@@ -43,7 +43,7 @@ def coco(root, *names, split="train"):
 @pytest.mark.parametrize(
     ("text", "classes"),
     [
-        ("ids: {1: road, 0: soil, 255: ignore}", "soil, road"),
+        ("ids: {1: road, 0: soil, 255: ignore}", "road, soil"),
         ("ids: [Void, soil, road, Road]\nignores: [soil]", "road,"),
         ("ids: {0: soil, 7: road, 9: sky}\nread_as: {ignore: [sky], soil: [road]}", "soil, road"),
         ("ids: ['soil, dry', road]", '"soil, dry", road'),
@@ -58,7 +58,7 @@ def test_of_label_images(tmp_path, text, classes):
 
 def test_of_boxes(tmp_path):
     assert named(coco(tmp_path / "coco", "tractor", "glare", "bale"), annotation="boxes") == "tractor, bale"
-    yolo = write(tmp_path / "yolo", "boxes: yolo\nclasses: {3: bale, 0: tractor, 1: van}\ncrowds: {tractor: [van]}\n")
+    yolo = write(tmp_path / "yolo", "boxes: yolo\nclasses: {3: tractor, 0: bale, 1: van}\ncrowds: {tractor: [van]}\n")
     assert named(yolo, annotation="boxes") == "tractor, bale"
 
 

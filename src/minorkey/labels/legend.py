@@ -49,9 +49,8 @@ class Legend(BaseModel):
 
     @property
     def own(self) -> tuple[str, ...]:
-        """The classes that a label space of this legend alone has, by their ids: those that are not left out."""
-        names = [self.classes[number] for number in sorted(self.classes)]
-        return distinct(names, [*VOID, *self.ignores, *self.read_as.get("ignore", [])])
+        """The classes that a label space of this legend alone has, as they are listed: those that are not left out."""
+        return distinct(self.classes.values(), [*VOID, *self.ignores, *self.read_as.get("ignore", [])])
 
     @property
     def palette(self) -> np.ndarray | None:

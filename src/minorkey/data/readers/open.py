@@ -50,7 +50,7 @@ def open_datasets(
             and no label file is looked for.
         label_space: the classes of the run; labels are mapped to it while reading. None: the data set is opened for
             the sake of the names of its classes alone. Whatever its format, its readers then are `reader.Categorised`:
-            they have `categories`, in the order of their ids or else sorted, and perhaps `colours`, and need not read
+            they have `categories`, as the data set lists them or else sorted, perhaps `colours`, and need not read
             labels. Those that name none have no such attribute, or an empty one.
         data_root: where known data sets lie, each in a folder of its name.
         options: seed, size and number of scenes of the built-in world.

@@ -98,14 +98,14 @@ def open_boxes(files: Files, spec: BoxSpec, split: str, place: str, images: Foun
 
 
 def classes_named(files: Files, spec: BoxSpec, split: str, place: str) -> tuple[str, ...]:
-    """The classes of a data set in the order of their ids: those that `spec` or, in COCO, the file of a split names.
+    """The classes of a data set as they are listed in `spec` or, in COCO, in the file of a split.
 
     What it ignores, or reads as `ignore` or as a crowd where not known, is not among them.
 
     Raises:
         DataError: that file is missing or broken.
     """
-    names = [spec.classes[number] for number in sorted(spec.classes)]
+    names = list(spec.classes.values())
     if spec.boxes == "coco":
         pattern = Pattern(spec.annotations, ANNOTATION_SUFFIXES, spec.known(split, place))
         names = _table(files, spec, split, pattern).names
