@@ -10,7 +10,7 @@ The caller's thread computes; threads read the next images and write the last on
 
 import os
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -47,7 +47,7 @@ def ahead(
     items: Iterable[Item],
     threads: int = THREADS,
     room: Callable[[], int] | None = None,
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """The results of a function for each item, in order, while threads work on the next ones.
 
     An item is taken in the caller's thread. Once an error is raised, here or by the caller, what has begun is

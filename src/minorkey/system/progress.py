@@ -15,9 +15,9 @@ PLAIN_SECONDS = 10.0
 
 
 class Reporter:
-    """Shows the progress of one piece of work of `total` steps."""
+    """Shows the progress of one piece of work of `total` steps; None: nobody knows how many."""
 
-    def __init__(self, console: Console, label: str, total: int, done: int = 0, unit: str = "step") -> None:
+    def __init__(self, console: Console, label: str, total: int | None, done: int = 0, unit: str = "step") -> None:
         self.console = console
         self.label = label
         self.total = total
@@ -49,8 +49,10 @@ class Reporter:
         now = time.monotonic()
         if now - self.last_line >= PLAIN_SECONDS or done == self.total:
             self.last_line = now
-            left = (now - self.started_at) / max(1, done - self.started_from) * (self.total - done)
-            parts = [f"{self.label}: {self.unit} {done}/{self.total}", detail, f"{_clock(left)} left"]
+            parts = [f"{self.label}: {self.unit} {done}", detail]
+            if self.total is not None:
+                left = (now - self.started_at) / max(1, done - self.started_from) * max(0, self.total - done)
+                parts = [f"{parts[0]}/{self.total}", detail, f"{_clock(left)} left"]
             self.console.print("  ".join(part for part in parts if part), highlight=False, soft_wrap=True)
 
 

@@ -99,16 +99,27 @@ def write_atomically(path: Path, write: Callable[[Path], None], *, ordered: bool
     Raises:
         StorageError: the file system refuses; `path` is as it was before.
     """
+    with new_file(path) as temporary:
+        write(temporary)
+    if ordered:
+        flush_folder(path.parent)
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """A temporary file, to be made in the block, that takes the place of `path` once it ends without an error.
+
+    Raises:
+        StorageError: the file system refuses; `path` is as it was before.
+    """
     temporary = _beside(path, "partial")
     try:
         with storage_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            write(temporary)
+            yield temporary
             flush_file(temporary)
             temporary.chmod(0o644)
             temporary.replace(path)
-            if ordered:
-                flush_folder(path.parent)
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
