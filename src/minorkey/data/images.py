@@ -3,7 +3,7 @@
 import glob
 import io
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,15 +29,20 @@ def list_images(where: str | Path) -> list[Path]:
     Raises:
         DataError: there are none.
     """
+    images = list_files(where, IMAGE_SUFFIXES)
+    if not images:
+        reason = "holds no images" if Path(where).is_dir() else "names no file, folder or glob that matches images"
+        raise DataError(f"{where} {reason}; expected one of {', '.join(sorted(IMAGE_SUFFIXES))}")
+    return images
+
+
+def list_files(where: str | Path, suffixes: Collection[str]) -> list[Path]:
+    """The files at a path that end in one of these suffixes, as `list_images`; a file itself, whatever it ends in."""
     path = Path(where)
     if path.is_file():
         return [path]
     found = map(path.joinpath, files_below(path)) if path.is_dir() else _matching(str(where))
-    images = sorted(file for file in found if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
-    if not images:
-        reason = "holds no images" if path.is_dir() else "names no file, folder or glob that matches images"
-        raise DataError(f"{where} {reason}; expected one of {', '.join(sorted(IMAGE_SUFFIXES))}")
-    return images
+    return sorted(file for file in found if file.suffix.lower() in suffixes and file.is_file())
 
 
 def _matching(pattern: str) -> Iterator[Path]:

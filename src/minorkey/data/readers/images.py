@@ -26,7 +26,7 @@ class ImageReader:
         """
         path, self._cache = Path(where), cache
         self._files = list_images(where)
-        root = path if path.is_dir() else _fixed_part(path)
+        root = path if path.is_dir() else fixed_part(path)
         self._keys = [file.relative_to(root).with_suffix("").as_posix() for file in self._files]
         # Sorted by name, files of one key need not be neighbours: `a.jpg`, `a.jpg.1.png`, `a.png`.
         places: dict[str, Path] = {}
@@ -66,7 +66,7 @@ def _content(file: Path) -> bytes:
         raise DataError(f"{file} cannot be read: {error.strerror or error}") from error
 
 
-def _fixed_part(path: Path) -> Path:
+def fixed_part(path: Path) -> Path:
     """The folder that holds every match of a glob."""
     return next(folder for folder in path.parents if not any(mark in str(folder) for mark in "*?["))
 

@@ -8,10 +8,10 @@ from typing import Any
 from minorkey.data.corruptions import split_corruption
 from minorkey.data.raw_cache import RawCache
 from minorkey.data.readers.categories.hub import open_category_hub
+from minorkey.data.readers.clips import open_unlabelled
 from minorkey.data.readers.corrupted import CorruptedReader
 from minorkey.data.readers.files import Files
 from minorkey.data.readers.hf import open_hub
-from minorkey.data.readers.images import ImageReader
 from minorkey.data.readers.joined import Joined, of_brightness
 from minorkey.data.readers.kinds import kind_of
 from minorkey.data.readers.layout import Layout
@@ -43,9 +43,9 @@ def open_datasets(
     Args:
         spec: `world[:domain]`, a known data set as `name[:split]`, a folder that holds a `dataset.yaml` as
             `path[:split]`, `hf:path[:split][?options]`, or your own as `package.module:attribute[:part]`; a target may
-            also be any folder or glob of images. With `+corruption@severity` after it, its corrupted images. The split
-            is `train` for a source and a target and `val` for an unseen domain unless said, several are joined as
-            `train,val`; the domain of the world is `clear`.
+            also be any folder or glob of images, or of clips (`clips?every=30`). With `+corruption@severity` after it,
+            its corrupted images. The split is `train` for a source and a target and `val` for an unseen domain unless
+            said, several are joined as `train,val`; the domain of the world is `clear`.
         role: whether it is trained on with its labels, without, or judged on. The samples of a target have no labels,
             and no label file is looked for.
         label_space: the classes of the run; labels are mapped to it while reading. None: the data set is opened for
@@ -136,7 +136,7 @@ def _open(
     if name == WORLD:
         return [open_world(part or "clear", role, world, space, annotation)]
     if role == "target" and is_bare(spec, annotation):
-        return [ImageReader(spec, cache)]
+        return [open_unlabelled(spec, cache)]
     root, forms, domains = locate(name, data_root, annotation)
     files, splits, wanted = Files(root, cache), _splits(spec, part), None if role == "target" else space
     opened: list[Reader] = []

@@ -1,0 +1,280 @@
+"""A clip or a stream, decoded one frame after the other in memory that does not grow with its length."""
+
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minorkey.data.video.library import TO_DO, clip_faults, is_stream, pyav, title
+from minorkey.errors import ConfigError, DataError
+from minorkey.system.ahead import THREADS, Room, ahead
+from minorkey.system.regular import open_regular
+
+FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,asf,flv,ogg,h264,hevc,mpegvideo,ivf,dv"
+"""Of files. Playlists are not among them, for they name other files and addresses."""
+
+PROTOCOLS = "http,https,httpproxy,tls,tcp,udp,rtp,rtsp,rtsps,rtmp,rtmps,srt,crypto"
+"""What a stream may use, and lead to. Files are not among them."""
+
+PATIENCE = 10.0
+"""Seconds that a stream may say nothing."""
+
+LARGEST = 2**27
+"""Pixels of a frame; one of 8K has a quarter."""
+
+SLACK = 0.02
+"""Part of a clip's length by which it may end before the end that it states: tracks of sound are often longer."""
+
+ANY_RATE = Fraction(25)
+"""Frames a second where a clip does not state how many."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A picture of a clip."""
+
+    index: int  # its number in the clip, 0 first
+    time: Fraction  # seconds since the clip's first frame
+    image: np.ndarray  # (H, W, 3) uint8 RGB, upright
+
+    @property
+    def seconds(self) -> float:
+        """Since the clip's first frame."""
+        return float(self.time)
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Which frames of a clip are taken: of those from `start` until before `end`, the first and each `every`-th on.
+
+    Raises:
+        ConfigError: none could be.
+    """
+
+    every: int = 1
+    start: float = 0.0  # seconds since the clip's first frame
+    end: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise ConfigError(f"every {self.every} frames none can be taken; expected 1 (all of them) or more")
+        if self.start < 0 or (self.end is not None and self.end <= self.start):
+            raise ConfigError(f"from {self.start:g} s to {self.end} s there is nothing; expected 0 <= start < end")
+
+
+ALL = Sampling()
+
+
+class Clip:
+    """An open clip or stream; made by `opened_clip`."""
+
+    def __init__(self, container: Any, name: str, live: bool) -> None:
+        self.name, self.live, self._container = name, live, container
+        self._stream = _pictures_of(container, name)
+        self._decoding = container.decode(self._stream)
+        self._tick = Fraction(self._stream.time_base or Fraction(1, 90_000))
+        self.rate = Fraction(self._stream.average_rate or self._stream.guessed_rate or ANY_RATE)
+
+    @property
+    def tick(self) -> Fraction:
+        """Seconds that times are counted in."""
+        return self._tick
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it is, as it states; None: it does not."""
+        if self.live:
+            return None
+        if self._stream.duration:
+            return float(self._stream.duration * self._tick)
+        return self._container.duration / 1e6 if self._container.duration else None
+
+    def expected(self, asked: Sampling = ALL) -> int | None:
+        """About how many frames `frames` will give; None: the clip does not say."""
+        if self.seconds is None:
+            return None
+        until = self.seconds if asked.end is None else min(asked.end, self.seconds)
+        return max(1, round((until - asked.start) * float(self.rate) / asked.every))
+
+    def frames(self, asked: Sampling = ALL) -> Iterator[Frame]:
+        """Decode it, once.
+
+        Raises:
+            DataError: it is damaged, ends early, or there is no such frame; frames before the damage are given first.
+        """
+        first, index, time = None, -1, Fraction(0)
+        for index, time, picture in self._pictures():
+            if asked.end is not None and time >= asked.end:
+                break
+            if time < asked.start:
+                continue
+            first = index if first is None else first
+            if (index - first) % asked.every == 0:
+                yield Frame(index, time, pixels_of(picture, self.name))
+        else:
+            self.check_end(index, time)
+        if first is None:
+            raise DataError(
+                f"{self.name}: no frame lies at {asked.start:g} s or later, the last is at {float(time):.1f} s"
+            )
+
+    def stamps(self) -> Iterator[int | None]:
+        """The time of each frame in ticks of the container, in the order that they lie in, without decoding one.
+
+        Raises:
+            DataError: the clip cannot be read on.
+        """
+        packets, number = self._container.demux(self._stream), 0
+        while True:
+            with clip_faults(self.name, f"is damaged at frame {number}"):
+                packet = next(packets, None)
+            if packet is None:
+                return
+            if packet.size and not packet.is_discard:
+                number += 1
+                yield packet.pts
+
+    def pixels_at(self, stamp: int, back: Fraction | None) -> np.ndarray | None:
+        """The frame of a time in ticks, decoded from the key frame that lies `back` seconds or more before it.
+
+        The last frame of the clip where the clip ends before; None where there is no key frame before.
+
+        Args:
+            stamp: time of the frame.
+            back: seconds; None: it is decoded from the beginning.
+
+        Raises:
+            DataError: the clip is damaged there.
+        """
+        before, found = 0 if back is None else int(back / self._tick), None
+        with clip_faults(self.name, f"is damaged near {float(stamp * self._tick):.1f} s"):
+            self._container.seek(0 if back is None else stamp - before, stream=self._stream)
+            for picture in self._container.decode(self._stream):
+                if found is None and back is not None and (picture.pts is None or picture.pts > stamp):
+                    return None
+                found = picture
+                if picture.pts is not None and picture.pts >= stamp:
+                    break
+        return None if found is None else pixels_of(found, self.name)
+
+    def _pictures(self) -> Iterator[tuple[int, Fraction, Any]]:
+        """Number, time and undecoded colours of each frame. Times rise: a clip that jumps back goes on from there."""
+        origin, last, index = None, None, 0
+        while (picture := self._next(index, last)) is not None:
+            if self.live and picture.is_corrupt:  # of what was lost on the way; the next ones may be whole
+                continue
+            time = index / self.rate if picture.pts is None else picture.pts * self._tick
+            origin = time if origin is None else origin
+            if last is not None and time - origin <= last:
+                origin = time - last - 1 / self.rate
+            last = time - origin
+            yield index, last, picture
+            index += 1
+
+    def _next(self, index: int, last: Fraction | None) -> Any:
+        when = "" if last is None else f", after {float(last):.1f} s"
+        what = "the stream broke off" if self.live else f"is damaged at frame {index}{when}"
+        with clip_faults(self.name, what):
+            picture = next(self._decoding, None)
+        if picture is not None and picture.is_corrupt and not self.live:
+            raise DataError(f"{self.name}: {what} (a part of it is missing); {TO_DO}")
+        return picture
+
+    def check_end(self, index: int, time: Fraction) -> None:
+        """Raise `DataError` where the last frame, with this number and time, is not at the end that the clip states."""
+        if index < 0:
+            raise DataError(f"{self.name}: holds no frame that can be decoded; {TO_DO}")
+        if self.seconds is None:
+            return
+        missing = self.seconds - float(time + 1 / self.rate)
+        if missing > max(SLACK * self.seconds, 3 / float(self.rate)):
+            raise DataError(
+                f"{self.name}: ends early, after frame {index} at {float(time):.1f} of {self.seconds:.1f} s; {TO_DO}"
+            )
+
+
+@contextmanager
+def opened_clip(source: str | Path) -> Iterator[Clip]:
+    """A clip, or a stream: an address or a camera (`is_stream`), which are opened only here.
+
+    A file names no other that would be opened, and its content decides on its form, not its suffix.
+
+    Raises:
+        ConfigError: PyAV is not installed.
+        DataError: it is missing, cannot be read, or shows nothing.
+    """
+    av, name, live = pyav(), title(source), is_stream(source)
+    with ExitStack() as stack:
+        with clip_faults(name, "cannot be opened" if live else "is no clip that can be read"):
+            if live:
+                camera = str(source).startswith("/dev/")
+                options = {} if camera else {"protocol_whitelist": PROTOCOLS, "rtsp_transport": "tcp"}
+                form = "v4l2" if camera else None
+                container = av.open(str(source), format=form, options=options, timeout=(PATIENCE, PATIENCE))
+            else:
+                file = stack.enter_context(open_regular(source))
+                container = av.open(file, options={"format_whitelist": FORMATS, "protocol_whitelist": "none"})
+            stack.enter_context(container)
+        yield Clip(container, name, live)
+
+
+def _pictures_of(container: Any, name: str) -> Any:
+    """The stream of pictures in a container, set up to be decoded in a few threads."""
+    # A cover in a file of music is a picture too, of which there is one.
+    streams = [stream for stream in container.streams.video if not _is_cover(stream)]
+    if not streams:
+        what = "sound alone" if container.streams.audio else "nothing to see"
+        raise DataError(f"{name}: holds {what}, expected a video; leave it out")
+    stream = streams[0]
+    stream.thread_type = "AUTO"
+    stream.codec_context.thread_count = THREADS
+    stream.codec_context.options = {"max_pixels": str(LARGEST)}
+    return stream
+
+
+def _is_cover(stream: Any) -> bool:
+    return bool(stream.disposition & type(stream.disposition).attached_pic)
+
+
+def pixels_of(picture: Any, name: str) -> np.ndarray:
+    """A decoded frame as `(H, W, 3)` uint8 RGB, upright by the rotation that the clip states.
+
+    Raises:
+        DataError: it is too large, or its colours cannot be read.
+    """
+    if picture.width * picture.height > LARGEST:
+        raise DataError(f"{name}: a frame has {picture.width}x{picture.height} pixels, at most {LARGEST} are read")
+    with clip_faults(name, "has colours that cannot be read"):
+        image = picture.to_ndarray(format="rgb24")
+    turns = round(picture.rotation / 90) % 4  # counterclockwise
+    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+
+
+def read_ahead(
+    frames: Iterator[Frame], room: Room
+) -> Generator[tuple[Frame | None, np.ndarray | DataError], None, None]:
+    """Frames with their images, as `Predictor.started` takes them, decoded in a thread of their own.
+
+    An error is handed out in place of an image, and then nothing more.
+    """
+
+    def step(_: int) -> tuple[Frame | None, np.ndarray | DataError | None]:
+        try:
+            frame = next(frames, None)
+        except DataError as error:
+            return None, error
+        if frame is None:
+            return None, None
+        room.note(frame.image)
+        return frame, frame.image
+
+    with closing(ahead(step, count(), 1, room)) as steps:
+        for frame, image in steps:
+            if image is None:
+                return
+            yield frame, image
