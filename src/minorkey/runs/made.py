@@ -56,6 +56,10 @@ class Made:
             return None
         return self._model, state.st_size, state.st_mtime_ns
 
+    def stamp_of_stream(self) -> Stamp:
+        """What a result of a stream or a camera is made of, which nobody can look at again."""
+        return self._model, 0, time.time_ns()
+
     def is_of(self, name: str, stamp: Stamp | None) -> bool:
         """Whether the result of this name was made of that."""
         return stamp is not None and self._known.get(name) == stamp

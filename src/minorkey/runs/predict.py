@@ -1,4 +1,4 @@
-"""Predict many image files: overlays and what was predicted, shared out among processes and jobs, resumable."""
+"""Predict many files of images and clips: overlays and what was predicted, shared out among processes, resumable."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,9 +10,13 @@ from urllib.parse import quote
 import numpy as np
 from rich.console import Console
 
-from minorkey.data.images import list_images, read_image
+from minorkey.data.images import IMAGE_SUFFIXES, list_files, list_images, read_image
+from minorkey.data.video.clip import ALL, Sampling
+from minorkey.data.video.library import CLIP_SUFFIXES, is_clip, is_stream, pyav
 from minorkey.errors import ConfigError, DataError
 from minorkey.plotting.page_template import page_template
+from minorkey.runs.clip import ClipOptions
+from minorkey.runs.clips import ClipFolder, Source, name_of_stream
 from minorkey.runs.load import load
 from minorkey.runs.made import Made, Stamp, is_folder_of_results, model_digest
 from minorkey.system.ahead import Room, ahead
@@ -43,7 +47,10 @@ class Done:
 
     written: int = 0
     skipped: int = 0  # there already
-    problems: list[str] = field(default_factory=list)  # one line for each image that could not be predicted
+    clips: int = 0  # written beside the images
+    problems: list[str] = field(
+        default_factory=list
+    )  # one line for each that could not be predicted, or not to its end
 
 
 def predict_folder(
@@ -54,9 +61,13 @@ def predict_folder(
     overwrite: bool = False,
     overlays: bool = True,
     shard: Shard = (1, 1),
+    sampling: Sampling = ALL,
+    frames: bool = False,
     console: Console | None = None,
 ) -> Done:
     """Write `overlays/<name>.jpg` and what was predicted for every image, a page of the overlays, and `classes.json`.
+
+    Of a clip, `overlays/<name>.mp4`, `clips/<name>.jsonl` with a line for each frame, and `clips/<name>.json`.
 
     Segmentation writes `ids/<name>.png`. Detection writes `boxes/<name>.json`, and once all images are done
     `predictions.json`, a COCO results file in which an image's id is its file's name; each of n jobs writes one of its
@@ -69,32 +80,36 @@ def predict_folder(
 
     Args:
         run: folder of a finished run.
-        images: an image, a folder or a glob.
+        images: an image, a clip, a folder or a glob of these; the address of a stream, or a camera.
         out: folder to write.
         overwrite: predict again what is there already, and replace it whatever it is.
         overlays: False leaves the overlays out, which are to look at only.
-        shard: do only every n-th image, from the i-th on.
+        shard: do only every n-th image or clip, from the i-th on.
+        sampling: which frames of clips.
+        frames: also write a file for each frame of a clip, `frames/<name>/<number>`, as an image has.
         console: where progress is shown; None: standard error.
 
     Returns:
         What came of it in all processes.
 
     Raises:
-        ConfigError: there is no such shard, two images would be written under one name, or `out` holds what another
-            model predicted, or files of which it is not known what they were made of (not with `overwrite`).
+        ConfigError: PyAV is needed and not installed, there is no such shard, two images would be written under one
+            name, or `out` holds what another model predicted, or files of which it is not known what they were made of
+            (not with `overwrite`).
         DataError: there is no run or no image.
         StorageError: a file cannot be written.
     """
     device_for(TrainingOptions())
-    files, names = from_main(lambda: _listed(images, shard))
+    files, names, clips = from_main(lambda: _listed(images, shard))
     with together():
         predictor = load(run)
     model = from_main(lambda: model_digest(RunFolder(run), predictor))
     made = Made(out, f"{shard[0]}-of-{shard[1]}-{process_index()}", model)
     writer = _Writer(predictor.prediction_type, out, overlays, made)
+    clip_writer = ClipFolder(out, predictor.prediction_type, ClipOptions(sampling, overlays, frames), made)
     classes = {str(i): c for i, c in enumerate(predictor.space.classes)}
     if not overwrite:
-        from_main(lambda: _refuse_others(writer, names, classes, shard))
+        from_main(lambda: _refuse_others(writer, names, clip_writer.there(clips), classes, shard))
     made.open()
     if shard[0] == 1:  # jobs share the folder: one writes
         from_main(lambda: write_json(out / CLASSES, classes))
@@ -120,8 +135,14 @@ def predict_folder(
             else:
                 done.problems.append(_naming(files[place], problem))
             reporter.update(count, names[place])
+    my_clips = list(clips.items())[process_index() :: process_count()]
+    for outcome in clip_writer.predict(predictor, my_clips, console, overwrite=overwrite):
+        done.clips += outcome.written
+        done.skipped += outcome.skipped
+        done.problems.extend([outcome.problem] if outcome.problem else [])
     whole = _sum(gathered_objects(done))
-    from_main(lambda: _summarise(writer, run, dict(zip(names, files, strict=True)), shard))
+    videos = [clip_writer.files(name).overlay for name in clips] if overlays else []
+    from_main(lambda: _summarise(writer, run, dict(zip(names, files, strict=True)), videos, shard))
     return whole
 
 
@@ -137,12 +158,18 @@ def parse_shard(text: str) -> Shard:
     return int(index), int(count)
 
 
-def _listed(images: str, shard: Shard) -> tuple[list[Path], list[str]]:
-    """The images of a shard and their names, which differ among all images."""
-    files = list_images(images)
-    names = _names(files, Path(images))
+def _listed(images: str, shard: Shard) -> tuple[list[Path], list[str], dict[str, Source]]:
+    """The images of a shard and their names, and its clips by their names; names differ among all of them."""
     index, count = shard
-    return files[index - 1 :: count], names[index - 1 :: count]
+    if is_stream(images):
+        return [], [], {name_of_stream(images): images} if index == 1 else {}
+    found = list_files(images, IMAGE_SUFFIXES | CLIP_SUFFIXES) or list_images(images)  # which says what is expected
+    named = list(zip(_names(found, Path(images)), found, strict=True))
+    clips = [(name, file) for name, file in named if is_clip(file)]
+    pictures = [(name, file) for name, file in named if not is_clip(file)][index - 1 :: count]
+    if clips:
+        pyav()
+    return [file for _, file in pictures], [name for name, _ in pictures], dict(clips[index - 1 :: count])
 
 
 def _read(files: Sequence[Path], room: Room, place: int) -> tuple[int, np.ndarray | DataError]:
@@ -196,9 +223,15 @@ class _Writer:
         return None
 
 
-def _refuse_others(writer: _Writer, names: Sequence[str], classes: Mapping[str, str], shard: Shard) -> None:
+def _refuse_others(
+    writer: _Writer,
+    names: Sequence[str],
+    clips: Mapping[str, Sequence[Path]],
+    classes: Mapping[str, str],
+    shard: Shard,
+) -> None:
     """Raise unless all that is there under the names that are written to was made by this model, here."""
-    there = {name: files for name in names if (files := writer.there(name))}
+    there = {name: files for name in names if (files := writer.there(name))} | dict(clips)
     whole = _whole(writer.out, shard)
     writer.made.refuse_others(there, [writer.out / CLASSES, *(whole.with_name(whole.name + end) for end in ENDINGS)])
     if is_folder_of_results(writer.out) and (file := writer.out / CLASSES).is_file() and read_saved(file) != classes:
@@ -215,7 +248,7 @@ def _naming(file: Path, problem: DataError) -> str:
     return str(problem) if str(file) in str(problem) else f"{file}: {problem}"
 
 
-def _summarise(writer: _Writer, run: Path, files: Mapping[str, Path], shard: Shard) -> None:
+def _summarise(writer: _Writer, run: Path, files: Mapping[str, Path], videos: Sequence[Path], shard: Shard) -> None:
     """One file with the predictions of a shard, where the task has one, and a page, without images that failed."""
     path, made = _whole(writer.out, shard), writer.made
     made.refresh()
@@ -226,8 +259,10 @@ def _summarise(writer: _Writer, run: Path, files: Mapping[str, Path], shard: Sha
         if (drawn := writer.drawn(name)).is_file():
             place = quote(drawn.relative_to(writer.out).as_posix())
             groups.setdefault(writer.kind.heading(writer.saved(name)), []).append((name, place))
-    if groups:
-        page = page_template("predictions.html.j2").render(run=run, groups=dict(sorted(groups.items())), shown=SHOWN)
+    clips = [(file.stem, quote(file.relative_to(writer.out).as_posix())) for file in videos if file.is_file()]
+    if groups or clips:
+        shown = {"groups": dict(sorted(groups.items())), "clips": clips, "shown": SHOWN}
+        page = page_template("predictions.html.j2").render(run=run, **shown)
         write_text(path.with_name(f"{path.name}.html"), page)
 
 
@@ -247,5 +282,6 @@ def _sum(parts: Sequence[Done]) -> Done:
     return Done(
         written=sum(part.written for part in parts),
         skipped=sum(part.skipped for part in parts),
+        clips=sum(part.clips for part in parts),
         problems=[problem for part in parts for problem in part.problems],
     )

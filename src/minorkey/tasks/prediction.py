@@ -31,6 +31,10 @@ class Prediction(ABC):
             StorageError: it cannot be written.
         """
 
+    def line(self) -> dict[str, Any]:
+        """What was predicted in a few words, for the file of a clip that has a line for each frame."""
+        return {}
+
     @classmethod
     def heading(cls, saved: Path) -> str:
         """What a page of many images lists a saved prediction under; empty: all are listed together.

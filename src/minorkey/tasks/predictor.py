@@ -1,7 +1,7 @@
 """A finished run as something to use: the folded network with its preprocessing and label space."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from minorkey.data.images import read_image, rgb_pixels
+from minorkey.data.video.clip import Frame, Sampling, opened_clip, read_ahead
 from minorkey.errors import DataError
 from minorkey.labels import LabelSpace
 from minorkey.models.options import Triple
@@ -130,6 +131,33 @@ class Predictor:
         yield from ahead(
             finish, self.started(ahead(partial(_read, room), images, room=room)), 1, lambda: min(2, room())
         )
+
+    def predict_video(
+        self, source: str | Path, *, every: int = 1, start: float = 0.0, end: float | None = None
+    ) -> Iterator[tuple[Frame, Any]]:
+        """Predict a clip or a stream frame by frame, in order, while the next ones are decoded.
+
+        Args:
+            source: a clip, the address of a stream (`rtsp://`, `http://`), or a camera (`/dev/video0`).
+            every: each N-th frame is taken.
+            start: seconds since the clip's first frame, from which on.
+            end: seconds since then, until which; None: to the end.
+
+        Returns:
+            Each frame, with its number and its time, and its prediction.
+
+        Raises:
+            ConfigError: PyAV is not installed, or there can be no such frame.
+            DataError: the clip is missing, broken or ends early; predictions of the frames before come first.
+        """
+        sampling = Sampling(every, start, end)
+        room = Room()
+        with (
+            opened_clip(source) as clip,
+            closing(read_ahead(clip.frames(sampling), room)) as read,
+            closing(ahead(_finished, self.started(read), 1, lambda: min(2, room()))) as finished,
+        ):
+            yield from finished
 
     def started(
         self, images: Iterable[tuple[Key, np.ndarray | DataError]]
@@ -247,6 +275,13 @@ def telling(
 
 def _size(image: np.ndarray | DataError) -> Size | None:
     return image.shape[:2] if isinstance(image, np.ndarray) else None
+
+
+def _finished(pair: tuple[Frame | None, Started | DataError]) -> tuple[Frame, Any]:
+    frame, started = pair
+    if isinstance(started, DataError) or frame is None:
+        raise started  # type: ignore[misc]  # there is a frame unless there is an error
+    return frame, started()
 
 
 def _read(room: Room, image: ImageLike) -> tuple[ImageLike, np.ndarray | DataError]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -57,14 +58,18 @@ class CategoryPrediction(Prediction):
             pen.text((4, 3 + LINE * row), f"{name} {probability:.2f}", "white", stroke_width=2, stroke_fill="black")
         return picture
 
+    def line(self) -> dict[str, Any]:
+        """The class and all probabilities."""
+        probabilities = {name: round(value, 6) for name, value in self.likeliest(len(self.space)).items()}
+        return {"class": self.name, "probabilities": probabilities}
+
     def save(self, path: str | Path) -> None:
         """Write the class and all probabilities as JSON.
 
         Raises:
             StorageError: it cannot be written.
         """
-        probabilities = {name: round(value, 6) for name, value in self.likeliest(len(self.space)).items()}
-        write_json(Path(path), {"class": self.name, "probabilities": probabilities})
+        write_json(Path(path), self.line())
 
     @classmethod
     def heading(cls, saved: Path) -> str:

@@ -60,6 +60,11 @@ class DetectionPrediction(Prediction):
             )
         ]
 
+    def line(self) -> dict[str, Any]:
+        """All boxes, in the form of COCO results without the id of an image."""
+        entries = self.to_coco(0)
+        return {"objects": [{key: value for key, value in entry.items() if key != "image_id"} for entry in entries]}
+
     def save(self, path: str | Path) -> None:
         """Write the boxes as JSON in the form of COCO results; the image's id is the stem of the file's name.
 

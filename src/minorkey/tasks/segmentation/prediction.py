@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -43,6 +44,12 @@ class SegmentationPrediction(Prediction):
             shares += self.image[rows] * np.uint16(256 - share)
             np.right_shift(shares, 8, out=mixed[rows], casting="unsafe")
         return Image.fromarray(mixed)
+
+    def line(self) -> dict[str, Any]:
+        """The share of the pixels that each class has which is there, the largest first."""
+        counts = np.bincount(self.labels.ravel(), minlength=len(self.classes))[: len(self.classes)]
+        order = [int(index) for index in np.argsort(-counts, kind="stable") if counts[index]]
+        return {"shares": {self.classes[index]: round(float(counts[index] / self.labels.size), 6) for index in order}}
 
     def save(self, path: str | Path) -> None:
         """Write the id map as an 8-bit PNG.
