@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from minorkey.data.video.library import TO_DO, clip_faults, is_stream, pyav, title
+from minorkey.data.video.library import LIVE_TO_DO, TO_DO, clip_faults, is_stream, pyav, title
 from minorkey.errors import ConfigError, DataError
 from minorkey.system.ahead import THREADS, Room, ahead
 from minorkey.system.regular import open_regular
@@ -179,7 +179,7 @@ class Clip:
     def _next(self, index: int, last: Fraction | None) -> Any:
         when = "" if last is None else f", after {float(last):.1f} s"
         what = "the stream broke off" if self.live else f"is damaged at frame {index}{when}"
-        with clip_faults(self.name, what):
+        with clip_faults(self.name, what, LIVE_TO_DO if self.live else TO_DO):
             picture = next(self._decoding, None)
         if picture is not None and picture.is_corrupt and not self.live:
             raise DataError(f"{self.name}: {what} (a part of it is missing); {TO_DO}")
@@ -210,7 +210,8 @@ def opened_clip(source: str | Path) -> Iterator[Clip]:
     """
     av, name, live = pyav(), title(source), is_stream(source)
     with ExitStack() as stack:
-        with clip_faults(name, "cannot be opened" if live else "is no clip that can be read"):
+        what = ("cannot be opened", LIVE_TO_DO) if live else ("is no clip that can be read", TO_DO)
+        with clip_faults(name, *what):
             if live:
                 camera = str(source).startswith("/dev/")
                 options = {} if camera else {"protocol_whitelist": PROTOCOLS, "rtsp_transport": "tcp"}

@@ -18,6 +18,7 @@ STREAM = re.compile(r"(rtsps?|rtmps?|https?|udp|rtp|srt|tcp)://.|/dev/video\d+$"
 """What is opened over the network, or as a camera of this machine, when it is named and only then."""
 
 TO_DO = "copy it again from where it is whole, or leave it out"
+LIVE_TO_DO = "check the address, and whether it can be reached from here"
 
 
 def pyav() -> Any:
@@ -53,15 +54,15 @@ def title(source: str | Path) -> str:
 
 
 @contextmanager
-def clip_faults(where: str, what: str) -> Iterator[None]:
+def clip_faults(where: str, what: str, to_do: str = TO_DO) -> Iterator[None]:
     """Turn whatever the library raises of broken content into one line.
 
     Raises:
-        DataError: `where: what (reason)`.
+        DataError: `where: what (reason); to_do`.
     """
     try:
         yield
     except (OSError, ValueError, pyav().FFmpegError) as error:
         silent = isinstance(error, pyav().error.ExitError)
         reason = "nothing came in time" if silent else getattr(error, "strerror", None) or str(error)
-        raise DataError(f"{where}: {what} ({reason}); {TO_DO}") from error
+        raise DataError(f"{where}: {what} ({reason}); {to_do}") from error
