@@ -88,6 +88,17 @@ def test_some_frames_keep_their_times(predict, tmp_path):
     assert [float(time - shown[0][0]) for time, _ in shown] == pytest.approx([0, 0.3, 0.6, 0.9])
 
 
+def test_the_command_line_takes_the_same(finished_run, command, tmp_path):
+    clip, out = write_clip(tmp_path / "drive.mp4"), tmp_path / "out"
+    options = ("--every", 4, "--start", 0.3, "--end", 1.2, "--frames", "--no-overlays", "--out", out)
+    assert command("predict", finished_run.path, clip, *options)[0] == 0
+    assert [row["frame"] for row in lines(out / "clips" / "drive.jsonl")] == [3, 7, 11]
+    assert sorted(file.name for file in (out / "frames" / "drive").iterdir()) == [f"{n:06d}.png" for n in (3, 7, 11)]
+    assert not (out / "overlays").exists()
+    code, error = command("predict", finished_run.path, clip, "--start", 2, "--end", 1, "--out", out)
+    assert (code, error) == (2, "minorkey: from 2 s to 1 s there is nothing; expected 0 <= start < end\n")
+
+
 def test_sizes_are_even_and_clips_upright(predict, tmp_path):
     write_clip(tmp_path / "clips" / "odd.mkv", 4, codec="ffv1", pixels="yuv444p", size=(33, 47))
     turn(write_clip(tmp_path / "clips" / "phone.mp4", 4))
@@ -226,7 +237,7 @@ def test_a_stream_ends_with_control_c_and_its_files_whole(predict, camera, tmp_p
 
     monkeypatch.setattr(SegmentationPrediction, "draw", interrupting)
     done = predict(camera)
-    assert done.clips == 1
+    assert (done.clips, done.problems) == (1, [])
     (overlay,) = (tmp_path / "out" / "overlays").glob("http-127-0-0-1-*-live-*.mp4")
     rows = lines(tmp_path / "out" / "clips" / f"{overlay.stem}.jsonl")
     assert len(decoded(overlay)) == len(rows) >= 10

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from clips import cut_between_frames, decoded, number, picture, write_clip
+from clips import begin_between_key_frames, cut_between_frames, decoded, number, picture, write_clip
 from PIL import Image
 
 from minorkey.data.raw_cache import RawCache
@@ -58,6 +58,13 @@ def test_times_that_do_not_tell_frames_apart_are_counted(tmp_path):
     reader = open_target(f"{first}?every=7")
     assert keys(reader) == [f"a/{index:06d}" for index in range(0, 40, 7)]
     assert [number(reader[index].image) for index in (5, 0, 2)] == [35 - 20, 0, 14]
+
+
+def test_a_recording_that_begins_between_key_frames(tmp_path):
+    reader = open_target(f"{begin_between_key_frames(write_clip(tmp_path / 'a.ts', 30))}?every=4")
+    numbers = [number(reader[index].image) for index in reversed(range(len(reader)))]
+    assert numbers == sorted(numbers, reverse=True)
+    assert 0 < numbers[-1] <= 16 < numbers[0]
 
 
 def test_uneven_times(tmp_path):

@@ -9,7 +9,7 @@ from threading import Thread
 
 import numpy as np
 import pytest
-from clips import av, cut, cut_between_frames, damage, number, turn, write_clip
+from clips import av, begin_between_key_frames, cut, cut_between_frames, damage, number, turn, write_clip
 
 from minorkey.data.video.clip import Sampling, opened_clip
 from minorkey.data.video.library import is_stream, title
@@ -112,6 +112,22 @@ def test_a_clip_that_is_damaged_says_where(tmp_path):
     assert 4 < len(frames) < 26
     assert [number(frame.image) for frame in frames] == list(range(len(frames)))
     assert f"a.mp4: is damaged at frame {len(frames)}, after {frames[-1].seconds:.1f} s (" in error
+
+
+def test_a_recording_that_begins_between_key_frames(tmp_path):
+    frames = frames_of(begin_between_key_frames(write_clip(tmp_path / "a.ts", 30)))
+    numbers = [number(frame.image) for frame in frames]
+    assert numbers == list(range(numbers[0], 30))
+    assert 0 < numbers[0] <= 16
+    assert [frame.seconds for frame in frames] == pytest.approx([index / 10 for index in range(len(frames))])
+
+
+def test_what_a_stream_loses_is_passed_over(server, tmp_path):
+    damage(write_clip(tmp_path / "a.ts", 30), 0.5)
+    with opened_clip(f"{server}/a.ts") as clip:
+        numbers = [number(frame.image) for frame in clip.frames()]
+    assert numbers[0] == 0
+    assert numbers[-1] == 29
 
 
 def sound(file):

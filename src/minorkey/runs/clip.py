@@ -106,6 +106,7 @@ def predict_clip(
     try:
         with opened_clip(source) as clip, stop_on_interrupt() if clip.live else nullcontext(StopFlag()) as stop:
             count, problem = _predict(predictor, clip, files, options, console, stop)
+            problem = None if stop else problem  # what the user ends has not broken off
     except DataError as error:
         return error
     if count:

@@ -28,10 +28,21 @@ LARGEST = 2**27
 """Pixels of a frame; one of 8K has a quarter."""
 
 SLACK = 0.02
-"""Part of a clip's length by which it may end before the end that it states: tracks of sound are often longer."""
+"""Part of a clip's length, or of its frames, that may be missing before it is said to end early."""
+
+STATED = ("mov", "matroska", "avi", "asf", "flv")
+"""Containers that say at their beginning where they end; of others FFmpeg guesses."""
+
+LONGER_SOUND = 1.0
+"""Seconds by which sound may be longer than the pictures, where only the length of both is stated."""
 
 ANY_RATE = Fraction(25)
-"""Frames a second where a clip does not state how many."""
+"""Frames a second where a clip does not state how many, or what cannot be."""
+
+RATES = (Fraction(1, 3600), Fraction(1000))
+
+CUT_ANYWHERE = ("mpegts", "mpeg")
+"""Containers of recordings that begin between two key frames, where the first frames cannot be decoded."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +75,8 @@ class Sampling:
         if self.every < 1:
             raise ConfigError(f"every {self.every} frames none can be taken; expected 1 (all of them) or more")
         if self.start < 0 or (self.end is not None and self.end <= self.start):
-            raise ConfigError(f"from {self.start:g} s to {self.end} s there is nothing; expected 0 <= start < end")
+            end = "its end" if self.end is None else f"{self.end:g} s"
+            raise ConfigError(f"from {self.start:g} s to {end} there is nothing; expected 0 <= start < end")
 
 
 ALL = Sampling()
@@ -76,9 +88,10 @@ class Clip:
     def __init__(self, container: Any, name: str, live: bool) -> None:
         self.name, self.live, self._container = name, live, container
         self._stream = _pictures_of(container, name)
-        self._decoding = container.decode(self._stream)
+        self._decoding = self._decode()
         self._tick = Fraction(self._stream.time_base or Fraction(1, 90_000))
-        self.rate = Fraction(self._stream.average_rate or self._stream.guessed_rate or ANY_RATE)
+        rate = Fraction(self._stream.average_rate or self._stream.guessed_rate or ANY_RATE)
+        self.rate = rate if RATES[0] <= rate <= RATES[1] else ANY_RATE
 
     @property
     def tick(self) -> Fraction:
@@ -154,20 +167,20 @@ class Clip:
         before, found = 0 if back is None else int(back / self._tick), None
         with clip_faults(self.name, f"is damaged near {float(stamp * self._tick):.1f} s"):
             self._container.seek(0 if back is None else stamp - before, stream=self._stream)
-            for picture in self._container.decode(self._stream):
+            for picture in self._decode():
                 if found is None and back is not None and (picture.pts is None or picture.pts > stamp):
                     return None
                 found = picture
                 if picture.pts is not None and picture.pts >= stamp:
                     break
+        if found is not None and found.is_corrupt:
+            raise DataError(f"{self.name}: is damaged near {float(stamp * self._tick):.1f} s; {TO_DO}")
         return None if found is None else pixels_of(found, self.name)
 
     def _pictures(self) -> Iterator[tuple[int, Fraction, Any]]:
         """Number, time and undecoded colours of each frame. Times rise: a clip that jumps back goes on from there."""
         origin, last, index = None, None, 0
         while (picture := self._next(index, last)) is not None:
-            if self.live and picture.is_corrupt:  # of what was lost on the way; the next ones may be whole
-                continue
             time = index / self.rate if picture.pts is None else picture.pts * self._tick
             origin = time if origin is None else origin
             if last is not None and time - origin <= last:
@@ -181,18 +194,42 @@ class Clip:
         what = "the stream broke off" if self.live else f"is damaged at frame {index}{when}"
         with clip_faults(self.name, what, LIVE_TO_DO if self.live else TO_DO):
             picture = next(self._decoding, None)
-        if picture is not None and picture.is_corrupt and not self.live:
+        if picture is not None and picture.is_corrupt:
             raise DataError(f"{self.name}: {what} (a part of it is missing); {TO_DO}")
         return picture
+
+    def _decode(self) -> Iterator[Any]:
+        """The pictures; of a stream, and before the first one of what was cut anywhere, without those that are broken.
+
+        What was lost on the way of a stream does not come again, and the next pictures may be whole.
+        """
+        broken, shown = pyav().error.InvalidDataError, False
+        cut = self._container.format.name in CUT_ANYWHERE
+        for packet in self._container.demux(self._stream):
+            lenient = self.live or (cut and not shown)
+            try:
+                pictures = packet.decode()
+            except broken:
+                if not lenient:
+                    raise
+                continue
+            for picture in pictures:
+                if lenient and picture.is_corrupt:
+                    continue
+                shown, lenient = True, self.live
+                yield picture
 
     def check_end(self, index: int, time: Fraction) -> None:
         """Raise `DataError` where the last frame, with this number and time, is not at the end that the clip states."""
         if index < 0:
             raise DataError(f"{self.name}: holds no frame that can be decoded; {TO_DO}")
-        if self.seconds is None:
+        if self.seconds is None or not self._container.format.name.startswith(STATED):
+            return
+        frames, few = self._stream.frames, 3
+        if frames and frames - index - 1 <= max(SLACK * frames, few):  # the last one may be shown for long
             return
         missing = self.seconds - float(time + 1 / self.rate)
-        if missing > max(SLACK * self.seconds, 3 / float(self.rate)):
+        if missing > max(SLACK * self.seconds, few / self.rate, 0 if self._stream.duration else LONGER_SOUND):
             raise DataError(
                 f"{self.name}: ends early, after frame {index} at {float(time):.1f} of {self.seconds:.1f} s; {TO_DO}"
             )
@@ -211,15 +248,17 @@ def opened_clip(source: str | Path) -> Iterator[Clip]:
     av, name, live = pyav(), title(source), is_stream(source)
     with ExitStack() as stack:
         what = ("cannot be opened", LIVE_TO_DO) if live else ("is no clip that can be read", TO_DO)
+        bounds = {"max_pixels": str(LARGEST)}  # while it is looked at for what it holds, too
         with clip_faults(name, *what):
             if live:
                 camera = str(source).startswith("/dev/")
-                options = {} if camera else {"protocol_whitelist": PROTOCOLS, "rtsp_transport": "tcp"}
+                options = {} if camera else {"protocol_whitelist": PROTOCOLS, "rtsp_transport": "tcp"} | bounds
                 form = "v4l2" if camera else None
                 container = av.open(str(source), format=form, options=options, timeout=(PATIENCE, PATIENCE))
             else:
                 file = stack.enter_context(open_regular(source))
-                container = av.open(file, options={"format_whitelist": FORMATS, "protocol_whitelist": "none"})
+                options = {"format_whitelist": FORMATS, "protocol_whitelist": "none"} | bounds
+                container = av.open(file, options=options)
             stack.enter_context(container)
         yield Clip(container, name, live)
 

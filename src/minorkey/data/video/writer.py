@@ -32,7 +32,9 @@ class VideoWriter:
         encoder = next((name for name in ENCODERS if _can_encode(av, name)), None)
         if encoder is None:
             raise ConfigError(f"PyAV has no encoder of {', '.join(ENCODERS)}; add --no-overlays, or install its wheel")
-        self._stream = container.add_stream(encoder, rate=rate, options=SETTINGS.get(encoder, {}))
+        self._stream = container.add_stream(
+            encoder, rate=rate.limit_denominator(10**5), options=SETTINGS.get(encoder, {})
+        )
         most = FINEST.get(encoder, 10**6)
         self._tick = tick if tick.numerator == 1 and tick.denominator <= most else Fraction(1, TICKS)
         self._stream.codec_context.time_base = self._tick
