@@ -13,6 +13,7 @@ from clips import av, begin_between_key_frames, cut, cut_between_frames, damage,
 
 from minorkey.data.video.clip import Sampling, opened_clip
 from minorkey.data.video.library import is_stream, title
+from minorkey.data.video.lookup import table_of
 from minorkey.errors import ConfigError, DataError
 
 
@@ -153,9 +154,14 @@ def concatenation(file):
     file.write_text("ffconcat version 1.0\nfile other.mp4\n")
 
 
+def unknown_code(file):
+    file.write_bytes(write_clip(file).read_bytes().replace(b"avc1", b"zzzz"))
+
+
 NO_CLIPS = {
     "empty": (lambda file: file.write_bytes(b""), "is no clip that can be read"),
     "text": (lambda file: file.write_text("hello"), "is no clip that can be read"),
+    "coded otherwise": (unknown_code, "is coded in a way that this FFmpeg cannot decode; convert it"),
     "sound": (sound, "holds sound alone, expected a video"),
     "cut, index at its end": (without_index, "is no clip that can be read"),
     "a playlist": (playlist, "is no clip that can be read"),
@@ -174,6 +180,24 @@ def test_what_is_no_clip(tmp_path, case):
         frames_of(tmp_path / "a.mp4")
     assert words in str(error.value)
     assert str(error.value).startswith(str(tmp_path / "a.mp4"))
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.mp4", "libx264"), ("a.mkv", "libx264"), ("a.avi", "mpeg4")])
+def test_whatever_a_clip_holds_are_frames_or_one_line(tmp_path, name, codec):
+    rng, whole = np.random.default_rng(0), write_clip(tmp_path / name, 12, codec=codec).read_bytes()
+    lines = []
+    for _ in range(25):
+        content = bytearray(whole)
+        for place in rng.integers(len(content), size=rng.integers(1, 30)):
+            content[place] = rng.integers(256)
+        (tmp_path / name).write_bytes(content)
+        for read in (frames_of, table_of):
+            try:
+                read(tmp_path / name)
+            except DataError as error:
+                lines.append(str(error))
+    assert lines
+    assert all(line.startswith(f"{tmp_path / name}: ") for line in lines)
 
 
 def test_what_is_too_large(tmp_path, monkeypatch):

@@ -14,7 +14,9 @@ def train(
     out: Path | None = typer.Option(None, help="Run folder to write; default runs/PRESET-METHOD-SEED."),
     method: Method = None,
     source: list[str] | None = typer.Option(None, help="Labelled data set to train on; repeatable."),
-    target: list[str] | None = typer.Option(None, help="Unlabelled data set, or folder of images, to adapt to."),
+    target: list[str] | None = typer.Option(
+        None, help="Unlabelled data set, or folder of images or clips, to adapt to."
+    ),
     unseen: list[str] | None = typer.Option(None, help="Data set that is only judged on; repeatable."),
     regime: str | None = typer.Option(None, help="self_training or transda, with a target."),
     teacher: str | None = typer.Option(None, help="Who labels it: adapter_ema, ema, self or base."),

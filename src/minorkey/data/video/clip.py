@@ -271,6 +271,8 @@ def _pictures_of(container: Any, name: str) -> Any:
         what = "sound alone" if container.streams.audio else "nothing to see"
         raise DataError(f"{name}: holds {what}, expected a video; leave it out")
     stream = streams[0]
+    if stream.codec_context is None:
+        raise DataError(f"{name}: is coded in a way that this FFmpeg cannot decode; convert it, e.g. to H.264 in MP4")
     stream.thread_type = "AUTO"
     stream.codec_context.thread_count = THREADS
     stream.codec_context.options = {"max_pixels": str(LARGEST)}
