@@ -56,7 +56,7 @@ def predict(clip: Path, run: Path | None, every: int, out: Path) -> None:
     from predicting import predictor
     from rich.console import Console
 
-    from minorkey.data.video.clip import Sampling
+    from minorkey.data.video.frames import Sampling
     from minorkey.runs.clip import ClipFiles, ClipOptions, predict_clip
     from minorkey.runs.load import load
 

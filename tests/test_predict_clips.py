@@ -13,7 +13,7 @@ import pytest
 from clips import av, cut_between_frames, decoded, picture, turn, write_clip
 from PIL import Image
 
-from minorkey.data.video.clip import Sampling
+from minorkey.data.video.frames import Sampling
 from minorkey.errors import ConfigError, DataError
 from minorkey.labels import label_space
 from minorkey.runs.load import load

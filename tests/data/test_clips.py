@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from clips import av, begin_between_key_frames, cut, cut_between_frames, damage, number, turn, write_clip
 
-from minorkey.data.video.clip import Sampling, opened_clip
+from minorkey.data.video.clip import opened_clip
+from minorkey.data.video.frames import Sampling
 from minorkey.data.video.library import is_stream, title
 from minorkey.data.video.lookup import table_of
 from minorkey.errors import ConfigError, DataError

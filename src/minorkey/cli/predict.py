@@ -42,7 +42,7 @@ def predict(
 
     * `torchrun --nproc_per_node 8 -m minorkey predict runs/soma photos/ --out labelled`
     """
-    from minorkey.data.video.clip import Sampling
+    from minorkey.data.video.frames import Sampling
     from minorkey.runs.predict import parse_shard, predict_folder
     from minorkey.system.processes import from_main
 

@@ -12,7 +12,8 @@ from typing import IO, Any
 from PIL import Image
 from rich.console import Console
 
-from minorkey.data.video.clip import ALL, Clip, Frame, Sampling, opened_clip, read_ahead
+from minorkey.data.video.clip import Clip, opened_clip
+from minorkey.data.video.frames import ALL, Frame, Sampling, read_ahead
 from minorkey.data.video.library import title
 from minorkey.data.video.writer import VideoWriter, opened_writer
 from minorkey.errors import DataError, StorageError

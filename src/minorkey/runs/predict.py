@@ -11,7 +11,7 @@ import numpy as np
 from rich.console import Console
 
 from minorkey.data.images import IMAGE_SUFFIXES, list_files, list_images, read_image
-from minorkey.data.video.clip import ALL, Sampling
+from minorkey.data.video.frames import ALL, Sampling
 from minorkey.data.video.library import CLIP_SUFFIXES, is_clip, is_stream, pyav
 from minorkey.errors import ConfigError, DataError
 from minorkey.plotting.page_template import page_template

@@ -15,7 +15,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from minorkey.data.images import read_image, rgb_pixels
-from minorkey.data.video.clip import Frame, Sampling, opened_clip, read_ahead
+from minorkey.data.video.clip import opened_clip
+from minorkey.data.video.frames import Frame, Sampling, read_ahead
 from minorkey.errors import DataError
 from minorkey.labels import LabelSpace
 from minorkey.models.options import Triple

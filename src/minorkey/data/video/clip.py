@@ -1,18 +1,17 @@
 """A clip or a stream, decoded one frame after the other in memory that does not grow with its length."""
 
-from collections.abc import Generator, Iterator
-from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from fractions import Fraction
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from minorkey.data.video.frames import ALL, Frame, Sampling
 from minorkey.data.video.library import LIVE_TO_DO, TO_DO, clip_faults, is_stream, pyav, title
-from minorkey.errors import ConfigError, DataError
-from minorkey.system.ahead import THREADS, Room, ahead
+from minorkey.errors import DataError
+from minorkey.system.ahead import THREADS
 from minorkey.system.regular import open_regular
 
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,asf,flv,ogg,h264,hevc,mpegvideo,ivf,dv"
@@ -43,43 +42,6 @@ RATES = (Fraction(1, 3600), Fraction(1000))
 
 CUT_ANYWHERE = ("mpegts", "mpeg")
 """Containers of recordings that begin between two key frames, where the first frames cannot be decoded."""
-
-
-@dataclass(frozen=True)
-class Frame:
-    """A picture of a clip."""
-
-    index: int  # its number in the clip, 0 first
-    time: Fraction  # seconds since the clip's first frame
-    image: np.ndarray  # (H, W, 3) uint8 RGB, upright
-
-    @property
-    def seconds(self) -> float:
-        """Since the clip's first frame."""
-        return float(self.time)
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """Which frames of a clip are taken: of those from `start` until before `end`, the first and each `every`-th on.
-
-    Raises:
-        ConfigError: none could be.
-    """
-
-    every: int = 1
-    start: float = 0.0  # seconds since the clip's first frame
-    end: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.every < 1:
-            raise ConfigError(f"every {self.every} frames none can be taken; expected 1 (all of them) or more")
-        if self.start < 0 or (self.end is not None and self.end <= self.start):
-            end = "its end" if self.end is None else f"{self.end:g} s"
-            raise ConfigError(f"from {self.start:g} s to {end} there is nothing; expected 0 <= start < end")
-
-
-ALL = Sampling()
 
 
 class Clip:
@@ -295,28 +257,3 @@ def pixels_of(picture: Any, name: str) -> np.ndarray:
         image = picture.to_ndarray(format="rgb24")
     turns = round(picture.rotation / 90) % 4  # counterclockwise
     return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
-
-
-def read_ahead(
-    frames: Iterator[Frame], room: Room
-) -> Generator[tuple[Frame | None, np.ndarray | DataError], None, None]:
-    """Frames with their images, as `Predictor.started` takes them, decoded in a thread of their own.
-
-    An error is handed out in place of an image, and then nothing more.
-    """
-
-    def step(_: int) -> tuple[Frame | None, np.ndarray | DataError | None]:
-        try:
-            frame = next(frames, None)
-        except DataError as error:
-            return None, error
-        if frame is None:
-            return None, None
-        room.note(frame.image)
-        return frame, frame.image
-
-    with closing(ahead(step, count(), 1, room)) as steps:
-        for frame, image in steps:
-            if image is None:
-                return
-            yield frame, image

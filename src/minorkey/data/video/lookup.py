@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from minorkey.data.video.clip import Sampling, opened_clip
+from minorkey.data.video.clip import opened_clip
+from minorkey.data.video.frames import Sampling
 from minorkey.data.video.library import TO_DO
 from minorkey.errors import DataError
 
