@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import sys
 from fractions import Fraction
@@ -47,11 +48,12 @@ def rate_of(file):
         return container.streams.video[0].average_rate
 
 
-def test_a_clip_in_and_a_clip_out(predict, tmp_path):
+def test_a_clip_in_and_a_clip_out(predict, console, tmp_path):
     rate = Fraction(30000, 1001)
     given = decoded(write_clip(tmp_path / "clips" / "a" / "drive.mp4", rate=rate))
     done = predict()
     assert (done.written, done.clips, done.skipped, done.problems) == (0, 1, 0, [])
+    assert re.search(r"a/drive: frame 20/20  \d+\.\d frames/s  0:00 left", console.file.getvalue())
     overlay = tmp_path / "out" / "overlays" / "a" / "drive.mp4"
     shown = decoded(overlay)
     assert (rate_of(overlay), [time for time, _ in shown]) == (rate, [time for time, _ in given])
@@ -252,6 +254,13 @@ def test_a_clip_from_python(finished_run, tmp_path):
     assert [frame.index for frame, _ in found] == list(range(0, 2 * len(found), 2))
     for frame, prediction in found:
         assert np.array_equal(prediction.labels, model.predict(frame.image).labels)
+    for wrong, reason in (
+        ({"every": 0}, "none can be taken"),
+        ({"every": 1.5}, "every is 1.5"),
+        ({"end": np.nan}, "nothing"),
+    ):
+        with pytest.raises(ConfigError, match=reason):
+            model.predict_video(file, **wrong)
     first = next(model.predict_video(file, start=0.3))  # and no more is asked for
     assert (first[0].index, first[0].seconds) == (3, 0.3)
 

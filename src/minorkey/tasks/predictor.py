@@ -23,6 +23,7 @@ from minorkey.models.options import Triple
 from minorkey.system.ahead import Room, ahead, grouped
 from minorkey.system.precision import Precision, computing
 from minorkey.system.reading import words
+from minorkey.system.unforeseen import public
 from minorkey.tasks.base import Task
 from minorkey.tasks.prediction import Prediction
 from minorkey.tasks.protocol import LARGE, Protocol
@@ -133,6 +134,7 @@ class Predictor:
             finish, self.started(ahead(partial(_read, room), images, room=room)), 1, lambda: min(2, room())
         )
 
+    @public
     def predict_video(
         self, source: str | Path, *, every: int = 1, start: float = 0.0, end: float | None = None
     ) -> Iterator[tuple[Frame, Any]]:
@@ -148,10 +150,12 @@ class Predictor:
             Each frame, with its number and its time, and its prediction.
 
         Raises:
-            ConfigError: PyAV is not installed, or there can be no such frame.
+            ConfigError: an argument is of another type, there can be no such frame, or PyAV is not installed.
             DataError: the clip is missing, broken or ends early; predictions of the frames before come first.
         """
-        sampling = Sampling(every, start, end)
+        return self._video(source, Sampling(int(every), float(start), None if end is None else float(end)))
+
+    def _video(self, source: str | Path, sampling: Sampling) -> Iterator[tuple[Frame, Any]]:
         room = Room()
         with (
             opened_clip(source) as clip,

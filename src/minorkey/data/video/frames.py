@@ -41,7 +41,7 @@ class Sampling:
     def __post_init__(self) -> None:
         if self.every < 1:
             raise ConfigError(f"every {self.every} frames none can be taken; expected 1 (all of them) or more")
-        if self.start < 0 or (self.end is not None and self.end <= self.start):
+        if not (self.start >= 0 and (self.end is None or self.end > self.start)):  # of NaN neither is true
             end = "its end" if self.end is None else f"{self.end:g} s"
             raise ConfigError(f"from {self.start:g} s to {end} there is nothing; expected 0 <= start < end")
 
