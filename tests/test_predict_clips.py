@@ -81,6 +81,19 @@ def test_each_frame_is_predicted_as_an_image_is(predict, finished_run, tmp_path)
     assert (tmp_path / "out" / "ids" / "photo.png").is_file()
 
 
+@pytest.mark.parametrize("encoders", [("none", "mpeg4"), ("none",)])
+def test_without_the_best_encoder(encoders, predict, tmp_path, monkeypatch):
+    monkeypatch.setattr("minorkey.data.video.writer.ENCODERS", encoders)
+    given = decoded(write_clip(tmp_path / "clips" / "drive.ts", 6))  # which counts in more ticks than MPEG-4 has
+    if encoders[-1] == "none":
+        with pytest.raises(ConfigError, match="PyAV has no encoder of none; add --no-overlays"):
+            predict()
+        return
+    predict()
+    shown = decoded(tmp_path / "out" / "overlays" / "drive.mp4")
+    assert [time - shown[0][0] for time, _ in shown] == [time - given[0][0] for time, _ in given]
+
+
 def test_some_frames_keep_their_times(predict, tmp_path):
     write_clip(tmp_path / "clips" / "drive.mp4")
     predict(sampling=Sampling(every=3, start=0.5, end=1.5))
