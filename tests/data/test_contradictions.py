@@ -9,7 +9,7 @@ from published import write_loose
 from published_boxes import jpg, voc
 
 from minorkey.data.readers import Reader, open_datasets
-from minorkey.data.readers.boxes.objects import flag, number, side, whole
+from minorkey.data.readers.values import flag, number, side, whole
 from minorkey.errors import ConfigError, DataError, MinorkeyError
 from minorkey.labels import label_space
 

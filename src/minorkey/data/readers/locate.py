@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from minorkey.data.readers.kinds import KINDS, kind_of
+from minorkey.data.readers.kinds import KINDS, is_export, kind_of
 from minorkey.data.readers.layout import Layout
 from minorkey.errors import ConfigError, DataError, unknown
 
@@ -79,10 +79,12 @@ def _named_domain(title: str, spec: Layout, part: str) -> dict[str, DomainPart]:
 
 
 def is_bare(name: str, annotation: str = "pixels") -> bool:
-    """Whether this is an image, a folder or a glob of images of which no `dataset.yaml` and no table says anything."""
+    """Whether this is an image, or a folder or glob of images of which neither `dataset.yaml`, table nor tool tells."""
     path = Path(name)
     if path.is_dir():
-        return name not in _known(annotation) and not (path / "dataset.yaml").is_file()
+        if name in _known(annotation) or (path / "dataset.yaml").is_file():
+            return False
+        return kind_of(annotation).bare or not is_export(path, annotation)
     return path.is_file() or any(mark in name for mark in "*?[")
 
 

@@ -1,4 +1,4 @@
-"""The reader of every data set on disk: images and label files that are paired by their names."""
+"""The reader of label images on disk: they are paired with their images by their names."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -9,8 +9,9 @@ from minorkey.data.frames import turned_by_exif, upright_labels
 from minorkey.data.label_images import LABEL_SUFFIXES, read_ids
 from minorkey.data.readers.decode import LabelDecoder
 from minorkey.data.readers.files import Files
+from minorkey.data.readers.lists import listed_images
 from minorkey.data.readers.on_disk import IGNORED, DiskReader, Listed, Part
-from minorkey.data.readers.pairing import Found, find_beside, find_images, need_all, some
+from minorkey.data.readers.pairing import Found, find_beside, need_all, some
 from minorkey.data.readers.pattern import Pattern
 from minorkey.data.readers.spec import DatasetSpec
 from minorkey.data.sample import Sample
@@ -45,7 +46,7 @@ class PairedReader(DiskReader[Pair]):
     def __init__(self, spec: DatasetSpec, part: Part) -> None:
         self._space, self._legend = part.space, spec
         self._decoder = None if part.space is None else LabelDecoder.of(spec, part.space)
-        pairs, notes = _pairs(spec, part)
+        pairs, notes = self._find(spec, part)
         super().__init__(part, pairs, notes + _lone_class(self._decoder, part))
 
     def __getitem__(self, index: int) -> Sample:
@@ -82,33 +83,44 @@ class PairedReader(DiskReader[Pair]):
         Raises:
             DataError: it is unreadable.
         """
-        decoder, address = self._decoder, self._images[index].labels
-        if decoder is None or address is None:
+        if self._decoder is None or not self._labelled(index):
             return None
-        numbers, counts = np.unique(self._files.decoded(address, decoder.kind, decoder.ids), return_counts=True)
+        numbers, counts = np.unique(self._ids(index)[0], return_counts=True)
         found: Counter[str] = Counter()
         for number, count in zip(numbers.tolist(), counts.tolist(), strict=True):
-            found[decoder.spec.classes[number]] += count
+            found[self._decoder.spec.classes[number]] += count
         return dict(found)
 
+    def _find(self, spec: DatasetSpec, part: Part) -> tuple[list[Pair], list[str]]:
+        """The samples of a split, sorted by key, and what was left out."""
+        return _pairs(spec, part)
+
+    def _labelled(self, index: int) -> bool:
+        return self._images[index].labels is not None
+
+    def _ids(self, index: int, image: np.ndarray | None = None) -> tuple[np.ndarray, str]:
+        """The ids of a labelled image `(H, W)` as its data set has them, and where they are from, as errors name it."""
+        address = self._images[index].labels
+        assert self._decoder is not None
+        assert address is not None
+        return self._files.decoded(address, self._decoder.kind, self._decoder.ids), self._files.where(address)
+
     def _labels(self, index: int, image: np.ndarray) -> np.ndarray | None:
-        pair = self._images[index]
-        address = pair.labels
-        if self._decoder is None or address is None:
+        if self._decoder is None or not self._labelled(index):
             return None
-        ids = self._files.decoded(address, self._decoder.kind, self._decoder.ids)
-        labels = self._decoder.map(self._upright(address, ids, index, image), self._files.where(address))
-        if pair.invalid:
-            mask = self._files.decoded(pair.invalid, "ids", read_ids)
-            labels[self._upright(pair.invalid, mask, index, image) != 0] = IGNORE_INDEX
+        ids, where = self._ids(index, image)
+        labels = self._decoder.map(self._upright(where, ids, index, image), where)
+        if invalid := self._images[index].invalid:
+            mask = self._files.decoded(invalid, "ids", read_ids)
+            labels[self._upright(self._files.where(invalid), mask, index, image) != 0] = IGNORE_INDEX
         return labels
 
-    def _upright(self, address: str, labels: np.ndarray, index: int, image: np.ndarray) -> np.ndarray:
+    def _upright(self, where: str, labels: np.ndarray, index: int, image: np.ndarray) -> np.ndarray:
         """The content of a label file in the frame of the image; what is of the stored pixels is turned with it."""
         found = upright_labels(labels, image.shape[:2], lambda: self.orientation(index))
         if found.shape != image.shape[:2]:
             raise DataError(
-                f"{self._files.where(address)} is {_size(labels)} but its image is {_size(image)} (width x height)"
+                f"{where} is {_size(labels)} but its image is {_size(image)} (width x height)"
                 f"{turned_by_exif(self.orientation(index))}; they must be equal"
             )
         return found
@@ -128,13 +140,13 @@ def _lone_class(decoder: LabelDecoder | None, part: Part) -> list[str]:
 def _pairs(spec: DatasetSpec, part: Part) -> tuple[list[Pair], list[str]]:
     """The samples of a split, sorted by key, and what was left out."""
     files, split = part.files, part.split
-    images, notes = find_images(files, spec, split, part.place)
+    images, notes = listed_images(files, spec, spec.lists, split, part.place)
     if part.space is None or split in spec.unlabelled:
         return [Pair(key, image) for key, (_, image) in images.items()], notes
     known = spec.known(split, part.place)
     labels = _for_images(files, images, Pattern(spec.labels, LABEL_SUFFIXES, known), split)
     masks = _for_images(files, images, Pattern(spec.invalid, LABEL_SUFFIXES, known), split) if spec.invalid else {}
-    if spare := labels.keys() - {of for of, _ in images.values()} - spec.skips.keys():
+    if spec.lists is None and (spare := labels.keys() - {of for of, _ in images.values()} - spec.skips.keys()):
         notes.append(f"label {some(spare)} of split '{split}' is left out: no image")
     return [Pair(key, image, labels[of], masks.get(of)) for key, (of, image) in images.items()], notes
 

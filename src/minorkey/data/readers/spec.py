@@ -9,14 +9,23 @@ from pydantic import ConfigDict, model_validator
 from minorkey.data.readers.layout import Layout
 from minorkey.data.readers.pattern import wrong_fields
 from minorkey.errors import ConfigError
-from minorkey.labels import Legend, legend
+from minorkey.labels import Legend, legend, plain_name
 from minorkey.labels.tables import read_forms
 
 TABLE_FILE = Path(__file__).with_name("datasets.yaml")
 
-Encoding = Literal["ids", "colours", "low_byte", "polygons"]
+Encoding = Literal["ids", "colours", "low_byte", "polygons", "coco", "cvat", "yolo", "labelme"]
 """How a label file holds its classes: ids as grey values or palette indices; RGB colours; ids in the low byte of the
-first of three 16-bit channels; polygons in JSON as Cityscapes and IDD write them."""
+first of three 16-bit channels; polygons in JSON as Cityscapes and IDD write them; shapes as tools for labelling do."""
+
+BACKGROUND = "background"
+"""The class of what no shape covers; `_background_`, as Labelme has it, is the same name."""
+
+PER_SPLIT = ("coco", "cvat")
+"""Encodings in which one file tells of all images of a split, or of all splits."""
+
+DRAWN = (*PER_SPLIT, "yolo", "labelme")
+"""Encodings of shapes, which are drawn: what none covers is the class `background`."""
 
 
 class DatasetSpec(Legend, Layout):
@@ -28,6 +37,7 @@ class DatasetSpec(Legend, Layout):
     labels: str = "labels/{split}/{key}.*"
     invalid: str | None = None  # masks whose pixels other than 0 are left out
     encoding: Encoding = "ids"
+    lists: str | None = None  # pattern of the list of the keys of a split, as in Pascal VOC
 
     @model_validator(mode="before")
     @classmethod
@@ -44,17 +54,31 @@ class DatasetSpec(Legend, Layout):
 
     @model_validator(mode="after")
     def _sound_patterns(self) -> "DatasetSpec":
-        for text in filter(None, (self.labels, self.invalid)):
-            if wrong := wrong_fields(text, ["key"]):
+        needed = {
+            self.labels: [] if self.encoding in PER_SPLIT else ["key"],
+            self.invalid: ["key"],
+            self.lists: ["split"],
+        }
+        for text, fields in needed.items():
+            if text is not None and (wrong := wrong_fields(text, fields)):
                 raise ValueError(wrong)
+        if self.encoding in DRAWN and self.background is None:
+            raise ValueError(
+                f"`encoding: {self.encoding}` needs a class `background` among its `ids`: what no shape covers"
+            )
         if (self.encoding == "colours") != bool(self.colours):
             raise ValueError("`encoding: colours` and a map `colours` go together")
         return self
 
     @property
     def beside(self) -> str | None:
-        """The pattern of its label files."""
-        return self.labels
+        """The pattern of its lists, where it has any, else of its label files."""
+        return self.lists or self.labels
+
+    @property
+    def background(self) -> int | None:
+        """The id of the class `background`; None: it has none."""
+        return next((number for number, name in self.classes.items() if plain_name(name) == BACKGROUND), None)
 
 
 @cache

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
-from minorkey.data.readers.boxes.objects import Annotation, flag, number, whole_json
+from minorkey.data.readers.boxes.objects import Annotation
 from minorkey.data.readers.boxes.table import SplitTable
+from minorkey.data.readers.values import flag, number, whole_json
 from minorkey.errors import DataError
 from minorkey.system.reading import reading, shown
 

@@ -1,7 +1,8 @@
 """The object benchmark of KITTI: a text file for each image."""
 
-from minorkey.data.readers.boxes.objects import Annotation, Objects, number
+from minorkey.data.readers.boxes.objects import Annotation, Objects
 from minorkey.data.readers.text import text_lines
+from minorkey.data.readers.values import number
 from minorkey.errors import DataError
 
 FIELDS = (15, 16)

@@ -1,7 +1,6 @@
 """The reader of every data set of boxes on disk."""
 
 from collections import Counter
-from collections.abc import Container
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -9,17 +8,11 @@ from minorkey.data.frames import QUARTERS, turned_by_exif, upright_boxes
 from minorkey.data.readers.boxes.annotations import OfImages, OfSplit, classes_named, open_boxes
 from minorkey.data.readers.boxes.objects import Objects
 from minorkey.data.readers.boxes.places import BoxPlaces
-from minorkey.data.readers.boxes.spec import WHOLE, BoxSpec
-from minorkey.data.readers.files import Files
+from minorkey.data.readers.boxes.spec import BoxSpec
+from minorkey.data.readers.lists import listed_images
 from minorkey.data.readers.on_disk import DiskReader, Listed, Part
-from minorkey.data.readers.pairing import ANNOTATION_SUFFIXES, Found, NoSplit, find_images, find_one, hint, some
-from minorkey.data.readers.pattern import Pattern
-from minorkey.data.readers.text import composed, text_lines
 from minorkey.data.sample import Sample
-from minorkey.errors import DataError, unknown
-
-CLASS_MARKS = frozenset({"-1", "0", "1"})
-"""What follows a name in the lists of a class in Pascal VOC: whether the image shows it."""
+from minorkey.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -45,7 +38,7 @@ class BoxReader(DiskReader[Boxed]):
     """
 
     def __init__(self, spec: BoxSpec, part: Part) -> None:
-        images, notes = _images(part.files, spec, part.split, part.place)
+        images, notes = listed_images(part.files, spec, spec.lists, part.split, part.place)
         self._spec, self._which = spec, (part.split, part.place)
         self._annotations: OfSplit | OfImages | None = None
         if part.space is not None and part.split not in spec.unlabelled:
@@ -104,44 +97,3 @@ class BoxReader(DiskReader[Boxed]):
             f"{objects.file}: boxes in an image of {said} but {self.where(index)} is {found} (width x height)"
             f"{turned_by_exif(turn)}; they must be equal"
         )
-
-
-def _images(files: Files, spec: BoxSpec, split: str, place: str) -> tuple[Found, list[str]]:
-    """The images of a split, by the list of it where the data set has lists."""
-    images, notes = find_images(files, spec, split, place)
-    if spec.lists is None or split == WHOLE:
-        return images, notes
-    listed = _listed(files, spec, split, place, images)
-    if missing := listed - images.keys() - spec.skips.keys():
-        expected = Pattern(spec.images, frozenset(), spec.known(split, place)).example(min(missing))
-        raise DataError(f"{files.root}: image {some(missing)} of split '{split}' is missing; expected {expected}")
-    return {key: image for key, image in images.items() if key in listed}, notes
-
-
-def _listed(files: Files, spec: BoxSpec, split: str, place: str, images: Container[str]) -> set[str]:
-    """The keys in the list of a split, a line each."""
-    assert spec.lists is not None
-    pattern = Pattern(spec.lists, ANNOTATION_SUFFIXES, spec.known(split, place))
-    address = find_one(files, pattern)
-    if address is None:
-        named = files.names(pattern.folder)
-        anywhere = Pattern(spec.lists, ANNOTATION_SUFFIXES, {"domain": spec.known(split, place)["domain"]})
-        splits = [fields["split"] for name in named if (fields := anywhere.match(name))]
-        known = f"; {unknown('split', split, splits)}" if splits else hint(files)
-        raise NoSplit(f"{files.root}: no list of split '{split}', expected {pattern.example('*')}{known}")
-    file = files.where(address)
-    lines = text_lines(files.read(address), file)
-    keys = {_named(composed(line), images, f"{file}: line {i + 1}") for i, line in enumerate(lines) if line}
-    if not keys:
-        raise DataError(f"{file} lists no image; expected a name per line")
-    return keys
-
-
-def _named(line: str, images: Container[str], where: str) -> str:
-    """The image that a line of a list names: all of it, or its first words, as in lists of a class."""
-    words = line.split(" ")
-    starts = (" ".join(words[:count]).rstrip() for count in range(len(words), 0, -1))
-    known = [name for name in dict.fromkeys(starts) if name in images]
-    if len(known) > 1 and (known[0] != line or words[-1] in CLASS_MARKS):
-        raise DataError(f"{where} may name '{known[0]}' or '{known[1]}'; rename one of these images")
-    return known[0] if known else line

@@ -12,11 +12,13 @@ from minorkey.labels.tables import Numbered, one_target, read_forms
 
 TABLE_FILE = Path(__file__).with_name("datasets.yaml")
 
-Form = Literal["coco", "bdd100k", "voc", "yolo", "kitti", "polygons"]
-"""How boxes are written: one JSON per split (COCO, BDD100K), or one file per image (Pascal VOC, YOLO, KITTI, and
-polygons as Cityscapes has them)."""
+Form = Literal["coco", "bdd100k", "voc", "yolo", "kitti", "polygons", "cvat", "labelme"]
+"""How boxes are written: one file per split (COCO, BDD100K, CVAT), or one per image (Pascal VOC, YOLO, KITTI, Labelme,
+and polygons as Cityscapes has them)."""
 
-PER_SPLIT = ("coco", "bdd100k")
+PER_SPLIT = ("coco", "bdd100k", "cvat")
+SELF_NAMED = ("coco", "cvat")
+"""Those whose files name the classes."""
 
 USUAL_FILES: dict[str, dict[str, str]] = {
     "coco": {"annotations": "annotations/{split}.json"},
@@ -28,6 +30,8 @@ USUAL_FILES: dict[str, dict[str, str]] = {
     },
     "yolo": {"annotations": "labels/{split}/{key}.txt"},
     "kitti": {"images": "{split}/image_2/{key}.*", "annotations": "{split}/label_2/{key}.txt"},
+    "cvat": {"images": "images/{key}.*", "annotations": "annotations.xml"},
+    "labelme": {"images": "{key}.*", "annotations": "{key}.json"},
     "polygons": {
         "images": "leftImg8bit/{split}/{key}_leftImg8bit.png",
         "annotations": "gtFine/{split}/{key}_gtFine_polygons.json",
@@ -37,9 +41,6 @@ USUAL_FILES: dict[str, dict[str, str]] = {
 
 ANY_CLASS = "any"
 """In `crowds`: of whichever class."""
-
-WHOLE = "all"
-"""The split of all images, whatever the lists say."""
 
 
 class BoxSpec(Layout):
@@ -76,7 +77,7 @@ class BoxSpec(Layout):
             raise ValueError(f"'{self.annotations}' has a field {{key}}, but `{self.boxes}` is one file for a split")
         if self.lists and (wrong := wrong_fields(self.lists, ["split"])):
             raise ValueError(wrong)
-        if bool(self.classes) == (self.boxes == "coco"):
+        if bool(self.classes) == (self.boxes in SELF_NAMED):
             needed = "says its classes itself; remove" if self.classes else "needs the names of its classes under"
             raise ValueError(f"`boxes: {self.boxes}` {needed} `classes`")
         return self

@@ -22,6 +22,7 @@ class SplitTable:
     boxes: np.ndarray  # (M, 4) float32, x0 y0 x1 y1 in pixels, x1 and y1 exclusive
     crowd: np.ndarray  # (M,) bool
     notes: Sequence[str] = ()  # what a user should know of the file, a line each
+    splits: Sequence[str] = ()  # I names where the file says of which split an image is
 
     @classmethod
     def of(
@@ -32,6 +33,7 @@ class SplitTable:
         names: list[str],
         found: list[list[Annotation]],
         notes: Sequence[str] = (),
+        splits: Sequence[str] = (),
     ) -> "SplitTable":
         """The objects of each image as arrays; `names` are the classes in question."""
         places = {name: place for place, name in enumerate(names)}
@@ -47,6 +49,7 @@ class SplitTable:
             np.array([one.box for one in flat], np.float32).reshape(-1, 4),
             np.array([one.crowd for one in flat], bool),
             notes,
+            splits,
         )
 
     @property

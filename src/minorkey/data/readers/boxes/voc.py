@@ -2,7 +2,8 @@
 
 from xml.etree.ElementTree import Element
 
-from minorkey.data.readers.boxes.objects import Annotation, Objects, flag, number, side
+from minorkey.data.readers.boxes.objects import Annotation, Objects
+from minorkey.data.readers.values import flag, number, side
 from minorkey.errors import DataError
 from minorkey.system.reading import words, xml_of
 

@@ -1,15 +1,15 @@
-"""YOLO: a text file for each image, `class x y width height` in a line, as parts of the image."""
+"""YOLO: a text file for each image, `class x y width height` in a line, or an outline, as parts of the image."""
 
-from minorkey.data.readers.boxes.objects import Annotation, Objects, number, whole
-from minorkey.data.readers.text import text_lines
-from minorkey.errors import DataError, unknown
+from minorkey.data.readers.boxes.objects import Annotation, Objects
+from minorkey.data.readers.shapes.yolo import YoloLine, yolo_lines
 
 
 def read_yolo(content: bytes, file: str, classes: dict[int, str], size: tuple[int, int]) -> Objects:
     """The objects in an annotation file.
 
     Args:
-        content: lines of a class id, the middle of the box, its width and its height, from 0 to 1.
+        content: lines of a class id, the middle of the box, its width and its height, from 0 to 1; or of a class id and
+            the corners of an outline, whose extent is the box.
         file: named in errors.
         classes: id -> name.
         size: (width, height) of the image in pixels.
@@ -17,21 +17,11 @@ def read_yolo(content: bytes, file: str, classes: dict[int, str], size: tuple[in
     Raises:
         DataError: a line has other fields, or an id has no name.
     """
-    lines = text_lines(content, file)
-    found = (_object(line.split(), i + 1, file, classes, size) for i, line in enumerate(lines) if line)
-    return Objects.of(file, "line", found)
+    return Objects.of(file, "line", map(_object, yolo_lines(content, file, classes, size)))
 
 
-def _object(fields: list[str], place: int, file: str, classes: dict[int, str], size: tuple[int, int]) -> Annotation:
-    where = f"{file}: line {place}"
-    if len(fields) != 5:
-        raise DataError(f"{where} has {len(fields)} fields, expected 5: class x y width height; mend or remove it")
-    name = None if (own := whole(fields[0])) is None else classes.get(own)
-    if name is None:
-        raise DataError(f"{where}: {unknown('class id', fields[0], map(str, classes))}; see `classes` in dataset.yaml")
-    x, y, width, height = (
-        number(text, what, where) * scale
-        for text, what, scale in zip(fields[1:], ("x", "y", "width", "height"), (*size, *size), strict=True)
-    )
-    box = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
-    return Annotation(place, name, box)
+def _object(line: YoloLine) -> Annotation:
+    if line.box is not None:
+        return Annotation(line.place, line.name, line.box)
+    (x0, y0), (x1, y1) = line.points.min(0).tolist(), line.points.max(0).tolist()
+    return Annotation(line.place, line.name, (x0, y0, x1, y1))

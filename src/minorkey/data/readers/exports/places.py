@@ -1,0 +1,45 @@
+"""Where the images lie that a file of all annotations lists."""
+
+from collections.abc import Mapping, Sequence
+
+from minorkey.data.images import IMAGE_SUFFIXES
+from minorkey.data.readers.exports.folder import Folder, is_image
+from minorkey.data.readers.named import key_named
+from minorkey.data.readers.pairing import some
+from minorkey.data.readers.pattern import Pattern
+from minorkey.errors import DataError
+
+PLACES = ("images/{split}/{key}.*", "{split}/{key}.*", "{split}/images/{key}.*", "images/{key}.*", "{key}.*")
+"""Where images lie, in order."""
+
+PROBES = 20
+"""Images that are looked for in each of these places."""
+
+
+def place_of_images(folder: Folder, file: str, listed: Mapping[str, Sequence[str]]) -> str:
+    """The pattern of the images that files list.
+
+    Args:
+        folder: that holds both.
+        file: that lists them, as errors name it.
+        listed: split, as it is called on disk, or "" where there are none -> the images, as the file names them.
+
+    Raises:
+        DataError: they are in none of the usual places.
+    """
+    for place in PLACES:
+        if "" in listed and "{split}" in place:
+            continue
+        if all(_are_there(folder, place, split, images) for split, images in listed.items()):
+            return place
+    first = next(iter(listed.values()))
+    raise DataError(
+        f"{file}: its image {some(first or ['none'])} is nowhere below {folder.root}; put the images in "
+        "images/ beside it"
+    )
+
+
+def _are_there(folder: Folder, place: str, split: str, images: Sequence[str]) -> bool:
+    pattern = Pattern(place, IMAGE_SUFFIXES, {"split": split})
+    keys = {fields["key"] for name in folder.addresses if is_image(name) and (fields := pattern.match(name))}
+    return any(key_named(image, keys) for image in images[:PROBES])

@@ -1,0 +1,147 @@
+"""YOLO, as Ultralytics, Roboflow, CVAT and Label Studio write it: text files, and a file that names the classes."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+from minorkey.data.readers.exports.folder import Folder, Found, Row, is_image
+from minorkey.data.readers.exports.legends import numbered_ids, objects
+from minorkey.data.readers.exports.splits import is_split, splits_of
+from minorkey.data.readers.shapes.yolo import BOX
+from minorkey.errors import DataError
+from minorkey.system.reading import LARGEST_YAML, reading, shown, text_of, yaml_of
+
+CLASS_LISTS = ("classes.txt", "obj.names", "_darknet.labels", "train/_darknet.labels")
+"""Files with the name of a class in each line."""
+
+PROBES = 50
+"""Text files that are looked into for outlines."""
+
+
+def yolo(folder: Folder) -> Found | None:
+    """What a folder is as YOLO.
+
+    Raises:
+        DataError: the file that names the classes is broken, or no split that it names is there.
+    """
+    told = _data_file(folder)
+    if told is not None:
+        file, content = told
+        classes, places = _classes(content["names"], content.get("nc"), file), _places(folder, content, file)
+    else:
+        listing = next((name for name in CLASS_LISTS if name in folder.addresses), None)
+        places = _usual(folder)
+        if listing is None or not places:
+            return None
+        file, classes = folder.where(listing), dict(enumerate(folder.lines(listing)))
+    images, labels, splits = _pattern(folder, places, file)
+    row: Row = {"images": folder.base + images, "splits": splits}
+    rows: dict[str, Row] = {"boxes": {**row, "boxes": "yolo", "annotations": folder.base + labels, "classes": classes}}
+    if unused := [name for name in classes.values() if name not in objects(classes.values())]:
+        rows["boxes"]["ignores"] = unused
+    if _has_outlines(folder, places) and not (told and "kpt_shape" in told[1]):
+        rows["pixels"] = {**row, "labels": folder.base + labels, "encoding": "yolo", "ids": numbered_ids(classes)}
+    return Found(f"{file} names the classes of the text files beside the images", rows)
+
+
+def _data_file(folder: Folder) -> tuple[str, dict[str, Any]] | None:
+    """The file that says names and splits, as errors name it, and its content."""
+    for name in folder.in_folder(""):
+        if name.endswith((".yaml", ".yml")):
+            content = folder.read(name)
+            if len(content) <= LARGEST_YAML and b"names" in content:
+                with reading(folder.where(name), "mend the file"):
+                    values = yaml_of(text_of(content, LARGEST_YAML))
+                if is_data_file(values):
+                    return folder.where(name), values
+    return None
+
+
+def is_data_file(values: object) -> bool:
+    """Whether YAML says names and splits, as YOLO's does; `dataset.yaml` may be one of these."""
+    return isinstance(values, dict) and "names" in values and bool(values.keys() & {"train", "val", "test"})
+
+
+def _classes(names: Any, count: Any, file: str) -> dict[int, str]:
+    if isinstance(names, list):
+        names = dict(enumerate(names))
+    if not isinstance(names, dict) or not names or not all(str(key).isdecimal() for key in names):
+        raise DataError(f"{file}: names is {shown(names)}, expected a list of classes, or a mapping of their numbers")
+    classes = {int(key): str(name).strip() for key, name in names.items()}
+    if isinstance(count, int) and count != len(classes):
+        raise DataError(f"{file}: nc is {count}, but {len(classes)} classes have names; mend one of the two")
+    return classes
+
+
+def _places(folder: Folder, content: Mapping[str, Any], file: str) -> dict[str, str]:
+    """Name of a split -> the folder of its images, wherever the paths in the file lead on the machine they are from."""
+    places: dict[str, str] = {}
+    for split in ("train", "val", "valid", "test"):
+        said = content.get(split)
+        for text in said if isinstance(said, list) else [said]:
+            if isinstance(text, str) and text.strip() and (place := _place(folder, text, split)) is not None:
+                places.setdefault(split, place)
+    if not places:
+        said = shown(content.get("train", content.get("val")))
+        raise DataError(
+            f"{file}: none of its splits is there, e.g. {said}; put the images in images/train, or mend the path"
+        )
+    return places
+
+
+def _place(folder: Folder, text: str, split: str) -> str | None:
+    """The folder of a split: the end of the path that is there; for a list of images, the folder named as the split."""
+    parts = [part for part in text.strip().replace("\\", "/").split("/") if part not in ("", ".", "..")]
+    if parts and parts[-1].endswith(".txt"):
+        parts = ["images", PurePosixPath(parts[-1]).stem]
+    ends = ("/".join(parts[start:]) for start in range(len(parts)))
+    return next((end for end in ends if end in folder.children and any(map(is_image, folder.images(end)))), None)
+
+
+def _usual(folder: Folder) -> dict[str, str]:
+    """The folders of images where nothing says them, by their splits; "" where there are none."""
+    if "labels" in folder.folders() and "images" in folder.folders():
+        splits = folder.folders("images")
+        return {split: f"images/{split}" for split in splits} or {"": "images"}
+    beside = {name: name for name in folder.folders() if is_split(name)}
+    if "obj_train_data" in folder.folders():
+        return {"": "obj_train_data"}
+    return {name: place for name, place in beside.items() if any(_texts(folder, place))}
+
+
+def _texts(folder: Folder, place: str) -> Iterator[str]:
+    return (name for name in folder.in_folder(place) if name.endswith(".txt"))
+
+
+def _pattern(folder: Folder, places: Mapping[str, str], file: str) -> tuple[str, str, dict[str, str]]:
+    """The patterns of images and text files, and the splits with their names on disk."""
+    paths = {split: place.split("/") for split, place in places.items()}
+    first = next(iter(paths.values()))
+    depths, differ = (
+        {len(path) for path in paths.values()},
+        [at for at in range(len(first)) if len({path[at] for path in paths.values() if at < len(path)}) > 1],
+    )
+    if len(depths) > 1 or len(differ) > 1:
+        raise DataError(
+            f"{file}: its splits are {', '.join(places.values())}, which are not alike; "
+            "move them into images/train, images/val ..."
+        )
+    at = differ[0] if differ else next((at for at, part in enumerate(first) if is_split(part)), None)
+    folders = list(first)
+    if at is not None:
+        folders[at] = "{split}"
+    texts = ["labels" if part == "images" else part for part in folders]
+    on_disk = {split: path[at] if at is not None else split for split, path in paths.items()}
+    splits = splits_of(sorted(set(on_disk.values())), folder.root) if at is not None else {"all": "all"}
+    return "/".join([*folders, "{key}.*"]), "/".join([*texts, "{key}.txt"]), splits
+
+
+def _has_outlines(folder: Folder, places: Mapping[str, str]) -> bool:
+    """Whether a line of some text files is longer than that of a box."""
+    starts = tuple(f"{place}/".replace("images/", "labels/") for place in places.values())
+    texts = sorted(name for name in folder.addresses if name.endswith(".txt") and name.startswith(starts))[:PROBES]
+    return any(folder.scan(texts, _outlines))
+
+
+def _outlines(content: bytes, file: str) -> list[bool]:
+    return [any(len(line.split()) > BOX + 1 for line in content.splitlines())]
