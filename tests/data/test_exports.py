@@ -10,7 +10,7 @@ import pytest
 
 from minorkey.data.readers import open_datasets
 from minorkey.data.readers.exports import recognise
-from minorkey.errors import ConfigError
+from minorkey.errors import ConfigError, DataError
 from minorkey.labels import label_space
 
 SPACE = label_space("background, car, road")
@@ -110,3 +110,157 @@ def test_plain_masks(tmp_path: Path) -> None:
         str(tmp_path / "cracks"), role="source", label_space=label_space("background, foreground")
     )
     np.testing.assert_array_equal(reader[0].labels, exported.LABELS == 1)
+
+
+def broken(root: Path, file: str, old: str, new: str) -> None:
+    path = root / file
+    path.write_text(path.read_text().replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("write", "file", "old", "new", "message"),
+    [
+        (
+            exported.cvat_coco,
+            "annotations/instances_val.json",
+            '"categories"',
+            '"kinds"',
+            r"val\.json is not of COCO's form",
+        ),
+        (exported.cvat_coco, "annotations/instances_val.json", "}", "", r"instances_val\.json: broken JSON"),
+        (
+            exported.cvat_coco,
+            "annotations/instances_train.json",
+            ".jpg",
+            "x.jpg",
+            r"train\.json: its image 'ax\.jpg' and",
+        ),
+        (exported.ultralytics_seg, "data.yaml", "images/", "pictures/", r"data\.yaml: none of its splits is there"),
+        (exported.roboflow_yolo, "data.yaml", "nc: 2", "nc: 3", r"data\.yaml: nc is 3, but 2 classes have names"),
+        (exported.roboflow_yolo, "data.yaml", "['car', 'road']", "car", r"data\.yaml: names is 'car', expected a list"),
+        (exported.cvat_voc, "labelmap.txt", "250,50,83", "250,50", r"labelmap\.txt: line 3 is no `name:r,g,b::`"),
+        (
+            exported.roboflow_masks,
+            "valid/_classes.csv",
+            "road",
+            "path",
+            r"valid/_classes\.csv contradicts that of 'train'",
+        ),
+        (exported.roboflow_masks, "train/_classes.csv", ", car", "", r"_classes\.csv is no table `Pixel Value, Class`"),
+        (exported.cvat_images, "annotations.xml", "</annotations>", "", r"annotations\.xml: broken XML"),
+        (exported.labelimg_voc, "a.xml", "</annotation>", "", r"a\.xml: .*mend or remove it"),
+    ],
+)
+def test_half_an_export(write, file: str, old: str, new: str, message: str, tmp_path: Path) -> None:
+    root = tmp_path / "streets"
+    write(root)
+    broken(root, file, old, new)
+    for annotation in ("pixels", "boxes"):
+        with pytest.raises(DataError, match=message) as caught:
+            opened(root, "train", annotation)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("write", "file", "old", "new", "message"),
+    [
+        (exported.ultralytics_seg, "labels/train/a.txt", "0 0.1", "0.1", r"a\.txt: line 1 has 8 fields, expected 5"),
+        (exported.ultralytics_seg, "labels/train/a.txt", "\n1 ", "\n5 ", r"a\.txt: line 2: unknown class id '5'"),
+        (
+            exported.cvat_images,
+            "annotations.xml",
+            "1.00,1.00;4.00,1.00;",
+            "",
+            r"xml: a\.jpg: shape 1: an outline of 4 num",
+        ),
+        (
+            exported.cvat_images,
+            "annotations.xml",
+            'z_order="1"',
+            'z_order="x"',
+            r"shape 1: a <polygon> needs a `label`",
+        ),
+        (exported.labelme, "a.json", '"polygon"', '"spline"', r"a\.json: shape 2 is a 'spline'; expected a polygon"),
+        (exported.labelme, "a.json", '"points"', '"spots"', r"a\.json: shape 1 has no `label` or no `points`"),
+        (
+            exported.cvat_coco,
+            "annotations/instances_train.json",
+            "[3, 1",
+            "[2, 1",
+            r"annotation 2: the runs of its mask",
+        ),
+    ],
+)
+def test_a_broken_shape(write, file: str, old: str, new: str, message: str, tmp_path: Path) -> None:
+    root = tmp_path / "streets"
+    write(root)
+    broken(root, file, old, new)
+    reader = opened(root, case_split(root))
+    with pytest.raises(DataError, match=message) as caught:
+        reader[0]
+    assert "\n" not in str(caught.value)
+
+
+def case_split(root: Path) -> str:
+    return next(iter(recognise(root, "pixels").row["splits"]))
+
+
+def test_two_exports_in_one_folder(tmp_path: Path) -> None:
+    exported.cvat_coco(tmp_path)
+    exported.ultralytics_seg(tmp_path)
+    with pytest.raises(
+        DataError, match=r"is COCO JSON \(.*\) and YOLO \(.*\); move one of them out, or say in dataset"
+    ):
+        opened(tmp_path, "train")
+    (tmp_path / "dataset.yaml").write_text(
+        "encoding: coco\nlabels: 'annotations/instances_{split}.json'\nids: [background, car, road]\n"
+    )
+    np.testing.assert_array_equal(opened(tmp_path, "train")[0].labels, exported.LABELS)
+
+
+def test_one_split_under_two_names(tmp_path: Path) -> None:
+    exported.roboflow_masks(tmp_path)
+    (tmp_path / "valid").rename(tmp_path / "dev")
+    assert len(opened(tmp_path, "val")) == 2
+    exported.roboflow_masks(tmp_path)
+    with pytest.raises(DataError, match=r" has 'dev' and 'valid', which are one split; rename one of them"):
+        opened(tmp_path, "val")
+
+
+def test_a_target_is_the_images_of_an_export(tmp_path: Path) -> None:
+    exported.plain_masks(tmp_path)
+    (reader,) = open_datasets(str(tmp_path), role="target", label_space=SPACE)
+    assert [reader.key(index) for index in range(len(reader))] == ["a", "b"]
+    assert reader[0].labels is None
+
+
+def test_shapes_need_a_background(tmp_path: Path) -> None:
+    exported.cvat_coco(tmp_path)
+    (tmp_path / "dataset.yaml").write_text("encoding: coco\nlabels: annotations/{split}.json\nids: [car, road]\n")
+    with pytest.raises(ConfigError, match="needs a class `background` among its `ids`: what no shape covers"):
+        opened(tmp_path, "train")
+
+
+def test_yolo_may_call_its_file_as_ours(tmp_path: Path) -> None:
+    exported.ultralytics_seg(tmp_path)
+    (tmp_path / "data.yaml").rename(tmp_path / "dataset.yaml")
+    np.testing.assert_array_equal(opened(tmp_path, "val")[1].labels, exported.LABELS)
+
+
+def test_a_file_that_changes_is_read_anew(tmp_path: Path) -> None:
+    exported.labelme(tmp_path)
+    assert opened(tmp_path, "all")[0].labels.max() == 2
+    broken(tmp_path, "a.json", '"road"', '"bus"')
+    with pytest.raises(ConfigError, match="has no place for 'bus'"):
+        opened(tmp_path, "all")
+
+
+def test_painted_masks_without_a_word_on_their_colours(tmp_path: Path) -> None:
+    exported.photo(tmp_path / "images" / "a.png")
+    exported.painted_png(tmp_path / "masks" / "a.png")
+    with pytest.raises(
+        DataError, match=r"a\.png: label image has mode RGB.* \(no file beside says the classes: looked"
+    ):
+        opened(tmp_path, "all")
+    exported.text(tmp_path / "class_dict.csv", "name,r,g,b\nroad,51,221,255\ncar,250,50,83\nbackground,0,0,0\n")
+    np.testing.assert_array_equal(opened(tmp_path, "all")[0].labels, exported.LABELS)

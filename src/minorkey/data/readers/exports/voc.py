@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-from minorkey.data.readers.exports.folder import Folder, Found, Row, stem
+from minorkey.data.readers.exports.folder import Folder, Found, Row, is_image, stem
 from minorkey.data.readers.exports.legends import is_background, objects
 from minorkey.data.readers.exports.masks import legend_of_masks
 from minorkey.data.readers.exports.splits import is_split, splits_of
@@ -107,9 +107,11 @@ def _of_voc(folder: Folder) -> Row:
 
 def _beside(folder: Folder) -> Found | None:
     """Files of boxes beside the images."""
+    photographs = {stem(name) for name in folder.addresses if is_image(name)}
     for images, boxes in BESIDE.items():
         form = re.compile(re.escape(boxes).replace(r"\{split\}", "(?P<split>[^/]+)").replace(r"\{key\}", "[^/]+"))
         found = {name: match for name in folder.addresses if (match := form.fullmatch(name))}
+        found = {name: match for name, match in found.items() if stem(name) in photographs}
         several = "{split}" in boxes
         if several:
             found = {name: match for name, match in found.items() if is_split(match["split"])}
