@@ -167,6 +167,8 @@ class RunConfig(BaseModel):
         if self.target_transform is not None and self.target_transform.crop != self.transform.crop:
             sizes = "x".join(map(str, self.target_transform.crop)), "x".join(map(str, self.transform.crop))
             raise ValueError(f"target_transform.crop is {sizes[0]}, but transform.crop {sizes[1]}; make them the same")
+        if held := next((target.data for target in self.target if target.validation is not None), None):
+            raise ValueError(f"target '{held}' has `validation`, but its labels are not looked at; leave it out")
         if self.start_from is not None and self.head_from is not None:
             raise ValueError("start_from and head_from are both given, and the first brings a head too; leave one out")
         if self.training.steps == 0 and self.start_from is None and self.head_from is None:

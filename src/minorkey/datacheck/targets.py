@@ -9,7 +9,15 @@ from typing import Any, Literal
 
 from minorkey.config import RunConfig, load_config, presets, resolve, with_classes
 from minorkey.data.raw_cache import RawCache
-from minorkey.data.readers import Reader, SourceOptions, choose, open_datasets, validation_of
+from minorkey.data.readers import (
+    HeldOut,
+    Reader,
+    SourceOptions,
+    open_datasets,
+    parted,
+    trained_on,
+    validation_of,
+)
 from minorkey.data.readers.joined import image_files, shared_images
 from minorkey.data.readers.open import labelled_splits
 from minorkey.data.readers.pairing import NoImages, NoSplit
@@ -51,6 +59,7 @@ class _Asked:
     role: Role
     needed: bool = True
     part: SourceOptions | None = None  # which of its images; None: all
+    held: HeldOut | None = None  # those that are held out of these instead
 
 
 def open_target(target: str, overrides: Mapping[str, Any], *, cached: bool = False) -> CheckTarget:
@@ -66,16 +75,20 @@ def open_target(target: str, overrides: Mapping[str, Any], *, cached: bool = Fal
     Raises:
         ConfigError: the configuration is not valid, or `cached` and it names no cache.
     """
-    if (run := RunFolder(Path(target))).config.is_file():
-        config = load_config(run.config, overrides)
-    elif target in presets() or target.endswith((".yaml", ".yml")):
-        config = resolve(target, overrides)
-    else:
+    if is_data_set(target):
         return _open_alone(target, overrides, cached)
+    run = RunFolder(Path(target))
+    config = load_config(run.config, overrides) if run.config.is_file() else resolve(target, overrides)
     found = _nothing_yet(config, cached)
     for asked in () if found.problems else _asked_by(config):
         _open(asked, config, found)
     return found
+
+
+def is_data_set(target: str) -> bool:
+    """Whether this is neither a run nor a preset nor a YAML file."""
+    named = target in presets() or target.endswith((".yaml", ".yml"))
+    return not named and not RunFolder(Path(target)).config.is_file()
 
 
 def _asked_by(config: RunConfig) -> Iterator[_Asked]:
@@ -83,8 +96,14 @@ def _asked_by(config: RunConfig) -> Iterator[_Asked]:
     yield from (_Asked("trained on", source.data, "source", part=source) for source in sources)
     yield from (_Asked("adapted to", target.data, "target", part=target) for target in config.target)
     if config.evaluation.source:
-        yield from (_Asked("judged on", validation_of(each.data), "validation", needed=False) for each in sources)
+        yield from map(_validation, sources)
     yield from (_Asked("unseen", spec, "unseen") for spec in config.unseen)
+
+
+def _validation(source: SourceOptions) -> _Asked:
+    if source.validation is not None:
+        return _Asked("judged on", source.data, "source", held=source.validation)
+    return _Asked("judged on", validation_of(source.data), "validation", needed=False)
 
 
 def _nothing_yet(config: RunConfig, cached: bool) -> CheckTarget:
@@ -140,7 +159,9 @@ def _open(asked: _Asked, config: RunConfig, found: CheckTarget) -> None:
             seed=config.seed,
         )
         if (part := asked.part) is not None:
-            readers = [choose(each, fraction=part.fraction, files=part.files, seed=config.seed) for each in readers]
+            readers = [trained_on(each, part, config.seed) for each in readers]
+        if (held := asked.held) is not None:
+            readers = [parted(each, held)[1] for each in readers]
     except MinorkeyError as error:
         lacking = not asked.needed and isinstance(error, (NoImages, NoSplit))
         if not any(str(error) in line for line in (*found.problems, *found.warnings)):

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 from minorkey.adapters import weights_sha256
 from minorkey.config import RunConfig
 from minorkey.data.raw_cache import RawCache
-from minorkey.data.readers import Reader, SourceOptions, choose, open_datasets, validation_of
+from minorkey.data.readers import Reader, SourceOptions, open_datasets, parted, trained_on, validation_of
 from minorkey.data.readers import Role as ReaderRole
 from minorkey.data.readers.pairing import NoImages, NoSplit
 from minorkey.errors import ConfigError
@@ -73,10 +73,7 @@ def _open_all(role: ReaderRole, asked: Sequence[SourceOptions], config: RunConfi
     weights: list[float] = []
     cache = None if config.data_cache is None else RawCache(config.data_cache)
     for source in asked:
-        opened = [
-            choose(reader, fraction=source.fraction, files=source.files, seed=config.seed)
-            for reader in _open(source.data, role, config, space, cache)
-        ]
+        opened = [trained_on(reader, source, config.seed) for reader in _open(source.data, role, config, space, cache)]
         readers += opened
         if source.weight is not None:
             weights += [source.weight * len(reader) / sum(map(len, opened)) for reader in opened]
@@ -96,9 +93,13 @@ def open_judged(config: RunConfig, space: LabelSpace, console: Console) -> list[
 
 
 def open_source_validation(config: RunConfig, space: LabelSpace, console: Console) -> list[EvaluationDomain]:
-    """The validation images of the source domains, of those that have any."""
+    """The validation images of the source domains, of those that have any, or what is held out of them."""
     domains = []
     for source in config.source:
+        if (asked := source.validation) is not None:
+            held = [parted(reader, asked)[1] for reader in _open(source.data, "source", config, space)]
+            domains += [EvaluationDomain("source", reader, config.evaluation.images or UNLIMITED) for reader in held]
+            continue
         try:
             domains += _open_evaluated("source", "validation", validation_of(source.data), config, space)
         except (NoImages, NoSplit) as error:  # what is broken is better said before the training than after

@@ -3,13 +3,15 @@
 from minorkey.data.readers.corrupted import CorruptedReader
 from minorkey.data.readers.joined import Subset, choose
 from minorkey.data.readers.open import each_domain, open_datasets, validation_of
-from minorkey.data.readers.options import SourceOptions
+from minorkey.data.readers.options import HeldOut, SourceOptions
+from minorkey.data.readers.parts import parted, trained_on
 from minorkey.data.readers.pseudo_labelled import PseudoLabelled, label_folders, pseudo_label_file
 from minorkey.data.readers.reader import Reader, Role
 from minorkey.data.readers.world import WorldOptions
 
 __all__ = [
     "CorruptedReader",
+    "HeldOut",
     "PseudoLabelled",
     "Reader",
     "Role",
@@ -20,6 +22,8 @@ __all__ = [
     "each_domain",
     "label_folders",
     "open_datasets",
+    "parted",
     "pseudo_label_file",
+    "trained_on",
     "validation_of",
 ]
