@@ -37,7 +37,8 @@ def check(
 
     Every image and label file is read: how many there are, their sizes, which files are broken, do not fit together or
     hold ids that no map names, and how often each class occurs in each domain. The exit code is 2 where something
-    would stop a training, else 0. With MINORKEY_CACHE set to a folder, what was counted is kept there.
+    would stop a training, else 0. Of a folder, it is said what tool it was taken to be from, and how to train on it;
+    its task is that of its labels. With MINORKEY_CACHE set to a folder, what was counted is kept there.
 
     Examples:
 
@@ -60,6 +61,8 @@ def check(
         check_folder(out)
     checked, opened = check_data(target, given, images=images, workers=workers, progress=_progress)
     console = PlainConsole()  # `camvid:train:` is no tram
+    for line in checked.taken:
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
     if checked.data:
         console.print(data_table(checked))
         console.print(class_table(checked))
@@ -69,6 +72,8 @@ def check(
         for line in lines:
             console.print(f"{kind}: {line}", highlight=False, soft_wrap=True, markup=False)
     console.print(verdict(checked), highlight=False, style="red" if checked.all_problems else "green")
+    if checked.command:
+        console.print(f"train on it: {checked.command}", highlight=False, soft_wrap=True, markup=False)
     if out is not None:
         typer.echo(f"page: {write_check(checked, opened, out)}")
     raise typer.Exit(2 if checked.all_problems else 0)

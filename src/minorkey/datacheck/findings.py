@@ -65,6 +65,8 @@ class Check:
     data: list[Findings]
     problems: list[str] = field(default_factory=list)  # data sets that cannot be opened
     warnings: list[str] = field(default_factory=list)  # what a training gets through, whether it is meant or not
+    taken: list[str] = field(default_factory=list)  # what a folder was taken for, and why
+    command: str = ""  # that trains on a data set; empty where something is in its way
 
     @property
     def counted(self) -> Counted:

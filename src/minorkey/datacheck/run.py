@@ -5,7 +5,9 @@ from typing import Any
 
 from minorkey.data.records import Record, evenly_spread, read_records
 from minorkey.datacheck.findings import Check, findings, suspicions
-from minorkey.datacheck.targets import CheckTarget, open_target
+from minorkey.datacheck.shared import shared_content
+from minorkey.datacheck.taken import taken_for, train_command, with_task
+from minorkey.datacheck.targets import CheckTarget, is_data_set, open_target
 from minorkey.system.storage import cache_folder
 
 Progress = Callable[[Iterable[Record], str, int], Iterable[Record]]
@@ -36,7 +38,9 @@ def check(
         ConfigError: the configuration is not valid. Faults of the data are not raised.
         StorageError: the counts cannot be kept in the folder MINORKEY_CACHE.
     """
-    found = open_target(target, overrides or {})
+    alone, overrides = is_data_set(target), overrides or {}
+    overrides = with_task(target, overrides) if alone else overrides
+    found = open_target(target, overrides)
     data = []
     for opened in found.opened:
         reader = opened.reader
@@ -51,5 +55,10 @@ def check(
             own_classes=True,
         )
         data.append(findings(opened, list(progress(records, reader.name, len(chosen))), found.space))
-    warnings = found.warnings + suspicions(data, found.task.counted)
-    return Check(target, found.task.name, found.space.name, data, found.problems, warnings), found
+    shared = shared_content([opened.reader for opened in found.opened])
+    warnings = found.warnings + suspicions(data, found.task.counted) + shared
+    taken = taken_for(target, found.task.annotation) if alone else []
+    command = ""
+    if alone and data and not any(each.problems for each in data) and not found.problems:
+        command = train_command(target, found.task.name, overrides, [each.name.rpartition(":")[2] for each in data])
+    return Check(target, found.task.name, found.space.name, data, found.problems, warnings, taken, command), found
