@@ -1,5 +1,6 @@
 """What tools for labelling export, in the very form that they do, is read without a word about it."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -264,3 +265,14 @@ def test_painted_masks_without_a_word_on_their_colours(tmp_path: Path) -> None:
         opened(tmp_path, "all")
     exported.text(tmp_path / "class_dict.csv", "name,r,g,b\nroad,51,221,255\ncar,250,50,83\nbackground,0,0,0\n")
     np.testing.assert_array_equal(opened(tmp_path, "all")[0].labels, exported.LABELS)
+
+
+def test_an_export_in_its_archive(tmp_path: Path) -> None:
+    exported.roboflow_coco(tmp_path / "written" / "streets")
+    folder = tmp_path / "streets"
+    folder.mkdir()
+    shutil.make_archive(str(folder / "streets.v1"), "zip", tmp_path / "written")
+    found = recognise(folder, "pixels")
+    assert found.row["labels"] == "streets/{split}/_annotations.coco.json"
+    np.testing.assert_array_equal(opened(folder, "val")[1].labels, exported.LABELS)
+    assert len(opened(folder, "test", "boxes")[0].boxes) == 2

@@ -46,6 +46,8 @@ def check(
 
     * `minorkey data check mydata --out mydata-check`
 
+    * `minorkey data check roboflow-export` (COCO, YOLO, Pascal VOC, CVAT, Labelme, masks)
+
     * `minorkey data check bdd100k:val task=detection` (boxes)
 
     * `minorkey data check runs/soma`

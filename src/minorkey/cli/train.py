@@ -27,8 +27,8 @@ def train(
 ) -> None:
     """Adapt a pretrained backbone on its source domains, or from there to an unlabelled target, and judge it.
 
-    A data set is `world:DOMAIN` (built in), a known name such as `camvid:val`, or a folder with images/,
-    labels/ and a dataset.yaml that names the ids.
+    A data set is `world:DOMAIN` (built in), a known name such as `camvid:val`, or a folder: as a labelling tool
+    exports it, or with a dataset.yaml. What a folder is taken for is said by `minorkey data check FOLDER`.
 
     Examples:
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from minorkey.data.images import IMAGE_SUFFIXES
 from minorkey.data.raw_cache import file_stamp
 from minorkey.data.readers.exports.splits import is_split
-from minorkey.data.readers.files import Files
+from minorkey.data.readers.files import ARCHIVES, Files
 from minorkey.data.readers.text import text_lines
 
 Value = TypeVar("Value")
@@ -44,7 +44,7 @@ class Folder:
             DataError: an archive is broken.
         """
         self.root, self.files = root, Files(root)
-        named = self.files.names("")
+        named = {name: address for name, address in self.files.names("").items() if not name.endswith(ARCHIVES)}
         self.base = _around(named)  # what stands before each name in the patterns of a row
         self.addresses = {name.removeprefix(self.base): address for name, address in named.items()}
 

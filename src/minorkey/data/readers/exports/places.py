@@ -1,6 +1,7 @@
 """Where the images lie that a file of all annotations lists."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
 
 from minorkey.data.images import IMAGE_SUFFIXES
 from minorkey.data.readers.exports.folder import Folder, is_image
@@ -33,10 +34,19 @@ def place_of_images(folder: Folder, file: str, listed: Mapping[str, Sequence[str
         if all(_are_there(folder, place, split, images) for split, images in listed.items()):
             return place
     first = next(iter(listed.values()))
+    if "" in listed and len(above := _folders_of(folder, first)) == 1:
+        return f"{above.pop()}/{{key}}.*"
     raise DataError(
         f"{file}: its image {some(first or ['none'])} is nowhere below {folder.root}; put the images in "
         "images/ beside it"
     )
+
+
+def _folders_of(folder: Folder, images: Sequence[str]) -> set[str]:
+    """The folders that hold images of these names."""
+    names = {PurePosixPath(image.replace("\\", "/")).name for image in images[:PROBES]}
+    places = map(PurePosixPath, folder.addresses)
+    return {place.parent.as_posix() for place in places if place.name in names}
 
 
 def _are_there(folder: Folder, place: str, split: str, images: Sequence[str]) -> bool:
