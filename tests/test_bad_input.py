@@ -111,6 +111,8 @@ def test_truncated_image_met_in_training(bad_streets, streets, workers):
 
 def test_data_set_without_map(bad_streets, streets):
     (streets / "dataset.yaml").unlink()
+    assert "label space 'street7' has no place for 'background', 'foreground'" in bad_streets()
+    shutil.rmtree(streets / "labels")
     assert "dataset.yaml is missing; write one with the class of every id" in bad_streets()
 
 

@@ -52,8 +52,10 @@ def mask_ids(found: Sequence[int], names: Sequence[str]) -> dict[int, str]:
     """
     if names:
         return {**dict(enumerate(names)), **({255: "ignore"} if len(names) < 256 else {})}
-    if set(found) in ({0, 255}, {0, 1}, {255}, {1}):
-        return {0: BACKGROUND, max(found): "foreground"}
+    if set(found) in ({0, 255}, {255}):
+        return {0: BACKGROUND, 255: "foreground"}
+    if set(found) in ({0, 1}, {1}):
+        return {0: BACKGROUND, 1: "foreground", 255: "ignore"}
     classes = [number for number in found if number != 255]
     # Beyond a few, gaps are more likely meant than classes that are rare: such ids are grey levels.
     every = range(max(classes, default=0) + 1)
