@@ -3,6 +3,8 @@
 import csv
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+
 from minorkey.data.label_images import LABEL_SUFFIXES, read_ids
 from minorkey.data.readers.exports.folder import Folder, Found, Row, stem
 from minorkey.data.readers.exports.legends import mask_ids
@@ -140,7 +142,7 @@ def _ending(folder: Folder, images: Sequence[str], labels: Sequence[str]) -> str
 
 def _values(content: bytes, file: str) -> list[int]:
     try:
-        return sorted(set(read_ids(file, content).ravel().tolist()))
+        return np.unique(read_ids(file, content)).tolist()
     except DataError as error:
         raise DataError(
             f"{error} (no file beside says the classes: looked for {', '.join(CLASS_LISTS)}, class_dict.csv)"

@@ -10,6 +10,9 @@ from minorkey.errors import DataError
 CIRCLE = 64
 """Corners of the polygon that stands for an ellipse; it lies within 0.13 % of the radius."""
 
+CROSSINGS = 2**20
+"""Of edges with rows, that are looked at together."""
+
 
 class Mask(NamedTuple):
     """A part of an image, pixel by pixel."""
@@ -126,15 +129,23 @@ def _fill(labels: np.ndarray, outline: np.ndarray, value: int) -> None:
     left, right = max(0, int(np.floor(x.min()))), min(width, int(np.ceil(x.max())))
     if first >= last or left >= right:
         return
-    x1, y1 = np.roll(x, -1), np.roll(y, -1)
+    parity = np.zeros((last - first, right - left + 1), np.uint8)
+    ends = np.roll(outline, -1, axis=0)
+    step = max(1, CROSSINGS // (last - first))  # so that memory is bounded, however many edges there are
+    for edge in range(0, len(outline), step):
+        row, crossing = _crossings(outline[edge : edge + step], ends[edge : edge + step], first, last)
+        column = np.clip(np.ceil(crossing - 0.5), left, right).astype(np.int64)
+        np.add.at(parity, (row - first, column - left), 1)
+    inside = np.bitwise_and(np.cumsum(parity[:, :-1], axis=1, dtype=np.uint8), 1).astype(bool)
+    labels[first:last, left:right][inside] = value
+
+
+def _crossings(starts: np.ndarray, ends: np.ndarray, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where edges (n, 2) to (n, 2) cross the middles of the rows from `first` to before `last`: row and x of each."""
+    (x, y), (x1, y1) = starts.T, ends.T
     low, high = np.minimum(y, y1), np.maximum(y, y1)
     begin = np.clip(np.ceil(low - 0.5), first, last).astype(np.int64)  # rows with low <= row + 0.5 < high
     counts = np.clip(np.ceil(high - 0.5), first, last).astype(np.int64) - begin
     edge = np.repeat(np.arange(len(x)), counts)
     row = np.arange(len(edge)) - np.repeat(np.cumsum(counts) - counts, counts) + begin[edge]
-    crossing = x[edge] + (row + 0.5 - y[edge]) * (x1 - x)[edge] / (y1 - y)[edge]
-    column = np.clip(np.ceil(crossing - 0.5), left, right).astype(np.int64)
-    parity = np.zeros((last - first, right - left + 1), np.uint8)
-    np.add.at(parity, (row - first, column - left), 1)
-    inside = np.bitwise_and(np.cumsum(parity[:, :-1], axis=1, dtype=np.uint8), 1).astype(bool)
-    labels[first:last, left:right][inside] = value
+    return row, x[edge] + (row + 0.5 - y[edge]) * (x1 - x)[edge] / (y1 - y)[edge]
