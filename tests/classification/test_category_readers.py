@@ -87,10 +87,22 @@ def test_a_table_names_files_classes_domains_and_splits(class_folders):
     assert len(opened(f"{root}-bright", "validation")[0]) == 2
 
 
+def test_a_table_of_another_tool(class_folders):
+    root = class_folders()
+    rows = ["Image,label,Set"]
+    rows += [f"day/apple/0{i}.png,apple,{'valid' if i > 7 else 'training'}" for i in range(10)]
+    rows += [f"night/leaf/0{i}.png,leaf,training" for i in range(10)]
+    (root / "annotations.csv").write_bytes("\r\n".join(rows).encode("utf-8-sig"))
+    assert len(opened(root, "source")[0]) == 18
+    assert len(opened(root, "validation")[0]) == 2
+    (root / "more.csv").write_text("image,label\n")  # which of the two is not clear: it is class folders again
+    assert len(opened(root, "source")) == 3
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("file,class\na.png,apple", "has no column 'category'"),
+        ("file,kind\na.png,apple", "has no column 'category'"),
         ("file,category\nday/apple/00.png,", "line 2: day/apple/00.png has no category"),
         ("file,category\nday/apple/99.png,apple", "line 2: day/apple/99.png is missing"),
         (

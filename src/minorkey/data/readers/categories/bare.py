@@ -1,29 +1,35 @@
 """A folder of class folders, or one with a table, of which no `dataset.yaml` says anything: what it shows by itself."""
 
+import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from minorkey.data.images import IMAGE_SUFFIXES
 from minorkey.data.listing import is_hidden
-from minorkey.data.readers.categories.listing import read_table
+from minorkey.data.readers.categories.listing import COLUMNS, NEEDED, called_as_ours, read_table
 from minorkey.data.readers.categories.spec import CategorySpec
 from minorkey.data.readers.files import Files
 from minorkey.data.readers.reader import Categorised
+from minorkey.data.readers.text import text_lines
 from minorkey.errors import DataError
 
 USUAL_TABLE = "labels.csv"
-SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
 """Names of folders that are splits, where those below them are classes -> what the split is called."""
 
 
 def bare_spec(root: Path) -> CategorySpec:
-    """How the images of a folder are named: `labels.csv`, `<split>/<class>/`, `<domain>/<class>/` or `<class>/`.
+    """How the images of a folder are named: a table, `<split>/<class>/`, `<domain>/<class>/` or `<class>/`.
 
     Raises:
         DataError: it is none of these.
     """
-    if (root / USUAL_TABLE).is_file():
-        return with_columns(CategorySpec(table=USUAL_TABLE), root)
+    if (table := _table(root)) is not None:
+        return with_columns(CategorySpec(table=table), root)
     tops = _folders(root)
     if any(_images(folder) for folder in tops):
         return CategorySpec(images="{category}/{key}.*")
@@ -49,7 +55,10 @@ def with_columns(spec: CategorySpec, root: Path) -> CategorySpec:
     rows = read_table(Files(root), spec.table)
     domains = sorted({row["domain"] for row in rows if row.get("domain")})
     splits = sorted({row["split"] for row in rows if row.get("split")})
-    found = {"domains": {name: name for name in domains}, "splits": {name: name for name in splits}}
+    found = {
+        "domains": {name: name for name in domains},
+        "splits": {SPLITS.get(name.lower(), name): name for name in splits},
+    }
     return spec.model_copy(update=found | {"split_column": bool(splits)})
 
 
@@ -74,6 +83,18 @@ def class_names(readers: Iterable[Categorised]) -> tuple[str, ...]:
             )
     assert first is not None, "there is a reader"
     return tuple(first[1])
+
+
+def _table(root: Path) -> str | None:
+    """The table of a folder: `labels.csv`, or the only one there is, where it has the columns; None: there is none."""
+    tables = [entry.name for entry in sorted(root.iterdir()) if entry.suffix.lower() == ".csv" and entry.is_file()]
+    if USUAL_TABLE in tables:
+        return USUAL_TABLE
+    if len(tables) != 1:
+        return None
+    lines = text_lines(Files(root).read(tables[0]), tables[0])
+    columns = called_as_ours(next(csv.reader(lines[:1]), []))
+    return tables[0] if set(COLUMNS[:NEEDED]) <= set(columns) else None
 
 
 def _folders(root: Path) -> list[Path]:

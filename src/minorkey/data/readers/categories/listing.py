@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from minorkey.data.images import IMAGE_SUFFIXES
@@ -18,6 +18,12 @@ from minorkey.errors import DataError, unknown
 COLUMNS = ("file", "category", "domain", "split")
 NEEDED = 2
 """How many of the columns, the first ones, a table must have."""
+ALSO_CALLED = {
+    "file": ("filename", "file_name", "image", "image_path", "path", "filepath"),
+    "category": ("label", "class", "class_name", "category_name"),
+    "split": ("set", "subset"),
+}
+"""Other names of columns, in any case, which are looked for where the table has none of the name itself."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +112,8 @@ def read_table(files: Files, table: str) -> list[dict[str, str]]:
     where = files.where(table)
     try:
         table_rows = csv.DictReader(io.StringIO(files.read(table).decode("utf-8-sig"), newline=""), restval="")
-        columns = table_rows.fieldnames or []
+        columns = called_as_ours(table_rows.fieldnames or [])
+        table_rows.fieldnames = columns
         if missing := [name for name in COLUMNS[:NEEDED] if name not in columns]:
             raise DataError(
                 f"{where} has no column '{missing[0]}'; expected {', '.join(COLUMNS)} (the last two may be left out)"
@@ -119,6 +126,20 @@ def read_table(files: Files, table: str) -> list[dict[str, str]]:
         return [{name: (row[name] or "").strip() for name in COLUMNS if name in columns} for row in rows]
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{where} is no CSV in UTF-8: {error}") from error
+
+
+def called_as_ours(columns: Sequence[str]) -> list[str]:
+    """The names of columns, those of other names changed to ours.
+
+    >>> called_as_ours(["Image", "label", "split"])
+    ['file', 'category', 'split']
+    """
+    plain = [column.strip().lower() for column in columns]
+    found = list(columns)
+    for ours, others in ALSO_CALLED.items():
+        if ours not in columns and (other := next((name for name in (ours, *others) if name in plain), None)):
+            found[plain.index(other)] = ours
+    return found
 
 
 def check_split(files: Files, split: str, choices: tuple[str, ...]) -> None:
