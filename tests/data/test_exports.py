@@ -11,6 +11,7 @@ import pytest
 
 from minorkey.data.readers import open_datasets
 from minorkey.data.readers.exports import recognise
+from minorkey.datacheck.guess import init_dataset
 from minorkey.errors import ConfigError, DataError
 from minorkey.labels import label_space
 
@@ -276,3 +277,43 @@ def test_an_export_in_its_archive(tmp_path: Path) -> None:
     assert found.row["labels"] == "streets/{split}/_annotations.coco.json"
     np.testing.assert_array_equal(opened(folder, "val")[1].labels, exported.LABELS)
     assert len(opened(folder, "test", "boxes")[0].boxes) == 2
+
+
+def test_classes_are_those_that_the_export_names(case: Case, tmp_path: Path) -> None:
+    case.write(tmp_path)
+    for annotation, names in (("pixels", ("background", "car", "road")), ("boxes", ("car", "road"))):
+        if annotation in case.kinds:
+            (reader,) = open_datasets(
+                f"{tmp_path}:{case.splits.split()[0]}", role="unseen", label_space=None, annotation=annotation
+            )
+            found = reader.categories
+            assert found in (names, ("_background_", *names[1:]))
+            assert found == names or case.write is exported.labelme_voc
+
+
+def test_what_is_read_can_be_written_down(case: Case, tmp_path: Path) -> None:
+    case.write(tmp_path)
+    for annotation, task in (("pixels", "segmentation"), ("boxes", "detection")):
+        if annotation not in case.kinds or case.form == "label images":  # of which `data init` looks at all
+            continue
+        read = recognise(tmp_path, annotation)
+        init_dataset(tmp_path, task=task)
+        split = case.splits.split()[0]
+        reader = opened(tmp_path, split, annotation)
+        assert len(reader) == case.images
+        if annotation == "pixels":
+            np.testing.assert_array_equal(reader[0].labels, exported.LABELS)
+        (tmp_path / "dataset.yaml").unlink()
+        assert recognise(tmp_path, annotation) == read
+
+
+def test_names_around_a_key(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        for number in (1, 2):
+            exported.photo(tmp_path / "RGB" / split / f"rgb_{number:04}.jpg")
+            exported.ids_png(tmp_path / "GT" / split / f"gt_{number:04}_ids.png", exported.LABELS)
+    exported.text(tmp_path / "codes.txt", "background\ncar\nroad\n")
+    np.testing.assert_array_equal(opened(tmp_path, "val")[1].labels, exported.LABELS)
+    (tmp_path / "GT" / "val" / "gt_0002_ids.png").rename(tmp_path / "GT" / "val" / "two.png")
+    with pytest.raises(DataError, match=r"two\.png|gt_0001_ids\.png has no image of its name among 4, e\.g\. 'RGB/"):
+        opened(tmp_path, "val")

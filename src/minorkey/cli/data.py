@@ -91,9 +91,9 @@ def init(
 ) -> None:
     """Write the dataset.yaml that a folder needs, as far as its files tell, to be edited.
 
-    Looked for are label images (by ids or painted), boxes (COCO, Pascal VOC, YOLO, KITTI) and class folders; which
-    folders are splits; and which classes occur, named class_0, class_1 ... where nothing names them. A file that is
-    there already is never replaced.
+    Looked for are exports of labelling tools, label images (by ids or painted), boxes (COCO, Pascal VOC, YOLO, KITTI)
+    and class folders; which folders are splits; and which classes occur, named class_0, class_1 ... where nothing names
+    them. A file that is there already is never replaced.
 
     Examples:
 

@@ -76,6 +76,14 @@ class DatasetSpec(Legend, Layout):
         return self.lists or self.labels
 
     @property
+    def own(self) -> tuple[str, ...]:
+        """As of a legend; what shapes are drawn on comes first, whatever its id."""
+        names = super().own
+        return (
+            tuple(sorted(names, key=lambda name: plain_name(name) != BACKGROUND)) if self.encoding in DRAWN else names
+        )
+
+    @property
     def background(self) -> int | None:
         """The id of the class `background`; None: it has none."""
         return next((number for number, name in self.classes.items() if plain_name(name) == BACKGROUND), None)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from minorkey.data.readers.files import Files
 from minorkey.datacheck.guess.boxes import guess_boxes
+from minorkey.datacheck.guess.exports import guess_export
 from minorkey.datacheck.guess.folders import guess_folders
 from minorkey.datacheck.guess.guess import Guess
 from minorkey.datacheck.guess.masks import Progress, find_masks, guess_masks
@@ -62,12 +63,14 @@ def guess_dataset(folder: Path, *, task: str | None, images: int | None, progres
     files = Files(folder)
 
     def masks() -> Guess | None:
+        if export := guess_export(folder, "pixels", "segmentation"):
+            return export
         pairs = find_masks(files)
         return None if pairs is None else guess_masks(files, pairs, images, progress)
 
     ways = {
         "segmentation": masks,
-        "detection": lambda: guess_boxes(files),
+        "detection": lambda: guess_export(folder, "boxes", "detection") or guess_boxes(files),
         "classification": lambda: guess_folders(files),
     }
     if task is not None and task not in ways:

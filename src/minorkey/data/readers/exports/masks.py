@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from minorkey.data.label_images import LABEL_SUFFIXES, read_ids
+from minorkey.data.readers.exports.alike import alike
 from minorkey.data.readers.exports.folder import Folder, Found, Row, stem
 from minorkey.data.readers.exports.legends import mask_ids
 from minorkey.data.readers.exports.splits import splits_of
@@ -105,10 +106,15 @@ def _found(folder: Folder, images: str, labels: str, splits: Sequence[str]) -> F
     image_files = [name for name in folder.images(above[0]) if name not in set(label_files)]
     if not label_files or not image_files:
         return None
-    ending = _ending(folder, image_files, label_files)
+    names = alike([stem(name) for name in image_files], [stem(name) for name in label_files])
+    if names is None:
+        raise DataError(
+            f"{folder.where(label_files[0])} has no image of its name among {len(image_files)}, e.g. "
+            f"{some(image_files)}; name them alike, or say by `images` and `labels` in dataset.yaml how they are named"
+        )
     row: Row = {
-        "images": f"{folder.base}{images}{{key}}.*",
-        "labels": f"{folder.base}{labels}{{key}}{ending}.*",
+        "images": f"{folder.base}{images}{names[0]}.*",
+        "labels": f"{folder.base}{labels}{names[1]}.*",
         "splits": splits_of(splits, folder.root) if splits else {"all": "all"},
     }
     labelled = [
@@ -120,23 +126,6 @@ def _found(folder: Folder, images: str, labels: str, splits: Sequence[str]) -> F
     legend = legend_of_masks(folder, label_files)
     return Found(
         f"{images}* and {labels}* of {folder.root} hold images and label images", {"pixels": {**row, **legend}}
-    )
-
-
-def _ending(folder: Folder, images: Sequence[str], labels: Sequence[str]) -> str:
-    """What the names of label images have behind those of their images, e.g. `_mask`."""
-    stems, named = {stem(name) for name in images}, sorted({stem(name) for name in labels})
-    first = named[0]
-    starts = [first[:end] for end in range(len(first), 0, -1) if first[:end] in stems]
-    for start in starts:
-        ending = first[len(start) :]
-        if all(name.endswith(ending) and name.removesuffix(ending) in stems for name in named[:PROBES]):
-            return ending
-    if any(name in stems for name in named):
-        return ""
-    raise DataError(
-        f"{folder.where(labels[0])} has no image of its name among {len(images)}, e.g. {some(images)}; name them "
-        "alike, or say by `images` and `labels` in dataset.yaml how they are named"
     )
 
 

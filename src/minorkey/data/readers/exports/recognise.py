@@ -23,6 +23,8 @@ class Form:
     look: Callable[[Folder], Found | None]
 
 
+MASKS = "label images"
+
 FORMS = (
     Form("COCO JSON", "_annotations.coco.json, annotations/instances_train.json or result.json", coco),
     Form("YOLO", "data.yaml with names and train, or classes.txt with images/ and labels/", yolo),
@@ -30,7 +32,7 @@ FORMS = (
     Form("Roboflow masks", "_classes.csv and *_mask.png in train/", roboflow_masks),
     Form("CVAT for images", "annotations.xml", cvat),
     Form("Labelme", ".json with shapes beside images", labelme),
-    Form("label images", "images/ and masks/ or labels/, img_dir/ and ann_dir/", masks),
+    Form(MASKS, "images/ and masks/ or labels/, img_dir/ and ann_dir/", masks),
 )
 """What is looked for, in order."""
 
@@ -44,17 +46,18 @@ class Recognised:
     row: Row = field(repr=False)  # what a `dataset.yaml` would say
 
 
-def recognise(root: Path, annotation: str) -> Recognised | None:
+def recognise(root: Path, annotation: str, *, guessed: bool = True) -> Recognised | None:
     """What a folder without a `dataset.yaml` of ours is, for one kind of annotation; None: none of the forms.
 
     Args:
         root: the folder.
         annotation: pixels or boxes.
+        guessed: whether label images are looked for, whose classes are as a rule not said.
 
     Raises:
         DataError: it is two of them, or half of one.
     """
-    found = {form: one for form, one in _all(root).items() if annotation in one.rows}
+    found = {form: one for form, one in _all(root, guessed).items() if annotation in one.rows}
     if len(found) > 1:
         told = " and ".join(f"{form} ({one.why})" for form, one in found.items())
         raise DataError(f"{root} is {told}; move one of them out, or say in dataset.yaml which is meant")
@@ -85,6 +88,6 @@ def looked_for() -> str:
     return "; ".join(f"{form.name}: {form.told_by}" for form in FORMS)
 
 
-def _all(root: Path) -> dict[str, Found]:
-    folder = Folder(root)
-    return {form.name: found for form in FORMS if (found := form.look(folder)) is not None}
+def _all(root: Path, guessed: bool = True) -> dict[str, Found]:
+    folder, forms = Folder(root), FORMS if guessed else [form for form in FORMS if form.name != MASKS]
+    return {form.name: found for form in forms if (found := form.look(folder)) is not None}
