@@ -71,12 +71,13 @@ def test_what_is_written_says_how_often_a_class_occurs(tmp_path):
     assert "  1: class_1  # 33 % of the pixels\n" in text
 
 
-def test_masks_of_one_thing(tmp_path):
+@pytest.mark.parametrize("on", [1, 255])
+def test_masks_of_one_thing(tmp_path, on):
     for split in ("train", "val"):
         save(tmp_path, f"images/{split}/a.jpg")
-        save(tmp_path, f"masks/{split}/a.png", np.where(IDS == 3, 255, 0).astype(np.uint8))
+        save(tmp_path, f"masks/{split}/a.png", np.where(IDS == 3, on, 0).astype(np.uint8))
     values, found = made(tmp_path)
-    assert values["ids"] == {0: "background", 255: "foreground"}
+    assert values["ids"] == {0: "background", on: "foreground"}
     assert found.label_space == "background, foreground"
 
 

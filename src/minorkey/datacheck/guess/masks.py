@@ -17,6 +17,9 @@ Progress = Callable[[Iterable[str], int], Iterable[str]]
 """`(names, how many)`: the same names, shown as they are read."""
 
 MOST_COLOURS = 256
+MASK = ("background", "foreground")
+"""What ids stand for where there are two, 0 and 1 or 0 and 255."""
+
 IGNORED, ON = 255, 255
 """The id that is left out unless the only other is 0: then it is what a mask marks."""
 
@@ -94,8 +97,8 @@ def _colours_in(where: str, content: bytes) -> Counter:
 
 
 def _id_rows(counts: Counter) -> list[str]:
-    if counts.keys() == {0, ON}:
-        return [line(0, "background", _share(0, counts)), line(ON, "foreground", _share(ON, counts))]
+    if counts.keys() in ({0, 1}, {0, ON}):
+        return [line(number, name, _share(number, counts)) for number, name in zip(sorted(counts), MASK, strict=True)]
     named = {number: "ignore" if number == IGNORED else f"class_{number}" for number in sorted(counts)}
     return [line(number, name, _share(number, counts)) for number, name in named.items()]
 
