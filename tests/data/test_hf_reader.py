@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from minorkey.config import resolve, with_classes
 from minorkey.data.readers import open_datasets
 from minorkey.data.readers.hf import HuggingFaceReader
 from minorkey.errors import ConfigError, DataError
@@ -53,6 +54,15 @@ def test_saved_to_disk(saved):
     assert np.array_equal(sample.image, pictures[2])
     assert np.array_equal(sample.labels, IDS)
     assert np.array_equal(pickle.loads(pickle.dumps(reader))[2].image, pictures[2])
+
+
+def test_its_classes_are_those_of_the_run_unless_named(saved):
+    folder, _ = saved
+    config = with_classes(resolve(None, {"source": f"hf:{folder}?legend=cityscapes-train"}))
+    assert config.label_space == "cityscapes19"
+    (folder / "dataset.yaml").write_text("colours: {soil: [0, 0, 0], void: [9, 9, 9], road: [1, 1, 1]}\n")
+    space = label_space(with_classes(resolve(None, {"source": f"hf:{folder}"})).label_space)
+    assert (space.classes, space.colours.tolist()) == (("soil", "road"), [[0, 0, 0], [1, 1, 1]])
 
 
 def test_rows_without_an_image(tmp_path):

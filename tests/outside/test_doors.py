@@ -9,6 +9,7 @@ import torch
 from minorkey.adapters import MethodOptions
 from minorkey.adapters.inits import start_factors
 from minorkey.config import resolve
+from minorkey.data.classes import classes_of_source
 from minorkey.data.corruptions import Corruption, split_corruption
 from minorkey.data.readers import open_datasets
 from minorkey.data.sample import Sample
@@ -149,6 +150,13 @@ def test_a_data_set_of_ones_own(opened):
     assert (sample.domain, sample.key, sample.image[0, 0, 0]) == ("grey", reader.key(1), 1)
     assert sample.labels is not None
     assert opened("mine.data:Grey", "target")[0].labels is None
+
+
+def test_a_data_set_of_ones_own_may_name_its_classes(write_module):
+    write_module("data", DATA + "class Named(Grey):\n        categories = ('soil', 'road')\n")
+    assert classes_of_source(["mine.data:Named"], annotation="pixels", data_root=None) == "soil, road"
+    with pytest.raises(ConfigError, match=r"'mine\.data:Grey' names no classes by itself"):
+        classes_of_source(["mine.data:Grey"], annotation="pixels", data_root=None)
 
 
 def test_a_data_set_of_ones_own_that_cannot_be_used(opened):
