@@ -94,7 +94,7 @@ class PyramidBackbone(BackboneMixin, PreTrainedModel):
         maps = output.feature_maps
         if self.config.strides is not None:
             maps = tuple(
-                _resize(level, (max(1, -(-height // stride)), max(1, -(-width // stride))))
+                _resize(level, (_cells(height, stride), _cells(width, stride)))
                 for level, stride in zip(maps, self.config.strides, strict=True)
             )
         chosen = tuple(maps[i] for i in self.config.out_indices)
@@ -120,15 +120,25 @@ def _least_side(config: PreTrainedConfig) -> int:
 def _padded(pixel_values: Tensor, config: PreTrainedConfig) -> Tensor:
     height, width = pixel_values.shape[-2:]
     least, (rows, columns) = _least_side(config), _patch_size(config)
-    bottom = max(height + -height % rows, least) - height
-    right = max(width + -width % columns, least) - width
-    return F.pad(pixel_values, (0, right, 0, bottom)) if bottom or right else pixel_values
+    bottom = torch.sym_max(_cells(height, rows) * rows, least) - height
+    right = torch.sym_max(_cells(width, columns) * columns, least) - width
+    return F.pad(pixel_values, (0, right, 0, bottom)) if _unknown(bottom, right) or bottom or right else pixel_values
+
+
+def _cells(side: int, size: int) -> int:
+    """Cells of a size that a side is covered by, rounded up: of positive numbers, which every runtime divides alike."""
+    return (side + size - 1) // size
 
 
 def _resize(feature_map: Tensor, size: tuple[int, int]) -> Tensor:
-    if feature_map.shape[-2:] == size:
+    if not _unknown(*size) and feature_map.shape[-2:] == size:
         return feature_map
     return F.interpolate(feature_map, size=size, mode="bilinear", align_corners=False)
+
+
+def _unknown(*sides: int) -> bool:
+    """Whether sides are symbols of a graph for images of any size, which has to hold where they differ too."""
+    return not all(isinstance(side, int) for side in sides)
 
 
 AutoConfig.register(PyramidConfig.model_type, PyramidConfig)

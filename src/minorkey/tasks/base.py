@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+from transformers.utils import ModelOutput
 
 from minorkey.catalog import Catalog
 from minorkey.data.records import Record
@@ -27,6 +28,7 @@ from minorkey.models.options import HeadOptions
 from minorkey.system.storage import save_png
 from minorkey.tasks.counted import IMAGES, Counted
 from minorkey.tasks.counts import Counts
+from minorkey.tasks.deployed import Deployed, Outputs, Scale, Size
 from minorkey.tasks.exported import Exported
 from minorkey.tasks.gallery import GalleryWords, Kept, plain_scene
 from minorkey.tasks.metric import Metric
@@ -317,6 +319,29 @@ class Task(ABC):
             ConfigError: this task's models are not exported.
         """
         raise ConfigError(f"models of task {self.name} are not exported; override `Task.exported` to say how")
+
+    def deployed(self, model: PreTrainedModel, protocol: Protocol, scale: Scale) -> Deployed:
+        """What of a trained model goes into one graph for another library.
+
+        Args:
+            model: in evaluation mode.
+            protocol: how it is looked at.
+            scale: of scores of pixels.
+
+        Raises:
+            ConfigError: this task's models are not deployed, or have no other scale.
+        """
+        raise ConfigError(f"models of task {self.name} are not deployed; override `Task.deployed` to say how")
+
+    def from_deployed(self, outputs: Outputs, canvas: Size, size: Size) -> ModelOutput:
+        """What `predict` and `start` read of a model, from the outputs of its graph.
+
+        Args:
+            outputs: by name, as `deployed` lists them.
+            canvas: height and width of what the network saw.
+            size: height and width of the images, which lay at its top left.
+        """
+        raise ConfigError(f"models of task {self.name} are not deployed; override `Task.from_deployed` to say how")
 
     # --- pages
 

@@ -11,19 +11,23 @@ import torch.nn.functional as F
 from accelerate.utils import extract_model_from_parallel
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+from transformers.utils import ModelOutput
 
 from minorkey.data.records import Record
 from minorkey.data.sample import Batch, Sample
 from minorkey.data.transforms import TransformConfig
+from minorkey.errors import ConfigError
 from minorkey.labels import LabelSpace
 from minorkey.models.classifiers import CLASSIFICATION_HEADS
 from minorkey.tasks.base import Task
 from minorkey.tasks.classification import gallery
 from minorkey.tasks.classification.crops import category_transform
+from minorkey.tasks.classification.deployed import deployed, from_deployed
 from minorkey.tasks.classification.exported import EXPORTED
 from minorkey.tasks.classification.metric import METRICS
 from minorkey.tasks.classification.prediction import CategoryPrediction
 from minorkey.tasks.classification.pseudo_labels import CategoryLabeller, CategorySelfTrainingOptions
+from minorkey.tasks.deployed import Deployed, Outputs, Scale, Size
 from minorkey.tasks.exported import Exported
 from minorkey.tasks.gallery import GalleryWords, Kept, Scene
 from minorkey.tasks.protocol import Protocol
@@ -136,6 +140,16 @@ class Classification(Task):
     def exported(self, model: PreTrainedModel) -> Exported:
         """How others load a classifier."""
         return EXPORTED
+
+    def deployed(self, model: PreTrainedModel, protocol: Protocol, scale: Scale) -> Deployed:
+        """What of it goes into one graph."""
+        if scale != "full":
+            raise ConfigError(f"--coarse is for the scores of pixels, which {self.name} has none of; leave it out")
+        return deployed(model)
+
+    def from_deployed(self, outputs: Outputs, canvas: Size, size: Size) -> ModelOutput:
+        """What a model would have given."""
+        return from_deployed(outputs)
 
     def keep(self, sample: Sample, prediction: CategoryPrediction, folder: Path) -> None:
         """Write the image, the prediction, and both classes."""

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from accelerate.utils import extract_model_from_parallel
 from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
+from transformers.utils import ModelOutput
 
 from minorkey.data.records import Record, box_record
 from minorkey.data.sample import Batch, Sample
@@ -22,9 +23,11 @@ from minorkey.models.heads.detection.atss.overlap import iou
 from minorkey.models.heads.detection.detr import box_targets
 from minorkey.tasks.base import Task
 from minorkey.tasks.counts import Counts
+from minorkey.tasks.deployed import Deployed, Outputs, Scale, Size
 from minorkey.tasks.detection import gallery
 from minorkey.tasks.detection.check import COUNTED, draw_labels
 from minorkey.tasks.detection.crops import box_transform
+from minorkey.tasks.detection.deployed import deployed, from_deployed
 from minorkey.tasks.detection.detections import Detections, FoundBoxes
 from minorkey.tasks.detection.exported import exported
 from minorkey.tasks.detection.labels import BoxLabels, HostBoxes, join_boxes
@@ -228,6 +231,16 @@ class Detection(Task):
     def exported(self, model: PreTrainedModel) -> Exported:
         """The stock classes and processors for it, and how its outputs are read."""
         return exported(model)
+
+    def deployed(self, model: PreTrainedModel, protocol: Protocol, scale: Scale) -> Deployed:
+        """What of it goes into one graph."""
+        if scale != "full":
+            raise ConfigError(f"--coarse is for the scores of pixels, which {self.name} has none of; leave it out")
+        return deployed(model, protocol.most_detections)
+
+    def from_deployed(self, outputs: Outputs, canvas: Size, size: Size) -> ModelOutput:
+        """What a model would have given."""
+        return from_deployed(outputs, size)
 
     def keep(self, sample: Sample, prediction: DetectionPrediction, folder: Path) -> None:
         """Write `image.png` and `boxes.json`: `truth` and `prediction`, boxes in pixels with the names of classes."""

@@ -27,12 +27,14 @@ from minorkey.models.heads.segmentation.pixel_loss import pixel_cross_entropy
 from minorkey.models.segmenters import SEGMENTATION_HEADS
 from minorkey.tasks.base import Task
 from minorkey.tasks.counts import Counts
+from minorkey.tasks.deployed import Deployed, DeployedNetwork, Outputs, Scale, Size
 from minorkey.tasks.exported import Exported
 from minorkey.tasks.gallery import GalleryWords, Kept, Scene
 from minorkey.tasks.protocol import Protocol
 from minorkey.tasks.segmentation import gallery
 from minorkey.tasks.segmentation.check import COUNTED, draw_labels
 from minorkey.tasks.segmentation.crops import train_transform
+from minorkey.tasks.segmentation.deployed import deployed, from_deployed
 from minorkey.tasks.segmentation.exported import exported
 from minorkey.tasks.segmentation.metric import METRICS
 from minorkey.tasks.segmentation.prediction import SegmentationPrediction
@@ -143,8 +145,7 @@ class Segmentation(Task):
         Windows are averaged as logits; scales and mirrored images as probabilities. Of a mask model, windows,
         scales and mirrored images are all averaged as scores, and the sum of a pixel's scores is made 1 at the end.
         """
-        by_masks = isinstance(model, MASK_MODELS)
-        read = _mask_scores if by_masks else _pixel_logits
+        read, by_masks = _reader(model)
         views = [(scale, mirrored) for scale in protocol.scales for mirrored in (False, True)[: 1 + protocol.flip]]
         total = torch.zeros(())
         for scale, mirrored in views:
@@ -169,7 +170,7 @@ class Segmentation(Task):
         """
         if len(protocol.scales) > 1:
             return list(self.predict(model, pixel_values, protocol, window_batch).argmax(dim=1).to(torch.uint8))
-        read = _mask_scores if isinstance(model, MASK_MODELS) else _pixel_logits
+        read, by_masks = _reader(model)
         window = protocol.window or protocol.tile
         images = _resized(pixel_values, protocol.resize, protocol.scales[0])
         views = [images, images.flip(-1)] if protocol.flip else [images]
@@ -177,7 +178,7 @@ class Segmentation(Task):
             sliding_bands(lambda crops: read(model, crops), view, window, protocol.stride, window_batch)
             for view in views
         ]
-        alike = read is _mask_scores or len(views) == 1  # else it is the probabilities that are averaged
+        alike = by_masks or len(views) == 1  # else it is the probabilities that are averaged
         size = pixel_values.shape[-2:]
         if images.shape[-2:] == size:
             parts = [_likeliest([scores for _, scores in band], alike) for band in zip(*bands, strict=True)]
@@ -215,6 +216,14 @@ class Segmentation(Task):
     def exported(self, model: PreTrainedModel) -> Exported:
         """The stock classes and processors for it, and how its outputs are read."""
         return exported(model)
+
+    def deployed(self, model: PreTrainedModel, protocol: Protocol, scale: Scale) -> Deployed:
+        """What of it goes into one graph."""
+        return deployed(model, scale)
+
+    def from_deployed(self, outputs: Outputs, canvas: Size, size: Size) -> ModelOutput:
+        """What a model would have given."""
+        return from_deployed(outputs, canvas, size)
 
     def keep(self, sample: Sample, prediction: SegmentationPrediction, folder: Path) -> None:
         """Write `image.png`, `truth.png` and `prediction.png`, the last two as train ids."""
@@ -310,6 +319,14 @@ def _resized_rows(maps: Tensor, size: torch.Size, top: int, end: int) -> Tensor:
 def _normalised(scores: Tensor) -> Tensor:
     # No mask at all may claim a pixel of a mask model: it is then of no class, with a probability of 0.
     return scores / scores.sum(dim=1, keepdim=True).clamp_min(torch.finfo(scores.dtype).tiny)
+
+
+def _reader(model: nn.Module) -> tuple[Callable[[nn.Module, Tensor], Tensor], bool]:
+    """What reads the scores of a model, and whether these are averaged as they are."""
+    if isinstance(model, DeployedNetwork):
+        return _pixel_logits, model.by_masks
+    by_masks = isinstance(model, MASK_MODELS)
+    return (_mask_scores if by_masks else _pixel_logits), by_masks
 
 
 def _pixel_logits(model: nn.Module, crops: Tensor) -> Tensor:

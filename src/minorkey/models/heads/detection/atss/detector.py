@@ -105,11 +105,16 @@ class AtssForObjectDetection(AroundBackbone):
         scores = (output.logits.float().sigmoid() * output.centerness.float().sigmoid()[..., None]).sqrt()
         _, places = scores.amax(-1).topk(min(self.config.num_queries, scores.shape[1]))
         anchors = square_anchors(output.shapes, size, scores.device, output.side)[places]
-        corners = clipped(decode(output.deltas.float().take_along_dim(places[..., None], 1), anchors), size)
-        kept = scores.take_along_dim(places[..., None], 1)
-        alone = torch.stack([distinct(*image, self.config.overlap) for image in zip(corners, kept, strict=True)])
+        corners = clipped(decode(_rows(output.deltas.float(), places), anchors), size)
+        kept = _rows(scores, places)
+        alone = distinct(corners, kept, self.config.overlap)
         logits = torch.where(alone, kept.logit(EPSILON), SUPPRESSED)
         return logits, corners_to_center_format(shares(corners, size))
+
+
+def _rows(values: Tensor, places: Tensor) -> Tensor:
+    """Of `(B, A, C)` those at places `(B, Q)`, `(B, Q, C)`."""
+    return values.gather(1, places[..., None].expand(-1, -1, values.shape[-1]))
 
 
 AutoConfig.register(AtssConfig.model_type, AtssConfig)

@@ -13,14 +13,15 @@ def distinct(boxes: Tensor, scores: Tensor, overlap: float) -> Tensor:
     that overlap one another it keeps fewer. Of equal scores the first is surer.
 
     Args:
-        boxes: `(Q, 4)`, x0 y0 x1 y1; those without an area overlap nothing.
-        scores: `(Q, K)`.
+        boxes: `(..., Q, 4)`, x0 y0 x1 y1; those without an area overlap nothing.
+        scores: `(..., Q, K)`.
         overlap: IoU above which boxes are taken for one.
 
     Returns:
-        `(Q, K)` bool.
+        `(..., Q, K)` bool.
     """
-    near = iou(boxes[:, None], boxes[None]).nan_to_num() > overlap
+    near = iou(boxes[..., :, None, :], boxes[..., None, :, :]).nan_to_num() > overlap
     first = torch.ones_like(near).tril(-1)  # j < i
-    surer = (scores[None] > scores[:, None]) | ((scores[None] == scores[:, None]) & first[..., None])
-    return ~(near[..., None] & surer).any(1)
+    one, other = scores[..., :, None, :], scores[..., None, :, :]
+    surer = (other > one) | ((other == one) & first[..., None])
+    return ~(near[..., None] & surer).any(-2)
