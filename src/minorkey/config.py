@@ -351,6 +351,17 @@ def load_config(path: Path, overrides: Mapping[str, Any] | None = None) -> RunCo
         return _resolved(path, overrides)
 
 
+def config_of_others(values: Mapping[str, Any], file: Path, overrides: Mapping[str, Any]) -> RunConfig:
+    """The configuration that a file of anyone's holds, with overrides of the user's; see `load_config`.
+
+    Raises:
+        ConfigError: a value is wrong, or names something from outside that the user has not allowed.
+    """
+    given_by_user(_names_in(overrides))
+    with written_by_others(file):
+        return _validate(_merge(_expand(values), _expand(overrides)))
+
+
 def _names_in(values: Any, key: str | None = None) -> Iterator[str]:
     """What could be outside names in nested values: whole texts, or parts of the names of data sets."""
     if isinstance(values, Mapping):

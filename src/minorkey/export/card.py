@@ -23,6 +23,7 @@ class Card:
     task: str  # the hub's pipeline tag
     relation: str  # to the base model: adapter or finetune
     notes: list[str] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)  # of the notes, those that are said as it is written
 
 
 def card_text(card: Card, trained: Trained) -> str:

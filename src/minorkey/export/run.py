@@ -8,8 +8,12 @@ from minorkey.config import RunConfig
 from minorkey.errors import ConfigError, StorageError, unknown
 from minorkey.export.adapter import write_adapter
 from minorkey.export.card import Card, card_text
+from minorkey.export.deploy_options import DeployOptions
 from minorkey.export.hub import check_repo_id, push
 from minorkey.export.merged import write_model
+from minorkey.export.onnx_file import write_onnx
+from minorkey.export.openvino_file import write_openvino
+from minorkey.export.program import write_program
 from minorkey.export.trained import Trained, open_trained
 from minorkey.runs.load import config_of
 from minorkey.system.lock import locked
@@ -26,17 +30,31 @@ MARK = "minorkey_export.json"  # lists what an export wrote, so that it can be r
 KINDS: dict[str, Callable[[Trained, Path], Card]] = {"adapter": write_adapter, "model": write_model}
 
 
+DEPLOYED: dict[str, Callable[[Trained, Path, DeployOptions], Card]] = {
+    "onnx": write_onnx,
+    "torch": write_program,
+    "openvino": write_openvino,
+}
+"""One file each, by `DeployOptions`."""
+
+
 @dataclass(frozen=True)
 class ExportedFolder:
     """What was written, and the Python lines that load it, with nothing of minorkey installed."""
 
     folder: Path
     code: str
+    told: tuple[str, ...] = ()  # what is to be said of it, as how far it is from the run
 
 
 @public
 def export_run(
-    run: str | Path, to: str = "adapter", *, out: str | Path | None = None, push_to: str | None = None
+    run: str | Path,
+    to: str = "adapter",
+    *,
+    out: str | Path | None = None,
+    push_to: str | None = None,
+    deploy: DeployOptions | None = None,
 ) -> ExportedFolder:
     """Write a finished run in the format of other libraries.
 
@@ -44,19 +62,21 @@ def export_run(
         run: run folder.
         to: 'adapter', a stock PEFT folder for the untouched pretrained backbone; or 'model', a transformers
             folder with everything folded in, and the backbone alone in its `backbone/` (not of an EoMT, which has it
-            inside; of a timm backbone in timm's format).
-        out: folder to write; None: `export/adapter` or `export/model` in the run folder. An earlier export
+            inside; of a timm backbone in timm's format); or one file for deployment, 'onnx', 'torch' or 'openvino'.
+        out: folder to write; None: `export/<to>` in the run folder. An earlier export
             there is replaced once the new one is complete.
         push_to: also upload it to this repository of the hub, user/name; nothing is uploaded otherwise.
+        deploy: how a file for deployment is written; None: as `DeployOptions()` says.
 
     Raises:
-        ConfigError: `to` or `push_to` is not valid, `out` holds something else, or a part is not of this package.
+        ConfigError: `to`, `push_to` or `deploy` is not valid, a package is missing, ONNX cannot hold the network, `out`
+            holds something else, or a part is not of this package.
+        ModelError: a file for deployment does not compute what the run does.
         DataError: there is no finished training in `run`.
         AdapterError: the method has no adapter, or the pretrained weights have changed since.
         StorageError: the folder cannot be written, or not uploaded; what was written is then kept.
     """
-    if to not in KINDS:
-        raise ConfigError(unknown("export", to, KINDS))
+    write = writer(to, deploy or DeployOptions())
     if push_to is not None:
         check_repo_id(push_to)
     source = RunFolder(Path(run))
@@ -65,15 +85,33 @@ def export_run(
     if out is None:
         refuse_links(source.path, [source.exports.name])
     check_replaceable(target)
-    check_parts(config_of(source.path), to)
+    if to in KINDS:
+        check_parts(config_of(source.path), to)
     trained = open_trained(source)
     with locked(target.parent), new_folder(target) as new:
-        card = KINDS[to](trained, new)
+        card = write(trained, new)
         write_text(new / "README.md", card_text(card, trained))
         _mark(new, to, trained.base_sha256)
     if push_to is not None:
         push(target, push_to)
-    return ExportedFolder(target, f'folder = "{push_to or target}"\n\n{card.code}')
+    return ExportedFolder(target, f'folder = "{push_to or target}"\n\n{card.code}', tuple(card.told))
+
+
+def writer(to: str, options: DeployOptions) -> Callable[[Trained, Path], Card]:
+    """What writes an export.
+
+    Raises:
+        ConfigError: there is none of this name, or it does not go with the options.
+    """
+    options.check()
+    if to in DEPLOYED:
+        write = DEPLOYED[to]
+        return lambda trained, folder: write(trained, folder, options)
+    if to not in KINDS:
+        raise ConfigError(unknown("export", to, [*KINDS, *DEPLOYED]))
+    if used := options.used():
+        raise ConfigError(f"{used[0]} is for a file to deploy; give --to onnx, or leave it out")
+    return KINDS[to]
 
 
 def check_parts(config: RunConfig, to: str) -> None:

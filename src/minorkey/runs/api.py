@@ -15,9 +15,12 @@ from minorkey.errors import ConfigError, unknown
 from minorkey.evaluation.scores import ScoreTable
 from minorkey.evaluation.submission import FORMATS, write_predictions
 from minorkey.runs.assemble import open_unseen
+from minorkey.runs.deployed import deployed_config, evaluations_of, is_deployed
 from minorkey.runs.evaluate import evaluate as evaluate_run
+from minorkey.runs.evaluate import evaluate_file
 from minorkey.runs.load import config_of, load, protocol_of
 from minorkey.runs.made import model_digest
+from minorkey.runs.onnx_session import OnnxSession
 from minorkey.runs.train import train as train_run
 from minorkey.system.console import PlainConsole
 from minorkey.system.outside import outside_allowed
@@ -116,7 +119,7 @@ def evaluate(
     """Evaluate a finished run, as trained or on other domains and under another protocol.
 
     Args:
-        run: run folder.
+        run: run folder, or an ONNX file that `export_run` wrote of one.
         unseen: other data sets to evaluate on.
         out: where the scores go; None: `evaluation_folder`.
         console: where progress is shown; None: standard error.
@@ -129,6 +132,9 @@ def evaluate(
     """
     given = overrides | ({} if unseen is None else {"unseen": unseen})
     with outside_allowed(allow_outside):
+        if is_deployed(run):
+            _check_changes(given)
+            return evaluate_file(Path(run), given, out=Path(out or evaluation_folder(run, given)), console=console)
         config = _evaluation_config(run, given)
         target = Path(out) if out else evaluation_folder(run, given)
         return evaluate_run(run, config=config, out=target, console=console)
@@ -136,17 +142,27 @@ def evaluate(
 
 def _evaluation_config(run: str | Path, given: Mapping[str, Any]) -> RunConfig | None:
     """The run's configuration with what an evaluation may change; None: as trained."""
+    _check_changes(given)
+    return load_config(RunFolder(Path(run)).config, given) if given else None
+
+
+def _check_changes(given: Mapping[str, Any]) -> None:
     if fixed := sorted(given.keys() - EVALUATED_WITH):
         raise ConfigError(f"'{fixed[0]}' was fixed by the training; evaluate takes {', '.join(sorted(EVALUATED_WITH))}")
-    return load_config(RunFolder(Path(run)).config, given) if given else None
 
 
 @public
 def evaluation_folder(run: str | Path, overrides: Mapping[str, Any]) -> Path:
     """Where scores go by default: the run folder as trained, else `evaluations/<digest>` in it.
 
+    Those of a deployed file go beside its folder, to `<folder>-evaluations/<digest>`.
+
     The digest is that of the evaluated domains and the protocol, so a repeated evaluation replaces itself.
     """
+    if is_deployed(run):
+        values = {"file": Path(run).name, **overrides}
+        text = json.dumps(values, sort_keys=True, default=str)
+        return evaluations_of(Path(run)) / hashlib.sha256(text.encode()).hexdigest()[:8]
     if not overrides:
         return Path(run)
     config = load_config(RunFolder(Path(run)).config, overrides)
@@ -169,7 +185,10 @@ def under_corruptions(
     Raises:
         ConfigError: a severity is out of range.
     """
-    config = load_config(RunFolder(Path(run)).config, overrides)
+    if is_deployed(run):
+        config = deployed_config(OnnxSession(Path(run)).info, Path(run), overrides)
+    else:
+        config = load_config(RunFolder(Path(run)).config, overrides)
     clean = [spec for spec in config.unseen if split_corruption(spec)[1] is None]
     corrupted = [name for spec in clean for name in robustness_domains(spec, severities=severities or SEVERITIES)]
     evaluation = {"source": False, "pictures": 0, **overrides.get("evaluation", {})}
@@ -197,6 +216,8 @@ def write_submission(
     """
     if server not in FORMATS:
         raise ConfigError(unknown("test server", server, FORMATS))
+    if is_deployed(run):
+        raise ConfigError(f"'{run}' is a deployed file; predictions for a test server are written from its run")
     config = _evaluation_config(run, overrides) or load_config(RunFolder(Path(run)).config)
     folder = Path(out) if out else Path(run) / "submissions" / server
     predictor = load(run)

@@ -1,17 +1,21 @@
 """A finished training, evaluated from its files."""
 
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from minorkey.config import RunConfig, load_config, save_config
 from minorkey.errors import ConfigError
 from minorkey.evaluation.evidence_files import evidence_file, write_evidence, write_places
-from minorkey.evaluation.run import evaluate_domains, pictured_places, share_scenes
+from minorkey.evaluation.run import EvaluationDomain, evaluate_domains, pictured_places, share_scenes
 from minorkey.evaluation.scores import Adaptation, DomainRole, ScoreTable, TrainingCost, build_scores
 from minorkey.runs.assemble import open_judged
-from minorkey.runs.load import predictor_of
+from minorkey.runs.deployed import deployed_config, evaluations_of
+from minorkey.runs.load import predictor_of, predictor_of_session
+from minorkey.runs.onnx_session import OnnxSession
 from minorkey.system.lock import sole_writer
 from minorkey.system.ours import check, claim, refuse_links
 from minorkey.system.outside import outside_faults
@@ -19,6 +23,7 @@ from minorkey.system.processes import from_main, speaker, together
 from minorkey.system.run_folder import RunFolder
 from minorkey.system.sealed import write_sealed
 from minorkey.tasks.evidence import Evidence
+from minorkey.tasks.predictor import Predictor
 from minorkey.tasks.table import task_named
 from minorkey.training.device import device_for
 
@@ -63,22 +68,67 @@ def evaluate(
         cost = TrainingCost.read(folder.cost)
     if target.path.resolve() != folder.path.resolve():
         from_main(lambda: claim(target.path, EVALUATION, _names(target, config), home=_is_home(target, folder)))
+    about = {"run": folder.path.name, "method": config.method.name, "training": cost}
+    return _judge(
+        predictor, config, domains, target, about, console, alone=target.path.resolve() != folder.path.resolve()
+    )
+
+
+@outside_faults()
+def evaluate_file(file: Path, overrides: Mapping[str, Any], *, out: Path, console: Console | None = None) -> ScoreTable:
+    """Evaluate a deployed file as `evaluate` does its run, and write `metrics.json`.
+
+    Args:
+        file: that `export_run` wrote.
+        overrides: other domains or another protocol than those of its run.
+        out: where to write.
+        console: where progress is shown.
+
+    Raises:
+        ConfigError: `out` holds anything under the names of an evaluation that is not of one, or the file's sources are
+            to be judged, which it does not know.
+        DataError: the file or an image cannot be read.
+    """
+    session, target = OnnxSession(file), RunFolder(out)
+    config = deployed_config(session.info, file, overrides)
+    device_for(config.training)  # it connects the processes
+    console = speaker(console)
+    home = out.resolve().parent == evaluations_of(file).resolve()
+    if not home:
+        from_main(lambda: check(target.path, EVALUATION, _names(target, config)))
+    predictor = predictor_of_session(session, config)
+    domains = open_judged(config, predictor.space, console)
+    from_main(lambda: claim(target.path, EVALUATION, _names(target, config), home=home))
+    name = f"{session.info.run} ({file.name}, {session.info.computed})"
+    about = {"run": name, "method": session.info.method, "training": TrainingCost()}
+    return _judge(predictor, config, domains, target, about, console, alone=True)
+
+
+def _judge(
+    predictor: Predictor,
+    config: RunConfig,
+    domains: Sequence[EvaluationDomain],
+    target: RunFolder,
+    about: Mapping[str, Any],
+    console: Console,
+    *,
+    alone: bool,
+) -> ScoreTable:
+    """Judge, and write the scores; `about` is what they say of the run; `alone`: that lies elsewhere."""
     started = time.monotonic()
     with sole_writer(target.path, console):
         evidence = evaluate_domains(predictor, domains, config.evaluation.pictures, target.samples, console)
         scores = build_scores(
             evidence,
-            run=folder.path.name,
-            method=config.method.name,
             classes=predictor.space.classes,
             protocol=predictor.protocol,
-            training=cost,
             adaptation=_adaptation(config),
             shared_scenes=share_scenes(domains),
             task=config.task,
+            **about,
         )
         from_main(lambda: write_places(target, pictured_places(domains, config.evaluation.pictures)))
-        if target.path.resolve() != folder.path.resolve():
+        if alone:
             from_main(lambda: save_config(config, target.config))
         from_main(lambda: _save_scores(target, scores, evidence))
     for warning in scores.warnings:

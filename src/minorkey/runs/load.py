@@ -1,6 +1,7 @@
 """A run from its folder: its configuration, and its model as a `Predictor`."""
 
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -12,11 +13,14 @@ from minorkey.labels import LabelSpace, label_space
 from minorkey.models.build import load_head
 from minorkey.models.heads.detection.collaborative import drop_auxiliary
 from minorkey.runs.assemble import Network, build_network
+from minorkey.runs.deployed import deployed_config, is_deployed
+from minorkey.runs.onnx_session import OnnxSession
 from minorkey.system.outside import outside_allowed, outside_faults
 from minorkey.system.precision import evaluation_precision, units_of
 from minorkey.system.run_folder import RunFolder
 from minorkey.system.storage import read_tensors
 from minorkey.system.unforeseen import public
+from minorkey.tasks.deployed import DeployedNetwork
 from minorkey.tasks.predictor import Predictor
 from minorkey.tasks.protocol import Protocol
 from minorkey.tasks.scored import task_with
@@ -46,15 +50,19 @@ def load(run: str | Path, *, device: str = "auto", allow_outside: bool = False) 
     """A finished training as a `Predictor`: the adapter folded into the backbone, the head on top.
 
     Args:
-        run: run folder.
+        run: run folder, or an ONNX file that `export_run` wrote of one.
         device: where it predicts.
         allow_outside: let the run name code that is not of this package, and run it.
 
     Raises:
-        ConfigError: the run names such code, and that is not allowed.
+        ConfigError: the run names such code, and that is not allowed; or onnxruntime, which runs a file, is missing.
         DataError: there is no finished training in `run`.
         AdapterError: the backbone's weights are not those that the run started from.
     """
+    if is_deployed(run):
+        with outside_allowed(allow_outside):
+            session = OnnxSession(Path(run), device)
+            return predictor_of_session(session, deployed_config(session.info, session.file, {}))
     folder = RunFolder(Path(run))
     folder.require_trained()
     with outside_allowed(allow_outside):
@@ -125,3 +133,17 @@ def predictor_for(config: RunConfig, network: Network, space: LabelSpace) -> Pre
         task_named(config.task),
         config.transform.crop,
     )
+
+
+def predictor_of_session(session: OnnxSession, config: RunConfig) -> Predictor:
+    """The network of a deployed file under the protocol of a configuration (`deployed_config`).
+
+    Raises:
+        DataError: the file names its classes twice, and not alike.
+    """
+    info, task, space = session.info, task_named(config.task), label_space(config.label_space)
+    if list(space.classes) != info.classes:
+        raise DataError(f"'{session.file}' names its classes twice, and not alike; export the run again")
+    network: Any = DeployedNetwork(session, task.from_deployed, info.by_masks).eval()
+    protocol = protocol_of(config).model_copy(update={"weights": info.weights})
+    return Predictor(network, space, protocol, info.mean, info.std, info.window_batch, task, config.transform.crop)

@@ -127,10 +127,16 @@ def is_folder_of_results(out: Path) -> bool:
 
 
 def model_digest(run: RunFolder, predictor: Predictor) -> str:
-    """A name for what predicts: the weights that a training left, and how they are asked, on whatever device."""
+    """A name for what predicts: the weights that a training left, and how they are asked, on whatever device.
+
+    A deployed file, in the place of a run, is another model than its run.
+    """
     asked = predictor.protocol.model_copy(update={"precision": "fp32"}).id()
     parts = (asked, predictor.space.classes, predictor.crop, predictor.mean, predictor.std)
     digest = hashlib.blake2b(repr(parts).encode(), digest_size=16)
+    if run.path.is_file():
+        digest.update(sha256_of(run.path).encode())
+        return digest.hexdigest()
     record = run.record()
     for file in (run.head, run.backbone, *(sorted(run.adapter.iterdir()) if run.adapter.is_dir() else ())):
         name = file.relative_to(run.path).as_posix()

@@ -1,0 +1,99 @@
+"""Weights and arithmetic in 8 bits: ranges are measured on images of several domains, by onnxruntime."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from minorkey.errors import ConfigError
+from minorkey.export.deploy_options import DeployOptions
+from minorkey.export.graph import INPUT
+from minorkey.export.seen import first_pass
+from minorkey.export.trained import Trained
+from minorkey.runs.assemble import open_judged
+from minorkey.runs.deployed_info import DeployedInfo
+from minorkey.runs.onnx_session import OnnxSession
+from minorkey.system.reading import words
+
+LEAST_DOMAINS = 2
+"""Ranges of one domain cut off what another has: what is bright in fog, what is faint at night."""
+
+
+def quantised(file: Path, trained: Trained, info: DeployedInfo, options: DeployOptions) -> Any:
+    """The network of a file with weights and arithmetic in int8, a scale for each channel of a weight.
+
+    Args:
+        file: in float32.
+        trained: its run.
+        info: what the file says of itself.
+        options: `calibrate` names what ranges are measured on.
+
+    Returns:
+        An `onnx.ModelProto` with pairs of QuantizeLinear and DequantizeLinear, which runtimes fuse.
+
+    Raises:
+        ConfigError: the images are of one domain, or onnxruntime cannot quantise the network.
+        DataError: an image cannot be read.
+    """
+    import onnx
+    from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    class Images(CalibrationDataReader):
+        def __init__(self) -> None:
+            self.batches = calibration(trained, options)
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            images = next(self.batches, None)
+            return None if images is None else {INPUT: session.fed(images).numpy()}
+
+    session = OnnxSession(file, "cpu")
+    with tempfile.TemporaryDirectory() as folder:
+        prepared, result = Path(folder) / "prepared.onnx", Path(folder) / "int8.onnx"
+        try:
+            quant_pre_process(str(file), str(prepared), skip_symbolic_shape=True)
+            quantize_static(
+                str(prepared),
+                str(result),
+                Images(),
+                per_channel=True,
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+                op_types_to_quantize=["Conv", "MatMul", "Gemm"],
+            )
+        except (RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ConfigError(f"onnxruntime cannot quantise the network ({words(error)}); leave --int8 out") from error
+        return onnx.load(str(result))
+
+
+def calibration(trained: Trained, options: DeployOptions) -> Iterator[Tensor]:
+    """What the network sees of each image to calibrate on, `(1, 3, h, w)`, normalised, the domains in turn.
+
+    Raises:
+        ConfigError: they are of one domain, or data sets have one domain twice.
+    """
+    config = trained.config.model_copy(
+        update={
+            "unseen": list(options.calibrate),
+            "evaluation": trained.config.evaluation.model_copy(update={"source": False, "images": options.images}),
+        }
+    )
+    domains = open_judged(config, trained.predictor.space, Console(quiet=True))
+    names = [domain.reader.domain for domain in domains]
+    if len(domains) < LEAST_DOMAINS:
+        raise ConfigError(
+            f"--calibrate has images of one domain, {names[0]}: ranges that are measured there cut off what others "
+            "show, and scores fall where nobody looks; add others, e.g. a dark and a foggy one"
+        )
+    for place in range(options.images):
+        for domain in domains:
+            indices = domain.indices()
+            if place < len(indices):
+                predictor = trained.predictor.in_domain(domain.reader.domain)
+                with torch.no_grad():
+                    yield first_pass(predictor, domain.reader[indices[place]].image)[:1].float().cpu()

@@ -1,0 +1,71 @@
+"""What a network sees of a real image: the input that an export is compared on, and the size that it is written for."""
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from rich.console import Console
+from torch import Tensor, nn
+
+from minorkey.errors import MinorkeyError
+from minorkey.export.trained import Trained
+from minorkey.runs.assemble import open_judged
+from minorkey.tasks.deployed import Deployed
+from minorkey.tasks.predictor import Predictor
+from minorkey.world import render
+
+Size = tuple[int, int]
+
+QUIET = Console(quiet=True)
+
+
+def real_image(trained: Trained) -> np.ndarray:
+    """An image that the run is judged on, (H, W, 3) uint8; where its data are elsewhere, one of the built-in world."""
+    try:
+        domain = open_judged(trained.config, trained.predictor.space, QUIET)[0]
+        return domain.reader[domain.indices()[0]].image
+    except (MinorkeyError, IndexError):
+        height, width = trained.config.transform.crop
+        size = min(height, 2048), min(width, 2048)
+        return render(0, 0, "clear", size=(size[1], size[0])).image
+
+
+class _Enough(Exception):
+    """The first pass is all that is wanted."""
+
+
+def first_pass(predictor: Predictor, image: np.ndarray) -> Tensor:
+    """What goes into the network first, as the run predicts an image: `(B, 3, h, w)`, e.g. its windows."""
+    seen: list[Tensor] = []
+
+    def note(model: nn.Module, inputs: tuple, named: dict[str, Any]) -> None:
+        seen.append(named["pixel_values"])
+        raise _Enough
+
+    handle = predictor.model.register_forward_pre_hook(note, with_kwargs=True)
+    try:
+        predictor.start([image])
+    except _Enough:
+        pass
+    finally:
+        handle.remove()
+    return seen[0]
+
+
+def in_size(images: Tensor, deployed: Deployed, size: Size | None) -> Tensor:
+    """Two images for the graph: the first of those given and its mirror image, in a size that it takes."""
+    unit = deployed.multiple
+    size = size or (images.shape[-2], images.shape[-1])
+    size = (-(-size[0] // unit) * unit, -(-size[1] // unit) * unit)
+    first = images[:1].float().cpu().clone()  # out of the inference mode that it was made in
+    if first.shape[-2:] != torch.Size(size):
+        first = F.interpolate(first, size=size, mode="bilinear", align_corners=False)
+    return torch.cat([first, first.flip(-1)])
+
+
+def other_size(images: Tensor, deployed: Deployed) -> Tensor:
+    """One image of sides that those of the graph's own input have nothing in common with."""
+    unit = deployed.multiple
+    height, width = images.shape[-2] + 3 * unit, images.shape[-1] + unit
+    return F.interpolate(images[:1], size=(height, width), mode="bilinear", align_corners=False)
