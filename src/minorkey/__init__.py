@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from minorkey.config import RunConfig, presets, resolve
     from minorkey.errors import MinorkeyError
     from minorkey.evaluation.scores import ScoreTable
+    from minorkey.export.deploy_options import DeployOptions
     from minorkey.export.run import export_run
     from minorkey.models.backbone import builtin_backbone
     from minorkey.reporting.demo import demo
@@ -43,6 +44,7 @@ _HOMES = {
     "resolve": "minorkey.config",
     "MinorkeyError": "minorkey.errors",
     "ScoreTable": "minorkey.evaluation.scores",
+    "DeployOptions": "minorkey.export.deploy_options",
     "export_run": "minorkey.export.run",
     "builtin_backbone": "minorkey.models.backbone",
     "Predictor": "minorkey.tasks.predictor",
@@ -58,6 +60,7 @@ __all__ = [
     "AnnealingCallback",
     "AnnealingWeightDecay",
     "BatchPredictor",
+    "DeployOptions",
     "MethodOptions",
     "MinorkeyError",
     "Predictor",

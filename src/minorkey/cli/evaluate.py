@@ -6,7 +6,7 @@ import typer
 
 
 def evaluate(
-    run: Path = typer.Argument(help="Folder of a finished run."),
+    run: Path = typer.Argument(help="Folder of a finished run, or an ONNX file that was exported of one."),
     overrides: list[str] | None = typer.Argument(
         None, metavar="[KEY=VALUE]...", help="E.g. `evaluation.flip=true`, `evaluation.images=20`."
     ),

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def predict(
-    run: Path = typer.Argument(help="Folder of a finished run."),
+    run: Path = typer.Argument(help="Folder of a finished run, or an ONNX file that was exported of one."),
     images: str = typer.Argument(help="An image or clip, a folder of them, a quoted glob; a stream, a camera."),
     out: Path = typer.Option(Path("predictions"), help="Folder for overlays and what was predicted."),
     overwrite: bool = typer.Option(False, help="Predict again what is there already; replace it, whatever it is."),

@@ -154,17 +154,11 @@ def _name_axes(model: Any) -> None:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without the remarks of torch's exporters, which are for their authors."""
-    logger, level = logging.getLogger("torch"), logging.getLogger("torch").level
-    others = [logging.getLogger(name) for name in ("onnxscript", "onnx_ir", "torch.onnx", "torch.export")]
-    levels = [other.level for other in others]
-    logger.setLevel(logging.CRITICAL)
-    for other in others:
-        other.setLevel(logging.CRITICAL)
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
-        for other, before in zip(others, levels, strict=True):
-            other.setLevel(before)
+        logging.disable(before)

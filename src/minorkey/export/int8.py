@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
 from torch import Tensor
 
+from minorkey.data.readers import Reader, SourceOptions
 from minorkey.errors import ConfigError
 from minorkey.export.deploy_options import DeployOptions
 from minorkey.export.graph import INPUT
 from minorkey.export.seen import first_pass
 from minorkey.export.trained import Trained
-from minorkey.runs.assemble import open_judged
+from minorkey.runs.assemble import open_targets
 from minorkey.runs.deployed_info import DeployedInfo
 from minorkey.runs.onnx_session import OnnxSession
 from minorkey.system.reading import words
@@ -71,29 +71,30 @@ def quantised(file: Path, trained: Trained, info: DeployedInfo, options: DeployO
         return onnx.load(str(result))
 
 
-def calibration(trained: Trained, options: DeployOptions) -> Iterator[Tensor]:
-    """What the network sees of each image to calibrate on, `(1, 3, h, w)`, normalised, the domains in turn.
+def calibration_readers(trained: Trained, options: DeployOptions) -> list[Reader]:
+    """The images that ranges are measured on, as those of a target are read: without their labels.
 
     Raises:
-        ConfigError: they are of one domain, or data sets have one domain twice.
+        ConfigError: they are of one domain.
     """
-    config = trained.config.model_copy(
-        update={
-            "unseen": list(options.calibrate),
-            "evaluation": trained.config.evaluation.model_copy(update={"source": False, "images": options.images}),
-        }
-    )
-    domains = open_judged(config, trained.predictor.space, Console(quiet=True))
-    names = [domain.reader.domain for domain in domains]
-    if len(domains) < LEAST_DOMAINS:
+    targets = [SourceOptions(data=name) for name in options.calibrate]
+    opened = open_targets(trained.config.model_copy(update={"target": targets}), trained.predictor.space)
+    readers = [] if opened is None else opened.readers
+    if len(domains := {reader.domain for reader in readers}) < LEAST_DOMAINS:
         raise ConfigError(
-            f"--calibrate has images of one domain, {names[0]}: ranges that are measured there cut off what others "
-            "show, and scores fall where nobody looks; add others, e.g. a dark and a foggy one"
+            f"--calibrate has images of one domain, {', '.join(domains)}: ranges that are measured there cut off what "
+            "others show, and scores fall where nobody looks; add others, e.g. a dark and a foggy one"
         )
+    return readers
+
+
+def calibration(trained: Trained, options: DeployOptions) -> Iterator[Tensor]:
+    """What the network sees of each image to calibrate on, `(1, 3, h, w)`, normalised, the domains in turn."""
+    readers = calibration_readers(trained, options)
     for place in range(options.images):
-        for domain in domains:
-            indices = domain.indices()
-            if place < len(indices):
-                predictor = trained.predictor.in_domain(domain.reader.domain)
+        for reader in readers:
+            count = min(len(reader), options.images)
+            if place < count:
+                image = reader[(2 * place + 1) * len(reader) // (2 * count)].image  # evenly spaced
                 with torch.no_grad():
-                    yield first_pass(predictor, domain.reader[indices[place]].image)[:1].float().cpu()
+                    yield first_pass(trained.predictor.in_domain(reader.domain), image)[:1].float().cpu()

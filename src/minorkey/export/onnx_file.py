@@ -11,7 +11,7 @@ from minorkey.errors import DataError, ModelError
 from minorkey.export.card import Card
 from minorkey.export.deploy_options import DeployOptions, Size
 from minorkey.export.graph import Normalising, as_onnx, traced
-from minorkey.export.int8 import quantised
+from minorkey.export.int8 import calibration_readers, quantised
 from minorkey.export.script import script
 from minorkey.export.seen import first_pass, in_size, other_size, real_image
 from minorkey.export.trained import Trained
@@ -64,6 +64,8 @@ def write_onnx(trained: Trained, folder: Path, options: DeployOptions) -> Card:
         ConfigError: a package is missing, or ONNX cannot hold the network.
         ModelError: the network cannot be followed, or the file does not compute what the run does.
     """
+    if options.int8:
+        calibration_readers(trained, options)  # before anything is computed
     predictor, file = trained.predictor, folder / FILE
     deployed = trained.task.deployed(predictor.model, predictor.protocol, "coarse" if options.coarse else "full")
     checked = _checked(trained, deployed, options, file)
@@ -172,11 +174,11 @@ def halved(file: Path) -> Any:
 
 def _card(trained: Trained, info: DeployedInfo, difference: float, why_fixed: str) -> Card:
     height, width = info.size or info.crop
-    sides = f"{height} x {width}" if info.size else "any"
+    sides = f"{height} x {width} pixels" if info.size else "any size"
     example = EXAMPLE[info.preprocess].format(height, width)
     tolerance = f"at most {TOLERANCE[info.computed]:.0e} is let through" if info.computed in TOLERANCE else TO_JUDGE
     notes = [
-        f"Computed in {info.computed}, opset {info.opset}, on images of {sides} pixels and in batches of any number"
+        f"Computed in {info.computed}, opset {info.opset}, on images of {sides} and in batches of any number"
         + (f" ({why_fixed})." if why_fixed else "."),
         f"On an image of the run the outputs differ from the run's by {difference:.1e} at most, as a share of the "
         f"largest ({tolerance}).",

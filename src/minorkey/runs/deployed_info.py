@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 from minorkey.config import RunConfig
 from minorkey.errors import DataError
+from minorkey.labels.space import held
 from minorkey.models.options import Triple
 from minorkey.system.reading import json_of, reading
 from minorkey.tasks.deployed import Deployed, Scale
@@ -98,9 +99,8 @@ def info_of(
     """
     from minorkey import __version__
 
-    values = config.model_dump(mode="json", include=set(JUDGED_BY))
-    if str(values["label_space"]).endswith((".yaml", ".yml")):  # a path of this machine
-        values["label_space"] = ", ".join(predictor.space.classes)
+    whole = config.model_copy(update={"label_space": held(config.label_space)})
+    values = whole.model_dump(mode="json", include=set(JUDGED_BY))
     values["source"] = [{"data": _bare(source.data)} for source in config.source]
     values["unseen"] = [name for name in config.unseen if _bare(name) == name]
     return DeployedInfo(

@@ -79,7 +79,7 @@ def predict_folder(
     out, each image being one's alone; jobs that know nothing of each other take one `shard` each.
 
     Args:
-        run: folder of a finished run.
+        run: folder of a finished run, or an ONNX file that was exported of one.
         images: an image, a clip, a folder or a glob of these; the address of a stream, or a camera.
         out: folder to write.
         overwrite: predict again what is there already, and replace it whatever it is.
