@@ -15,6 +15,9 @@ EXAMPLES = [
     for example in find_examples(page.read_text(encoding="utf-8"))
 ]
 
+NEEDED = {"deployment.md": ("onnx", "onnxscript", "onnxruntime")}
+"""Packages that a page is about, where the environment may lack them."""
+
 Outcome = tuple[set[int], str]
 
 
@@ -28,6 +31,8 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Outcom
 def test_example_runs(page: Path, example: Example, outcome: Callable[[Path], Outcome]) -> None:
     if example.skip:
         pytest.skip(example.skip)
+    for package in NEEDED.get(page.name, ()):
+        pytest.importorskip(package)
     passed, log = outcome(page)
     assert example.line in passed, f"it, or an example before it, failed:\n{log[-3000:]}"
 
