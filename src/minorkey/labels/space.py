@@ -98,11 +98,11 @@ class LabelSpace:
 
 
 @public
-def label_space(written: str | list[str] | Mapping[str, Any] | SpaceRow) -> LabelSpace:
-    """A label space by any of the ways to write it.
+def label_space(name: str | list[str] | Mapping[str, Any] | SpaceRow) -> LabelSpace:
+    """A label space by its name, or by any other way to write it.
 
     Args:
-        written: the name of a shipped one, the path of a YAML file, classes in a list or with commas, or a mapping:
+        name: that of a shipped one, the path of a YAML file, classes in a list or with commas, or a mapping:
             class -> its RGB or None, or what such a file holds, see docs/label-spaces.md.
 
     >>> label_space(["cat", "dog"]).classes, label_space("cat, dog").name
@@ -111,7 +111,7 @@ def label_space(written: str | list[str] | Mapping[str, Any] | SpaceRow) -> Labe
     Raises:
         ConfigError: no such space (closest name offered), or what is written is wrong.
     """
-    kept = held(written if isinstance(written, (str, SpaceRow)) else given_space(written))
+    kept = held(name if isinstance(name, (str, SpaceRow)) else given_space(name))
     if isinstance(kept, SpaceRow):
         return _build(kept.name or "", kept)
     return _listed_space(kept) if "," in kept else _shipped(kept)
