@@ -1,7 +1,10 @@
 """What tools for labelling export, in the very form that they do, is read without a word about it."""
 
+import random
+import re
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +15,7 @@ import pytest
 from minorkey.data.readers import open_datasets
 from minorkey.data.readers.exports import recognise
 from minorkey.datacheck.guess import init_dataset
-from minorkey.errors import ConfigError, DataError
+from minorkey.errors import ConfigError, DataError, MinorkeyError
 from minorkey.labels import label_space
 
 SPACE = label_space("background, car, road")
@@ -317,3 +320,48 @@ def test_names_around_a_key(tmp_path: Path) -> None:
     (tmp_path / "GT" / "val" / "gt_0002_ids.png").rename(tmp_path / "GT" / "val" / "two.png")
     with pytest.raises(DataError, match=r"two\.png|gt_0001_ids\.png has no image of its name among 4, e\.g\. 'RGB/"):
         opened(tmp_path, "val")
+
+
+TOKENS = [b"null", b"-1", b"1e999", b"[]", b'"x"', b"", b"99999999999999999999", b"\x00", b"\xff", b"..", b"{key}"]
+
+
+def test_damage_is_one_line_or_does_no_harm(case: Case, tmp_path: Path) -> None:
+    rng = random.Random(case.write.__name__)
+    for trial in range(6):
+        root = tmp_path / str(trial)
+        case.write(root)
+        told = {".json", ".xml", ".txt", ".yaml", ".csv"}
+        files = sorted(file for file in root.rglob("*") if file.suffix in told) or sorted(root.rglob("*.png"))
+        damage(rng.choice(files), rng)
+        for annotation in ("pixels", "boxes"):
+            assert all("\n" not in line for line in faults(root, case, annotation))
+
+
+def faults(root: Path, case: Case, annotation: str) -> list[str]:
+    """What reading a whole data set says; what is no error of ours is not caught."""
+    lines = []
+    for split in case.splits.split():
+        with suppress(MinorkeyError):
+            reader = opened(root, split, annotation)
+            for index in range(len(reader)):
+                try:
+                    reader[index]
+                except MinorkeyError as error:
+                    lines.append(str(error))
+    return lines
+
+
+def damage(file: Path, rng: random.Random) -> None:
+    """Put another value in the place of one, cut the file off, or change a byte."""
+    content = file.read_bytes()
+    values = [match.span() for match in re.finditer(rb'-?\d+\.?\d*|"[^"]*"|\[[^\[\]]*\]|>[^<]+<', content)]
+    way = rng.randrange(4) if values and content else 3
+    if way < 2:
+        start, end = rng.choice(values)
+        content = content[:start] + rng.choice(TOKENS) + content[end:]
+    elif way == 2:
+        content = content[: rng.randrange(len(content))]
+    elif content:
+        place = rng.randrange(len(content))
+        content = content[:place] + bytes([rng.randrange(256)]) + content[place + 1 :]
+    file.write_bytes(content)
