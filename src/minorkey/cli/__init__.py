@@ -10,6 +10,7 @@ from minorkey.cli.data import data
 from minorkey.cli.demo import demo
 from minorkey.cli.evaluate import evaluate
 from minorkey.cli.export import export
+from minorkey.cli.hints import SettingsCommand
 from minorkey.cli.leave_one_out import leave_one_out
 from minorkey.cli.listing import list_parts
 from minorkey.cli.predict import predict
@@ -21,6 +22,9 @@ from minorkey.system.launch import collect_seldom, give_way, is_launched_as_main
 from minorkey.system.terminal import outlast_the_terminal
 from minorkey.system.unforeseen import one_line_of
 
+TAKES_SETTINGS = (train, leave_one_out, evaluate)
+"""Commands with KEY=VALUE."""
+
 app = typer.Typer(
     name="minorkey",
     help="Adapt pretrained vision models so that they work where their training data does not reach.",
@@ -29,9 +33,9 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 for command in (demo, train, leave_one_out, evaluate, predict, spectrum, report, export):
-    app.command()(verb(command))
+    app.command(cls=SettingsCommand if command in TAKES_SETTINGS else None)(verb(command))
 app.command("list")(verb(list_parts))
-app.command()(verb(config))
+app.command(cls=SettingsCommand)(verb(config))
 app.add_typer(data, name="data")
 
 

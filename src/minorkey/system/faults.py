@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -11,6 +12,9 @@ from minorkey.errors import ConfigError, MinorkeyError, closest, unknown
 from minorkey.system.reading import FAULTS, INTEGERS, shown, words
 
 Model = TypeVar("Model", bound=BaseModel)
+
+MOST_PLACES = 3
+"""Places of a key that a message names."""
 
 
 def validated(model: type[Model], values: Any, origin: str = "") -> Model:
@@ -66,6 +70,8 @@ def one_line(error: ValidationError, model: type[BaseModel], section: str = "") 
     place = [section, *first["loc"]] if section else [*first["loc"]]
     path = ".".join(map(str, place))
     if first["type"] == "extra_forbidden":
+        if meant := places_of(str(place[-1]), model):
+            return f"unknown key '{path}'; did you mean {' or '.join(repr(key) for key in meant)}?"
         keys = _section(first["loc"][:-1], model).model_fields
         return unknown("key", path, [_join(place[:-1], key) for key in keys])
     if first["type"] == "missing":
@@ -76,6 +82,20 @@ def one_line(error: ValidationError, model: type[BaseModel], section: str = "") 
         return f"{path} is {shown(first['input'])}{close} Known: {', '.join(choices)}"
     message = first["msg"].removeprefix("Value error, ")
     return f"{path} is {shown(first['input'])}: {message}" if path else message
+
+
+def places_of(name: str, model: type[BaseModel]) -> list[str]:
+    """Where a key stands in a model or its sections, at most three places: `lr` is `training.lr`."""
+    return list(islice((key for key in _keys(model) if key.rpartition(".")[2] == name), MOST_PLACES))
+
+
+def _keys(model: type[BaseModel], above: str = "") -> Iterator[str]:
+    """All keys, those of a section after its own."""
+    for key in model.model_fields:
+        yield above + key
+        section = _section([key], model)
+        if section is not model:
+            yield from _keys(section, f"{above}{key}.")
 
 
 def _join(parts: Sequence[int | str], key: str) -> str:
