@@ -305,4 +305,7 @@ def test_a_round_is_not_resumed_by_itself(make_config, command, console, tmp_pat
     train(make_config(**adapting("transda", "self", training={"steps": 1})), tmp_path / "run", console=console)
     code, error = command("train", "--resume", tmp_path / "run" / "rounds" / "0")
     assert code == 2
-    assert f"is a round of the run '{tmp_path / 'run'}'; resume that" in error
+    assert (
+        f"is a round of the run '{tmp_path / 'run'}'; finish that by `minorkey train --resume {tmp_path / 'run'}`"
+        in error
+    )

@@ -33,11 +33,14 @@ def demo(
 
     * `minorkey demo --task detection --quick`
     """
-    from minorkey.cli.show import show_scores
+    from minorkey.cli.show import show_next, show_scores
     from minorkey.reporting.demo import demo as run_demo
     from minorkey.reporting.demo import demo_runs
+    from minorkey.reporting.next_steps import after_demo
 
     folder = out or Path("runs/demo" if task == TASK else f"runs/demo-{task}")
     page = run_demo(folder, task=task, quick=quick, jobs=jobs)
-    show_scores(demo_runs(folder, quick))
+    runs = demo_runs(folder, quick)
+    show_scores(runs)
     typer.echo(f"page: {page}")
+    show_next(after_demo(runs[-1]))

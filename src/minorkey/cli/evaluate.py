@@ -30,9 +30,10 @@ def evaluate(
 
     * `minorkey evaluate runs/soma --unseen cityscapes:test --submission cityscapes --out to-the-server`
     """
-    from minorkey.cli.show import show_robustness, show_scores
+    from minorkey.cli.show import show_next, show_robustness, show_scores
     from minorkey.config import parse_overrides
     from minorkey.errors import ConfigError
+    from minorkey.reporting.next_steps import after_judging
     from minorkey.runs import api
 
     given = parse_overrides(overrides or [])
@@ -53,3 +54,4 @@ def evaluate(
     else:
         show_scores([target])
     typer.echo(f"scores: {target / 'metrics.json'}")
+    show_next(after_judging(run, target, robustness=robustness))

@@ -56,13 +56,18 @@ def predict(
         sampling=Sampling(every, start, end),
         frames=frames,
     )
-    from_main(lambda: _tell(done, out))
+    from_main(lambda: _tell(done, run, Path(images), out))
     if done.problems:
         raise typer.Exit(2)
 
 
-def _tell(done: "Done", out: Path) -> None:
+def _tell(done: "Done", run: Path, images: Path, out: Path) -> None:
+    from minorkey.cli.show import show_next
+    from minorkey.reporting.next_steps import after_predicting
+
     clips = f" and {done.clips} clip{'s' if done.clips > 1 else ''}" if done.clips else ""
     typer.echo(f"{done.written} images{clips} in '{out}', {done.skipped} were there already")
     for problem in done.problems:
         typer.echo(printable(f"minorkey: {problem}"), err=True)
+    if not done.problems:
+        show_next(after_predicting(run, images))

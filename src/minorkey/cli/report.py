@@ -6,9 +6,9 @@ import typer
 
 
 def report(
-    runs: list[Path] = typer.Argument(help="Run folders, shown side by side."),
+    runs: list[Path] = typer.Argument(help="Run folders, or folders of them, shown side by side."),
     out: Path | None = typer.Option(
-        None, help="HTML file to write; default: report.html in the only run, or in the working folder."
+        None, help="HTML file to write; default: report.html in the only folder, or in the working folder."
     ),
     title: str | None = typer.Option(None, help="Heading of the page."),
 ) -> None:
@@ -18,7 +18,11 @@ def report(
     `training.steps=0 head_from=RUN` is what the others are compared with: what they began with. The page is one file;
     nothing is loaded from elsewhere.
 
-    Example: `minorkey report runs/soma runs/lora --out compare.html`
+    Examples:
+
+    * `minorkey report runs/soma runs/lora --out compare.html`
+
+    * `minorkey report runs/demo`
     """
     from minorkey.reporting.page import report as write_report
 

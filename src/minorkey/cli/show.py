@@ -1,13 +1,15 @@
 """What the commands print at their end."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import fmean
 
+import typer
 from rich.table import Table
 
 from minorkey.evaluation.scores import ScoreTable
 from minorkey.plotting.style import save_figure
+from minorkey.reporting.next_steps import Step
 from minorkey.reporting.robustness import robustness_rows, robustness_table, write_robustness
 from minorkey.reporting.robustness_figure import draw_robustness
 from minorkey.reporting.runs import read_run
@@ -27,6 +29,15 @@ def show_scores(folders: Sequence[Path]) -> None:
     for protocol in {table.protocol.id(): table.protocol for table in tables}.values():
         text = f"{protocol.scored.in_unit}, {interval}; {protocol.describe()}"
         console.print(text, highlight=False, soft_wrap=True)
+
+
+def show_next(steps: Iterable[Step]) -> None:
+    """Print what can be done next, as commands."""
+    steps = list(steps)
+    if steps:
+        typer.echo("what to do next")
+    for step in steps:
+        typer.echo(f"  {step.why}\n    {step.command}")
 
 
 def show_folds(folds: Sequence[FoldScore]) -> None:

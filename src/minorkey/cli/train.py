@@ -42,9 +42,10 @@ def train(
 
     * `minorkey train --resume runs/lora`
     """
-    from minorkey.cli.show import show_scores
+    from minorkey.cli.show import show_next, show_scores
     from minorkey.config import resolve
     from minorkey.errors import ConfigError
+    from minorkey.reporting.next_steps import after_training
     from minorkey.runs import api
 
     options: dict[str, Any] = {"method": method, "source": source, "unseen": unseen, "backbone": backbone}
@@ -55,8 +56,10 @@ def train(
             raise ConfigError("--resume takes the run's own configuration; give nothing beside it")
         api.resume(resume)
         show_scores([resume])
+        show_next(after_training(resume))
         return
     out = out or default_folder(resolve(preset, given), preset or "run")
     api.train(preset, out=out, **given)
     show_scores([out])
     typer.echo(f"run folder: {out}")
+    show_next(after_training(out))

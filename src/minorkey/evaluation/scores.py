@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from minorkey.errors import DataError, StorageError
 from minorkey.evaluation.bootstrap import mean_interval, score_interval
 from minorkey.system.reading import reading
-from minorkey.system.run_folder import RunFolder
+from minorkey.system.run_folder import RunFolder, resuming
 from minorkey.system.saved_config import CONFIG
 from minorkey.system.sealed import read_sealed
 from minorkey.tasks.base import Task
@@ -87,7 +87,7 @@ class TrainingCost(_Record):
             StorageError: it is damaged.
         """
         values = {key: value for key, value in RunFolder(path.parent).record().values.items() if key != CONFIG}
-        with reading(f"'{path}'", "remove it and resume the run", StorageError):
+        with reading(f"'{path}'", f"remove it and run {resuming(path.parent)}", StorageError):
             return cls(**values)
 
 

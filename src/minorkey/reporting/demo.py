@@ -9,14 +9,12 @@ from rich.console import Console
 from minorkey.config import RunConfig, resolve
 from minorkey.errors import ConfigError
 from minorkey.reporting.page import build_report
+from minorkey.reporting.runs import START
 from minorkey.runs.side_by_side import jobs_for, train_side_by_side
 from minorkey.system.ours import refuse_unmarked
 from minorkey.system.processes import from_main
 from minorkey.system.unforeseen import public
 from minorkey.tasks.table import task_named
-
-START = "start"
-"""Folder of the run without a step: the head that ships, over the frozen backbone."""
 
 METHODS, QUICK_METHODS = ("full", "lora", "soma"), ("full", "soma")
 SEEDS = (0, 1, 2)

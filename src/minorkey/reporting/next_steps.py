@@ -1,11 +1,16 @@
-"""What to do next with the runs of a page, as commands."""
+"""What to do next, as commands: below a page, and at the end of what the command line does."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from shlex import quote
 
-from minorkey.reporting.runs import Run
+from minorkey.config import load_config
+from minorkey.reporting.compared import compare, ranked
+from minorkey.reporting.runs import Run, read_run
 from minorkey.reporting.tables import is_start
+from minorkey.system.run_folder import RunFolder
+from minorkey.tasks.table import task_named
 
 ENOUGH_SEEDS = 3
 
@@ -18,34 +23,87 @@ class Step:
     command: str
 
 
-def next_steps(run: Run, methods: Sequence[Run]) -> list[Step]:
-    """For a reader of the page.
+def after_comparing(methods: Sequence[Run]) -> list[Step]:
+    """For a reader of the page about methods, with the one that the page is about."""
+    parts, entries = compare(methods), ranked(methods)
+    run = parts.subject.run if parts else entries[0].run if entries else methods[0]
+    again = [_another_seed(run)] if _lacks_seeds(run, methods) else []
+    return [
+        *again,
+        _predict(run.folder),
+        _robustness(run.folder),
+        _spectrum(run.folder),
+        _export(run.folder),
+        _own(run),
+    ]
+
+
+def after_training(folder: Path) -> list[Step]:
+    """With a run that has just ended."""
+    return [_page(folder), _predict(folder), _robustness(folder), _export(folder)]
+
+
+def after_demo(folder: Path) -> list[Step]:
+    """With the run of a demo that its page is about."""
+    run = read_run(folder)
+    return [_predict(folder), _robustness(folder), _own(run)]
+
+
+def after_judging(run: Path, scores: Path, *, robustness: bool) -> list[Step]:
+    """With a run that was judged again.
 
     Args:
-        run: the method that it is about.
-        methods: all of it.
+        run: its folder.
+        scores: where they are.
+        robustness: whether they are of corruptions already.
     """
-    folder = quote(str(run.folder))
-    steps = [
-        Step("Look at your own images through the adapted model:", f"minorkey predict {folder} PHOTOS --out predicted"),
-        Step("Ask what it withstands: night, fog, snow, noise, blur at five strengths:", _robustness(folder)),
-        Step("See what the training changed in the weights:", f"minorkey spectrum {folder} --images 4"),
-        Step("Take it away as a plain transformers model:", f"minorkey export {folder} --to model --out model"),
-    ]
-    if again := _another_seed(run, methods):
-        steps.insert(0, again)
-    return [*steps, Step("Do the same with your data and a backbone that has seen the world:", _own(run))]
+    return [_page(scores), *([] if robustness else [_robustness(run)])]
 
 
-def _robustness(folder: str) -> str:
-    return f"minorkey evaluate {folder} --robustness"
+def after_predicting(run: Path, images: Path) -> Iterator[Step]:
+    """With images that a run has predicted; a single one is nothing to learn from."""
+    if not images.is_dir() or not RunFolder(run).config.is_file():
+        return
+    place = quote(str(images))
+    config = load_config(RunFolder(run).config)
+    if not config.target and task_named(config.task).self_training is not None:
+        file, out = quote(str(RunFolder(run).config)), quote(str(run.with_name(f"{run.name}-adapted")))
+        command = f"minorkey train {file} --target {place} --regime self_training --out {out}"
+        yield Step("Adapt to these images, without labels for them:", command)
+    yield Step("If they have labels, judge the model on them:", f"minorkey evaluate {quote(str(run))} --unseen {place}")
 
 
-def _another_seed(run: Run, methods: Sequence[Run]) -> Step | None:
+def _page(folder: Path) -> Step:
+    return Step("See scores, curves and pictures on a page:", f"minorkey report {quote(str(folder))}")
+
+
+def _predict(folder: Path) -> Step:
+    command = f"minorkey predict {quote(str(folder))} PHOTOS --out predicted"
+    return Step("Look at your own images through the adapted model:", command)
+
+
+def _robustness(folder: Path) -> Step:
+    command = f"minorkey evaluate {quote(str(folder))} --robustness"
+    return Step("Ask what it withstands: night, fog, snow, noise, blur at five strengths:", command)
+
+
+def _spectrum(folder: Path) -> Step:
+    command = f"minorkey spectrum {quote(str(folder))} --images 4"
+    return Step("See what the training changed in the weights:", command)
+
+
+def _export(folder: Path) -> Step:
+    command = f"minorkey export {quote(str(folder))} --to model --out model"
+    return Step("Take it away as a plain transformers model:", command)
+
+
+def _lacks_seeds(run: Run, methods: Sequence[Run]) -> bool:
     """More seeds where there are few: an interval over images says nothing of the randomness of training."""
     trained = [method for method in methods if not is_start(method.scores) and method.config]
-    if len(trained) < 2 or len(run.seeds) >= ENOUGH_SEEDS:
-        return None
+    return len(trained) >= 2 and len(run.seeds) < ENOUGH_SEEDS
+
+
+def _another_seed(run: Run) -> Step:
     config, seed = quote(str(run.folder / "config.yaml")), (run.scores.training.seed or 0) + len(run.seeds)
     out = quote(str(run.folder.with_name(f"{run.folder.name}-seed{seed}")))
     return Step(
@@ -54,6 +112,9 @@ def _another_seed(run: Run, methods: Sequence[Run]) -> Step | None:
     )
 
 
-def _own(run: Run) -> str:
+def _own(run: Run) -> Step:
     task = "" if run.scores.task == "segmentation" else f" task={run.scores.task}"
-    return f"minorkey train{task} --source MYDATA --unseen ELSEWHERE --backbone dinov2-small --out runs/mine"
+    return Step(
+        "Do the same with your data and a backbone that has seen the world:",
+        f"minorkey train{task} --source MYDATA --unseen ELSEWHERE --backbone dinov2-small --out runs/mine",
+    )

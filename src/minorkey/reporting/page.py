@@ -28,7 +28,7 @@ from minorkey.reporting.adaptation.rows import (
     things_of,
 )
 from minorkey.reporting.changes import changes
-from minorkey.reporting.compared import compare, ranked
+from minorkey.reporting.compared import compare
 from minorkey.reporting.details import (
     cost_rows,
     domain_class_rows,
@@ -40,10 +40,10 @@ from minorkey.reporting.figures import curve_figure, run_colours, score_figure
 from minorkey.reporting.gains import gain_figure
 from minorkey.reporting.gallery import build_gallery, choice_words, classes_shown
 from minorkey.reporting.knockout import knockout_views
-from minorkey.reporting.next_steps import next_steps
+from minorkey.reporting.next_steps import after_comparing
 from minorkey.reporting.robustness import RobustnessRow, robustness_rows, summarise
 from minorkey.reporting.robustness_figure import draw_robustness
-from minorkey.reporting.runs import Run, read_run
+from minorkey.reporting.runs import Run, read_run, runs_in
 from minorkey.reporting.seeds import by_method, interval_words
 from minorkey.reporting.spectrum import spectrum_rows, spectrum_views
 from minorkey.reporting.tables import build_grid, comparable, method_label, reference, run_labels
@@ -59,10 +59,14 @@ PACKAGES = ("minorkey", "torch", "transformers", "peft", "accelerate")
 
 @public
 def report(runs: str | Path | Sequence[str | Path], out: str | Path | None = None, title: str | None = None) -> Path:
-    """One page on one or several runs; by default `report.html` in the only run, or in the working folder."""
+    """One page on one or several runs, or on those in a folder; by default `report.html` in the only one that is given.
+
+    Of several, it is in the working folder.
+    """
     folders = [Path(runs)] if isinstance(runs, (str, Path)) else [Path(run) for run in runs]
     only = RunFolder(folders[0]).report if len(folders) == 1 else Path("report.html")
-    return from_main(lambda: build_report(folders, Path(out) if out else only, title))
+    inside = [run for folder in folders for run in runs_in(folder)]
+    return from_main(lambda: build_report(inside, Path(out) if out else only, title))
 
 
 def build_report(
@@ -158,11 +162,10 @@ def _draw(runs: Sequence[Run]) -> dict[str, Figure]:
 
 def _argument(runs: Sequence[Run]) -> dict[str, Any]:
     """What changed for whom, and what to do next."""
-    parts, entries = compare(runs), ranked(runs)
-    about = parts.subject.run if parts else entries[0].run if entries else runs[0]
+    parts = compare(runs)
     return {
         "changes": changes(parts, runs, run_colours(runs)) if parts else None,
-        "next_steps": next_steps(about, runs),
+        "next_steps": after_comparing(runs),
     }
 
 

@@ -19,6 +19,9 @@ from minorkey.system.run_folder import RunFolder
 from minorkey.system.saved_config import check_saved
 from minorkey.tasks.evidence import Evidence, only_scored
 
+START = "start"
+"""Folder, among those of a demo, of the run without a step."""
+
 Place = tuple[str, str]
 """Domain and key of a sample."""
 
@@ -58,6 +61,14 @@ class Run:
         return label_space(self.scores.classes)
 
 
+def runs_in(folder: Path) -> list[Path]:
+    """The run folders that a folder means: itself or, where it is none, those in it, a run without a step first."""
+    if any(path.exists() for path in (RunFolder(folder).metrics, RunFolder(folder).config)):
+        return [folder]
+    inside = sorted(path for path in folder.glob("*") if RunFolder(path).config.is_file())
+    return sorted(inside, key=lambda path: path.name != START) or [folder]
+
+
 def read_run(folder: Path) -> Run:
     """Read a run folder; everything but `metrics.json` may be missing.
 
@@ -67,6 +78,8 @@ def read_run(folder: Path) -> Run:
     if not folder.is_dir():
         raise DataError(f"no run folder {folder}; give the `out` folder of a training or evaluation")
     files = RunFolder(folder)
+    if files.started and not files.metrics.is_file():
+        files.require_trained()
     scores, places = ScoreTable.read(files.metrics), read_places(files)
     files.check_history()
     if files.config.is_file():

@@ -17,7 +17,7 @@ from minorkey.runs.deployed import deployed_config, is_deployed
 from minorkey.runs.onnx_session import OnnxSession
 from minorkey.system.outside import outside_allowed, outside_faults
 from minorkey.system.precision import evaluation_precision, units_of
-from minorkey.system.run_folder import RunFolder
+from minorkey.system.run_folder import RunFolder, resuming
 from minorkey.system.storage import read_tensors
 from minorkey.system.unforeseen import public
 from minorkey.tasks.deployed import DeployedNetwork
@@ -38,7 +38,7 @@ def config_of(run: str | Path) -> RunConfig:
     folder = RunFolder(Path(run))
     whole = RunFolder(folder.path.resolve().parent.parent)
     if folder.path.resolve().parent.name == "rounds" and whole.config.is_file():
-        raise DataError(f"'{folder.path}' is a round of the run '{whole.path}'; resume that")
+        raise DataError(f"'{folder.path}' is a round of the run '{whole.path}'; finish that by {resuming(whole.path)}")
     if not folder.config.is_file():
         raise DataError(f"no run in '{folder.path}' (config.yaml is missing); give the --out folder of a training")
     return load_config(folder.config)

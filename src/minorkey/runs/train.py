@@ -19,7 +19,7 @@ from minorkey.system.ours import claim as own
 from minorkey.system.ours import refuse_links
 from minorkey.system.outside import outside_faults
 from minorkey.system.processes import from_main, speaker
-from minorkey.system.run_folder import RunFolder
+from minorkey.system.run_folder import RunFolder, resuming
 from minorkey.system.saved_config import differing_keys
 from minorkey.training.device import device_for
 
@@ -69,7 +69,7 @@ def _saved(folder: RunFolder) -> Iterator[None]:
     try:
         yield
     except MinorkeyError as error:
-        go_on = f"`minorkey train --resume {folder.path}`"
+        go_on = resuming(folder.path)
         error.args = (f"{error}. The training is saved; once this is mended, {go_on} judges it without training again",)
         raise
 
@@ -87,8 +87,7 @@ def claim(folder: RunFolder, config: RunConfig, resume: bool) -> None:
         save_config(config, folder.config)
     elif not resume:
         raise ConfigError(
-            f"'{folder.path}' holds a run already; go on with `minorkey train --resume {folder.path}`, "
-            "or choose another --out"
+            f"'{folder.path}' holds a run already; go on with {resuming(folder.path)}, or choose another --out"
         )
     elif keys := differing_keys(saved_values(load_config(folder.config)), saved_values(config)):
         raise ConfigError(

@@ -2,9 +2,19 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 from minorkey.errors import DataError, StorageError
 from minorkey.system.sealed import Sealed, read_sealed
+
+
+def resuming(run: Path) -> str:
+    """The command that finishes a run, as messages name it.
+
+    >>> print(resuming(Path("my runs/soma")))
+    `minorkey train --resume 'my runs/soma'`
+    """
+    return f"`minorkey train --resume {quote(str(run))}`"
 
 
 @dataclass(frozen=True)
@@ -130,7 +140,9 @@ class RunFolder:
         try:
             return read_sealed(self.cost)
         except StorageError as error:
-            raise StorageError(f"{error}; or remove it and resume the run, which writes its end again") from error
+            raise StorageError(
+                f"{error}; or remove it and run {resuming(self.path)}, which writes its end again"
+            ) from error
 
     def check_history(self) -> None:
         """Hold what a finished training shows of its course, as far as it is there, against its checksums.
@@ -157,6 +169,4 @@ class RunFolder:
         if not self.config.is_file():
             raise DataError(f"no run in '{self.path}' (config.yaml is missing); give the --out folder of a training")
         if not self.cost.is_file():
-            raise DataError(
-                f"the training in '{self.path}' has not ended; run `minorkey train --resume {self.path}` first"
-            )
+            raise DataError(f"the training in '{self.path}' has not ended; run {resuming(self.path)} first")

@@ -13,6 +13,7 @@ from minorkey.models.build import backbone_of
 from minorkey.models.heads.set_criterion import total
 from minorkey.system.processes import from_main, process_count
 from minorkey.system.progress import Reporter, memory_mb
+from minorkey.system.run_folder import resuming
 from minorkey.training.checkpoint import Checkpoint, save_checkpoint
 from minorkey.training.divergence import check_losses, check_weights
 from minorkey.training.drawn import Drawn, draw
@@ -152,7 +153,7 @@ class Loop:
     def _interrupt(self) -> NoReturn:
         step, folder = self.state.step, self.fit.folder
         done = f"after step {step} of {self.fit.options.steps} and saved" if step else "before the first step"
-        raise Interrupted(f"stopped {done}; go on with `minorkey train --resume {folder.run or folder.path}`")
+        raise Interrupted(f"stopped {done}; go on with {resuming(folder.run or folder.path)}")
 
 
 def _set_training_mode(fit: Fit) -> None:
