@@ -176,6 +176,15 @@ class RunConfig(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _ends_by_what_it_learns(self) -> Self:
+        if self.training.patience is not None and self.regime_class.adapts:
+            raise ValueError(
+                "training.patience ends a training by the source, whose scores do not say when a target is adapted to; "
+                f"leave it out with regime {self.regime}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _task_agrees(self) -> Self:
         task, metric = task_named(self.task), self.evaluation.metric
         _check_head(task, self.head.name)

@@ -74,7 +74,7 @@ def _origin(trained: Trained) -> str:
             f"- pretrained backbone: {as_code(trained.base)}{revision} ({_kind(trained)}); see its license",
             f"- sha256 of its weights: `{trained.base_sha256}` (minorkey's `weights_sha256`)",
             f"- head: {in_markdown(config.head.name)}; trained on {in_markdown(_sources(config))} for "
-            f"{config.training.steps} steps",
+            f"{'at most ' * (config.training.patience is not None)}{config.training.steps} steps",
             f"- method: {config.method.spec.description}",
             f"- written by minorkey {__version__}",
             "",

@@ -38,7 +38,9 @@ def _method(run: Run) -> Any:
     """Equal for runs that differ in their seed alone."""
     table = run.scores
     settings = str({key: value for key, value in run.settings.items() if key not in BESIDE})
-    return table.method, str(table.adaptation), str(measurement(table)), table.training.steps, settings
+    patience = run.settings.get("training", {}).get("patience")
+    steps = table.training.steps if patience is None else None  # else seeds differ in when they ended
+    return table.method, str(table.adaptation), str(measurement(table)), steps, settings
 
 
 def _joined(group: Sequence[Run]) -> list[Run]:

@@ -35,6 +35,7 @@ from minorkey.training.loop import Loop
 from minorkey.training.optim import build_optimizer
 from minorkey.training.parallel import prepare_network
 from minorkey.training.snapshots import Snapshots
+from minorkey.training.state import State
 
 
 def fit(
@@ -74,9 +75,19 @@ def fit(
         _held(config, learner, accelerator),
     ):
         loop.run(reporter)
+    if loop.state.stopped:
+        console.print(_ended_early(loop.state), highlight=False, soft_wrap=True)
     loop.state.deploy()
     cost = training_cost(config, learner, loop.state, accelerator.device, earlier)
     save_result(config, material.space, learner, folder, cost, identity)
+
+
+def _ended_early(state: State) -> str:
+    options, best = state.fit.options, state.best.step
+    return (
+        f"ended after step {state.step} of {options.steps}: {options.patience} judgements on the source were no better "
+        f"than that of step {best}, whose weights are kept (training.patience)"
+    )
 
 
 def _go_on_from(folder: RunFolder, identity: Mapping[str, Any], console: Console) -> Checkpoint | None:

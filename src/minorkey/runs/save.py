@@ -28,7 +28,7 @@ def training_cost(
 ) -> TrainingCost:
     """What the training took, with the rounds before it."""
     options, before = config.training, earlier or TrainingCost()
-    steps = options.steps + (before.steps or 0)
+    steps = state.step + (before.steps or 0)
     if not steps:  # nothing was learnt: what the run begins with is judged
         return TrainingCost(
             steps=0, trained_parameters=0, total_parameters=learner.network.parameters, seed=config.seed

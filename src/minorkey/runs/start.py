@@ -7,6 +7,7 @@ from typing import Any
 from minorkey.config import RunConfig, load_config, saved_values
 from minorkey.errors import ConfigError, DataError
 from minorkey.labels import label_space
+from minorkey.evaluation.scores import TrainingCost
 from minorkey.models.backbone import builtin_head
 from minorkey.system.run_folder import RunFolder
 from minorkey.system.saved_config import changed, differing_keys
@@ -39,7 +40,7 @@ def start_weights(config: RunConfig) -> Checkpoint | None:
     last = load_checkpoint(saved[-1])
     if last.config and (keys := differing_keys(last.config, saved_values(other))):
         raise ConfigError(changed(run, keys))
-    if last.step != (end := _last_step(other)):
+    if last.step != (end := _last_step(run, other)):
         raise DataError(f"start_from: '{saved[-1]}' is not of the last step of that run, {end}, which it deploys")
     chosen = {"ema": last.ema, "last": {}}.get(other.deployed, last.best)
     last.adapter.update(_below("adapter.", chosen))
@@ -88,7 +89,9 @@ def _of(config: RunConfig, name: str) -> Any:
     return label_space(config.label_space).classes if name == "label_space" else getattr(config, name)
 
 
-def _last_step(config: RunConfig) -> int:
+def _last_step(run: RunFolder, config: RunConfig) -> int:
+    if config.training.patience is not None:  # which goes with no rounds
+        return TrainingCost.read(run.cost).steps or 0
     rounds = config.regime_class.rounds(config)
     return dict(rounds[-1] if rounds else {}).get("steps", config.training.steps)
 

@@ -47,7 +47,7 @@ class Loop:
         self.meter = Meter(fit.accelerator.device)
 
     def run(self, reporter: Reporter) -> None:
-        """Train to the end.
+        """Train to the end, or as long as `training.patience` has it.
 
         Raises:
             Interrupted: Ctrl-C; a checkpoint was saved.
@@ -66,9 +66,11 @@ class Loop:
                 if drawn.stopped:
                     self._stop()
                 self._train_step(drawn)
-                if state.due(fit.options.log_every):
+                if logged := state.due(fit.options.log_every):
                     self._log(reporter)
                 self._review()
+                if state.stopped and not logged:
+                    self._log(reporter)
                 if state.due(fit.options.checkpoint_every):
                     self._save()
 

@@ -48,6 +48,12 @@ class TrainingOptions(BaseModel):
         "upper bound",
     )
     judge_every: int = Field(1000, gt=0, description="steps between two judgements (best_source, oracle, watch)")
+    patience: int | None = Field(
+        None,
+        gt=0,
+        description="end early: after so many judgements on validation images of the source without a better one "
+        "(choose is then best_source); default: all steps are taken",
+    )
     watch: int = Field(
         0,
         ge=0,
@@ -110,6 +116,15 @@ class TrainingOptions(BaseModel):
             raise ValueError("no average is kept; set training.weight_ema_from to a step of the training")
         return self
 
+    @model_validator(mode="after")
+    def _patience_is_of_the_source(self) -> Self:
+        if self.patience is not None and self.choose not in ("auto", "best_source"):
+            raise ValueError(
+                f"patience ends a training by validation images of the source, but choose is {self.choose}; set "
+                "training.choose=best_source, or leave training.patience out"
+            )
+        return self
+
     @property
     def _averages(self) -> bool:
         return self.weight_ema_from is not None and self.weight_ema_from <= self.steps
@@ -119,6 +134,8 @@ class TrainingOptions(BaseModel):
         """Which weights are saved at the end and judged, where no teacher is asked."""
         if self.choose != "auto":
             return self.choose
+        if self.patience is not None:
+            return "best_source"
         return "ema" if self._averages else "last"
 
     @property

@@ -41,6 +41,7 @@ def _validate(fit: Fit, state: State, scores_of: Callable[[nn.Module], Scores]) 
     """Score the weights of now, and keep them if they are the best so far."""
     with evaluating(fit.network), unsharded(fit.network):
         scores = scores_of(fit.network)
+    state.judged = state.step
     best = state.best.offer(state.step, sum(scores.values()) / len(scores), whole(fit.trained))
     return {"scores": scores, "best": best}
 

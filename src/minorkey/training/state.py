@@ -34,13 +34,20 @@ class State:
         self.scale = LossScale(fit.accelerator.scaler)
         self.ema = WeightEma(fit.options.average_momentum)
         self.best = BestWeights()
+        self.judged = 0  # step of the last scores that weights are chosen by
         if checkpoint is not None:
             self._restore(checkpoint)
 
     @property
+    def stopped(self) -> bool:
+        """Whether patience is at its end: so many judgements since the best one."""
+        patience, every = self.fit.options.patience, self.fit.options.judge_every
+        return patience is not None and (self.judged - self.best.step) // every >= patience
+
+    @property
     def last(self) -> bool:
-        """Whether all steps are done."""
-        return self.step == self.fit.options.steps
+        """Whether no further step is taken: all are done, or patience is at its end."""
+        return self.stopped or self.step == self.fit.options.steps
 
     def due(self, every: int) -> bool:
         """Whether something is to be done now that is done every so many steps, and after the last one."""
@@ -98,6 +105,7 @@ class State:
         load_optimizer_state(fit.optimizer, checkpoint.optimizer)
         self.ema.average = {name: laid_out_as(value, fit.trained[name]) for name, value in checkpoint.ema.items()}
         self.best = BestWeights(checkpoint.best_score, checkpoint.best_step, checkpoint.best)
+        self.judged = self.step - self.step % fit.options.judge_every
         _load_regime(fit.regime, checkpoint.regime)
         self.scale.load_state_dict(checkpoint.loss_scale)
 
