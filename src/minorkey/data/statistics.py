@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from minorkey.data.readers.reader import Reader
-from minorkey.data.records import Record, read_records
+from minorkey.data.records import PIXELS, Record, Recorder, read_records
 from minorkey.errors import DataError
 from minorkey.labels import LabelSpace
 from minorkey.system.storage import cache_folder
@@ -25,13 +25,20 @@ class ClassCounts:
 
 
 def class_counts(
-    reader: Reader, space: LabelSpace, *, workers: int = 0, cache: Path | None = None, progress: Progress = iter
+    reader: Reader,
+    space: LabelSpace,
+    *,
+    task: Recorder = PIXELS,
+    workers: int = 0,
+    cache: Path | None = None,
+    progress: Progress = iter,
 ) -> ClassCounts:
     """How many pixels of every class each image has; images without labels are left out.
 
     Args:
         reader: the data set.
         space: the label space that its labels are mapped to.
+        task: counts what it learns, by default pixels.
         workers: processes that read; 0 reads in this one.
         cache: folder that keeps the counts; None takes the environment variable MINORKEY_CACHE, and without that
             they are not kept.
@@ -42,7 +49,7 @@ def class_counts(
         StorageError: the cache cannot be written.
     """
     records = []
-    for record in progress(read_records(reader, space, workers=workers, cache=cache or cache_folder())):
+    for record in progress(read_records(reader, space, task=task, workers=workers, cache=cache or cache_folder())):
         if record.problem:
             raise DataError(record.problem)
         records.append(record)
@@ -60,6 +67,7 @@ def count_images(
     readers: Sequence[Reader],
     space: LabelSpace,
     *,
+    task: Recorder = PIXELS,
     workers: int = 0,
     cache: Path | None = None,
     progress: Progress = iter,
@@ -69,6 +77,7 @@ def count_images(
     Args:
         readers: the data sets.
         space: as `class_counts`.
+        task: as `class_counts`.
         workers: as `class_counts`.
         cache: as `class_counts`.
         progress: as `class_counts`, once per data set.
@@ -82,7 +91,7 @@ def count_images(
     """
     counts = []
     for reader in readers:
-        counted = class_counts(reader, space, workers=workers, cache=cache, progress=progress)
+        counted = class_counts(reader, space, task=task, workers=workers, cache=cache, progress=progress)
         rows = dict(zip(counted.keys, counted.counts, strict=True))
         nothing = np.zeros(len(space), np.int64)
         counts.append(np.stack([rows.get(reader.key(index), nothing) for index in range(len(reader))]))
@@ -116,6 +125,22 @@ def class_frequencies(counts: np.ndarray) -> np.ndarray:
     """
     total = counts.sum(axis=0, dtype=np.float64)
     return total / max(total.sum(), 1)
+
+
+def inverse_frequencies(frequencies: np.ndarray) -> np.ndarray:
+    """A weight for every class such that all of those that occur count alike: w_c = 1 / (K f_c), K of them.
+
+    The mean weight of what is labelled is 1. A class that does not occur has the weight 1.
+
+    Args:
+        frequencies: `(K,)` shares f of the classes, 0 ... 1.
+
+    >>> inverse_frequencies(np.array([0.9, 0.1, 0.0])).round(3).tolist()
+    [0.556, 5.0, 1.0]
+    """
+    present = frequencies > 0
+    shares = np.where(present, frequencies, 1.0)
+    return np.where(present, 1 / (max(present.sum(), 1) * shares), 1.0)
 
 
 def rare_class_probabilities(frequencies: np.ndarray, temperature: float = 0.01) -> np.ndarray:

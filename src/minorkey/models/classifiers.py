@@ -28,11 +28,7 @@ class Pooled(Head):
         Raises:
             ModelError: its class token is asked for, and it has none; or the weights are not one for each class.
         """
-        weights = options.class_weights
-        if weights is not None and len(weights) != num_labels:
-            raise ModelError(
-                f"head.class_weights has {len(weights)} numbers for {num_labels} classes; give one for each"
-            )
+        weights = options.weights_of(num_labels)
         pyramid, norm = PyramidBackbone.around(backbone, None), _final_norm(backbone)
         config = PooledClassifierConfig(
             backbone_config=pyramid.config,

@@ -1,14 +1,26 @@
 """What a user can say about the network: which backbone, which head."""
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, field_validator
 
 from minorkey.catalog import Catalog
+from minorkey.errors import ModelError
 from minorkey.system.bounds import MOST_BOXES, MOST_RUNS, MOST_SIDE, Side
 
 Triple = tuple[float, float, float]
+
+LossTerm = Literal["cross_entropy", "focal", "dice"]
+"""What a head of logits per pixel can learn by; see `heads/segmentation/pixel_loss.py`."""
+
+LOSS_OPTIONS = ("loss", "focal_gamma", "class_weights")
+"""Options of a head about its loss."""
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
 
 OWN_BACKBONES: Catalog[Callable[[], Any]] = Catalog(
     "backbone", {}, "a class or function that makes an nn.Module, without arguments", callable
@@ -45,6 +57,25 @@ class HeadOptions(BaseModel):
     """The head on top of the backbone's features."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @property
+    def of_loss(self) -> list[str]:
+        """The options about its loss that are not as they are by default."""
+        return [name for name in LOSS_OPTIONS if getattr(self, name) != type(self).model_fields[name].default]
+
+    def weights_of(self, num_labels: int) -> list[float] | None:
+        """The numbers of `class_weights`, one for each class; None: all classes count alike.
+
+        Raises:
+            ModelError: they are not one for each.
+        """
+        weights = self.class_weights
+        assert not isinstance(weights, str), "a run begins with numbers (`runs/settled.py`)"
+        if weights is not None and len(weights) != num_labels:
+            raise ModelError(
+                f"head.class_weights has {len(weights)} numbers for {num_labels} classes; give one for each"
+            )
+        return weights
 
     name: str = Field("semfpn", description="one of the task's heads, or your own as package.module:attribute")
     channels: int | None = Field(
@@ -94,9 +125,17 @@ class HeadOptions(BaseModel):
         ge=0,
         description="images are blended by shares of a Beta(a, a) of this a (classification); 0: they are not",
     )
-    class_weights: list[PositiveFloat] | None = Field(
-        None, description="of the losses on images of each class, in the order of the label space (classification)"
+    class_weights: list[PositiveFloat] | Literal["inverse_frequency"] | None = Field(
+        None,
+        description="of the losses on pixels or images of each class, in the order of the label space, or "
+        "inverse_frequency: by the labels of the source, their mean 1 (heads of logits per pixel, classification)",
     )
+    loss: Annotated[list[LossTerm], BeforeValidator(_as_list), Field(min_length=1)] = Field(
+        ["cross_entropy"],
+        description="terms that are summed up: cross_entropy, focal, dice (heads of logits per pixel: all but "
+        "mask2former and eomt)",
+    )
+    focal_gamma: float = Field(2.0, ge=0, description="exponent of the focal term; 0 is the cross-entropy")
     levels: int | None = Field(
         None, ge=2, le=4, description="last feature maps that atss reads, the coarsest at stride 32; default: 3"
     )

@@ -35,6 +35,7 @@ class Eomt(Head):
     """Queries that go through the last blocks of the backbone, of which the model has a copy."""
 
     holds_backbone: bool = True
+    own_loss: bool = True
 
     def on(self, backbone: PreTrainedModel, num_labels: int, options: HeadOptions, seed: int) -> PreTrainedModel:
         """A model with the backbone's weights inside."""
@@ -100,6 +101,7 @@ SEGMENTATION_HEADS = head_catalog(
             own_class=PyramidMask2FormerForUniversalSegmentation,
             compiled=attrgetter("model"),
             fixed=_mask_decoders,
+            own_loss=True,
         ),
         "eomt": Eomt(),
     }

@@ -16,6 +16,7 @@ from rich.console import Console
 from minorkey.config import RunConfig
 from minorkey.data.workers import cores
 from minorkey.errors import TrainingError
+from minorkey.runs.settled import settled
 from minorkey.runs.train import claim, train
 from minorkey.system.lock import locked
 from minorkey.system.processes import from_main, process_count, speaker
@@ -51,6 +52,7 @@ def train_side_by_side(runs: Mapping[Path, RunConfig], jobs: int = 1, console: C
         MinorkeyError: bad input, or a training that cannot go on; one line says what to do.
     """
     console = speaker(console)
+    runs = {folder: settled(config, RunFolder(folder), console) for folder, config in runs.items()}
     for folder, config in runs.items():  # a folder of other runs is told before hours are spent beside it
         from_main(lambda folder=folder, config=config: _claim(RunFolder(folder), config))  # type: ignore[misc]
     waiting: Queue[Path] = Queue()

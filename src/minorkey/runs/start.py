@@ -75,7 +75,7 @@ def _like(option: str, folder: Path, config: RunConfig, same: Sequence[str]) -> 
     run = RunFolder(folder)
     run.require_trained()
     other = load_config(run.config)
-    if different := [name for name in same if _of(other, name) != _of(config, name)]:
+    if different := [name for name in same if _fitting(other, name) != _fitting(config, name)]:
         raise ConfigError(
             f"{option}: '{run.path}' has another {' and '.join(different)} (see its config.yaml); "
             f"give this run the same {', '.join(same)}, or set {option}=null"
@@ -83,10 +83,14 @@ def _like(option: str, folder: Path, config: RunConfig, same: Sequence[str]) -> 
     return run, other
 
 
-def _of(config: RunConfig, name: str) -> Any:
-    """A section of a configuration; of the label space its classes, whatever they are called and wherever they are
-    written."""
-    return label_space(config.label_space).classes if name == "label_space" else getattr(config, name)
+def _fitting(config: RunConfig, section: str) -> Any:
+    """What of a section the tensors of a run depend on; of the label space its classes, wherever they are written."""
+    if section == "label_space":
+        return label_space(config.label_space).classes
+    given = getattr(config, section)
+    if section != "head":
+        return given
+    return given.model_dump(exclude=set(task_named(config.task).loss_alone))
 
 
 def _last_step(run: RunFolder, config: RunConfig) -> int:

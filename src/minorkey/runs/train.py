@@ -14,6 +14,7 @@ from minorkey.runs.evaluate import evaluate, judged_names
 from minorkey.runs.fit import fit
 from minorkey.runs.material import open_material
 from minorkey.runs.rounds import fit_in_rounds
+from minorkey.runs.settled import settled
 from minorkey.system.lock import sole_writer
 from minorkey.system.ours import claim as own
 from minorkey.system.ours import refuse_links
@@ -44,6 +45,7 @@ def train(config: RunConfig, out: Path, *, resume: bool = False, console: Consol
     console = speaker(console)
     folder = RunFolder(Path(out))
     config = from_main(lambda: _with_classes(config, folder))
+    config = settled(config, folder, console)
     if from_main(lambda: folder.finished):  # and nothing is written
         from_main(lambda: claim(folder, config, resume))
         return from_main(lambda: ScoreTable.read(folder.metrics))

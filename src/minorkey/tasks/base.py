@@ -61,6 +61,8 @@ class Task(ABC):
     main_term: ClassVar[str | None] = None  # of `loss`: logged by what it was learnt of alone, e.g. `source`
 
     unused: ClassVar[Mapping[str, str]] = {}  # options of the evaluation that it has no use for -> why, for the error
+    loss_options: ClassVar[frozenset[str]] = frozenset()  # of the head's, that its loss reads
+    loss_alone: ClassVar[frozenset[str]] = frozenset()  # those of them that leave no trace in a head's weights
 
     def check(self, config: "RunConfig") -> None:
         """Refuse what a configuration asks and this task cannot do, beyond its head and its metric.
@@ -72,6 +74,11 @@ class Task(ABC):
         for name, why in self.unused.items():
             if getattr(options, name) != type(options).model_fields[name].default:
                 raise ValueError(f"evaluation.{name} {why}")
+        for name in config.head.of_loss:
+            if name not in self.loss_options:
+                raise ValueError(
+                    f"head.{name} is not for {self.name}, whose heads have losses of their own; leave it out"
+                )
 
     # --- data
 

@@ -48,6 +48,7 @@ class Classification(Task):
     fewest_classes = 2
     metrics = METRICS
     main_term = "classification"
+    loss_options = frozenset({"class_weights"})
     prediction_type = CategoryPrediction
     self_training = CategorySelfTrainingOptions
     unused = dict.fromkeys(

@@ -23,7 +23,9 @@ from minorkey.data.transforms import TransformConfig
 from minorkey.labels import IGNORE_INDEX, LabelSpace
 from minorkey.models.heads.segmentation.eomt import set_progress
 from minorkey.models.heads.segmentation.masks import MASK_MODELS, mask_targets, semantic_scores
-from minorkey.models.heads.segmentation.pixel_loss import pixel_cross_entropy
+from minorkey.models.heads.segmentation.pixel_loss import PixelLoss
+from minorkey.models.heads.set_criterion import total
+from minorkey.models.options import LOSS_OPTIONS, HeadOptions
 from minorkey.models.segmenters import SEGMENTATION_HEADS
 from minorkey.tasks.base import Task
 from minorkey.tasks.counts import Counts
@@ -51,6 +53,9 @@ Scored = tuple[dict[str, Tensor], Callable[[], Tensor]]
 CLASS_TERM = "loss_cross_entropy"
 """The term of a mask head that is a mean over its queries, weighted by what they are to say."""
 
+PLAIN = PixelLoss()
+"""The cross-entropy."""
+
 AT_ONCE = 2**28
 """Scores of pixels and classes that are held at a time where the network saw a smaller image, 1 GB."""
 
@@ -74,13 +79,27 @@ class Segmentation(Task):
     )
     builtin_head = "segmenter"
     main_term = "segmentation"
+    loss_options = loss_alone = frozenset(LOSS_OPTIONS)
     prediction_type = SegmentationPrediction
     self_training = PixelSelfTrainingOptions
 
     def check(self, config: "RunConfig") -> None:
-        """Refuse what belongs to boxes."""
+        """Refuse what belongs to boxes, and terms of a loss to a head that has its own."""
+        head = config.head
+        if head.of_loss and self.heads.resolve(head.name).own_loss:
+            raise ValueError(
+                f"head.{head.of_loss[0]} is for heads of logits per pixel; {head.name} learns masks by a loss of its own: "
+                "leave it out"
+            )
         if config.transform.scale_jitter is not None:
             raise ValueError("transform.scale_jitter is for detection; give scale_ratios")
+
+    def build(self, backbone: PreTrainedModel, head: HeadOptions, num_labels: int, seed: int) -> PreTrainedModel:
+        """A model around a loaded backbone, which learns by the terms that the head's options name."""
+        model = super().build(backbone, head, num_labels, seed)
+        if head.of_loss and not self.heads.resolve(head.name).own_loss:
+            model.pixel_loss = PixelLoss(head.loss, head.weights_of(num_labels), head.focal_gamma)
+        return model
 
     def crop(
         self, sample: Sample, config: TransformConfig, rng: np.random.Generator, wanted: int | None = None
@@ -114,8 +133,9 @@ class Segmentation(Task):
                 pixels, so its terms are multiplied by the mean over the labelled ones.
 
         Returns:
-            Mask models: what their criterion names. Others: `segmentation`, the cross-entropy, summed up with the
-            weights and divided by the number of labelled pixels; with an auxiliary head, `auxiliary` as well.
+            Mask models: what their criterion names. Others: `segmentation`, the first of the terms in `head.loss`,
+            which as a rule is the cross-entropy, summed up with the weights and divided by the number of labelled
+            pixels, and further ones by their names; with an auxiliary head, `auxiliary` as well.
         """
         return self.loss_and_probabilities(model, batch, weights)[0]
 
@@ -251,9 +271,11 @@ def _pixel_loss(model: nn.Module, batch: Batch, weights: Tensor | None) -> Score
     heads = [head for head in (getattr(network, "auxiliary_head", None),) if head is not None]
     with _recorded(heads) as auxiliary:
         logits = _resize_to(model(pixel_values=batch.pixel_values).logits, batch.labels.shape[-2:])
-    terms = {"segmentation": pixel_cross_entropy(logits, batch.labels, weights)}
+    criterion = getattr(network, "pixel_loss", PLAIN)
+    (_, main), *more = criterion(logits, batch.labels, weights).items()
+    terms = {"segmentation": main, **dict(more)}
     for output in auxiliary:
-        smaller = pixel_cross_entropy(_resize_to(output, batch.labels.shape[-2:]), batch.labels, weights)
+        smaller = total(criterion(_resize_to(output, batch.labels.shape[-2:]), batch.labels, weights))
         terms["auxiliary"] = network.config.auxiliary_loss_weight * smaller
     return terms, lambda: logits.detach().float().softmax(dim=1)
 
