@@ -23,6 +23,9 @@ def train(
     backbone: Backbone = None,
     data_root: DataRoot = None,
     seed: int | None = typer.Option(None, help="Of head, batches and dropout; equal seeds pair runs."),
+    track: list[str] | None = typer.Option(
+        None, help="Also log to tensorboard, wandb, trackio or mlflow, offline; repeatable."
+    ),
     resume: Path | None = typer.Option(None, metavar="RUN", help="Finish the run in this folder."),
 ) -> None:
     """Adapt a pretrained backbone on its source domains, or from there to an unlabelled target, and judge it.
@@ -50,6 +53,7 @@ def train(
 
     options: dict[str, Any] = {"method": method, "source": source, "unseen": unseen, "backbone": backbone}
     options |= {"target": target, "regime": regime, "teacher": teacher, "data_root": data_root, "seed": seed}
+    options |= {"training": {"track": track} if track else None}
     preset, given = settings(preset, overrides, options)
     if resume is not None:
         if preset or given or out:

@@ -36,6 +36,7 @@ from minorkey.training.optim import build_optimizer
 from minorkey.training.parallel import prepare_network
 from minorkey.training.snapshots import Snapshots
 from minorkey.training.state import State
+from minorkey.training.tracking import tracking
 
 
 def fit(
@@ -68,12 +69,13 @@ def fit(
         labelled = material.pseudo_labels is not None
         learner = build_learner(config, material.space, accelerator.device, checkpoint, labelled=labelled)
     described = _assemble(config, folder, material, console, learner, accelerator)
-    loop = Loop(replace(described, config=identity), learner.checkpoint)
     label = f"training {config.method.name}"
     with (
-        Reporter(console, label, config.training.steps, done=loop.state.step) as reporter,
+        tracking(config.training.track, folder, identity, console, learner.done) as tracked,
+        Reporter(console, label, config.training.steps, done=learner.done) as reporter,
         _held(config, learner, accelerator),
     ):
+        loop = Loop(replace(described, track=tracked.note, config=identity), learner.checkpoint)
         loop.run(reporter)
     if loop.state.stopped:
         console.print(_ended_early(loop.state), highlight=False, soft_wrap=True)

@@ -15,6 +15,7 @@ from minorkey.runs.fit import fit
 from minorkey.runs.material import open_material
 from minorkey.runs.rounds import fit_in_rounds
 from minorkey.runs.settled import settled
+from minorkey.runs.tracked import track_result
 from minorkey.system.lock import sole_writer
 from minorkey.system.ours import claim as own
 from minorkey.system.ours import refuse_links
@@ -23,6 +24,7 @@ from minorkey.system.processes import from_main, speaker
 from minorkey.system.run_folder import RunFolder, resuming
 from minorkey.system.saved_config import differing_keys
 from minorkey.training.device import device_for
+from minorkey.training.tracking import check_trackers
 
 
 @outside_faults()
@@ -42,6 +44,7 @@ def train(config: RunConfig, out: Path, *, resume: bool = False, console: Consol
         MinorkeyError: bad input, or a training that cannot go on; one line says what to do.
     """
     device_for(config.training)  # first of all: it connects the processes
+    from_main(lambda: check_trackers(config.training.track))
     console = speaker(console)
     folder = RunFolder(Path(out))
     config = from_main(lambda: _with_classes(config, folder))
@@ -55,7 +58,9 @@ def train(config: RunConfig, out: Path, *, resume: bool = False, console: Consol
         if not from_main(folder.cost.is_file):
             (fit_in_rounds if config.regime_class.rounds(config) else fit)(config, folder, material, console)
         with _saved(folder):
-            return evaluate(folder.path, console=console)
+            scores = evaluate(folder.path, console=console)
+        track_result(config, folder, scores, console)
+        return scores
 
 
 def _with_classes(config: RunConfig, folder: RunFolder) -> RunConfig:

@@ -55,6 +55,16 @@ class RunFolder:
         return self.path / "log.jsonl"
 
     @property
+    def tracked(self) -> Path:
+        """What trackers keep in files."""
+        return self.path / "tracked"
+
+    @property
+    def tracked_as(self) -> Path:
+        """What the run is called in them."""
+        return self.path / "tracked.json"
+
+    @property
     def checkpoints(self) -> Path:
         """Where training can go on from."""
         return self.path / "checkpoints"
@@ -117,7 +127,7 @@ class RunFolder:
     def trained(self) -> tuple[str, ...]:
         """The names in it that a training writes to, beside those that judging does."""
         files = (self.adapter, self.backbone, self.head, self.cost, self.log, self.checkpoints)
-        folders = (self.pseudo_labels, self.path / "rounds", self.pseudo_label_pictures)
+        folders = (self.pseudo_labels, self.path / "rounds", self.pseudo_label_pictures, self.tracked, self.tracked_as)
         return tuple(path.relative_to(self.path).as_posix() for path in (*files, *folders))
 
     @property

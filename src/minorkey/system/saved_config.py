@@ -15,8 +15,10 @@ from minorkey.errors import ConfigError, StorageError
 from minorkey.system.run_folder import RunFolder
 from minorkey.system.sealed import digest, read_sealed
 
-PLACES = frozenset({"data_root", "data_cache", "backbone.name", "training.device", "training.workers"})
-"""Keys that say where something is or is done; the weights of the backbone are compared by themselves."""
+PLACES = frozenset(
+    {"data_root", "data_cache", "backbone.name", "training.device", "training.workers", "training.track"}
+)
+"""Keys that say where something is, is done or is shown; the weights of the backbone are compared by themselves."""
 
 STAMP = "# sha256 {} of all values here but places: a run is not resumed with others. In a preset, delete this line.\n"
 STAMPED = re.compile(r"# sha256 ([0-9a-f]{64}) ")

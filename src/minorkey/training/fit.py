@@ -47,6 +47,7 @@ class Fit:
         snapshots: keeps pictures of pseudo-labels; None where there are none.
         validate: scores of a network, on which the deployed weights are chosen; None: they are not chosen by scores.
         watch: the same on other images, for the log alone.
+        track: is given every record of the log, in all processes.
         config: the configuration as it is saved, which goes into checkpoints.
     """
 
@@ -67,6 +68,7 @@ class Fit:
     snapshots: Snapshots | None = None
     validate: Callable[[nn.Module], Scores] | None = None
     watch: Callable[[nn.Module], Scores] | None = None
+    track: Callable[[Mapping[str, Any]], None] | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
 
     # Looked up once: that takes longer than what is done with them in a step.

@@ -135,6 +135,8 @@ class Loop:
 
     def _append(self, record: dict[str, Any]) -> None:
         from_main(lambda: append(self.fit.folder.log, record))
+        if self.fit.track is not None:
+            self.fit.track(record)
 
     def _save(self) -> None:
         check_losses(self.fit, self.meter)

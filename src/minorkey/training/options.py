@@ -4,12 +4,19 @@ from collections.abc import Mapping
 from math import ceil
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from minorkey.errors import ConfigError, unknown
 from minorkey.system.bounds import MOST_PROCESSES, MOST_RUNS, Batch
 from minorkey.system.precision import Asked
 from minorkey.tasks.protocol import Weights
+
+TrackerName = Literal["tensorboard", "wandb", "trackio", "mlflow"]
+"""Keys of `tracking.TRACKERS`."""
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
 
 
 class TrainingOptions(BaseModel):
@@ -94,6 +101,9 @@ class TrainingOptions(BaseModel):
         "there are cores to spare beside a GPU, and 0 on a CPU; batches do not depend on it",
     )
     log_every: int = Field(10, gt=0)
+    track: Annotated[list[TrackerName], BeforeValidator(_as_list)] = Field(
+        [], description="trackers that also get the log, scores and pictures: tensorboard, wandb, trackio, mlflow"
+    )
     checkpoint_every: int = Field(500, gt=0)
 
     @model_validator(mode="before")

@@ -88,8 +88,8 @@ class Segmentation(Task):
         head = config.head
         if head.of_loss and self.heads.resolve(head.name).own_loss:
             raise ValueError(
-                f"head.{head.of_loss[0]} is for heads of logits per pixel; {head.name} learns masks by a loss of its own: "
-                "leave it out"
+                f"head.{head.of_loss[0]} is for heads of logits per pixel; {head.name} learns masks by a loss of its "
+                "own: leave it out"
             )
         if config.transform.scale_jitter is not None:
             raise ValueError("transform.scale_jitter is for detection; give scale_ratios")
