@@ -6,8 +6,7 @@ from statistics import fmean
 
 from comparing.records import Job, Record, Results
 
-EXTENSIONS = 2
-"""How often a grid goes on where its best rate is at an edge."""
+from minorkey.runs.rates import choose_rate
 
 
 @dataclass(frozen=True)
@@ -27,19 +26,10 @@ class Plan:
 
     def rate(self, way: str) -> tuple[float | None, list[Job]]:
         """The rate of a way, or the runs that are missing to choose it."""
-        grid = sorted(self.grids[way])
-        if len(grid) == 1:
-            return grid[0], []
-        factor = grid[-1] / grid[-2]
-        for _ in range(EXTENSIONS + 1):
-            if missing := [job for rate in grid for job in self._choosing(way, rate) if not self.results.read(job)]:
-                return None, missing
-            best = max(grid, key=lambda rate: self.validation(way, rate))
-            if best not in (grid[0], grid[-1]):
-                return best, []
-            beyond = float(f"{best * factor if best == grid[-1] else best / factor:.1g}")
-            tried, grid = grid, sorted([*grid, beyond])
-        return max(tried, key=lambda rate: self.validation(way, rate)), []
+        chosen, open_rates = choose_rate(
+            self.grids[way], lambda rate: None if self._missing(way, rate) else self.validation(way, rate)
+        )
+        return chosen, [job for rate in open_rates for job in self._missing(way, rate)]
 
     def validation(self, way: str, rate: float) -> float:
         """The mean score of a rate, whose runs are there, on validation images of the source."""
@@ -101,6 +91,9 @@ class Plan:
     def _records(self, jobs: Sequence[Job]) -> list[Record]:
         found = [self.results.read(job) for job in jobs]
         return [record for record in found if record]
+
+    def _missing(self, way: str, rate: float) -> list[Job]:
+        return [job for job in self._choosing(way, rate) if not self.results.read(job)]
 
     def _choosing(self, way: str, rate: float) -> list[Job]:
         return [Job(way, rate, fold, seed, unseen=False) for fold in self.rate_folds for seed in self.rate_seeds]

@@ -17,12 +17,13 @@ from minorkey.cli.predict import predict
 from minorkey.cli.report import report
 from minorkey.cli.spectrum import spectrum
 from minorkey.cli.train import train
+from minorkey.cli.tune import tune
 from minorkey.cli.verb import verb
 from minorkey.system.launch import collect_seldom, give_way, is_launched_as_main, is_silent, leave, share_the_cores
 from minorkey.system.terminal import outlast_the_terminal
 from minorkey.system.unforeseen import one_line_of
 
-TAKES_SETTINGS = (train, leave_one_out, evaluate)
+TAKES_SETTINGS = (train, tune, leave_one_out, evaluate)
 """Commands with KEY=VALUE."""
 
 app = typer.Typer(
@@ -32,7 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for command in (demo, train, leave_one_out, evaluate, predict, spectrum, report, export):
+for command in (demo, train, tune, leave_one_out, evaluate, predict, spectrum, report, export):
     app.command(cls=SettingsCommand if command in TAKES_SETTINGS else None)(verb(command))
 app.command("list")(verb(list_parts))
 app.command(cls=SettingsCommand)(verb(config))

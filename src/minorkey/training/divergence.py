@@ -10,6 +10,10 @@ from minorkey.training.sharding import whole
 from minorkey.training.state import State
 
 
+class Diverged(TrainingError):
+    """A loss or a weight is no longer finite."""
+
+
 def check_losses(fit: Fit, meter: Meter) -> None:
     """Raise `TrainingError` if a loss was not finite."""
     bad = meter.first_bad_step()
@@ -35,13 +39,11 @@ def check_scale(fit: Fit, state: State) -> None:
         raise _diverged(fit, "gradients overflow float16 at every scale", state.step, advice)
 
 
-def _diverged(
-    fit: Fit, what: str, step: int, advice: str = "Lower training.lr or set training.clip_norm"
-) -> TrainingError:
+def _diverged(fit: Fit, what: str, step: int, advice: str = "Lower training.lr or set training.clip_norm") -> Diverged:
     """The error for a 0-based step, with its batch."""
     first = step * fit.options.accumulate
     keys = [key for micro in range(first, first + fit.options.accumulate) for key in fit.loader.keys(micro)]
-    return TrainingError(
+    return Diverged(
         f"the {what} at step {step + 1}, on the batch {', '.join(keys)}; the last good checkpoint "
         f"in '{fit.folder.checkpoints}' is kept. {advice}"
     )

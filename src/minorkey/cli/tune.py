@@ -1,0 +1,60 @@
+"""`minorkey tune`."""
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from minorkey.cli.settings import Backbone, DataRoot, Method, Overrides, Preset, settings
+
+
+def tune(
+    preset: Preset = None,
+    overrides: Overrides = None,
+    out: Path | None = typer.Option(None, help="Folder of the trials and the page; default runs/tune-PRESET."),
+    method: Method = None,
+    methods: str | None = typer.Option(None, help="Several, each with a rate of its own: full,lora,soma."),
+    rates: str | None = typer.Option(
+        None, help="1e-4,3e-4,1e-3; default: a third of the preset's rate, that rate, three times it."
+    ),
+    steps: int | None = typer.Option(None, min=1, help="Of each trial; default: those of the training."),
+    seeds: int = typer.Option(1, min=1, max=100, help="Trials of each rate."),
+    source: list[str] | None = typer.Option(None, help="Labelled data set to train on; repeatable."),
+    backbone: Backbone = None,
+    data_root: DataRoot = None,
+) -> None:
+    """Choose learning rates by the validation images of the source; no image of an unseen domain is opened.
+
+    A grid goes on where its best rate is at an edge. An interrupted call goes on where it stopped. The page says what
+    each rate reached, and the chosen one is in OUT/METHOD.yaml, a preset for `minorkey train`.
+
+    Examples:
+
+    * `minorkey tune demo --methods full,lora,soma --steps 100`
+
+    * `minorkey tune --source mydata --backbone dinov2-small --rates 1e-5,1e-4 --out runs/rates`
+    """
+    from minorkey.cli.show import show_next
+    from minorkey.reporting.tuned import after_tuning, tuned_page
+    from minorkey.runs.tune import tune as run
+    from minorkey.system.processes import from_main
+
+    options: dict[str, Any] = {"method": method, "source": source, "backbone": backbone, "data_root": data_root}
+    preset, given = settings(preset, overrides, options)
+    folder = out or Path("runs") / f"tune-{Path(preset or 'run').stem}"
+    named = [name for name in (methods or "").split(",") if name]
+    choices = run(preset, given, out=folder, methods=named, rates=_numbers(rates), steps=steps, seeds=seeds)
+    for choice in choices:
+        score = choice.metric.text(choice.tried()[choice.rate] or 0.0)
+        typer.echo(f"{choice.method}: {choice.key}={choice.rate:g}, {choice.metric.name} {score} on the source")
+    typer.echo(f"page: {from_main(lambda: tuned_page(choices, folder))}")
+    show_next(after_tuning(choices))
+
+
+def _numbers(text: str | None) -> list[float]:
+    from minorkey.errors import ConfigError
+
+    try:
+        return [float(part) for part in (text or "").split(",") if part.strip()]
+    except ValueError as error:
+        raise ConfigError(f"--rates is '{text}'; expected numbers with commas between them, e.g. 1e-4,1e-3") from error

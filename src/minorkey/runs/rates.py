@@ -1,0 +1,38 @@
+"""Which learning rate is the best of a grid that goes on where its best rate is at an edge."""
+
+from collections.abc import Callable, Sequence
+
+EXTENSIONS = 2
+"""How often a grid goes on."""
+
+
+def choose_rate(
+    grid: Sequence[float], score_of: Callable[[float], float | None], extensions: int = EXTENSIONS
+) -> tuple[float | None, list[float]]:
+    """The best rate, or those whose scores are missing to choose it.
+
+    Args:
+        grid: of rates; one alone leaves nothing to choose.
+        score_of: the score of a rate, the higher the better; None: it is not known yet.
+        extensions: how often a rate beyond the best one is tried, where that is at an edge.
+
+    >>> scores = {1e-4: 0.5, 1e-3: 0.6, 1e-2: 0.7}
+    >>> choose_rate([1e-4, 1e-3, 1e-2], scores.get)
+    (None, [0.1])
+    >>> choose_rate([1e-4, 1e-3, 1e-2], (scores | {0.1: 0.0}).get)
+    (0.01, [])
+    """
+    grid = sorted(grid)
+    if len(grid) == 1:
+        return grid[0], []
+    factor = grid[-1] / grid[-2]
+    for _ in range(extensions + 1):
+        scores = {rate: score for rate in grid if (score := score_of(rate)) is not None}
+        if missing := [rate for rate in grid if rate not in scores]:
+            return None, missing
+        best = max(scores, key=scores.__getitem__)
+        if best not in (grid[0], grid[-1]):
+            return best, []
+        beyond = float(f"{best * factor if best == grid[-1] else best / factor:.1g}")
+        grid = sorted([*grid, beyond])
+    return best, []

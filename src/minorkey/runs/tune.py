@@ -1,0 +1,245 @@
+"""Choose learning rates by validation images of the source; no unseen image is opened.
+
+Every trial is a run of its own, so what is finished is not trained again. Its seed is none of those that will be
+reported, and what a rate does to unseen domains is not known when it is chosen.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import yaml
+from rich.console import Console
+
+from minorkey.config import RunConfig, resolve, saved_values, with_classes
+from minorkey.errors import ConfigError, TrainingError
+from minorkey.evaluation.scores import ScoreTable
+from minorkey.runs.assemble import open_source_validation
+from minorkey.runs.rates import choose_rate
+from minorkey.runs.settled import settled
+from minorkey.runs.train import claim as claim_run
+from minorkey.runs.train import train
+from minorkey.system.names import below
+from minorkey.system.ours import claim
+from minorkey.system.processes import from_main, speaker
+from minorkey.system.reading import INTEGERS
+from minorkey.system.run_folder import RunFolder
+from minorkey.system.storage import write_csv, write_text
+from minorkey.system.unforeseen import public
+from minorkey.tasks.metric import Metric
+from minorkey.tasks.table import task_named
+from minorkey.training.divergence import Diverged
+from minorkey.training.loop import Interrupted
+
+TABLE = "tune.csv"
+PAGE = "tune.html"
+PART = "a choice of rates"
+DIVERGED = "diverged.txt"
+"""In the folder of a trial whose loss or weights were no longer finite: how it ended."""
+
+FIRST_SEED = 100
+"""Of the trials, above that of the run."""
+
+FACTOR = 3.0
+"""Between the rates of a grid."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A rate that was tried."""
+
+    method: str
+    rate: float
+    seed: int
+    score: float | None  # mean over the source domains, on their validation images; None: it diverged
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The rate of a method."""
+
+    method: str
+    key: str  # training.backbone_lr, or training.lr where the head trains alone
+    rate: float
+    trials: Sequence[Trial]
+    metric: Metric
+    steps: int
+    file: Path  # the configuration with that rate, as a preset
+
+    def tried(self) -> dict[float, float | None]:
+        """The score of each rate, a mean over the seeds; None where one diverged."""
+        rates = sorted({trial.rate for trial in self.trials})
+        return {rate: _mean([trial.score for trial in self.trials if trial.rate == rate]) for rate in rates}
+
+
+@public
+def tune(
+    preset: str | Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    out: str | Path,
+    methods: Sequence[str] = (),
+    rates: Sequence[float] = (),
+    seeds: int = 1,
+    steps: int | None = None,
+    console: Console | None = None,
+) -> list[Choice]:
+    """Choose the learning rate of each method by the validation images of the source, and write `tune.csv`.
+
+    A grid goes on where its best rate is at an edge. An interrupted call goes on where it stopped.
+
+    Args:
+        preset: as for `train`.
+        overrides: as for `resolve`.
+        out: folder of the trials, each of which is a run folder, and of a configuration for each method.
+        methods: what to choose rates for; none: the method of the configuration.
+        rates: the grid; none: a third of the configuration's rate, that rate, and three times it.
+        seeds: trials of each rate.
+        steps: of each trial; None: as many as the training takes.
+        console: where progress is shown; None: standard error.
+
+    Returns:
+        A choice for each method.
+
+    Raises:
+        MinorkeyError: bad input, or a trial that cannot be trained or judged.
+    """
+    out, console = Path(out), speaker(console)
+    given = dict(overrides or {})
+    wanted = [_of_method(preset, given, method) for method in methods] or [resolve(preset, given)]
+    wanted = from_main(lambda: [with_classes(config) for config in wanted])
+    for config in wanted:
+        from_main(lambda config=config: _check(config, rates, console))  # type: ignore[misc]
+    files = [TABLE, PAGE, *(_preset(out, config).name for config in wanted)]
+    begun = from_main(lambda: any(RunFolder(folder).started for folder in out.glob("*")))
+    from_main(lambda: claim(out, PART, files, home=begun))
+    choices = [_choose(config, out, rates, seeds, steps, console) for config in wanted]
+    from_main(lambda: _write(choices, wanted, out))
+    return choices
+
+
+def _of_method(preset: str | Path | None, given: Mapping[str, Any], method: str) -> RunConfig:
+    options = given.get("method")
+    named = {**options, "name": method} if isinstance(options, Mapping) else method
+    return resolve(preset, {**given, "method": named})
+
+
+def _check(config: RunConfig, rates: Sequence[float], console: Console) -> None:
+    """Refuse what could not be chosen by the source.
+
+    Raises:
+        ConfigError: there is nothing to choose on, or more than a rate is chosen on unseen domains.
+    """
+    if config.training.choose == "oracle":
+        raise ConfigError(
+            "training.choose is oracle, which judges on unseen domains; tune leaves them alone: take it out"
+        )
+    if config.training.steps == 0:
+        raise ConfigError("training.steps is 0, and nothing is learnt at any rate; set it to those of the training")
+    if any(not 0 < rate < INTEGERS for rate in rates):
+        raise ConfigError(f"--rates are numbers above 0, got {', '.join(f'{rate:g}' for rate in rates)}")
+    if not open_source_validation(config, task_named(config.task).space(config.label_space), console):
+        raise ConfigError("no source has validation images, by which rates are chosen; name one with a val split")
+
+
+def _choose(
+    config: RunConfig, out: Path, rates: Sequence[float], seeds: int, steps: int | None, console: Console
+) -> Choice:
+    """Try rates of one method until the best of them is known."""
+    key = "lr" if config.method.spec.trains == "nothing" else "backbone_lr"
+    own = getattr(config.training, key)
+    grid = sorted(set(rates)) or [float(f"{rate:.2g}") for rate in (own / FACTOR, own, own * FACTOR)]
+    metric, trials = task_named(config.task).metric(config.metric), dict[tuple[float, int], Trial]()
+
+    def score_of(rate: float) -> float | None:
+        found = [trial.score for (tried, _), trial in trials.items() if tried == rate]
+        if not found:
+            return None
+        mean = _mean(found)
+        return float("-inf") if mean is None else -metric.rank(mean)
+
+    chosen, missing = choose_rate(grid, score_of) if len(grid) > 1 else (None, grid)
+    while missing:
+        for rate in missing:
+            for seed in range(config.seed + FIRST_SEED, config.seed + FIRST_SEED + seeds):
+                trials[rate, seed] = _try(_trial(config, key, rate, seed, steps), out, key, metric, console)
+        chosen, missing = choose_rate(grid, score_of)
+    assert chosen is not None
+    if score_of(chosen) == float("-inf"):
+        raise TrainingError(f"every rate of {config.method.name} diverged; give lower --rates, or training.clip_norm")
+    length = steps or config.training.steps
+    return Choice(
+        config.method.name, f"training.{key}", chosen, list(trials.values()), metric, length, _preset(out, config)
+    )
+
+
+def _trial(config: RunConfig, key: str, rate: float, seed: int, steps: int | None) -> RunConfig:
+    """The configuration of a trial, in which no unseen domain is named."""
+    training = {key: rate, "watch": 0, **({} if steps is None else {"steps": steps})}
+    return config.model_copy(
+        update={
+            "seed": seed,
+            "unseen": [],
+            "training": config.training.model_copy(update=training),
+            "evaluation": config.evaluation.model_copy(update={"source": True, "pictures": 0}),
+        }
+    )
+
+
+def _try(config: RunConfig, out: Path, key: str, metric: Metric, console: Console) -> Trial:
+    """Train and judge a trial, or read what came of it."""
+    rate = getattr(config.training, key)
+    folder = RunFolder(below(out, f"{_file_name(config)}-{rate:g}-{config.seed}"))
+    diverged = folder.path / DIVERGED
+    score: float | None = None
+    if from_main(diverged.is_file):
+        found = settled(config, folder, console)
+        from_main(lambda: claim_run(folder, found, True))  # it was this trial, and no other one
+    else:
+        console.print(f"{config.method.name}, {key} {rate:g}, seed {config.seed}", highlight=False)
+        try:
+            score = _source_score(train(config, folder.path, resume=True, console=console))
+        except Interrupted as error:
+            raise Interrupted(f"{str(error).partition(';')[0]}; the same command goes on from there") from error
+        except Diverged as error:
+            reason = f"{str(error).partition(',')[0]}\n"
+            from_main(lambda: write_text(diverged, reason))
+    told = "diverged" if score is None else f"{metric.name} {metric.text(score)} on the source"
+    console.print(f"{config.method.name}, {key} {rate:g}, seed {config.seed}: {told}", highlight=False)
+    return Trial(config.method.name, rate, config.seed, score)
+
+
+def _source_score(scores: ScoreTable) -> float | None:
+    return _mean([domain.score for domain in scores.domains if domain.role == "source"])
+
+
+def _mean(scores: Sequence[float | None]) -> float | None:
+    """The mean of some scores; None where one is missing, or all are."""
+    known = [score for score in scores if score is not None]
+    return fmean(known) if known and len(known) == len(scores) else None
+
+
+def _write(choices: Sequence[Choice], configs: Sequence[RunConfig], out: Path) -> None:
+    """The table of the trials, and for each method its configuration with the chosen rate."""
+    write_csv(out / TABLE, ["method", "key", "rate", "seed", "source_validation", "chosen"], _rows(choices))
+    for choice, config in zip(choices, configs, strict=True):
+        training = config.training.model_copy(update={choice.key.rpartition(".")[2]: choice.rate})
+        values = saved_values(config.model_copy(update={"training": training}))
+        head = f"# {choice.key} {choice.rate:g} was chosen by minorkey tune on validation images of the source.\n"
+        write_text(choice.file, head + yaml.safe_dump(values, sort_keys=False))
+
+
+def _rows(choices: Sequence[Choice]) -> Iterator[list[Any]]:
+    for choice in choices:
+        for trial in sorted(choice.trials, key=lambda trial: (trial.rate, trial.seed)):
+            yield [choice.method, choice.key, trial.rate, trial.seed, trial.score, trial.rate == choice.rate]
+
+
+def _preset(out: Path, config: RunConfig) -> Path:
+    return below(out, f"{_file_name(config)}.yaml")
+
+
+def _file_name(config: RunConfig) -> str:
+    return config.method.name.replace(":", ".")  # of package.module:attribute

@@ -1,0 +1,159 @@
+"""minorkey tune: rates by the source alone, what is finished is kept, and what the page says."""
+
+import csv
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from minorkey.cli import app
+from minorkey.config import resolve
+from minorkey.errors import ConfigError, DataError, TrainingError
+from minorkey.reporting.tuned import after_tuning, tuned_page
+from minorkey.runs.rates import choose_rate
+from minorkey.runs.train import train
+from minorkey.runs.tune import tune
+from minorkey.system.run_folder import RunFolder
+
+
+@pytest.fixture
+def preset(make_config, street_folder, tmp_path) -> Path:
+    """A training whose unseen domain cannot be read."""
+    broken = street_folder("broken")
+    for image in broken.glob("images/**/*.png"):
+        image.write_bytes(b"no image")
+    config = make_config(unseen=[str(broken)], method="lora", training={"steps": 3}, evaluation={"source": False})
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    return file
+
+
+def rows(out: Path) -> list[dict[str, str]]:
+    with (out / "tune.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize(
+    ("best", "tried", "chosen"),
+    [
+        (1e-3, [3e-4, 1e-3, 3e-3], 1e-3),
+        (1.0, [3e-4, 1e-3, 3e-3, 9e-3, 0.03], 0.03),  # two steps, and no further
+        (1e-6, [3e-5, 1e-4, 3e-4, 1e-3, 3e-3], 3e-5),
+    ],
+)
+def test_a_grid_goes_on_at_its_edges(best, tried, chosen):
+    scores: dict[float, float] = {}
+    while True:
+        rate, missing = choose_rate([3e-4, 1e-3, 3e-3], scores.get)
+        if not missing:
+            break
+        scores |= {each: -abs(each / best - best / each) for each in missing}
+    assert (rate, sorted(scores)) == (chosen, tried)
+
+
+def test_rates_are_chosen_on_the_source_and_nothing_unseen_is_opened(preset, console, tmp_path):
+    out = tmp_path / "out"
+    (choice,) = tune(preset, out=out, rates=[1e-4, 1e-3, 1e-2], seeds=2, console=console)
+    tried = choice.tried()
+    assert choice.rate == max(tried, key=tried.get)
+    found = rows(out)
+    assert {row["seed"] for row in found} == {"100", "101"}
+    assert {float(row["rate"]) for row in found if row["chosen"] == "True"} == {choice.rate}
+    assert all((out / f"lora-{rate:g}-100" / "metrics.json").is_file() for rate in tried)
+    chosen = resolve(choice.file)
+    assert chosen == resolve(preset, {"training": {"backbone_lr": choice.rate}})
+    with pytest.raises(DataError, match="broken"):  # which the training itself would have opened
+        train(chosen, tmp_path / "run", console=console)
+
+
+def test_it_goes_on_where_it_stopped(preset, console, tmp_path):
+    out = tmp_path / "out"
+    first = tune(preset, out=out, rates=[1e-4, 1e-3, 1e-2], console=console)
+    made = {path: path.stat().st_mtime_ns for path in out.glob("*/training.json")}
+    lost = next(iter(made))
+    for name in ("training.json", "metrics.json", "head.safetensors"):
+        (lost.parent / name).unlink()
+    again = tune(preset, out=out, rates=[1e-4, 1e-3, 1e-2], console=console)
+    assert [choice.tried() for choice in again] == [choice.tried() for choice in first]
+    assert {path for path, time in made.items() if path.stat().st_mtime_ns != time} == {lost}
+    with pytest.raises(ConfigError, match=r"another configuration .*training\.steps"):
+        tune(preset, out=out, rates=[1e-4], steps=2, console=console)
+
+
+def test_methods_have_rates_of_their_own_around_the_preset_s(preset, console, tmp_path):
+    frozen, lora = tune(
+        preset,
+        {"method": {"name": "lora", "rank": 2}},
+        out=tmp_path,
+        methods=["frozen", "lora"],
+        steps=1,
+        console=console,
+    )
+    assert (frozen.key, lora.key) == ("training.lr", "training.backbone_lr")
+    assert {0.00033, 0.001, 0.003} <= frozen.tried().keys()
+    assert resolve(lora.file).method.rank == 2
+    page = tuned_page([frozen, lora], tmp_path).read_text()
+    assert "No image of an unseen domain was opened" in page
+    assert [step.command for step in after_tuning([frozen, lora])] == [
+        f"minorkey train {tmp_path / 'frozen.yaml'} --out runs/frozen",
+        f"minorkey train {tmp_path / 'lora.yaml'} --out runs/lora",
+        "minorkey report runs/frozen runs/lora",
+    ]
+
+
+def test_a_rate_that_diverges_is_not_chosen_nor_tried_again(preset, console, tmp_path):
+    config = {"method": "full", "training": {"log_every": 1, "checkpoint_every": 1}}
+    (choice,) = tune(preset, config, out=tmp_path / "out", rates=[1e-4, 1e18], console=console)
+    tried = choice.tried()
+    assert tried[1e18] is None
+    assert choice.rate < 1e18
+    assert "full-1e+18-100" in {path.parent.name for path in (tmp_path / "out").glob("*/diverged.txt")}
+    log = RunFolder(tmp_path / "out" / "full-1e+18-100").log
+    before = log.stat().st_mtime_ns if log.exists() else None
+    tune(preset, config, out=tmp_path / "out", rates=[1e-4, 1e18], console=console)
+    assert (log.stat().st_mtime_ns if log.exists() else None) == before
+    assert "diverged" in tuned_page([choice], tmp_path / "out").read_text()
+    with pytest.raises(TrainingError, match="every rate of full diverged; give lower --rates"):
+        tune(preset, config, out=tmp_path / "alone", rates=[1e18], console=console)
+
+
+@pytest.mark.parametrize(
+    ("given", "rates", "said"),
+    [
+        ({"training": {"choose": "oracle"}}, [], "oracle, which judges on unseen domains"),
+        ({}, [1e-3, -1.0], "--rates are numbers above 0, got 0.001, -1"),
+    ],
+)
+def test_what_is_not_chosen_by_the_source_is_refused(preset, console, tmp_path, given, rates, said):
+    with pytest.raises(ConfigError, match=said):
+        tune(preset, given, out=tmp_path / "out", rates=rates, console=console)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_source_without_validation_images_is_said(preset, console, tmp_path, street_folder):
+    streets = street_folder()
+    for kind in ("images", "labels"):
+        shutil.rmtree(streets / kind / "val")
+    with pytest.raises(ConfigError, match="no source has validation images, by which rates are chosen"):
+        tune(preset, {"source": str(streets)}, out=tmp_path / "out", console=console)
+
+
+def test_files_of_others_are_left_alone(preset, console, tmp_path):
+    (tmp_path / "lora.yaml").write_text("mine")
+    with pytest.raises(ConfigError, match=r"lora\.yaml.* not part of a choice of rates"):
+        tune(preset, out=tmp_path, console=console)
+    assert (tmp_path / "lora.yaml").read_text() == "mine"
+
+
+def test_the_command(preset, tmp_path):
+    out = tmp_path / "out"
+    run = CliRunner().invoke(app, ["tune", str(preset), "--rates", "1e-3", "--steps", "1", "--out", str(out)])
+    assert run.exit_code == 0, run.output
+    assert "lora: training.backbone_lr=0.001, mIoU" in run.output
+    assert f"page: {out / 'tune.html'}" in run.output
+    assert f"minorkey train {out / 'lora.yaml'} --out runs/lora" in run.output
+    assert (out / "tune.html").is_file()
+    failed = CliRunner().invoke(app, ["tune", str(preset), "--rates", "a,b"])
+    assert "numbers with commas" in str(failed.exception)
