@@ -290,9 +290,9 @@ def resolve(preset: str | Path | None = None, overrides: Mapping[str, Any] | Non
 
 
 def _resolved(preset: str | Path | None, overrides: Mapping[str, Any] | None) -> RunConfig:
-    over = _expand(overrides or {})
+    over = _fit_batch(_expand(overrides or {}))
     values = _read_preset(preset, over.get("task")) if preset is not None else {}
-    return _validate(_merge(_expand(values), over))
+    return _validate(_merge(_fit_batch(_expand(values)), over))
 
 
 def parse_overrides(arguments: Sequence[str], options: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -424,6 +424,15 @@ def _task_of(values: Mapping[str, Any]) -> Any:
 def _expand(values: Mapping[str, Any]) -> dict[str, Any]:
     """Bare names of the sections that have one, in full."""
     return {k: {"name": v} if k in NAMED and isinstance(v, str) else v for k, v in values.items()}
+
+
+def _fit_batch(values: Mapping[str, Any]) -> dict[str, Any]:
+    """`training.batch_size: auto` as the key for it, so that the number of a preset stays what is halved."""
+    training = values.get("training")
+    if not isinstance(training, Mapping) or training.get("batch_size") != "auto":
+        return dict(values)
+    rest = {key: value for key, value in training.items() if key != "batch_size"}
+    return {**values, "training": {**rest, "fit_batch": True}}
 
 
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

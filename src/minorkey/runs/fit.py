@@ -68,7 +68,7 @@ def fit(
         checkpoint = _go_on_from(folder, identity, console)
         labelled = material.pseudo_labels is not None
         learner = build_learner(config, material.space, accelerator.device, checkpoint, labelled=labelled)
-    described = _assemble(config, folder, material, console, learner, accelerator)
+    described = describe(config, folder, material, console, learner, accelerator)
     label = f"training {config.method.name}"
     with (
         tracking(config.training.track, folder, identity, console, learner.done) as tracked,
@@ -115,7 +115,7 @@ def _go_on_from(folder: RunFolder, identity: Mapping[str, Any], console: Console
     return checkpoint
 
 
-def _assemble(
+def describe(
     config: RunConfig,
     folder: RunFolder,
     material: Material,

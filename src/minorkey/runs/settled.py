@@ -11,6 +11,7 @@ from minorkey.data.statistics import class_prior, count_images, inverse_frequenc
 from minorkey.data.workers import worker_count
 from minorkey.errors import DataError
 from minorkey.runs.assemble import open_sources
+from minorkey.runs.fit_batch import fitting_batch
 from minorkey.system.processes import from_main
 from minorkey.system.progress import Reporter
 from minorkey.system.run_folder import RunFolder
@@ -35,7 +36,20 @@ def settled(config: RunConfig, folder: RunFolder, console: Console) -> RunConfig
     if config.head.class_weights == "inverse_frequency":
         weights = from_main(lambda: _known_weights(folder) or _inverse_frequencies(config, console))
         config = config.model_copy(update={"head": config.head.model_copy(update={"class_weights": weights})})
+    if config.training.fit_batch:
+        return from_main(lambda: _with_known_batch(config, folder)) or fitting_batch(config, folder, console)
     return config
+
+
+def _with_known_batch(config: RunConfig, folder: RunFolder) -> RunConfig | None:
+    """The configuration with the batch of the run that has begun in a folder, where a step is as large as asked."""
+    if not (folder.started and folder.config.is_file()):
+        return None
+    asked, known = config.training, load_config(folder.config).training
+    if known.fit_batch or known.batch_size * known.accumulate != asked.batch_size * asked.accumulate:
+        return None
+    changes = {"batch_size": known.batch_size, "accumulate": known.accumulate, "fit_batch": False}
+    return config.model_copy(update={"training": asked.model_copy(update=changes)})
 
 
 def _known_weights(folder: RunFolder) -> list[float] | None:

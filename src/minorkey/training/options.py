@@ -25,8 +25,15 @@ class TrainingOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     steps: int = Field(40_000, ge=0, description="optimizer steps; 0 judges what the run begins with (head_from)")
-    batch_size: Batch = Field(4, description="images per step, over all processes; as many of the target's")
+    batch_size: Batch = Field(
+        4, description="images per step, over all processes, as many of the target's; auto: see fit_batch"
+    )
     accumulate: Batch = Field(1, description="batches whose gradients are summed up into one step")
+    fit_batch: bool = Field(
+        False,
+        description="halve batch_size, and double accumulate, until a step fits into memory; what is found is saved in "
+        "place of this. batch_size=auto is another word for it",
+    )
     lr: float = Field(1e-4, gt=0, description="learning rate of the head")
     backbone_lr: float | dict[str, float] = Field(
         5e-5, description="learning rate of what trains in the backbone; one number, or one per method and a `default`"
