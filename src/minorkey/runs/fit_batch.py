@@ -12,6 +12,7 @@ from rich.console import Console
 from torch import Tensor
 
 from minorkey.config import RunConfig
+from minorkey.data.sample import RawBatch, RawPair
 from minorkey.errors import ConfigError, MemoryLimitError
 from minorkey.runs.assemble import open_sources, open_targets
 from minorkey.runs.fit import describe
@@ -165,7 +166,8 @@ def _take_steps(trial: RunConfig, folder: RunFolder, console: Console, steps: in
     fit = describe(trial, folder, material, console, learner, accelerator)
     fit.network.train()
     fit.regime.done = trial.warmup
-    state, batches = State(fit), iter(fit.loader)
+    state = State(fit)
+    batches: Iterator[RawBatch | RawPair] = iter(fit.loader)
     for _ in range(steps):
         count = partial(fit.regime.task.counts, fit.network)
         take_step(fit, state, draw(batches, 1, count, StopFlag()))
