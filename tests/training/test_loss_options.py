@@ -4,6 +4,7 @@ import re
 
 import pytest
 from adapting import assert_same_training
+from PIL import Image
 
 from minorkey.config import load_config, resolve
 from minorkey.errors import ConfigError, ModelError
@@ -82,3 +83,20 @@ def test_what_a_head_does_not_learn_by_is_refused(given, said):
 def test_there_is_a_weight_for_each_class(run):
     with pytest.raises(ModelError, match=r"head\.class_weights has 2 numbers for 19 classes"):
         run("run", head={"class_weights": [1.0, 2.0]})
+
+
+def test_images_of_a_class_are_weighed_by_inverse_frequency_too(make_config, console, tmp_path):
+    for name, images in (("cat", 6), ("dog", 2)):
+        for split in ("train", "val"):
+            (tmp_path / "pets" / split / name).mkdir(parents=True)
+            for index in range(images):
+                Image.new("RGB", (40, 40), (20 * index, 90, 200)).save(
+                    tmp_path / "pets" / split / name / f"{index}.png"
+                )
+    config = make_config(
+        task="classification", label_space="cat, dog", head={"name": "pooled", "class_weights": "inverse_frequency"},
+        source=str(tmp_path / "pets"), unseen=[], training={"steps": 1},
+    )  # fmt: skip
+    train(config, tmp_path / "run", console=console)
+    weights = load_config(tmp_path / "run" / "config.yaml").head.class_weights
+    assert weights == pytest.approx([8 / (2 * 6), 8 / (2 * 2)], rel=1e-3)

@@ -170,3 +170,11 @@ def test_a_link_out_of_the_run_is_not_followed(console, tmp_path, recorder):
         assert not tracked.trackers
     assert "link out of" in console.file.getvalue()
     assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_on_the_command_line(command, tmp_path, monkeypatch):
+    monkeypatch.setattr(room, "find_spec", lambda name: None)
+    code, said = command("train", "demo", "--track", "wandb", "--track", "mlflow", "--out", tmp_path / "run")
+    assert code == 2
+    assert said == ("minorkey: training.track is wandb, which is not installed; pip install wandb, or leave it out\n")
+    assert "did you mean 'tensorboard'?" in command("train", "demo", "--track", "tensorbord")[1]
