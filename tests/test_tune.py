@@ -14,8 +14,9 @@ from minorkey.errors import ConfigError, DataError, TrainingError
 from minorkey.reporting.tuned import after_tuning, tuned_page
 from minorkey.runs.rates import choose_rate
 from minorkey.runs.train import train
-from minorkey.runs.tune import tune
+from minorkey.runs.tune import Choice, Trial, tune
 from minorkey.system.run_folder import RunFolder
+from minorkey.tasks.table import task_named
 
 
 @pytest.fixture
@@ -95,12 +96,22 @@ def test_methods_have_rates_of_their_own_around_the_preset_s(preset, console, tm
     assert {0.00033, 0.001, 0.003} <= frozen.tried().keys()
     assert resolve(lora.file).method.rank == 2
     page = tuned_page([frozen, lora], tmp_path).read_text()
+    assert page.count("At an edge.") == frozen.at_edge + lora.at_edge
     assert "No image of an unseen domain was opened" in page
     assert [step.command for step in after_tuning([frozen, lora])] == [
         f"minorkey train {tmp_path / 'frozen.yaml'} --out runs/frozen",
         f"minorkey train {tmp_path / 'lora.yaml'} --out runs/lora",
         "minorkey report runs/frozen runs/lora",
     ]
+
+
+@pytest.mark.parametrize(("rate", "edge"), [(1.0, True), (2.0, False), (3.0, True)])
+def test_a_choice_at_the_edge_of_what_was_tried_is_said(tmp_path, rate, edge):
+    metric = task_named("segmentation").metric("miou")
+    trials = [Trial("lora", each, 100, 0.5 - abs(each - rate)) for each in (1.0, 2.0, 3.0)]
+    choice = Choice("lora", "training.backbone_lr", rate, trials, metric, 3, tmp_path / "lora.yaml")
+    assert choice.at_edge == edge
+    assert ("At an edge." in tuned_page([choice], tmp_path).read_text()) == edge
 
 
 def test_a_rate_that_diverges_is_not_chosen_nor_tried_again(preset, console, tmp_path):

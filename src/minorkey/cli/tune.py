@@ -47,6 +47,8 @@ def tune(
     for choice in choices:
         score = choice.metric.text(choice.tried()[choice.rate] or 0.0)
         typer.echo(f"{choice.method}: {choice.key}={choice.rate:g}, {choice.metric.name} {score} on the source")
+        if choice.at_edge:
+            typer.echo("  that is the edge of what was tried; look further with --rates around it")
     typer.echo(f"page: {from_main(lambda: tuned_page(choices, folder))}")
     show_next(after_tuning(choices))
 

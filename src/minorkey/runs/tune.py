@@ -68,6 +68,12 @@ class Choice:
     steps: int
     file: Path  # the configuration with that rate, as a preset
 
+    @property
+    def at_edge(self) -> bool:
+        """Whether a rate beyond the chosen one was not tried."""
+        rates = list(self.tried())
+        return len(rates) > 1 and self.rate in (rates[0], rates[-1])
+
     def tried(self) -> dict[float, float | None]:
         """The score of each rate, a mean over the seeds; None where one diverged."""
         rates = sorted({trial.rate for trial in self.trials})
