@@ -6,8 +6,8 @@ from typing import Any
 
 from minorkey.config import RunConfig, load_config, saved_values
 from minorkey.errors import ConfigError, DataError
-from minorkey.labels import label_space
 from minorkey.evaluation.scores import TrainingCost
+from minorkey.labels import label_space
 from minorkey.models.backbone import builtin_head
 from minorkey.system.run_folder import RunFolder
 from minorkey.system.saved_config import changed, differing_keys
