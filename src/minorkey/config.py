@@ -20,6 +20,9 @@ from pydantic import (
 
 from minorkey.adapters.options import MethodOptions
 from minorkey.data.classes import FROM_SOURCE, OF_THE_DATA, classes_of_source, name_their_classes
+from minorkey.data.measured import channel_statistics
+from minorkey.data.pixels import GREY, RGB, PixelOptions
+from minorkey.data.readers import Reader, open_datasets, stated_pixels
 from minorkey.data.readers.options import SourceOptions
 from minorkey.data.readers.own import outside_parts, taken
 from minorkey.data.readers.world import WorldOptions
@@ -96,6 +99,10 @@ class RunConfig(BaseModel):
         "data sets name, as is the default for your own",
     )
     world: WorldOptions = WorldOptions()
+    pixels: PixelOptions = Field(
+        PixelOptions(),
+        description="channels and range of images that are not 8-bit RGB (docs/pixels.md); default: as the sources say",
+    )
     transform: TransformConfig = TransformConfig()
     target_transform: TransformConfig | None = Field(None, description="of the target; default: as the source's")
     backbone: BackboneOptions = BackboneOptions()
@@ -331,6 +338,69 @@ def with_classes(config: RunConfig) -> RunConfig:
     else:
         space = held(config.label_space)
     return config.model_copy(update={"label_space": space})
+
+
+def with_pixels(config: RunConfig) -> RunConfig:
+    """A configuration that says what the values of its images mean, where its sources do.
+
+    Channels other than red, green and blue become those of the network, and are normalised by what is measured on the
+    sources, unless backbone.mean and backbone.std are given; grey by the network's own. Saturation and hue stay.
+
+    Raises:
+        MinorkeyError: the sources disagree, or cannot be read.
+    """
+    pixels = pixels_of(config)
+    if pixels.names == RGB:
+        return config.model_copy(update={"pixels": pixels})
+    config, colours = config.model_copy(update={"pixels": pixels}), set(pixels.names) <= {*RGB, *GREY}
+    backbone = config.backbone.model_dump() | {"channels": pixels.names}
+    if not colours and (config.backbone.mean is None or config.backbone.std is None):
+        mean, std = channel_statistics(_opened(config), pixels.names)
+        backbone |= {"mean": config.backbone.mean or mean, "std": config.backbone.std or std}
+    config = config.model_copy(update={"backbone": own_options("backbone", BackboneOptions, backbone)})
+    return config if colours else config.model_copy(update=_without_colours(config))
+
+
+def _without_colours(config: RunConfig) -> dict[str, TransformConfig]:
+    """The transforms without changes of saturation and hue, which channels of other names do not have."""
+    same = {"saturation": (1.0, 1.0), "hue": 0.0}
+    transforms = {"transform": config.transform, "target_transform": config.target_transform}
+    return {
+        name: each.model_copy(update={"photometric": each.photometric and each.photometric.model_copy(update=same)})
+        for name, each in transforms.items()
+        if each is not None
+    }
+
+
+def pixels_of(config: RunConfig) -> PixelOptions:
+    """What a configuration says of the values of images, and where it says nothing its sources.
+
+    Raises:
+        MinorkeyError: they disagree, or cannot be read.
+    """
+    pixels, task = config.pixels.completed(PixelOptions(channels=config.backbone.channels)), task_named(config.task)
+    for source in config.source:
+        stated = stated_pixels(source.data, annotation=task.annotation, data_root=config.data_root)
+        pixels = pixels.completed(stated)
+    return pixels
+
+
+def _opened(config: RunConfig) -> list[Reader]:
+    """The images of the sources."""
+    return [
+        reader
+        for source in config.source
+        for reader in open_datasets(
+            source.data,
+            role="target",
+            label_space=None,
+            data_root=config.data_root,
+            options=config.world,
+            annotation=task_named(config.task).annotation,
+            seed=config.seed,
+            pixels=config.pixels,
+        )
+    ]
 
 
 def save_config(config: RunConfig, path: Path) -> None:

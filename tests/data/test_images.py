@@ -1,8 +1,6 @@
-import struct
-import zlib
-
 import numpy as np
 import pytest
+from deep_png import sixteen_bit_colours
 from PIL import Image
 
 from minorkey.data.images import list_images, read_image
@@ -90,7 +88,7 @@ def test_list_images(tmp_path):
 
 
 def test_list_images_of_nothing(tmp_path):
-    with pytest.raises(DataError, match=r"holds no images; expected one of \.bmp, \.jpeg"):
+    with pytest.raises(DataError, match=r"holds no images; expected one of \.bmp, \.dcm, \.jpeg"):
         list_images(tmp_path)
     with pytest.raises(DataError, match="names no file, folder or glob"):
         list_images(tmp_path / "none" / "*.png")
@@ -105,18 +103,6 @@ def turned(orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     return exif
-
-
-def sixteen_bit_colours(values):
-    """A PNG of (H, W, 3) uint16, which Pillow cannot write."""
-
-    def chunk(name, content):
-        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-
-    height, width, _ = values.shape
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
 def kinds_of_image(folder):

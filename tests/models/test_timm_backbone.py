@@ -63,6 +63,20 @@ def _image(height=64, width=64):
 
 @needs_timm
 @torch.no_grad()
+def test_other_channels(saved):
+    """Further channels change nothing at first, and equal ones are as grey."""
+    _, folder = saved
+    rgb, four, two = (load_backbone(BackboneOptions(name=str(folder), channels=count)).network for count in (3, 4, 2))
+    side = 64 if "swin" in rgb.config.architecture else 32
+    image = _image(side, side)
+    more = four(torch.cat([image, 7 * image[:, :1]], 1)).feature_maps
+    few, grey = two(image[:, :1].expand(-1, 2, -1, -1)).feature_maps, image[:, :1].expand(-1, 3, -1, -1)
+    for actual, expected in zip([*more, *few], [*rgb(image).feature_maps, *rgb(grey).feature_maps], strict=True):
+        torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
+
+
+@needs_timm
+@torch.no_grad()
 def test_features_are_those_of_timm(saved):
     network, folder = saved
     loaded = load_backbone(BackboneOptions(name=str(folder)))

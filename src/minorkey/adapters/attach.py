@@ -3,7 +3,7 @@
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -40,6 +40,7 @@ def attach(
     seed: int = 0,
     state: State | None = None,
     load: bool = True,
+    also: Sequence[str] = (),
 ) -> Attached:
     """Adapt a network in place: its class and its output stay, and only what trains requires gradients.
 
@@ -52,6 +53,7 @@ def attach(
         seed: of random factors; the global random state is left alone.
         state: an earlier `Attached.state_dict()` of the same pretrained weights. Its initial factors are
             taken in place of a new decomposition, so that the frozen weights too are the same bit for bit.
+        also: parameters of the network that train too, whatever the method, unless they are adapted.
         load: False leaves the network as pretrained; `Attached.load_state_dict` then takes what was trained.
 
     Raises:
@@ -72,6 +74,8 @@ def attach(
             attached = _attach_norms(network, method)
         else:
             attached = _attach_in_place(network, method)
+        for name in set(also) & dict(network.named_parameters()).keys():
+            network.get_parameter(name).requires_grad_(True)
         if state is not None and load:
             attached.load_state_dict(state)
     network.__dict__[MARK] = method.name

@@ -5,7 +5,7 @@ picture is turned by a quarter: what is of the stored frame is turned with it.
 """
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from PIL import ExifTags, Image
@@ -24,6 +24,23 @@ def orientation_of(content: bytes) -> int:
             return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # Pillow raises many; whoever reads the image says what is wrong with it
         return 1
+
+
+TURNS: Mapping[int, Callable[[np.ndarray], np.ndarray]] = {
+    2: lambda values: values[:, ::-1],
+    3: lambda values: values[::-1, ::-1],
+    4: lambda values: values[::-1],
+    5: lambda values: values.swapaxes(0, 1),
+    6: lambda values: values.swapaxes(0, 1)[:, ::-1],
+    7: lambda values: values.swapaxes(0, 1)[::-1, ::-1],
+    8: lambda values: values.swapaxes(0, 1)[::-1],
+}
+"""What brings the stored pixels of each orientation upright."""
+
+
+def upright(values: np.ndarray, orientation: int) -> np.ndarray:
+    """Stored pixels `(H, W)` or `(H, W, C)`, upright."""
+    return np.ascontiguousarray(TURNS[orientation](values)) if orientation in TURNS else values
 
 
 def upright_labels(labels: np.ndarray, shape: tuple[int, int], orientation: Orientation) -> np.ndarray:

@@ -15,13 +15,14 @@ from minorkey.data.plain_images import read_plain_jpeg, read_plain_png
 from minorkey.errors import DataError
 from minorkey.system.regular import regular_bytes
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm"})
+PICTURES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm"})
+IMAGE_SUFFIXES = PICTURES | {".dcm"}
 
 DARK = 1 << 12
 """16-bit values that all lie below it are those of a camera of at most 12 bits: of 8 bits, at most 15 would be left."""
 
 
-def list_images(where: str | Path) -> list[Path]:
+def list_images(where: str | Path, suffixes: frozenset[str] = IMAGE_SUFFIXES) -> list[Path]:
     """The images at a path: a file, all images below a folder, or those that match a glob, sorted.
 
     Hidden files below a folder are passed over, and links that lead round in a circle.
@@ -29,10 +30,10 @@ def list_images(where: str | Path) -> list[Path]:
     Raises:
         DataError: there are none.
     """
-    images = list_files(where, IMAGE_SUFFIXES)
+    images = list_files(where, suffixes)
     if not images:
         reason = "holds no images" if Path(where).is_dir() else "names no file, folder or glob that matches images"
-        raise DataError(f"{where} {reason}; expected one of {', '.join(sorted(IMAGE_SUFFIXES))}")
+        raise DataError(f"{where} {reason}; expected one of {', '.join(sorted(suffixes))}")
     return images
 
 
@@ -124,8 +125,9 @@ def _refuse_dark(most: int, file: str | Path) -> None:
     """Raise where 16 bits hold fewer, of which the upper 8 would be next to nothing."""
     if 0 < most < DARK:
         raise DataError(
-            f"{file}: image has 16 bits, but no value above {most} of 65535, and would come out nearly black; spread "
-            "its values over the 16 bits (those of a 12-bit camera: times 16), or save it with 8"
+            f"{file}: image has 16 bits, but no value above {most} of 65535, and would come out nearly black; state "
+            "its `range` in dataset.yaml or as pixels.range (of 12 bits: [0, 4095]), spread its values over the 16, or "
+            "save it with 8"
         )
 
 
@@ -145,6 +147,18 @@ def raw_mode(image: Image.Image) -> str:
     tiles = getattr(image, "tile", None)
     arguments = tiles[0][3] if tiles else ""
     return str(arguments[0] if isinstance(arguments, tuple) and arguments else arguments)
+
+
+def is_grey(file: str | Path, content: bytes) -> bool:
+    """Whether a picture has one channel, by its header; no other file is one.
+
+    Raises:
+        DataError: it is a broken picture.
+    """
+    if Path(file).suffix.lower() not in PICTURES:
+        return False
+    with opened_image(file, content) as image:
+        return image.mode in ("1", "L", "F") or image.mode.startswith("I")
 
 
 def mean_luma(file: str | Path, content: bytes | None = None) -> float:

@@ -9,6 +9,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from minorkey.data.photometric import Distortion, draw_distortion
+from minorkey.data.pixels import of_one_kind
 from minorkey.data.plan import Plan, StepPlan
 from minorkey.data.rare_classes import RareClasses, RareClassPlan
 from minorkey.data.readers.reader import Reader
@@ -139,9 +140,13 @@ class Collate:
                 return crop
             good.append(crop)
         samples = [crop.sample for crop in good]
+        for sample in samples:
+            if sample.image.shape[2] != len(self.mean):
+                found, wanted = sample.image.shape[2], len(self.mean)
+                return DataError(f"{sample.domain}/{sample.key} has {found} channels, the network takes {wanted}")
         distortions = [crop.distortion for crop in good if crop.distortion is not None]
         return RawBatch(
-            images=stack([sample.image for sample in samples], (*self.size, 3), fill=0),
+            images=stack_images([sample.image for sample in samples], self.size),
             labels=self.task.collate(samples, self.size),
             sizes=torch.tensor([sample.image.shape[:2] for sample in samples]),
             distortions=torch.tensor(distortions) if distortions else None,
@@ -243,9 +248,17 @@ def training_loader(
     )
 
 
-def stack(arrays: Sequence[np.ndarray | None], shape: tuple[int, ...], fill: int) -> torch.Tensor:
-    """`(B, *shape)` uint8: every array at the top left of a canvas of `fill`."""
-    canvas = np.full((len(arrays), *shape), fill, np.uint8)
+def stack_images(images: Sequence[np.ndarray], size: tuple[int, int]) -> torch.Tensor:
+    """`(B, *size, C)`: every image at the top left of a black canvas; bytes where all are, else float32 in [0, 1]."""
+    alike = of_one_kind(images)
+    return stack(alike, (*size, alike[0].shape[2]), fill=0, kind=alike[0].dtype)
+
+
+def stack(
+    arrays: Sequence[np.ndarray | None], shape: tuple[int, ...], fill: int, kind: np.dtype | type = np.uint8
+) -> torch.Tensor:
+    """`(B, *shape)` of a type, bytes unless said: every array at the top left of a canvas of `fill`."""
+    canvas = np.full((len(arrays), *shape), fill, kind)
     for place, array in zip(canvas, arrays, strict=True):
         if array is not None:
             place[: array.shape[0], : array.shape[1]] = array

@@ -65,11 +65,11 @@ def distort(images: Tensor, distortions: Tensor) -> Tensor:
     """Every image of a batch with its own distortion.
 
     Args:
-        images: `(B, 3, H, W)` float, RGB in [0, 1].
+        images: `(B, C, H, W)` float in [0, 1], RGB where C is 3; others have no saturation and hue to change.
         distortions: `(B, 5)`, a `Distortion` per row, on the device of the images.
 
     Returns:
-        `(B, 3, H, W)` in [0, 1]; values are clipped after every change, as they are where images are bytes, but
+        `(B, C, H, W)` in [0, 1]; values are clipped after every change, as they are where images are bytes, but
         not rounded.
     """
     brightness, contrast, saturation, hue, last = distortions.to(images)[..., None, None, None].unbind(1)
@@ -77,7 +77,8 @@ def distort(images: Tensor, distortions: Tensor) -> Tensor:
     contrast_last = torch.where(last > 0, contrast, 1)
     images = (images + brightness).clamp(0, 1)
     images = (images * contrast_first).clamp(0, 1)
-    images = change_colours(images, saturation, hue)
+    if images.shape[1] == 3:
+        images = change_colours(images, saturation, hue)
     return (images * contrast_last).clamp(0, 1)
 
 

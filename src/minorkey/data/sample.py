@@ -8,13 +8,14 @@ import numpy as np
 import torch
 
 from minorkey.data.photometric import distort
+from minorkey.data.pixels import picture
 
 
 @dataclass(frozen=True)
 class Sample:
     """One image with what is known of it. Missing annotations are `None`, never dummies."""
 
-    image: np.ndarray  # (H, W, 3) uint8, RGB
+    image: np.ndarray  # (H, W, 3) uint8, RGB; of other data (data/pixels.py) (H, W, C) uint8, or float32 in [0, 1]
     domain: str  # name of the domain, e.g. "night" or "camvid"; scores are grouped by it
     key: str  # names the sample within its domain, e.g. the file stem
     labels: np.ndarray | None = None  # (H, W) uint8 train ids; IGNORE_INDEX where unknown
@@ -24,6 +25,12 @@ class Sample:
     crowd: np.ndarray | None = None  # (N,) bool, a region that is not told apart or too hard: not trained, not judged
     cut: int = 0  # boxes that reached over the edge of the image and were clipped to it while reading
     category: int | None = None  # train id of the class that the image as a whole shows
+    shown: tuple[int, int, int] = (0, 1, 2)  # channels of the image that `picture` shows as red, green and blue
+
+    @property
+    def picture(self) -> np.ndarray:
+        """The image as it is looked at, `(H, W, 3)` uint8; 8-bit RGB as it is."""
+        return picture(self.image, self.shown)
 
 
 class HostLabels(Protocol):
@@ -40,11 +47,11 @@ class HostLabels(Protocol):
 class Batch:
     """A batch as the model sees it. What becomes of it later is another one (`dataclasses.replace`)."""
 
-    pixel_values: torch.Tensor  # (B, 3, H, W) float32, normalised for the backbone
+    pixel_values: torch.Tensor  # (B, C, H, W) float32, of RGB C = 3, normalised for the backbone
     labels: Any  # as the task's `collate` gives them, e.g. (B, H, W) int64 train ids; None: unlabelled
     domains: list[str]  # (B,)
     keys: list[str]  # (B,)
-    clean: torch.Tensor | None = None  # (B, 3, H, W) float32, `pixel_values` with the colours as they were taken
+    clean: torch.Tensor | None = None  # (B, C, H, W) float32, `pixel_values` with the colours as they were taken
     filled: torch.Tensor | None = None  # (B, H, W) bool, false where a crop is larger than its image; with `clean`
     share: float = 1.0  # of this batch in the step's losses, over all its batches and processes
     shares: Mapping[str, float] = field(default_factory=dict)  # of single terms of the loss that count otherwise
@@ -63,7 +70,7 @@ class Pair:
 class RawBatch:
     """A batch as the loader hands it out: bytes, of which a device is sent a quarter as many."""
 
-    images: torch.Tensor  # (B, H, W, 3) uint8, RGB; 0 outside of `sizes`
+    images: torch.Tensor  # (B, H, W, C) uint8, or float32 in [0, 1]; 0 outside of `sizes`
     labels: HostLabels | None  # as the task's `collate` gives them; None: unlabelled
     sizes: torch.Tensor  # (B, 2) int64, height and width that the image fills, from the top left
     distortions: torch.Tensor | None  # (B, 5) float32, a `photometric.Distortion` per row
@@ -82,7 +89,7 @@ class RawBatch:
             device: where the batch goes.
             keep_clean: whether `Batch.clean` holds the images without distortion too.
         """
-        images = self.images.to(device, non_blocking=True).permute(0, 3, 1, 2).float().div_(255)
+        images = in_unit(self.images.to(device, non_blocking=True).permute(0, 3, 1, 2))
         filled = _filled(self.sizes.to(device, non_blocking=True), images.shape[-2:])
         clean = normalise(images, self.mean, self.std) * filled if keep_clean else None
         if self.distortions is not None:
@@ -127,8 +134,13 @@ def on_device(labels: HostLabels | None, device: torch.device | str) -> Any:
     return moved.long() if isinstance(moved, torch.Tensor) and moved.dtype == torch.uint8 else moved
 
 
+def in_unit(images: torch.Tensor) -> torch.Tensor:
+    """Images as float32 in [0, 1]: bytes over 255, others as they are."""
+    return images.float().div_(255) if images.dtype == torch.uint8 else images
+
+
 def normalise(images: torch.Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> torch.Tensor:
-    """Images `(..., 3, H, W)` in [0, 1], less `mean`, over `std`, both per channel."""
+    """Images `(..., C, H, W)` in [0, 1], less `mean`, over `std`, both per channel."""
     # By numbers: tensors made of them would have the host wait for the device.
     channels = zip(images.unbind(-3), mean, std, strict=True)
     return torch.stack([(channel - shift) / scale for channel, shift, scale in channels], -3)

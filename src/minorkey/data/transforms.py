@@ -66,12 +66,17 @@ def transform_own(sample: Sample, config: TransformConfig, rng: np.random.Genera
     """
     for name in config.own:
         with outside_faults():
-            sample = OWN_TRANSFORMS.resolve(name)(sample, rng)
+            given_image, sample = sample.image, OWN_TRANSFORMS.resolve(name)(sample, rng)
         image = getattr(sample, "image", None)
-        if image is None or image.dtype != np.uint8 or image.shape[2:] != (3,) or not _within(image, config.crop):
+        if image is None or not _alike(image, given_image) or not _within(image, config.crop):
+            expected = f"(H, W, {given_image.shape[2]}) {given_image.dtype}"
             given = type(sample).__name__ if image is None else f"image {image.shape} {image.dtype}"
-            raise OutsideError(f"transform '{name}' gives a {given}; expected a Sample of (H, W, 3) uint8, as a crop")
+            raise OutsideError(f"transform '{name}' gives a {given}; expected a Sample of {expected}, as a crop")
     return sample
+
+
+def _alike(image: np.ndarray, other: np.ndarray) -> bool:
+    return image.dtype == other.dtype and image.shape[2:] == other.shape[2:]
 
 
 def _within(image: np.ndarray, size: tuple[int, int]) -> bool:
@@ -99,19 +104,29 @@ def scaled_size(size: tuple[int, int], short: float, max_long: int | None) -> tu
 
 
 def resize_window(image: np.ndarray, window: Window) -> np.ndarray:
-    """The part of an image (H, W, 3) that `window` shows, in its size, filtered with a triangle as wide as a pixel."""
+    """The part of an image (H, W, C) that `window` shows, in its size, filtered with a triangle as wide as a pixel.
+
+    Channels that are no 8-bit RGB are filtered one by one, in their own precision.
+    """
     (width, height), (x0, y0, x1, y1) = window.size, window.box
     left, right = _reach(x0, x1, width, image.shape[1])
     top, bottom = _reach(y0, y1, height, image.shape[0])
-    part = Image.fromarray(image[top:bottom, left:right])
+    part = image[top:bottom, left:right]
     box = (x0 - left, y0 - top, x1 - left, y1 - top)
-    return np.asarray(part.resize(window.size, Image.Resampling.BILINEAR, box))
+    if image.shape[2] == 3 and image.dtype == np.uint8:
+        return _resized(part, window.size, box)
+    channels = [_resized(part[..., channel], window.size, box) for channel in range(image.shape[2])]
+    return np.stack(channels, axis=2)
+
+
+def _resized(part: np.ndarray, size: tuple[int, int], box: tuple[float, float, float, float]) -> np.ndarray:
+    return np.asarray(Image.fromarray(part).resize(size, Image.Resampling.BILINEAR, box))
 
 
 def to_tensor(image: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...]) -> torch.Tensor:
-    """An image (H, W, 3) uint8 as a tensor (3, H, W) float32: scaled to [0, 1], less `mean`, over `std`."""
-    channels = torch.from_numpy(np.array(image.transpose(2, 0, 1), np.float32, order="C")).div_(255)
-    return normalise(channels, mean, std)
+    """An image (H, W, C) as a tensor (C, H, W) float32: bytes scaled to [0, 1], less `mean`, over `std`."""
+    channels = torch.from_numpy(np.array(image.transpose(2, 0, 1), np.float32, order="C"))
+    return normalise(channels.div_(255) if image.dtype == np.uint8 else channels, mean, std)
 
 
 def random_window(

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from minorkey.data.looks import looks
 from minorkey.data.readers import Reader
 from minorkey.data.readers.joined import disk_readers
 from minorkey.data.records import TINY_SIDE, Record
@@ -109,7 +110,7 @@ def findings(opened: Opened, records: Sequence[Record], space: LabelSpace) -> Fi
         crowd=sum(record.crowd for record in labelled),
         tiny={record.key: record.tiny for record in labelled if record.tiny},
         cut={record.key: record.cut for record in labelled if record.cut},
-        notes=list(opened.reader.notes),
+        notes=[*opened.reader.notes, *looks(opened.reader)],
         problems=[record.problem for record in records if record.problem],
     )
 

@@ -30,7 +30,7 @@ def pictures(reader: Reader, space: LabelSpace, task: Task, count: int) -> Itera
             sample = reader[index]
         except MinorkeyError:
             continue
-        small = resized(sample.image, task.counted.width, Image.Resampling.LANCZOS)
+        small = resized(sample.picture, task.counted.width, Image.Resampling.LANCZOS)
         drawn, text = task.draw_labels(sample, small, space), task.label_text(sample, space)
         overlay = None if drawn is None else photo(drawn, small.shape[1])
         yield Picture(sample.key, photo(small, small.shape[1]), overlay, text if text or overlay else "no labels")

@@ -7,7 +7,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
-from minorkey.config import RunConfig, load_config, presets, resolve, with_classes
+from minorkey.config import RunConfig, load_config, pixels_of, presets, resolve, with_classes
+from minorkey.data.pixels import DEFAULT, PixelOptions
 from minorkey.data.raw_cache import RawCache
 from minorkey.data.readers import (
     HeldOut,
@@ -50,6 +51,7 @@ class CheckTarget:
     problems: list[str] = field(default_factory=list)  # data sets that a training needs and that cannot be opened
     warnings: list[str] = field(default_factory=list)  # those that it does without
     cache: RawCache | None = None  # keeps the pixels of what is read
+    pixels: PixelOptions = DEFAULT  # what values of images mean where their data set says nothing
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,10 @@ def _nothing_yet(config: RunConfig, cached: bool) -> CheckTarget:
     except DataError as error:  # a fault of the data, like any other
         problems.append(f"{', '.join(source.data for source in config.source)}: {error}")
         config = config.model_copy(update={"label_space": "cityscapes19"})
-    return CheckTarget(task.space(config.label_space), task, problems=problems, cache=cache)
+    pixels = config.pixels
+    with suppress(MinorkeyError):  # that a source cannot be opened is said when it is its turn
+        pixels = pixels_of(config)
+    return CheckTarget(task.space(config.label_space), task, problems=problems, cache=cache, pixels=pixels)
 
 
 def _open_alone(spec: str, overrides: Mapping[str, Any], cached: bool) -> CheckTarget:
@@ -157,6 +162,7 @@ def _open(asked: _Asked, config: RunConfig, found: CheckTarget) -> None:
             annotation=found.task.annotation,
             cache=found.cache,
             seed=config.seed,
+            pixels=found.pixels,
         )
         if (part := asked.part) is not None:
             readers = [trained_on(each, part, config.seed) for each in readers]

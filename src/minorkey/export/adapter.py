@@ -46,11 +46,16 @@ def write_adapter(trained: Trained, folder: Path) -> Card:
     """Copy the adapter of a run into `folder`, with the name of the base it belongs to.
 
     Raises:
-        AdapterError: the run's method trains no adapter.
+        AdapterError: the run's method trains no adapter, or its network takes other channels than RGB.
     """
     if not trained.run.adapter.is_dir():
         raise AdapterError(
             f"method '{trained.config.method.name}' has no adapter to export; "
+            f"use `minorkey export {trained.run.path} --to model`"
+        )
+    if trained.config.backbone.channels is not None:
+        raise AdapterError(
+            f"the first layer is for channels {', '.join(trained.config.backbone.channels)}, which no adapter holds; "
             f"use `minorkey export {trained.run.path} --to model`"
         )
     shutil.copytree(trained.run.adapter, folder, dirs_exist_ok=True)

@@ -12,9 +12,11 @@ import torch
 from torch import nn
 from transformers import AutoBackbone, AutoConfig, PreTrainedConfig
 
+from minorkey.data.pixels import RGB
 from minorkey.errors import MinorkeyError, ModelError, unknown
 from minorkey.models.catalog import IMAGENET_MEAN, IMAGENET_STD, NORMS, catalog
-from minorkey.models.options import OWN_BACKBONES, BackboneOptions, Triple
+from minorkey.models.channels import first_layer, own_statistics, with_channels
+from minorkey.models.options import OWN_BACKBONES, BackboneOptions, PerChannel
 from minorkey.models.outside_backbone import outside_backbone
 from minorkey.models.plain_config import check_source
 from minorkey.models.quiet import quiet_libraries
@@ -33,11 +35,11 @@ DEEPEST = 1000
 
 @dataclass(frozen=True)
 class Backbone:
-    """A loaded backbone and how its input is normalised (RGB in 0..1, then minus mean, over std)."""
+    """A loaded backbone and how its input is normalised (channels in 0..1, then minus mean, over std)."""
 
     network: nn.Module
-    mean: Triple
-    std: Triple
+    mean: PerChannel
+    std: PerChannel
 
 
 def load_backbone(options: BackboneOptions) -> Backbone:
@@ -70,8 +72,21 @@ def _load_pretrained(options: BackboneOptions) -> Backbone:
         fitted_to = type(network)(resized)
         fitted_to.load_state_dict(fit_state_dict(network.state_dict(), fitted_to.state_dict()))
         network = fitted_to
-    mean, std = _normalisation(options, source, config)
-    return Backbone(network.eval(), options.mean or mean, options.std or std)
+    if options.channels not in (None, RGB):
+        network = with_channels(network, options.channels)
+    return _normalised(network, options, *_normalisation(options, source, config))
+
+
+def _normalised(network: nn.Module, options: BackboneOptions, mean: PerChannel, std: PerChannel) -> Backbone:
+    """A network with how its input is normalised: as said, else as it was pretrained."""
+    names = options.channels or RGB
+    mean, std = options.mean or own_statistics(mean, names), options.std or own_statistics(std, names)
+    if not len(mean) == len(std) == len(names):
+        raise ModelError(
+            f"backbone.mean has {len(mean)} numbers and backbone.std {len(std)}, but there are {len(names)} channels; "
+            "give one for each"
+        )
+    return Backbone(network.eval(), mean, std)
 
 
 def _load_outside(options: BackboneOptions) -> Backbone:
@@ -82,7 +97,9 @@ def _load_outside(options: BackboneOptions) -> Backbone:
     if options.out_blocks is not None:
         _choose_features(network.config, options.out_blocks)
     mean, std = _triple(network.config.image_mean or IMAGENET_MEAN), _triple(network.config.image_std or IMAGENET_STD)
-    return Backbone(network.float().eval(), options.mean or mean, options.std or std)
+    if options.channels not in (None, RGB):
+        first_layer(network, len(options.channels))
+    return _normalised(network.float(), options, mean, std)
 
 
 def builtin_backbone() -> Path:
@@ -206,7 +223,7 @@ def _resized_config(config: PreTrainedConfig, options: BackboneOptions) -> PreTr
     return type(config).from_dict({**config.to_dict(), **changes})
 
 
-def _normalisation(options: BackboneOptions, source: str, config: PreTrainedConfig) -> tuple[Triple, Triple]:
+def _normalisation(options: BackboneOptions, source: str, config: PreTrainedConfig) -> tuple[PerChannel, PerChannel]:
     """Input mean and std of a row, of timm's configuration or of preprocessor_config.json; else those of ImageNet."""
     if options.name in catalog():
         return NORMS[catalog()[options.name].norm]
@@ -217,7 +234,7 @@ def _normalisation(options: BackboneOptions, source: str, config: PreTrainedConf
         return _triple(content.get("image_mean") or IMAGENET_MEAN), _triple(content.get("image_std") or IMAGENET_STD)
 
 
-def _triple(values: Sequence[float]) -> Triple:
+def _triple(values: Sequence[float]) -> PerChannel:
     return values[0], values[1], values[2]
 
 

@@ -9,14 +9,14 @@ from pydantic import BaseModel, ConfigDict
 
 from minorkey.adapters.options import MethodOptions
 from minorkey.labels.tables import parse_row, read_yaml
-from minorkey.models.options import Triple
+from minorkey.models.options import PerChannel
 
 TABLE_FILE = Path(__file__).with_name("backbones.yaml")
 
-IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
-IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
+IMAGENET_MEAN: PerChannel = (0.485, 0.456, 0.406)
+IMAGENET_STD: PerChannel = (0.229, 0.224, 0.225)
 
-NORMS: dict[str, tuple[Triple, Triple]] = {
+NORMS: dict[str, tuple[PerChannel, PerChannel]] = {
     "imagenet": (IMAGENET_MEAN, IMAGENET_STD),
     "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
     "clip": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),

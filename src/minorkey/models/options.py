@@ -1,15 +1,24 @@
 """What a user can say about the network: which backbone, which head."""
 
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    field_validator,
+    model_validator,
+)
 
 from minorkey.catalog import Catalog
+from minorkey.data.pixels import RGB, Channels
 from minorkey.errors import ModelError
 from minorkey.system.bounds import MOST_BOXES, MOST_RUNS, MOST_SIDE, Side
 
-Triple = tuple[float, float, float]
+PerChannel = Annotated[tuple[float, ...], Field(min_length=1)]
 
 LossTerm = Literal["cross_entropy", "focal", "dice"]
 """What a head of logits per pixel can learn by; see `heads/segmentation/pixel_loss.py`."""
@@ -44,13 +53,26 @@ class BackboneOptions(BaseModel):
         None,
         description="1-based blocks (or stages) whose features feed the head; default: 1/3, 1/2, 2/3, 1 of the depth",
     )
-    mean: Triple | None = Field(None, description="input mean per channel; default: the backbone's own")
-    std: Triple | None = Field(None, description="input standard deviation per channel; default: the backbone's own")
+    channels: Channels | None = Field(
+        None, description="channels that it takes, or how many; default: those of the data, as a rule red, green, blue"
+    )
+    mean: PerChannel | None = Field(
+        None, description="input mean per channel; default: the backbone's own, of other channels than RGB the source's"
+    )
+    std: PerChannel | None = Field(None, description="input standard deviation per channel; default: as mean")
 
     @field_validator("name")
     @classmethod
     def _own_one_is_there(cls, name: str) -> str:
         return OWN_BACKBONES.checked(name) if OWN_BACKBONES.knows(name) else name
+
+    @model_validator(mode="after")
+    def _for_each_channel(self) -> Self:
+        count = len(self.channels or RGB)
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if values is not None and len(values) != count and self.channels is not None:
+                raise ValueError(f"{name} has {len(values)} numbers for {count} channels; give one for each")
+        return self
 
 
 class HeadOptions(BaseModel):

@@ -19,6 +19,7 @@ from minorkey.evaluation.scores import DomainRole
 from minorkey.labels import LabelSpace
 from minorkey.models.backbone import Backbone, load_backbone
 from minorkey.models.build import backbone_of
+from minorkey.models.channels import trained_anyway
 from minorkey.tasks.table import task_named
 
 UNLIMITED = 10**9
@@ -33,6 +34,7 @@ class Network:
     loaded: Backbone
     base_sha256: str
     parameters: int  # of backbone and head
+    also: tuple[str, ...] = ()  # parameters of the backbone that train whatever the method
 
 
 def build_network(config: RunConfig, space: LabelSpace) -> Network:
@@ -40,7 +42,8 @@ def build_network(config: RunConfig, space: LabelSpace) -> Network:
     loaded = load_backbone(config.backbone)
     model = task_named(config.task).build(loaded.network, config.head, len(space), config.seed)
     backbone = backbone_of(model)
-    return Network(model, backbone, loaded, weights_sha256(backbone), sum(p.numel() for p in model.parameters()))
+    count, also = sum(p.numel() for p in model.parameters()), trained_anyway(backbone, config.backbone.channels)
+    return Network(model, backbone, loaded, weights_sha256(backbone), count, also)
 
 
 @dataclass(frozen=True)
@@ -131,4 +134,5 @@ def _open(
         annotation=task_named(config.task).annotation,
         cache=cache,
         seed=config.seed,
+        pixels=config.pixels,
     )

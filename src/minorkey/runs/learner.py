@@ -53,7 +53,7 @@ def build_learner(
     begun = checkpoint or start_weights(config)
     _load_head(config, network, begun)
     state = begun.adapter if begun else None
-    attached = attach(network.backbone, config.method, seed=config.seed, state=state, load=False)
+    attached = attach(network.backbone, config.method, seed=config.seed, state=state, load=False, also=network.also)
     pretrained = pretrained_parts(config, network, attached, len(space))  # before anything trained is loaded
     if state is not None:
         attached.load_state_dict(state)

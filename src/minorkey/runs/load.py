@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from minorkey.adapters import attach, fold, load_adapter
 from minorkey.adapters.convert import PROVENANCE
 from minorkey.config import RunConfig, load_config
@@ -19,6 +17,7 @@ from minorkey.system.outside import outside_allowed, outside_faults
 from minorkey.system.precision import evaluation_precision, units_of
 from minorkey.system.run_folder import RunFolder, resuming
 from minorkey.system.storage import read_tensors
+from minorkey.system.tensors import check_tensors
 from minorkey.system.unforeseen import public
 from minorkey.tasks.deployed import DeployedNetwork
 from minorkey.tasks.predictor import Predictor
@@ -76,15 +75,15 @@ def predictor_of(folder: RunFolder, config: RunConfig) -> Predictor:
     space = label_space(config.label_space)
     network = build_network(config, space)
     load_head(network.model, folder, config.backbone.name, network.base_sha256)
-    _load_trained(folder, config, network.backbone)
+    _load_trained(folder, config, network)
     drop_auxiliary(network.model)
     network.model.requires_grad_(False).eval().to(device_for(config.training))
     return predictor_for(config, network, space)
 
 
-def _load_trained(folder: RunFolder, config: RunConfig, backbone: nn.Module) -> None:
+def _load_trained(folder: RunFolder, config: RunConfig, network: Network) -> None:
     """Give the pretrained backbone what a training made of it, as its method says: nothing else is looked for."""
-    trains, saved = config.method.spec.trains, folder.record()
+    trains, saved, backbone = config.method.spec.trains, folder.record(), network.backbone
     if trains in ("adapter", "norms"):
         if not folder.adapter.is_dir():
             raise AdapterError(
@@ -93,11 +92,16 @@ def _load_trained(folder: RunFolder, config: RunConfig, backbone: nn.Module) -> 
             )
         saved.check(f"{folder.adapter.name}/{PROVENANCE}")
         load_adapter(backbone, folder.adapter)
-    elif trains == "nothing":
+        own = dict(backbone.named_parameters())
+        if beside := {name: own[name] for name in network.also if name in own}:
+            tensors = read_tensors(folder.backbone, saved.sha256(folder.backbone.name))
+            check_tensors(tensors, beside, f"'{folder.backbone}'", "it is of another backbone")
+            backbone.load_state_dict(tensors, strict=False)
+    elif trains == "nothing" and not network.also:
         return
     else:
         tensors = read_tensors(folder.backbone, saved.sha256(folder.backbone.name))
-        attached = attach(backbone, config.method)
+        attached = attach(backbone, config.method, also=network.also)
         attached.load_state_dict({f"trained.{name}": tensor for name, tensor in tensors.items()})
     fold(backbone)
 
@@ -132,6 +136,7 @@ def predictor_for(config: RunConfig, network: Network, space: LabelSpace) -> Pre
         config.evaluation.batch_size,
         task_named(config.task),
         config.transform.crop,
+        config.pixels,
     )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -132,7 +133,9 @@ def model_digest(run: RunFolder, predictor: Predictor) -> str:
     A deployed file, in the place of a run, is another model than its run.
     """
     asked = predictor.protocol.model_copy(update={"precision": "fp32"}).id()
-    parts = (asked, predictor.space.classes, predictor.crop, predictor.mean, predictor.std)
+    parts: tuple[Any, ...] = (asked, predictor.space.classes, predictor.crop, predictor.mean, predictor.std)
+    if predictor.pixels.stated:
+        parts += (predictor.pixels,)
     digest = hashlib.blake2b(repr(parts).encode(), digest_size=16)
     if run.path.is_file():
         digest.update(sha256_of(run.path).encode())

@@ -9,12 +9,14 @@ from rich.console import Console
 
 from minorkey.config import RunConfig
 from minorkey.data.cache_size import in_bytes, reserve
+from minorkey.data.looks import looks
 from minorkey.data.rare_classes import RareClasses
 from minorkey.data.readers.joined import shared_images
 from minorkey.data.records import Record, turned_among
 from minorkey.data.statistics import count_images
 from minorkey.data.workers import worker_count
 from minorkey.labels import LabelSpace
+from minorkey.models.channels import new_channels
 from minorkey.runs.assemble import Sources, open_judged, open_sources, open_targets
 from minorkey.system.processes import from_main, together
 from minorkey.system.progress import Reporter
@@ -102,6 +104,13 @@ def _notes(config: RunConfig, material: Material) -> list[str]:
         for reader in material.sources.readers
         if turned_among(reader)
     ]
+    trained = [*material.sources.readers, *(material.targets.readers if material.targets else ())]
+    notes += [f"{reader.name}: {line}" for reader in trained for line in looks(reader)]
+    if new := new_channels(config.pixels.names):
+        notes.append(
+            f"the network takes {len(config.pixels.names)} channels: kernels of {', '.join(new)} start at 0, and its "
+            f"first layer trains beside what {config.method.name} trains"
+        )
     if material.targets is not None:
         readers = material.targets.readers
         names = ", ".join(f"{len(reader)} images of {reader.name}" for reader in readers)

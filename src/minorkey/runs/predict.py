@@ -10,15 +10,18 @@ from urllib.parse import quote
 import numpy as np
 from rich.console import Console
 
-from minorkey.data.images import IMAGE_SUFFIXES, list_files, list_images, read_image
+from minorkey.data.deep_images import image_suffixes, read_pixels
+from minorkey.data.images import list_files, list_images
+from minorkey.data.pixels import PixelOptions
 from minorkey.data.video.frames import ALL, Sampling
 from minorkey.data.video.library import CLIP_SUFFIXES, is_clip, is_stream, pyav
 from minorkey.errors import ConfigError, DataError
 from minorkey.plotting.page_template import page_template
 from minorkey.runs.clip import ClipOptions
 from minorkey.runs.clips import ClipFolder, Source, name_of_stream
-from minorkey.runs.load import load
+from minorkey.runs.load import config_of, load
 from minorkey.runs.made import Made, Stamp, is_folder_of_results, model_digest
+from minorkey.runs.rasters import predict_raster, raster_names
 from minorkey.system.ahead import Room, ahead
 from minorkey.system.names import below
 from minorkey.system.processes import from_main, gathered_objects, process_count, process_index, speaker, together
@@ -26,13 +29,16 @@ from minorkey.system.progress import Reporter
 from minorkey.system.run_folder import RunFolder
 from minorkey.system.storage import write_json, write_text
 from minorkey.tasks.prediction import Prediction, read_saved, save_jpeg
-from minorkey.tasks.predictor import Started, telling
+from minorkey.tasks.predictor import Predictor, Started, telling
 from minorkey.training.device import device_for
 from minorkey.training.options import TrainingOptions
 
 CLASSES = "classes.json"
 ENDINGS = (".json", ".csv", ".html")
 """Of the files about all images."""
+
+RASTER = ".tif"
+"""Suffix of what is predicted of a raster."""
 
 SHOWN = 120
 """Images on the page at most, of each heading."""
@@ -69,9 +75,10 @@ def predict_folder(
 
     Of a clip, `overlays/<name>.mp4`, `clips/<name>.jsonl` with a line for each frame, and `clips/<name>.json`.
 
-    Segmentation writes `ids/<name>.png`. Detection writes `boxes/<name>.json`, and once all images are done
-    `predictions.json`, a COCO results file in which an image's id is its file's name; each of n jobs writes one of its
-    own, `predictions-<i>-of-<n>.json`, and a job without a shard that comes after them the whole.
+    Segmentation writes `ids/<name>.png`, of a GeoTIFF `ids/<name>.tif` in its place on earth. Detection writes
+    `boxes/<name>.json`, and once all images are done `predictions.json`, a COCO results file in which an image's id is
+    its file's name; each of n jobs writes one of its own, `predictions-<i>-of-<n>.json`, and a job without a shard that
+    comes after them the whole.
 
     The next images are read and the last ones written, in threads, while the device works on one.
 
@@ -100,12 +107,14 @@ def predict_folder(
         StorageError: a file cannot be written.
     """
     device_for(TrainingOptions())
-    files, names, clips = from_main(lambda: _listed(images, shard))
+    suffixes = from_main(lambda: image_suffixes(config_of(run).pixels))
+    files, names, clips = from_main(lambda: _listed(images, shard, suffixes))
     with together():
         predictor = load(run)
     model = from_main(lambda: model_digest(RunFolder(run), predictor))
     made = Made(out, f"{shard[0]}-of-{shard[1]}-{process_index()}", model)
-    writer = _Writer(predictor.prediction_type, out, overlays, made)
+    rasters = from_main(lambda: raster_names(predictor, dict(zip(names, files, strict=True))))
+    writer = _Writer(predictor.prediction_type, out, overlays, made, rasters)
     clip_writer = ClipFolder(out, predictor.prediction_type, ClipOptions(sampling, overlays, frames), made)
     classes = {str(i): c for i, c in enumerate(predictor.space.classes)}
     if not overwrite:
@@ -118,10 +127,12 @@ def predict_folder(
     stamps = {place: made.stamp(files[place]) for place in mine}
     todo = [place for place in mine if overwrite or not writer.is_done(names[place], stamps[place])]
     done.skipped = len(mine) - len(todo)
+    large = [place for place in todo if names[place] in rasters]
+    todo = [place for place in todo if names[place] not in rasters]
     console = speaker(console)
     with Reporter(console, "predicting", len(mine), done=done.skipped, unit="image") as reporter:
         room = Room()
-        read = ahead(partial(_read, files, room), todo, room=room)
+        read = ahead(partial(_read, files, predictor.pixels, room), todo, room=room)
         started = predictor.started(telling(predictor, console, read))
 
         def write(pair: tuple[int, Started | DataError]) -> tuple[int, DataError | None]:
@@ -131,6 +142,12 @@ def predict_folder(
         written = ahead(write, started, room=room)
         for count, (place, problem) in enumerate(written, start=done.skipped + 1):
             if problem is None:
+                done.written += 1
+            else:
+                done.problems.append(_naming(files[place], problem))
+            reporter.update(count, names[place])
+        for count, place in enumerate(large, start=done.skipped + len(todo) + 1):
+            if (problem := writer.write_raster(predictor, files[place], names[place], stamps[place])) is None:
                 done.written += 1
             else:
                 done.problems.append(_naming(files[place], problem))
@@ -158,12 +175,12 @@ def parse_shard(text: str) -> Shard:
     return int(index), int(count)
 
 
-def _listed(images: str, shard: Shard) -> tuple[list[Path], list[str], dict[str, Source]]:
+def _listed(images: str, shard: Shard, suffixes: frozenset[str]) -> tuple[list[Path], list[str], dict[str, Source]]:
     """The images of a shard and their names, and its clips by their names; names differ among all of them."""
     index, count = shard
     if is_stream(images):
         return [], [], {name_of_stream(images): images} if index == 1 else {}
-    found = list_files(images, IMAGE_SUFFIXES | CLIP_SUFFIXES) or list_images(images)  # which says what is expected
+    found = list_files(images, suffixes | CLIP_SUFFIXES) or list_images(images, suffixes)  # which says what is expected
     named = list(zip(_names(found, Path(images)), found, strict=True))
     clips = [(name, file) for name, file in named if is_clip(file)]
     pictures = [(name, file) for name, file in named if not is_clip(file)][index - 1 :: count]
@@ -172,9 +189,9 @@ def _listed(images: str, shard: Shard) -> tuple[list[Path], list[str], dict[str,
     return [file for _, file in pictures], [name for name, _ in pictures], dict(clips[index - 1 :: count])
 
 
-def _read(files: Sequence[Path], room: Room, place: int) -> tuple[int, np.ndarray | DataError]:
+def _read(files: Sequence[Path], pixels: PixelOptions, room: Room, place: int) -> tuple[int, np.ndarray | DataError]:
     try:
-        image = read_image(files[place])
+        image = read_pixels(files[place], pixels=pixels)
     except DataError as error:
         return place, error
     room.note(image)
@@ -189,6 +206,7 @@ class _Writer:
     out: Path
     overlays: bool
     made: Made
+    rasters: frozenset[str] = frozenset()  # names of what is predicted part by part, and saved as GeoTIFF
 
     def is_done(self, name: str, stamp: Stamp | None) -> bool:
         """Whether an image, as it is now, was predicted before by the same model."""
@@ -208,7 +226,8 @@ class _Writer:
 
     def saved(self, name: str) -> Path:
         """Where what was predicted of an image is."""
-        return self.out / self.kind.folder / f"{name}{self.kind.suffix}"
+        suffix = RASTER if name in self.rasters else self.kind.suffix
+        return self.out / self.kind.folder / f"{name}{suffix}"
 
     def write(self, name: str, stamp: Stamp | None, started: Started | DataError) -> DataError | None:
         """Write what was predicted of an image, the overlay first; an error in its place is handed back."""
@@ -220,6 +239,16 @@ class _Writer:
         if self.overlays:
             save_jpeg(prediction.draw(), self.drawn(name))
         prediction.save(self.saved(name))
+        return None
+
+    def write_raster(self, predictor: Predictor, file: Path, name: str, stamp: Stamp | None) -> DataError | None:
+        """Predict and write a raster, as `write`."""
+        if stamp is not None:
+            self.made.begin(name, stamp, self.there(name))
+        try:
+            predict_raster(predictor, file, self.saved(name), self.drawn(name) if self.overlays else None)
+        except DataError as error:
+            return error
         return None
 
 

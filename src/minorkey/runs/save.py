@@ -77,8 +77,11 @@ def save_result(
         if attached.layers:
             save_adapter(network.backbone, attached, folder.adapter, network.base_sha256)
             files.append(f"{folder.adapter.name}/{PROVENANCE}")
-        elif attached.trained_count:
-            write_tensors(folder.backbone, attached.trained_tensors())
+        beside = attached.trained_tensors()
+        if attached.layers:
+            beside = {name: beside[name] for name in network.also if name in beside}
+        if beside:
+            write_tensors(folder.backbone, beside)
             files.append(folder.backbone.name)
         write_tensors(folder.head, head, {"base_weights_sha256": network.base_sha256})
         if pictures := files_below(folder.pseudo_label_pictures, folder.pictured.parent):
@@ -94,4 +97,4 @@ def _whole(config: RunConfig, space: LabelSpace, adapter: dict[str, Tensor]) -> 
     """The network anew on the CPU, with what training made of its backbone: the one that trained is in pieces."""
     network = build_network(config, space)
     state = {name: value.cpu() for name, value in adapter.items()}
-    return network, attach(network.backbone, config.method, seed=config.seed, state=state)
+    return network, attach(network.backbone, config.method, seed=config.seed, state=state, also=network.also)

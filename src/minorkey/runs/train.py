@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from minorkey.config import RunConfig, load_config, save_config, saved_values, with_classes
+from minorkey.config import RunConfig, load_config, save_config, saved_values, with_classes, with_pixels
 from minorkey.data.classes import OF_THE_DATA
 from minorkey.errors import ConfigError, MinorkeyError
 from minorkey.evaluation.scores import ScoreTable
@@ -47,7 +47,7 @@ def train(config: RunConfig, out: Path, *, resume: bool = False, console: Consol
     from_main(lambda: check_trackers(config.training.track))
     console = speaker(console)
     folder = RunFolder(Path(out))
-    config = from_main(lambda: _with_classes(config, folder))
+    config = from_main(lambda: _with_pixels(_with_classes(config, folder), folder))
     config = settled(config, folder, console)
     if from_main(lambda: folder.finished):  # and nothing is written
         from_main(lambda: claim(folder, config, resume))
@@ -68,6 +68,12 @@ def _with_classes(config: RunConfig, folder: RunFolder) -> RunConfig:
     if config.label_space in OF_THE_DATA or not folder.config.is_file():
         return with_classes(config)
     return config if load_config(folder.config).label_space == config.label_space else with_classes(config)
+
+
+def _with_pixels(config: RunConfig, folder: RunFolder) -> RunConfig:
+    """A configuration that says what values of images mean; that of the run as saved, without a look at its data."""
+    resumed = folder.started and folder.config.is_file() and load_config(folder.config) == config
+    return config if resumed else with_pixels(config)
 
 
 @contextmanager

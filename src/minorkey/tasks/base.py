@@ -167,8 +167,8 @@ class Task(ABC):
         """
         return Counts(0 if labels is None else len(labels))
 
-    def trial(self, crop: tuple[int, int], device: torch.device | str) -> Batch:
-        """Two black images `(2, 3, h, w)` with labels of class 0, for a look at the graph of the loss.
+    def trial(self, crop: tuple[int, int], device: torch.device | str, channels: int = 3) -> Batch:
+        """Two black images `(2, C, h, w)` with labels of class 0, for a look at the graph of the loss.
 
         Two, because a group norm refuses a single value per group, which the coarsest level of a small image may be.
         """
@@ -184,7 +184,7 @@ class Task(ABC):
             category=0,
         )
         labels = self.collate([sample] * 2, crop)
-        return Batch(torch.zeros(2, 3, *crop, device=device), on_device(labels, device), [""] * 2, [""] * 2)
+        return Batch(torch.zeros(2, channels, *crop, device=device), on_device(labels, device), [""] * 2, [""] * 2)
 
     # --- a target without labels
 
@@ -360,7 +360,7 @@ class Task(ABC):
         Raises:
             StorageError: a file cannot be written.
         """
-        save_png(Image.fromarray(sample.image), folder / "image.png")
+        save_png(Image.fromarray(sample.picture), folder / "image.png")
         save_png(prediction.draw(), folder / "prediction.png")
 
     def scene(self, kept: Kept, space: LabelSpace) -> Any:

@@ -18,6 +18,7 @@ class Prediction(ABC):
 
     folder: ClassVar[str]  # name of a folder of saved predictions
     suffix: ClassVar[str]  # of a saved prediction
+    of_pixels: ClassVar[bool] = False  # a class for each pixel: made with labels, an image and a label space
 
     @abstractmethod
     def draw(self) -> Image.Image:

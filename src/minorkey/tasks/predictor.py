@@ -14,12 +14,14 @@ from rich.console import Console
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from minorkey.data.images import read_image, rgb_pixels
+from minorkey.data.deep_images import read_pixels
+from minorkey.data.images import rgb_pixels
+from minorkey.data.pixels import DEFAULT, PixelOptions, of_one_kind, picture
 from minorkey.data.video.clip import opened_clip
 from minorkey.data.video.frames import Frame, Sampling, read_ahead
 from minorkey.errors import DataError
 from minorkey.labels import LabelSpace
-from minorkey.models.options import Triple
+from minorkey.models.options import PerChannel
 from minorkey.system.ahead import Room, ahead, grouped
 from minorkey.system.precision import Precision, computing
 from minorkey.system.reading import words
@@ -58,11 +60,12 @@ class Predictor:
     model: PreTrainedModel
     space: LabelSpace
     protocol: Protocol
-    mean: Triple
-    std: Triple
+    mean: PerChannel
+    std: PerChannel
     window_batch: int = 8
     task: Task = field(default_factory=lambda: task_named("segmentation"))
     crop: Size | None = None  # height, width of the training crops; None: images of any size are looked at as a whole
+    pixels: PixelOptions = DEFAULT  # channels and range of images
 
     @property
     def device(self) -> torch.device:
@@ -98,13 +101,13 @@ class Predictor:
             ConfigError: probabilities are asked of a detector.
         """
         if isinstance(images, (list, tuple)):
-            return [self.predict_one(as_rgb(image), probabilities) for image in images]
-        return self.predict_one(as_rgb(images), probabilities)  # type: ignore[arg-type]
+            return [self.predict_one(as_image(image, self.pixels), probabilities) for image in images]
+        return self.predict_one(as_image(images, self.pixels), probabilities)  # type: ignore[arg-type]
 
     def predict_one(self, image: np.ndarray, probabilities: bool = False) -> Any:
-        """Predict one `(H, W, 3)` uint8 RGB image."""
+        """Predict one image `(H, W, C)`, uint8 or float32 in [0, 1], as a rule RGB."""
         if probabilities:
-            return self.task.prediction(self.output(image), image, self.space, probabilities)
+            return self.task.prediction(self.output(image), self._shown(image), self.space, probabilities)
         return self.start([image])[0]()
 
     def map(
@@ -131,7 +134,7 @@ class Predictor:
 
         room = Room()
         yield from ahead(
-            finish, self.started(ahead(partial(_read, room), images, room=room)), 1, lambda: min(2, room())
+            finish, self.started(ahead(partial(_read, room, self.pixels), images, room=room)), 1, lambda: min(2, room())
         )
 
     @public
@@ -191,7 +194,7 @@ class Predictor:
         """Begin to predict images of one size, in one pass, without waiting for the device.
 
         Args:
-            images: `(H, W, 3)` uint8 RGB.
+            images: `(H, W, C)`, uint8 or float32 in [0, 1]; as a rule RGB.
 
         Returns:
             What waits for the prediction, of each image.
@@ -199,7 +202,10 @@ class Predictor:
         protocol = self._protocol(images[0].shape[:2])
         with computing(self.model, self.precision):
             started = self.task.start(self.model, self._pixels(images), protocol, self.window_batch)
-        return [Started(begun, image, self._finish) for begun, image in zip(started, images, strict=True)]
+        return [Started(begun, self._shown(image), self._finish) for begun, image in zip(started, images, strict=True)]
+
+    def _shown(self, image: np.ndarray) -> np.ndarray:
+        return picture(image, self.pixels.places)
 
     @torch.inference_mode()
     def _finish(self, started: Any, image: np.ndarray) -> Any:
@@ -238,16 +244,20 @@ class Predictor:
             return self.task.predict(self.model, self._pixels([image]), protocol, self.window_batch)
 
     def _pixels(self, images: Sequence[np.ndarray]) -> Tensor:
-        """Images of one size as the network takes them, `(B, 3, H, W)`: as bytes to the device, normalised there."""
+        """Images of one size as the network takes them, `(B, C, H, W)`: as bytes to the device, normalised there."""
         # One that is flipped, as BGR made RGB is, or that may not be written to is copied.
+        images = of_one_kind(images)
         given = torch.from_numpy(np.stack(images) if len(images) > 1 else np.require(images[0][None], None, ["C", "W"]))
         if self.device.type == "cuda":
             given = given.pin_memory()
         given = given.to(self.device, non_blocking=True)
-        pixels = torch.empty(len(images), 3, *given.shape[1:3], device=self.device)
+        if given.shape[3] != len(self.mean):
+            raise DataError(f"image has {given.shape[3]} channels, the network takes {len(self.mean)}")
+        pixels = torch.empty(len(images), len(self.mean), *given.shape[1:3], device=self.device)
         # The arithmetic of `to_tensor`, on a CPU to the bit, a channel at a time and in place.
         for channel, (shift, scale) in enumerate(zip(self.mean, self.std, strict=True)):
-            pixels[:, channel].copy_(given[..., channel]).div_(255).sub_(shift).div_(scale)
+            plane = pixels[:, channel].copy_(given[..., channel])
+            (plane.div_(255) if given.dtype == torch.uint8 else plane).sub_(shift).div_(scale)
         return pixels
 
     def probabilities(self, image: np.ndarray) -> Tensor:
@@ -289,13 +299,24 @@ def _finished(pair: tuple[Frame | None, Started | DataError]) -> tuple[Frame, An
     return frame, started()
 
 
-def _read(room: Room, image: ImageLike) -> tuple[ImageLike, np.ndarray | DataError]:
+def _read(room: Room, pixels: PixelOptions, image: ImageLike) -> tuple[ImageLike, np.ndarray | DataError]:
     try:
-        pixels = as_rgb(image)
+        values = as_image(image, pixels)
     except DataError as error:
         return image, error
-    room.note(pixels)
-    return image, pixels
+    room.note(values)
+    return image, values
+
+
+def as_image(image: ImageLike, pixels: PixelOptions) -> np.ndarray:
+    """Any accepted image as `as_rgb` has it or, where something is said of its values, as that says.
+
+    Raises:
+        DataError: it is none of these.
+    """
+    if isinstance(image, (str, Path)):
+        return read_pixels(image, pixels=pixels)
+    return pixels.image(_array(image), "the array") if pixels.stated else as_rgb(image)
 
 
 def as_rgb(image: ImageLike) -> np.ndarray:
@@ -305,15 +326,19 @@ def as_rgb(image: ImageLike) -> np.ndarray:
         DataError: it is none of these.
     """
     if isinstance(image, (str, Path)):
-        return read_image(image)
+        return read_pixels(image)
     if isinstance(image, Image.Image):
         return rgb_pixels(image, getattr(image, "filename", "") or "the PIL image")
-    try:
-        array = np.asarray(image)
-    except (ValueError, TypeError, RuntimeError) as error:  # rows of several lengths; a tensor on a GPU
-        raise DataError(f"got a {type(image).__name__} that is no array ({words(error)}); {EXPECTED}") from error
+    array = _array(image)
     if array.ndim == 2:
         array = np.repeat(array[..., None], 3, axis=2)
     if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8 or not array.size:
         raise DataError(f"got an array of shape {array.shape} and type {array.dtype}; {EXPECTED}")
     return array
+
+
+def _array(image: object) -> np.ndarray:
+    try:
+        return np.asarray(image)
+    except (ValueError, TypeError, RuntimeError) as error:  # rows of several lengths; a tensor on a GPU
+        raise DataError(f"got a {type(image).__name__} that is no array ({words(error)}); {EXPECTED}") from error

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from minorkey.models.batch_norm import globalise
+from minorkey.models.build import backbone_of
+from minorkey.models.channels import channels_of
 from minorkey.models.compiling import compile_network
 from minorkey.models.heads.set_criterion import total
 from minorkey.system.processes import process_count
@@ -77,7 +79,7 @@ def trial_loss(task: Task, network: PreTrainedModel, crop: tuple[int, int], devi
     """
     network.eval()
     with torch.autograd.graph.saved_tensors_hooks(lambda tensor: None, _not_kept):
-        return total(task.loss(network, task.trial(crop, device)))
+        return total(task.loss(network, task.trial(crop, device, channels_of(backbone_of(network)))))
 
 
 def _not_kept(nothing: None) -> Tensor:

@@ -24,7 +24,7 @@ class Snapshots:
     Args:
         folder: they are written below it.
         samples: the images, as read, at any size; their labels are not looked at.
-        predict: class probabilities `(K, H, W)` of an image `(H, W, 3)` uint8.
+        predict: class probabilities `(K, H, W)` of an image as samples have it.
         threshold: of the confidence, in [0, 1].
     """
 
@@ -55,7 +55,11 @@ class Snapshots:
             predictions = [_grey(self.predict(student, sample.image).argmax(dim=0)) for sample in self.samples]
         for sample, of_teacher, of_student in zip(self.samples, pseudo_labels, predictions, strict=True):
             place = below(self.folder / f"step-{step:07d}", sample.domain, sample.key)
-            for name, picture in {"image": Image.fromarray(sample.image), "student": of_student, **of_teacher}.items():
+            for name, picture in {
+                "image": Image.fromarray(sample.picture),
+                "student": of_student,
+                **of_teacher,
+            }.items():
                 save_png(picture, place / f"{name}.png")
 
     def _pseudo_label(self, network: nn.Module, image: np.ndarray) -> dict[str, Image.Image]:

@@ -6,7 +6,9 @@ from urllib.parse import parse_qsl
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from minorkey.data.images import IMAGE_SUFFIXES, list_files
+from minorkey.data.deep_images import image_suffixes
+from minorkey.data.images import list_files
+from minorkey.data.pixels import PixelOptions
 from minorkey.data.raw_cache import RawCache, file_stamp
 from minorkey.data.readers.images import ImageReader, fixed_part
 from minorkey.data.sample import Sample
@@ -90,7 +92,7 @@ class ClipReader:
         return self._cache.pixels("frame", named, named.encode, lambda _: frame_at(file, spot))
 
 
-def open_unlabelled(spec: str, cache: RawCache | None) -> ClipReader | ImageReader:
+def open_unlabelled(spec: str, cache: RawCache | None, pixels: PixelOptions) -> ClipReader | ImageReader:
     """A file, folder or glob of images, or of clips as `PATH[?every=N]`; clips beside images are passed over, and said.
 
     Raises:
@@ -102,11 +104,11 @@ def open_unlabelled(spec: str, cache: RawCache | None) -> ClipReader | ImageRead
         options = parse_row(ClipOptions, dict(parse_qsl(query, keep_blank_values=True)), spec)
         return ClipReader(where, options.every, cache)
     if Path(spec).is_file():
-        return ClipReader(spec, None, cache) if is_clip(Path(spec)) else ImageReader(spec, cache)
+        return ClipReader(spec, None, cache) if is_clip(Path(spec)) else ImageReader(spec, cache, pixels)
     clips = list_files(spec, CLIP_SUFFIXES)
-    if clips and not list_files(spec, IMAGE_SUFFIXES):
+    if clips and not list_files(spec, image_suffixes(pixels)):
         return ClipReader(spec, None, cache)
-    images = ImageReader(spec, cache)
+    images = ImageReader(spec, cache, pixels)
     if clips:
         images.notes = (*images.notes, f"{_clips(len(clips))} beside the images passed over, as {clips[0].name}")
     return images

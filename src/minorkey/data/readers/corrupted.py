@@ -2,9 +2,12 @@
 
 from dataclasses import replace
 
+import numpy as np
+
 from minorkey.data.corruptions import Corruption
 from minorkey.data.readers.reader import Reader, ReaderAround
 from minorkey.data.sample import Sample
+from minorkey.errors import DataError
 
 
 class CorruptedReader(ReaderAround):
@@ -26,6 +29,14 @@ class CorruptedReader(ReaderAround):
         self.domain = f"{reader.domain}+{self._corruption}"
 
     def __getitem__(self, index: int) -> Sample:
-        """Read a sample and corrupt its image."""
+        """Read a sample and corrupt its image.
+
+        Raises:
+            DataError: it is no 8-bit RGB.
+        """
         sample = self._reader[index]
+        if sample.image.dtype != np.uint8 or sample.image.shape[2] != 3:
+            raise DataError(
+                f"{self.name}: corruptions are of 8-bit RGB, and '{sample.key}' is something else; leave them out"
+            )
         return replace(sample, image=self._corruption.apply(sample.image, sample.key), domain=self.domain)

@@ -4,8 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from minorkey.data.images import list_images, read_image
+from minorkey.data.deep_images import image_suffixes, read_pixels
+from minorkey.data.images import list_images
+from minorkey.data.pixels import DEFAULT, PixelOptions
 from minorkey.data.raw_cache import RawCache, file_stamp
+from minorkey.data.readers.on_disk import kind_of_pixels
 from minorkey.data.sample import Sample
 from minorkey.errors import DataError
 from minorkey.system.regular import regular_bytes
@@ -14,18 +17,19 @@ from minorkey.system.regular import regular_bytes
 class ImageReader:
     """All images at a path as the unlabelled samples of one domain, sorted by name."""
 
-    def __init__(self, where: str, cache: RawCache | None = None) -> None:
+    def __init__(self, where: str, cache: RawCache | None = None, pixels: PixelOptions = DEFAULT) -> None:
         """List the images.
 
         Args:
             where: a folder, with all that is below it, a glob or a file; hidden files are passed over.
             cache: keeps their pixels.
+            pixels: what their values mean.
 
         Raises:
             DataError: there are no images, or two of them have one name but for the suffix.
         """
-        path, self._cache = Path(where), cache
-        self._files = list_images(where)
+        path, self._cache, self.pixels = Path(where), cache, pixels
+        self._files = list_images(where, image_suffixes(pixels))
         root = path if path.is_dir() else fixed_part(path)
         self._keys = [file.relative_to(root).with_suffix("").as_posix() for file in self._files]
         # Sorted by name, files of one key need not be neighbours: `a.jpg`, `a.jpg.1.png`, `a.png`.
@@ -50,13 +54,25 @@ class ImageReader:
         Raises:
             DataError: it is unreadable or truncated.
         """
-        return Sample(self._image(self._files[index]), self.domain, self._keys[index])
+        image = self._image(self._files[index])
+        return Sample(image, self.domain, self._keys[index], shown=self.pixels.places)
 
     def _image(self, file: Path) -> np.ndarray:
         stamp = None if self._cache is None else file_stamp(file)
         if self._cache is None or stamp is None:
-            return read_image(file)
-        return self._cache.pixels("image", stamp, lambda: _content(file), lambda content: read_image(file, content))
+            return read_pixels(file, pixels=self.pixels)
+        kind = kind_of_pixels(self.pixels)
+        return self._cache.pixels(
+            kind, stamp, lambda: _content(file), lambda content: read_pixels(file, content, self.pixels)
+        )
+
+    def file(self, index: int) -> tuple[str, bytes]:
+        """The file of an image as errors name it, and its content.
+
+        Raises:
+            DataError: it is missing or cannot be read.
+        """
+        return str(self._files[index]), _content(self._files[index])
 
 
 def _content(file: Path) -> bytes:

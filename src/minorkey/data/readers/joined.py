@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
+from minorkey.data.deep_images import read_pixels
 from minorkey.data.images import mean_luma
+from minorkey.data.pixels import picture
 from minorkey.data.readers.on_disk import DiskReader
 from minorkey.data.readers.reader import Reader, ReaderAround
 from minorkey.data.readers.text import composed, text_lines
@@ -110,7 +113,7 @@ def of_brightness(reader: DiskReader[Any], luma: Range) -> Subset:
         DataError: there is no such image, or one is broken.
     """
     low, high = luma
-    found = [mean_luma(*reader.file(index)) for index in range(len(reader))]
+    found = [_luma(reader, index) for index in range(len(reader))]
     chosen = [index for index, value in enumerate(found) if low <= value < high]
     if not chosen:
         raise DataError(
@@ -118,6 +121,13 @@ def of_brightness(reader: DiskReader[Any], luma: Range) -> Subset:
             f"{min(found):.1f} to {max(found):.1f}; change `brightness` of the data set, or leave the domain out"
         )
     return Subset(reader, chosen)
+
+
+def _luma(reader: DiskReader[Any], index: int) -> float:
+    if not reader.pixels.stated:
+        return mean_luma(*reader.file(index))
+    image = read_pixels(*reader.file(index), reader.pixels)
+    return float(np.asarray(Image.fromarray(picture(image, reader.pixels.places)).convert("L")).mean())
 
 
 def on_disk(reader: Reader, index: int) -> tuple[DiskReader[Any], int] | None:

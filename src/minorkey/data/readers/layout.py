@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from minorkey.data.pixels import Channels, PixelOptions, Ranges
 from minorkey.data.readers.pattern import wrong_fields
 from minorkey.data.readers.reader import Role
 from minorkey.data.readers.text import composed
@@ -37,6 +38,10 @@ class Layout(BaseModel):
     # What is a domain of its own by the mean luma of its images (0 to 255): from the first number, below the second.
     brightness: dict[str, tuple[float, float]] = Field(default={})
     skips: dict[str, str] = Field(default={})  # key of a pair that is known to be unusable -> why
+    # What the values of its images mean where they are not 8-bit RGB: see data/pixels.py.
+    channels: Channels | None = None
+    range: Ranges | None = None
+    shown: tuple[str, str, str] | None = None
 
     @field_validator("splits", "domains", mode="before")
     @classmethod
@@ -66,6 +71,16 @@ class Layout(BaseModel):
         if ("{domain}" in self.images) != bool(self.domains):
             raise ValueError("`domains` and a field {domain} in `images` go together")
         return self
+
+    @model_validator(mode="after")
+    def _sound_pixels(self) -> "Layout":
+        assert self.pixels
+        return self
+
+    @property
+    def pixels(self) -> PixelOptions:
+        """What the values of its images mean."""
+        return PixelOptions(channels=self.channels, range=self.range, shown=self.shown)
 
     @property
     def beside(self) -> str | None:

@@ -1,14 +1,17 @@
 """What readers of data sets on disk are asked for, and what all of them have."""
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, TypeVar
 
 import numpy as np
 
+from minorkey.data.deep_images import read_pixels
 from minorkey.data.frames import orientation_of
-from minorkey.data.images import read_image
+from minorkey.data.pixels import DEFAULT, PixelOptions
 from minorkey.data.readers.files import Files
 from minorkey.data.sample import Sample
 from minorkey.labels import LabelSpace
@@ -28,6 +31,7 @@ class Part:
     domain: str  # that the samples carry
     place: str = ""  # the folder of the domain, where the data set has several
     seed: int = 0  # draws splits where the data set has none of its own
+    pixels: PixelOptions = DEFAULT  # what the values of its images mean
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class DiskReader(ABC, Generic[Image]):
 
     def __init__(self, part: Part, images: Sequence[Image], notes: Sequence[str] = ()) -> None:
         self.name, self.domain, self.notes = part.name, part.domain, tuple(notes)
-        self._files, self._images = part.files, images
+        self._files, self._images, self.pixels = part.files, images, part.pixels
         self.left_out: dict[str, int] = {}  # class of the data set -> images of it that are not among these
 
     def __len__(self) -> int:
@@ -96,4 +100,13 @@ class DiskReader(ABC, Generic[Image]):
         """Read a sample."""
 
     def _read(self, image: Image) -> np.ndarray:
-        return self._files.decoded(image.address, "image", read_image)
+        decode = partial(read_pixels, pixels=self.pixels)
+        return self._files.decoded(image.address, kind_of_pixels(self.pixels), decode)
+
+
+def kind_of_pixels(pixels: PixelOptions) -> str:
+    """Names what images are decoded to, for a `RawCache`."""
+    if not pixels.stated:
+        return "image"
+    stated = repr((pixels.channels, pixels.range)).encode()
+    return f"image-{hashlib.blake2b(stated, digest_size=8).hexdigest()}"

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from minorkey.data.corruptions import split_corruption
+from minorkey.data.pixels import DEFAULT, RGB, PixelOptions
 from minorkey.data.raw_cache import RawCache
 from minorkey.data.readers.categories.hub import open_category_hub
 from minorkey.data.readers.clips import open_unlabelled
 from minorkey.data.readers.corrupted import CorruptedReader
 from minorkey.data.readers.files import Files
 from minorkey.data.readers.hf import open_hub
-from minorkey.data.readers.joined import Joined, of_brightness
+from minorkey.data.readers.joined import Joined, disk_readers, of_brightness
 from minorkey.data.readers.kinds import kind_of
 from minorkey.data.readers.layout import Layout
 from minorkey.data.readers.locate import is_bare, locate, split_name
@@ -37,6 +38,7 @@ def open_datasets(
     annotation: str = "pixels",
     cache: RawCache | None = None,
     seed: int = 0,
+    pixels: PixelOptions = DEFAULT,
 ) -> list[Reader]:
     """Open a data set: a reader for each of its domains.
 
@@ -57,6 +59,7 @@ def open_datasets(
         annotation: what samples are labelled with, a row of `readers.kinds.KINDS`: label images, boxes or a class. A
             name may stand for a data set of each kind.
         seed: draws the parts of a data set that has no splits of its own.
+        pixels: what the values of images mean of which the data set itself says nothing.
         cache: keeps the pixels of files, before corruptions; what is rendered or comes from `hf:` needs none.
 
     Raises:
@@ -64,8 +67,27 @@ def open_datasets(
         DataError: a folder, split, image or label file is missing, or a file of all annotations is broken.
     """
     clean, corruption = split_corruption(spec)
-    readers = _open(clean, role, label_space, data_root, options or WorldOptions(), annotation, cache, seed)
-    return readers if corruption is None else [CorruptedReader(reader, corruption) for reader in readers]
+    readers = _open(clean, role, label_space, data_root, options or WorldOptions(), annotation, cache, seed, pixels)
+    if corruption is None:
+        return readers
+    stated = next((part.pixels for one in readers for part in disk_readers(one) if part.pixels.stated), None)
+    if stated is not None:
+        raise ConfigError(
+            f"{spec}: corruptions are of 8-bit RGB, these images have {stated}; leave '+{corruption}' out"
+        )
+    return [CorruptedReader(reader, corruption) for reader in readers]
+
+
+def stated_pixels(spec: str, *, annotation: str, data_root: Path | None) -> PixelOptions:
+    """What a data set on disk says of the values of its images; nothing of any other.
+
+    Raises:
+        MinorkeyError: as `open_datasets`.
+    """
+    name, _ = split_name(split_corruption(spec)[0])
+    if name in (WORLD, HUB) or spec.startswith(f"{HUB}:") or split_own(spec) or reader_of(Path(name)):
+        return DEFAULT
+    return DEFAULT if is_bare(name, annotation) else locate(name, data_root, annotation).forms[0].pixels
 
 
 def each_domain(spec: str, *, annotation: str, data_root: Path | None) -> list[str]:
@@ -120,7 +142,12 @@ def _open(
     annotation: str,
     cache: RawCache | None,
     seed: int,
+    pixels: PixelOptions,
 ) -> list[Reader]:
+    if pixels.names != RGB and (name := spec.partition(":")[0]) in (WORLD, HUB):
+        raise ConfigError(
+            f"{spec}: images of `{name}` are RGB, those of this run have channels {', '.join(pixels.names)}"
+        )
     if spec.startswith(f"{HUB}:"):
         if role != "target" and (instead := kind_of(annotation).hub):
             raise ConfigError(f"{spec}: no {annotation} are read by `{HUB}:`; {instead}")
@@ -136,13 +163,13 @@ def _open(
     if name == WORLD:
         return [open_world(part or "clear", role, world, space, annotation)]
     if role == "target" and is_bare(spec, annotation):
-        return [open_unlabelled(spec, cache)]
+        return [open_unlabelled(spec, cache, pixels)]
     root, forms, domains = locate(name, data_root, annotation)
     files, splits, wanted = Files(root, cache), _splits(spec, part), None if role == "target" else space
     opened: list[Reader] = []
     for title, domain in domains.items():
         called = title if domain.place else name
-        whole = Part(files, part, wanted, called, title, domain.place, seed)
+        whole = Part(files, part, wanted, called, title, domain.place, seed, pixels)
         found = [_first_form(replace(whole, split=split), forms, role, kind_of(annotation).reader) for split in splits]
         chosen = found if domain.luma is None else [of_brightness(reader, domain.luma) for reader in found]
         opened.append(chosen[0] if len(splits) == 1 else Joined(chosen, splits, name=f"{called}:{part}"))
@@ -167,7 +194,8 @@ def _first_form(
             split = part.split or _default_split(spec, role, part.name)
             if role == "source" and split in spec.unlabelled:
                 raise DataError(f"split '{split}' of '{part.name}' has no labels to train on; choose another")
-            return read(spec, replace(part, split=split, name=f"{part.name}:{split}"))
+            pixels = spec.pixels.completed(part.pixels)
+            return read(spec, replace(part, split=split, name=f"{part.name}:{split}", pixels=pixels))
         except DataError as error:
             errors.append(error)
         except ConfigError as error:  # the label space does not go with the data

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 from minorkey.catalog import Catalog
 from minorkey.data.corruptions.naming import split_corruption
 from minorkey.data.corruptions.spec import CATALOG
@@ -117,8 +119,11 @@ class OwnReader:
             sample = self._samples[index]
         if not isinstance(sample, Sample):
             raise OutsideError(f"data set '{self.name}' gives a {type(sample).__name__}; expected a Sample")
+        if sample.image.ndim != 3 or sample.image.dtype not in (np.uint8, np.float32):
+            given = f"{sample.image.shape} {sample.image.dtype}"
+            raise OutsideError(f"data set '{self.name}' gives an image {given}; expected (H, W, C), uint8 or float32")
         if not self._labelled:
-            return Sample(sample.image, self.domain, self.key(index))
+            return Sample(sample.image, self.domain, self.key(index), shown=sample.shown)
         return replace(sample, domain=self.domain, key=self.key(index))
 
 

@@ -57,7 +57,9 @@ class PairedReader(DiskReader[Pair]):
         """
         pair = self._images[index]
         image = self._read(pair)
-        return Sample(image=image, domain=self.domain, key=pair.key, labels=self._labels(index, image))
+        return Sample(
+            image=image, domain=self.domain, key=pair.key, labels=self._labels(index, image), shown=self.pixels.places
+        )
 
     @property
     def categories(self) -> tuple[str, ...]:

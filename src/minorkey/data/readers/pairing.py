@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 
-from minorkey.data.images import IMAGE_SUFFIXES
+from minorkey.data.deep_images import image_suffixes
+from minorkey.data.pixels import PixelOptions
 from minorkey.data.readers.files import Files
 from minorkey.data.readers.layout import Layout
 from minorkey.data.readers.pattern import Pattern
@@ -36,7 +37,7 @@ def find_images(files: Files, layout: Layout, split: str, place: str) -> tuple[F
         NoSplit: it has no such split.
         DataError: only annotations are there of this split, or two images have one name.
     """
-    pattern = Pattern(layout.images, IMAGE_SUFFIXES, layout.known(split, place))
+    pattern = Pattern(layout.images, image_suffixes(layout.pixels), layout.known(split, place))
     images = _found(files, pattern) if split in (layout.splits or [split]) else {}
     if not images:
         raise _missing(files, layout, split, place)
@@ -104,33 +105,33 @@ def splits_on_disk(files: Files, layout: Layout) -> list[str]:
     if not layout.by_pattern:
         return sorted(layout.splits)
     told = [text for text in (layout.images, layout.beside) if text is not None and "{split}" in text]
-    folders = {fields["split"] for text in told for fields in _matches(files, text)}
+    folders = {fields["split"] for text in told for fields in _matches(files, text, layout.pixels)}
     if not layout.splits:
         # Beside its `train.txt`, Pascal VOC has lists of each class, `car_train.txt`.
         return sorted(name for name in folders if name.partition("_")[2] not in folders or "{split}" in layout.images)
     return sorted(name for name, folder in layout.splits.items() if folder in folders)
 
 
-def _matches(files: Files, text: str) -> list[dict[str, str]]:
+def _matches(files: Files, text: str, pixels: PixelOptions) -> list[dict[str, str]]:
     """The fields of the files that match a pattern, whatever their split and domain."""
-    pattern = Pattern(text, IMAGE_SUFFIXES | ANNOTATION_SUFFIXES, {})
+    pattern = Pattern(text, image_suffixes(pixels) | ANNOTATION_SUFFIXES, {})
     return [fields for fields in map(pattern.match, files.names(pattern.folder)) if fields]
 
 
 def _missing(files: Files, layout: Layout, split: str, place: str) -> DataError:
     """Why a split has no images: what is there in its place."""
-    anywhere = Pattern(layout.images, IMAGE_SUFFIXES, {"domain": layout.known(split, place)["domain"]})
+    anywhere = Pattern(layout.images, image_suffixes(layout.pixels), {"domain": layout.known(split, place)["domain"]})
     matches = [fields for fields in map(anywhere.match, files.names(anywhere.folder)) if fields]
     folders = {fields["split"] for fields in matches if "split" in fields}
     present = {name for name, folder in layout.splits.items() if folder in folders} if layout.splits else folders
     known = present if "{split}" in layout.images else layout.splits.keys()
     folder = layout.known(split, place)["split"]
-    if layout.beside and any(fields.get("split") == folder for fields in _matches(files, layout.beside)):
-        images = Pattern(layout.images, IMAGE_SUFFIXES, layout.known(split, place)).example("*")
+    if layout.beside and any(fields.get("split") == folder for fields in _matches(files, layout.beside, layout.pixels)):
+        images = Pattern(layout.images, image_suffixes(layout.pixels), layout.known(split, place)).example("*")
         return DataError(f"{files.root} holds annotations of split '{split}', but no images; expected {images}")
     if matches and known and split not in layout.splits:
         return NoSplit(f"{files.root}: {unknown('split', split, known)}")
-    expected = Pattern(layout.images, IMAGE_SUFFIXES, layout.known(split, place))
+    expected = Pattern(layout.images, image_suffixes(layout.pixels), layout.known(split, place))
     others = f" (of {', '.join(sorted(present))} it does)" if present else ""
     return (NoSplit if matches else NoImages)(
         f"{files.root} holds no images of split '{split}'{others}; expected {expected.example('*')}{hint(files)}"

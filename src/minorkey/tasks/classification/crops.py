@@ -13,6 +13,10 @@ ASPECT = (3 / 4, 4 / 3)
 """Ratios of width to height that crops are drawn from, evenly in their logarithm, as in GoogLeNet (arXiv 1409.4842)."""
 
 
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+"""Of ITU-R 601, which Pillow takes for bytes."""
+
+
 def category_transform(sample: Sample, config: TransformConfig, rng: np.random.Generator) -> Sample:
     """A random part of an image in the size of the crop, perhaps mirrored, perhaps grey.
 
@@ -25,8 +29,17 @@ def category_transform(sample: Sample, config: TransformConfig, rng: np.random.G
     if rng.random() < config.flip:
         image = image[:, ::-1]
     if rng.random() < config.grey:
-        image = np.repeat(np.asarray(Image.fromarray(image).convert("L"))[..., None], 3, axis=2)
+        image = _without_colours(image)
     return replace(sample, image=image, labels=None, depth=None, boxes=None, box_classes=None, crowd=None)
+
+
+def _without_colours(image: np.ndarray) -> np.ndarray:
+    """The luma of an RGB image in all channels; others have no colours, and stay."""
+    if image.shape[2] != 3:
+        return image
+    if image.dtype == np.uint8:
+        return np.repeat(np.asarray(Image.fromarray(image).convert("L"))[..., None], 3, axis=2)
+    return np.repeat((image @ LUMA)[..., None], 3, axis=2)
 
 
 def random_box(

@@ -35,7 +35,7 @@ class LabelMap(Shown):
 def keep(sample: Sample, prediction: SegmentationPrediction, folder: Path) -> None:
     """Write `image.png`, `truth.png` and `prediction.png`, the last two as train ids."""
     assert sample.labels is not None, "what was noted has labels"
-    for name, pixels in (("image", sample.image), ("truth", sample.labels), ("prediction", prediction.labels)):
+    for name, pixels in (("image", sample.picture), ("truth", sample.labels), ("prediction", prediction.labels)):
         save_png(Image.fromarray(pixels), folder / f"{name}.png")
 
 

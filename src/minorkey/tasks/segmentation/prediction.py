@@ -21,6 +21,7 @@ class SegmentationPrediction(Prediction):
 
     folder = "ids"
     suffix = ".png"
+    of_pixels = True
 
     labels: np.ndarray  # (H, W) uint8 train ids
     image: np.ndarray  # (H, W, 3) uint8, what was looked at

@@ -56,11 +56,20 @@ class BoxReader(DiskReader[Boxed]):
         boxed = self._images[index]
         image = self._read(boxed)
         if self._annotations is None:
-            return Sample(image, self.domain, boxed.key)
+            return Sample(image, self.domain, boxed.key, shown=self.pixels.places)
         height, width = image.shape[:2]
         objects = self._upright(self._annotations.objects(boxed.of, (width, height)), index, (width, height))
         boxes, classes, crowd, cut = self._places.placed(objects, width, height)
-        return Sample(image, self.domain, boxed.key, boxes=boxes, box_classes=classes, crowd=crowd, cut=cut)
+        return Sample(
+            image,
+            self.domain,
+            boxed.key,
+            boxes=boxes,
+            box_classes=classes,
+            crowd=crowd,
+            cut=cut,
+            shown=self.pixels.places,
+        )
 
     @cached_property
     def categories(self) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from minorkey.data.images import IMAGE_SUFFIXES
+from minorkey.data.deep_images import image_suffixes
 from minorkey.data.listing import is_hidden
 from minorkey.data.readers.categories.spec import CategorySpec
 from minorkey.data.readers.files import Files
@@ -54,13 +54,15 @@ def listed(files: Files, spec: CategorySpec, known: Mapping[str, str]) -> list[C
             classes = f"'{other.category}' and '{one.category}'"
             raise DataError(f"{files.where(spec.table or '')}: {one.address} is of {classes}; keep one of the lines")
     if not keys:
-        expected = Pattern(spec.images, IMAGE_SUFFIXES, known).example("*").replace("{category}", "<class>")
+        expected = (
+            Pattern(spec.images, image_suffixes(spec.pixels), known).example("*").replace("{category}", "<class>")
+        )
         raise NoImages(f"{files.root} holds no images of {_which(known)}; expected {expected}{hint(files)}")
     return [keys[key] for key in sorted(keys)]
 
 
 def _in_folders(files: Files, spec: CategorySpec, known: Mapping[str, str]) -> list[Classified]:
-    pattern = Pattern(spec.images, IMAGE_SUFFIXES, known)
+    pattern = Pattern(spec.images, image_suffixes(spec.pixels), known)
     found = []
     for name, address in files.names(pattern.folder).items():
         if fields := pattern.match(name):

@@ -62,7 +62,9 @@ class CategoryReader(DiskReader[Classified]):
         """
         image = self._images[index]
         category = None if self._train_ids is None else self._train_ids[image.category]
-        return Sample(image=self._read(image), domain=self.domain, key=image.key, category=category)
+        return Sample(
+            image=self._read(image), domain=self.domain, key=image.key, category=category, shown=self.pixels.places
+        )
 
 
 def split_of(spec: CategorySpec, part: Part) -> tuple[list[Classified], list[Classified]]:
