@@ -84,6 +84,8 @@ def test_the_exported_model_takes_values_as_they_lie_in_files(five_channels, tmp
     run, root, *_ = five_channels
     with pytest.raises(AdapterError, match="channels red, green, blue, nir, swir, which no adapter holds; use"):
         export_run(run.path, "adapter")
+    with pytest.raises(ConfigError, match=r"--to onnx is for 8-bit RGB"):
+        export_run(run.path, "onnx")
     export_run(run.path, "model", out=tmp_path / "model")
     model = AutoModelForSemanticSegmentation.from_pretrained(tmp_path / "model", trust_remote_code=True).eval()
     settings = json.loads((tmp_path / "model" / "preprocessor_config.json").read_text())

@@ -12,7 +12,7 @@ from torch.export import Dim, ExportedProgram
 
 from minorkey.errors import ConfigError, ModelError
 from minorkey.models.exporting import exportable
-from minorkey.models.options import Triple
+from minorkey.models.options import PerChannel
 
 INPUT = "images"
 AXES = ("batch", "channels", "height", "width")
@@ -28,7 +28,7 @@ class Normalising(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, network: nn.Module, mean: Triple, std: Triple) -> None:
+    def __init__(self, network: nn.Module, mean: PerChannel, std: PerChannel) -> None:
         super().__init__()
         self.network = network
         self.register_buffer("mean", torch.tensor(mean)[:, None, None])

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from minorkey.config import RunConfig
 from minorkey.errors import DataError
 from minorkey.labels.space import held
-from minorkey.models.options import Triple
+from minorkey.models.options import PerChannel
 from minorkey.system.reading import json_of, reading
 from minorkey.tasks.deployed import Deployed, Scale
 from minorkey.tasks.predictor import Predictor
@@ -43,8 +43,8 @@ class DeployedInfo(BaseModel):
     base_sha256: str = Field(description="of its weights")
     channels: Channel = "RGB"
     preprocess: bool = Field(description="images go in as uint8 (B, H, W, 3); else as float32 (B, 3, H, W), normalised")
-    mean: Triple = Field(description="of values in 0 to 1, subtracted first")
-    std: Triple = Field(description="which they are then divided by")
+    mean: PerChannel = Field(description="of values in 0 to 1, subtracted first")
+    std: PerChannel = Field(description="which they are then divided by")
     size: Size | None = Field(description="height and width that every image has to have; null: any")
     multiple: PositiveInt = Field(description="that the sides of images are of; they are filled up with 0 (the mean)")
     resize: PositiveInt | None = Field(description="long side that images are brought to first; null: none")
