@@ -3,7 +3,7 @@
     python benchmarks/int8_domains.py [--images 40] [--out FOLDER]
 
 Ranges are measured on the scenes that a training would see, and judged on others.
-`day alone` is what `minorkey export` refuses: it is made here, past that check, to show what it would have cost.
+`day alone` is what `minorkey export` refuses: it is made here, past that check, to see what it costs.
 """
 
 import argparse

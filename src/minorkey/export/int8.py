@@ -21,7 +21,7 @@ from minorkey.runs.onnx_session import OnnxSession
 from minorkey.system.reading import words
 
 LEAST_DOMAINS = 2
-"""Ranges of one domain cut off what another has: what is bright in fog, what is faint at night."""
+"""Ranges of one domain may cut off what another has: what is bright in fog, what is faint at night."""
 
 
 def quantised(file: Path, trained: Trained, info: DeployedInfo, options: DeployOptions) -> Any:
@@ -82,8 +82,8 @@ def calibration_readers(trained: Trained, options: DeployOptions) -> list[Reader
     readers = [] if opened is None else opened.readers
     if len(domains := {reader.domain for reader in readers}) < LEAST_DOMAINS:
         raise ConfigError(
-            f"--calibrate has images of one domain, {', '.join(domains)}: ranges that are measured there cut off what "
-            "others show, and scores fall where nobody looks; add others, e.g. a dark and a foggy one"
+            f"--calibrate has images of one domain, {', '.join(domains)}: ranges that are measured there may cut off "
+            "what others show, and scores fall where nobody looks; add others, e.g. a dark and a foggy one"
         )
     return readers
 
