@@ -1,5 +1,6 @@
 """Images that two data sets share, or seem to: what is judged on images that were trained on says little."""
 
+import re
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -11,6 +12,9 @@ from minorkey.system.regular import regular_bytes
 
 MOST = 1000
 """Files that are hashed; those of which no other has the size are not."""
+
+MADE_OF = re.compile(r"\.rf\.[0-9A-Za-z]+$")
+"""What Roboflow puts behind the name of an image, a digest of what it made of it."""
 
 
 def shared_content(readers: Sequence[Reader]) -> list[str]:
@@ -75,7 +79,9 @@ def _digest(file: Path) -> bytes:
 
 
 def _same_names(one: Reader, other: Reader) -> list[str]:
-    """Names that images of both have; numbers alone are given to any."""
-    names = {Path(one.key(index)).name for index in range(len(one))}
-    both = {name for index in range(len(other)) if (name := Path(other.key(index)).name) in names}
-    return sorted(name for name in both if not name.isdecimal())
+    """Names that images of both have, or had before Roboflow made several of one; numbers alone are given to any."""
+    return sorted(name for name in _names(one) & _names(other) if not name.isdecimal())
+
+
+def _names(reader: Reader) -> set[str]:
+    return {MADE_OF.sub("", Path(reader.key(index)).name) for index in range(len(reader))}

@@ -31,6 +31,7 @@ def test_what_it_was_taken_for(tmp_path: Path) -> None:
     assert all(f"{root}:{split}" in shown for split in ("train", "val", "test"))
     assert [line.split()[1:4] for line in shown.splitlines() if "│ background │ background" in line]
     assert "by their content" not in shown
+    assert f"warning: 2 images of {root}:val are called as images of {root}:train, e.g. a_png: look whether" in shown
 
 
 def test_its_task_is_that_of_its_labels(tmp_path: Path) -> None:
