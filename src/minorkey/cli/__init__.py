@@ -13,6 +13,7 @@ from minorkey.cli.export import export
 from minorkey.cli.hints import SettingsCommand
 from minorkey.cli.leave_one_out import leave_one_out
 from minorkey.cli.listing import list_parts
+from minorkey.cli.page import show_page
 from minorkey.cli.predict import predict
 from minorkey.cli.report import report
 from minorkey.cli.spectrum import spectrum
@@ -35,6 +36,7 @@ app = typer.Typer(
 )
 for command in (demo, train, tune, leave_one_out, evaluate, predict, spectrum, report, export):
     app.command(cls=SettingsCommand if command in TAKES_SETTINGS else None)(verb(command))
+app.command("show")(verb(show_page))
 app.command("list")(verb(list_parts))
 app.command(cls=SettingsCommand)(verb(config))
 app.add_typer(data, name="data")

@@ -2,8 +2,9 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from PIL import Image
 
@@ -11,6 +12,14 @@ from minorkey.errors import StorageError
 from minorkey.system.reading import json_of, reading
 from minorkey.system.regular import regular_bytes
 from minorkey.system.storage import write_atomically
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Where two predictions of one image part."""
+
+    text: str  # how much, in a few words
+    picture: Image.Image | None = None  # the image, with what differs on top
 
 
 class Prediction(ABC):
@@ -35,6 +44,14 @@ class Prediction(ABC):
     def line(self) -> dict[str, Any]:
         """What was predicted in a few words, for the file of a clip that has a line for each frame."""
         return {}
+
+    def found(self) -> dict[str, str]:
+        """How much of each class was predicted, in words, the most first; empty where a task has no such thing."""
+        return {}
+
+    def compared(self, other: Self) -> Difference | None:
+        """How another prediction of the same image differs from this one; None where they cannot be compared."""
+        return None
 
     @classmethod
     def heading(cls, saved: Path) -> str:

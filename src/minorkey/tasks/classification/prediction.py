@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from minorkey.labels import LabelSpace
 from minorkey.system.storage import write_csv, write_json
-from minorkey.tasks.prediction import Prediction, read_saved
+from minorkey.tasks.prediction import Difference, Prediction, read_saved
 
 SHOWN = 3
 """Classes that are named on a picture, the likeliest ones."""
@@ -62,6 +62,18 @@ class CategoryPrediction(Prediction):
         """The class and all probabilities."""
         probabilities = {name: round(value, 6) for name, value in self.likeliest(len(self.space)).items()}
         return {"class": self.name, "probabilities": probabilities}
+
+    def found(self) -> dict[str, str]:
+        """The likeliest classes with their probabilities."""
+        return {name: f"{probability:.2f}" for name, probability in self.likeliest().items()}
+
+    def compared(self, other: Self) -> Difference | None:
+        """Whether the class differs, and how much its probability; None where the classes to choose from do."""
+        if self.space.classes != other.space.classes:
+            return None
+        if self.category != other.category:
+            return Difference(f"{self.name} against {other.name}")
+        return Difference(f"{self.name} in both, {self.confidence:.2f} against {other.confidence:.2f}")
 
     def save(self, path: str | Path) -> None:
         """Write the class and all probabilities as JSON.

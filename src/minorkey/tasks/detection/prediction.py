@@ -1,18 +1,26 @@
 """The predicted objects of an image."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from PIL import Image
 
 from minorkey.labels import LabelSpace
 from minorkey.system.storage import write_text
+from minorkey.tasks.detection.box_matching import match_boxes
 from minorkey.tasks.detection.drawing import draw_boxes
-from minorkey.tasks.prediction import Prediction, read_saved
+from minorkey.tasks.prediction import Difference, Prediction, read_saved
+
+SURE = 0.3
+"""The least score of the boxes that are drawn and compared."""
+
+LOST, NEW = (43, 131, 186), (228, 87, 46)
+"""Colours of boxes that another prediction lacks, or has beside those of this one."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +41,33 @@ class DetectionPrediction(Prediction):
         """Class name of each box."""
         return [self.space.classes[index] for index in self.classes]
 
-    def draw(self, threshold: float = 0.3) -> Image.Image:
+    def draw(self, threshold: float = SURE) -> Image.Image:
         """The image with boxes in the colours of their classes, names and scores; `threshold` is the least score."""
         shown = self.scores >= threshold
         colours = [tuple(colour) for colour in self.space.colours[self.classes[shown]].tolist()]
         texts = [f"{name} {score:.2f}" for name, score in zip(self.names, self.scores, strict=True)]
         return draw_boxes(self.image, self.boxes[shown], colours, texts[: len(colours)])
+
+    def found(self) -> dict[str, str]:
+        """How many objects of each class are drawn, the most first."""
+        names = Counter(name for name, score in zip(self.names, self.scores, strict=True) if score >= SURE)
+        return {name: str(count) for name, count in names.most_common()}
+
+    def compared(self, other: Self) -> Difference | None:
+        """The objects that are drawn and have no partner of their class at an IoU of 0.5; None for other classes."""
+        if self.space.classes != other.space.classes:
+            return None
+        here, there = self.scores >= SURE, other.scores >= SURE
+        boxes, others = self.boxes[here], other.boxes[there]
+        none = np.zeros(len(others), bool)
+        matches = match_boxes(boxes, self.classes[here], others, other.classes[there], none)
+        alone, missed = matches.hits < 0, matches.missed
+        colours = [LOST] * int(alone.sum()) + [NEW] * int(missed.sum())
+        texts = [f"lost: {self.names[i]}" for i in np.flatnonzero(here)[alone]]
+        texts += [f"new: {other.names[i]}" for i in np.flatnonzero(there)[missed]]
+        picture = draw_boxes(self.image, np.concatenate([boxes[alone], others[missed]]), colours, texts)
+        count = len(boxes) + int(missed.sum())
+        return Difference(f"{len(colours)} of {count} objects differ", picture)
 
     def to_coco(self, image_id: int | str) -> list[dict[str, Any]]:
         """All boxes in the form of COCO results, `bbox` being `x y width height`.

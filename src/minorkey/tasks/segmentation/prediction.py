@@ -2,17 +2,23 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from PIL import Image
 
 from minorkey.labels import LabelSpace, colourise
 from minorkey.system.storage import save_png
-from minorkey.tasks.prediction import Prediction
+from minorkey.tasks.prediction import Difference, Prediction
 
 BAND = 32
 """Rows that are drawn at a time."""
+
+APART = (230, 30, 150)
+"""Of pixels in which two predictions differ."""
+
+DIMMED = 0.45
+"""How bright the others are beside them, in grey."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +54,25 @@ class SegmentationPrediction(Prediction):
 
     def line(self) -> dict[str, Any]:
         """The share of the pixels that each class has which is there, the largest first."""
+        return {"shares": {name: round(share, 6) for name, share in self._shares().items()}}
+
+    def found(self) -> dict[str, str]:
+        """The share of the pixels of each class that has some, the largest first."""
+        return {name: f"{100 * share:.1f} %" for name, share in self._shares().items()}
+
+    def _shares(self) -> dict[str, float]:
         counts = np.bincount(self.labels.ravel(), minlength=len(self.classes))[: len(self.classes)]
-        order = [int(index) for index in np.argsort(-counts, kind="stable") if counts[index]]
-        return {"shares": {self.classes[index]: round(float(counts[index] / self.labels.size), 6) for index in order}}
+        order = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]
+        return {self.classes[place]: float(counts[place] / self.labels.size) for place in order}
+
+    def compared(self, other: Self) -> Difference | None:
+        """The pixels whose class differs; None where the classes to choose from do."""
+        if self.classes != other.classes:
+            return None
+        apart = self.labels != other.labels
+        grey = DIMMED * self.image.mean(axis=2, keepdims=True)
+        picture = np.where(apart[..., None], np.array(APART), grey).astype(np.uint8)
+        return Difference(f"{100 * apart.mean():.1f} % of the pixels differ", Image.fromarray(picture))
 
     def save(self, path: str | Path) -> None:
         """Write the id map as an 8-bit PNG.
