@@ -5,7 +5,7 @@ OLDEST = .venv-oldest
 RAY = .venv-ray
 INSTALLED = .venv/.installed
 
-.PHONY: help demo test test-timm test-ray test-oldest lint types format clean
+.PHONY: help demo test test-timm test-ray test-oldest lint types docs format clean
 
 help:
 	@echo "make demo    install, then train and compare the methods on the built-in world: runs/demo/report.html"
@@ -15,6 +15,7 @@ help:
 	@echo "make test-ray   install Ray in an environment of its own, then run the tests that it drives"
 	@echo "make lint    check formatting, style (ruff) and which room imports which (import-linter)"
 	@echo "make types   check types (mypy)"
+	@echo "make docs    build the documentation as a site: site/index.html; a warning fails"
 	@echo "make format  format the code and mend what ruff can mend"
 	@echo "make clean   remove .venv and caches; runs/ stays"
 	@echo "Another interpreter: make PYTHON=python3.12 test"
@@ -44,6 +45,10 @@ lint: $(INSTALLED)
 types: $(INSTALLED)
 	$(BIN)/mypy
 
+# The variable silences what mkdocs-material says of another project at every build.
+docs: .venv/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -55,6 +60,10 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $(INSTALLED)
+
+.venv/.docs: $(INSTALLED)
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	touch $@
 
 # torchvision's only build on the index asks for CUDA packages; timm needs its Python part alone, and no more.
 $(TIMM)/.installed: pyproject.toml constraints.txt
@@ -78,5 +87,5 @@ $(RAY)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf .venv .venv-timm .venv-ray .venv-oldest .mypy_cache .pytest_cache .ruff_cache .grimp_cache .import_linter_cache build dist src/*.egg-info
+	rm -rf site .venv .venv-timm .venv-ray .venv-oldest .mypy_cache .pytest_cache .ruff_cache .grimp_cache .import_linter_cache build dist src/*.egg-info
 	find src tests scripts benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
