@@ -128,6 +128,7 @@ VERBS: dict[str, list[str]] = {
     "report": ["report", "?", "--out", "page.html"],
     "report two": ["report", "run", "?", "--out", "page.html"],
     "report out": ["report", "run", "--out", "?"],
+    "show": ["show", "run", "?"],
     "export": ["export", "?", "--out", "out"],
     "export to": ["export", "run", "--to", "?", "--out", "out"],
     "export out": ["export", "run", "--out", "?"],

@@ -56,6 +56,12 @@ def test_one_run_is_compared_with_itself_on_the_clean_image(finished_run):
     assert picture(night["difference"]).shape == SCENE.shape
 
 
+def test_windows_that_nobody_asked_for_are_said(stage):
+    assert [run["windows"] for run in stage.show(SCENE, None)["runs"]] == [None, None]
+    large = render(5, 0, size=(256, 128)).image  # more than 16 crops of 32x32
+    assert [run["windows"] for run in stage.show(large, None)["runs"]] == [(32, 32), (32, 32)]
+
+
 def test_the_legend_has_the_classes_that_were_found(stage, finished_run):
     found = stage.show(SCENE, None)["runs"][0]["found"]
     predictor = load(finished_run.path)
@@ -71,6 +77,8 @@ def test_too_many_runs_and_one_twice(finished_run, tmp_path):
         Stage.of([tmp_path / str(i) for i in range(5)])
     with pytest.raises(ConfigError, match="a run is named twice"):
         Stage.of([finished_run.path, finished_run.path])
+    with pytest.raises(ConfigError, match="a run is named twice"):
+        Stage.of([finished_run.path, finished_run.path / ".." / finished_run.path.name])
     with pytest.raises(DataError, match="no run in"):
         Stage.of([tmp_path])
 

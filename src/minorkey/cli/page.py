@@ -14,7 +14,7 @@ def show_page(
 
     The page shows what each run predicts, where the others part from the first, and how much a corruption changes. It
     is served to this machine only, under an address with a secret in it, until Ctrl-C; nothing leaves the machine and
-    nothing is written. From a server: `ssh -L 8642:127.0.0.1:8642 server`, and `--port 8642` there.
+    nothing is written. From a server: `ssh -t -L 8642:127.0.0.1:8642 server`, and `--port 8642` there.
 
     Examples:
 

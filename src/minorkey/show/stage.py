@@ -1,5 +1,6 @@
 """What the page shows of an image: what each run predicts of it, and where the predictions part."""
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -89,7 +90,7 @@ class Stage:
         """
         if len(folders) > MOST_RUNS:
             raise ConfigError(f"{len(folders)} runs were given; at most {MOST_RUNS} are shown side by side")
-        if len(set(folders)) < len(folders):
+        if len(set(map(os.path.realpath, folders))) < len(folders):
             raise ConfigError("a run is named twice; name each once")
         return cls({str(folder): load(folder) for folder in folders})
 
@@ -114,6 +115,7 @@ class Stage:
                 {
                     "name": name,
                     "milliseconds": round(1000 * seconds),
+                    "windows": predictor.tile(seen.shape[:2]),
                     "picture": _picture(prediction.draw()),
                     "found": _legend(prediction, predictor),
                     "clean": clean and clean.text,
