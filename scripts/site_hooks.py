@@ -51,8 +51,8 @@ def _linked(text: str, origin: str, place: str, files: Files) -> str:
             on_site = "index.md"
         if on_site.endswith(".ipynb") and (as_page := on_site.removesuffix("ipynb") + "md") != place:
             on_site = as_page
-        if files.get_file_from_path(on_site) is None and (ROOT / whole).exists():
-            return f"`{whole}`"
+        if files.get_file_from_path(on_site) is None:  # of what is nowhere mkdocs warns
+            return f"`{whole}`" if (ROOT / whole).exists() else found[0]
         return f"{picture}[{words}]({posixpath.relpath(on_site, posixpath.dirname(place) or '.')}{anchor})"
 
     return LINK.sub(link, text)
