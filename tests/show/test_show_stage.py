@@ -83,6 +83,12 @@ def test_too_many_runs_and_one_twice(finished_run, tmp_path):
         Stage.of([tmp_path])
 
 
+def test_names_that_are_no_text_are_shown_as_escapes(tmp_path):
+    file = tmp_path / "a\udcff\nb.png"
+    Image.fromarray(SCENE).save(file)
+    assert Examples.at(str(tmp_path)).name(0) == r"a\udcff\nb.png"
+
+
 def encoded(image: np.ndarray, kind: str = "PNG") -> bytes:
     stream = io.BytesIO()
     Image.fromarray(image).save(stream, kind)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from minorkey.data.corruptions import Corruption
 from minorkey.data.images import list_images, opened_image, read_image
-from minorkey.errors import ConfigError, DataError
+from minorkey.errors import ConfigError, DataError, printable
 from minorkey.plotting.style import css
 from minorkey.runs.load import load
 from minorkey.tasks.pictures import photo
@@ -67,7 +67,7 @@ class Examples:
     def name(self, index: int) -> str:
         """What the page calls it."""
         place = index % len(self)
-        return f"drawn scene {place + 1}" if self.files is None else self.files[place].name
+        return f"drawn scene {place + 1}" if self.files is None else printable(self.files[place].name)
 
 
 class Stage:
@@ -92,7 +92,7 @@ class Stage:
             raise ConfigError(f"{len(folders)} runs were given; at most {MOST_RUNS} are shown side by side")
         if len(set(map(os.path.realpath, folders))) < len(folders):
             raise ConfigError("a run is named twice; name each once")
-        return cls({str(folder): load(folder) for folder in folders})
+        return cls({printable(str(folder)): load(folder) for folder in folders})
 
     def show(self, image: np.ndarray, corruption: Corruption | None) -> dict[str, Any]:
         """What the page shows of an image, in the form of JSON; pictures are data URIs.
