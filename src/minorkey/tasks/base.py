@@ -92,8 +92,8 @@ class Task(ABC):
         if len(space) >= self.fewest_classes:
             return space
         raise ConfigError(
-            f"label space '{space.name}' has one class, '{space.classes[0]}', which {self.name} would always find; "
-            "name what else there is as a class too, e.g. background, in place of `ignore`"
+            f"label space '{space.name.removesuffix(',')}' has one class, '{space.classes[0]}', which {self.name} "
+            "would always find; name what else there is as a class too, e.g. background, in place of `ignore`"
         )
 
     @abstractmethod
