@@ -16,10 +16,12 @@ from safetensors.torch import load_file
 
 from minorkey.config import save_config
 from minorkey.errors import ConfigError
+from minorkey.labels.tables import read_yaml
 from minorkey.runs.load import config_of
 from minorkey.runs.train import train
 from minorkey.system.run_folder import RunFolder
-from minorkey.system.sealed import read_sealed
+from minorkey.system.saved_config import config_text
+from minorkey.system.sealed import read_sealed, write_sealed
 from minorkey.training.checkpoint import checkpoints
 
 STEPS = 30
@@ -189,6 +191,27 @@ def test_resuming_with_another_configuration_is_refused(make_config, state, requ
     folder = request.getfixturevalue(state)
     with pytest.raises(ConfigError, match="another configuration .*choose another --out"):
         train(make_config(seed=1), folder.path, resume=True)
+
+
+def test_a_run_of_a_version_that_knew_fewer_keys_goes_on(make_config, stopped_run, finished_run, console):
+    state = max(stopped_run.checkpoints.glob("*/state.json"))
+    sealed = read_sealed(state)
+    values = read_yaml(stopped_run.config)
+    for config in (sealed.values["config"], values):
+        del config["training"]["patience"], config["pixels"]
+    write_sealed(state, sealed.values, sealed.files or ())
+    stopped_run.config.write_text(config_text(values))
+    train(make_config(), stopped_run.path, resume=True, console=console)
+    _assert_same_tensors(stopped_run.head, finished_run.head)
+
+
+def test_a_checkpoint_with_another_value_is_not_of_the_run(make_config, stopped_run, console):
+    state = max(stopped_run.checkpoints.glob("*/state.json"))
+    sealed = read_sealed(state)
+    sealed.values["config"]["training"]["patience"] = 3
+    write_sealed(state, sealed.values, sealed.files or ())
+    with pytest.raises(ConfigError, match=r"edited or replaced in training.patience"):
+        train(make_config(), stopped_run.path, resume=True, console=console)
 
 
 def test_command_without_a_run_to_resume(command, tmp_path):

@@ -413,6 +413,14 @@ def saved_values(config: RunConfig) -> dict[str, Any]:
     return config.model_dump(mode="json")
 
 
+def completed(saved: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The values that a run saved, with the keys that its version did not know yet as they are by default."""
+    try:
+        return saved_values(_validate(dict(saved)))
+    except ConfigError:  # which is said where the configuration itself is read
+        return saved
+
+
 def load_config(path: Path, overrides: Mapping[str, Any] | None = None) -> RunConfig:
     """Read a configuration that `save_config` wrote, wherever the run is from, with overrides of the user's.
 

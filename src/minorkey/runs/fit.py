@@ -10,7 +10,7 @@ from rich.console import Console
 
 from minorkey.adapters.held import held_in
 from minorkey.adapters.specs import method_spec
-from minorkey.config import RunConfig, saved_values
+from minorkey.config import RunConfig, completed, saved_values
 from minorkey.errors import ConfigError
 from minorkey.evaluation.scores import TrainingCost
 from minorkey.models.build import Head, backbone_of
@@ -108,7 +108,7 @@ def _go_on_from(folder: RunFolder, identity: Mapping[str, Any], console: Console
         if folder.log.is_file():
             tell(f"there is no checkpoint in '{folder.checkpoints}': the training begins with its first step")
         return None
-    if checkpoint.config and (keys := differing_keys(checkpoint.config, identity)):
+    if checkpoint.config and (keys := differing_keys(completed(checkpoint.config), identity)):
         raise ConfigError(changed(folder, keys))
     if not log_intact(folder.log, checkpoint):
         tell(f"'{folder.log}' has changed since step {checkpoint.step}: its curves are not to be trusted; weights are")

@@ -19,6 +19,7 @@ from minorkey.errors import ConfigError, DataError
 from minorkey.plotting.page_template import page_template
 from minorkey.runs.clip import ClipOptions
 from minorkey.runs.clips import ClipFolder, Source, name_of_stream
+from minorkey.runs.deployed import is_deployed
 from minorkey.runs.load import config_of, load
 from minorkey.runs.made import Made, Stamp, is_folder_of_results, model_digest
 from minorkey.runs.rasters import predict_raster, raster_names
@@ -107,7 +108,7 @@ def predict_folder(
         StorageError: a file cannot be written.
     """
     device_for(TrainingOptions())
-    suffixes = from_main(lambda: image_suffixes(config_of(run).pixels))
+    suffixes = from_main(lambda: image_suffixes(PixelOptions() if is_deployed(run) else config_of(run).pixels))
     files, names, clips = from_main(lambda: _listed(images, shard, suffixes))
     with together():
         predictor = load(run)

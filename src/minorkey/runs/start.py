@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from minorkey.config import RunConfig, load_config, saved_values
+from minorkey.config import RunConfig, completed, load_config, saved_values
 from minorkey.errors import ConfigError, DataError
 from minorkey.evaluation.scores import TrainingCost
 from minorkey.labels import label_space
@@ -38,7 +38,7 @@ def start_weights(config: RunConfig) -> Checkpoint | None:
     if not saved:
         raise DataError(f"start_from: '{run.path}' has no checkpoints/ any more, which hold the trained tensors")
     last = load_checkpoint(saved[-1])
-    if last.config and (keys := differing_keys(last.config, saved_values(other))):
+    if last.config and (keys := differing_keys(completed(last.config), saved_values(other))):
         raise ConfigError(changed(run, keys))
     if last.step != (end := _last_step(run, other)):
         raise DataError(f"start_from: '{saved[-1]}' is not of the last step of that run, {end}, which it deploys")

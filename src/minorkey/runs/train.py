@@ -1,8 +1,9 @@
 """A run from its configuration: lock and claim the folder, open the data, train, evaluate."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 from rich.console import Console
 
@@ -10,6 +11,7 @@ from minorkey.config import RunConfig, load_config, save_config, saved_values, w
 from minorkey.data.classes import OF_THE_DATA
 from minorkey.errors import ConfigError, MinorkeyError
 from minorkey.evaluation.scores import ScoreTable
+from minorkey.labels.tables import read_yaml
 from minorkey.runs.evaluate import evaluate, judged_names
 from minorkey.runs.fit import fit
 from minorkey.runs.material import open_material
@@ -65,7 +67,7 @@ def train(config: RunConfig, out: Path, *, resume: bool = False, console: Consol
 
 def _with_classes(config: RunConfig, folder: RunFolder) -> RunConfig:
     """A configuration that holds its classes; of a run from before runs did, it stays as that saved it."""
-    if config.label_space in OF_THE_DATA or not folder.config.is_file():
+    if config.label_space in OF_THE_DATA or not (folder.started and folder.config.is_file()):
         return with_classes(config)
     return config if load_config(folder.config).label_space == config.label_space else with_classes(config)
 
@@ -107,3 +109,12 @@ def claim(folder: RunFolder, config: RunConfig, resume: bool) -> None:
             f"'{folder.path}' holds a run with another configuration (see its config.yaml): {', '.join(keys[:5])} "
             "differ; choose another --out"
         )
+    elif not folder.cost.is_file():  # whose record would answer for the file
+        _complete(folder)
+
+
+def _complete(folder: RunFolder) -> None:
+    """Write down the keys that the version that saved the configuration did not know yet, as they are by default."""
+    config = load_config(folder.config)
+    if differing_keys(cast(Mapping[str, Any], read_yaml(folder.config)), saved_values(config)):
+        save_config(config, folder.config)
