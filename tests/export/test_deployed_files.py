@@ -255,3 +255,7 @@ def test_a_file_names_no_code(deployed: Path, tmp_path: Path) -> None:
     onnx.save(model, str(tmp_path / "model.onnx"))
     with pytest.raises(ConfigError, match="which is code that is not minorkey's"):
         minorkey.load(tmp_path / "model.onnx")
+    onnx.helper.set_model_props(model, {KEY: json.dumps(about | {"judged_by": {"data_root": "/"}})})
+    onnx.save(model, str(tmp_path / "model.onnx"))
+    with pytest.raises(DataError, match="'data_root' is none of label_space, source, unseen"):
+        minorkey.load(tmp_path / "model.onnx")

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator
 
 from minorkey.config import RunConfig
 from minorkey.errors import DataError
@@ -58,6 +58,14 @@ class DeployedInfo(BaseModel):
     window_batch: PositiveInt = 8
     crop: Size
     judged_by: dict[str, Any] = Field(description="configuration of the run, as far as judging goes by it")
+
+    @field_validator("judged_by")
+    @classmethod
+    def _only_these(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """A file says what to judge by, and nothing of this machine, as where data lie."""
+        if other := sorted(values.keys() - set(JUDGED_BY)):
+            raise ValueError(f"'{other[0]}' is none of {', '.join(JUDGED_BY)}")
+        return values
 
     def text(self) -> str:
         """As JSON."""
