@@ -25,7 +25,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "semfpn": {"channels": 8},
     "segformer": {"channels": 8},
     "upernet": {"channels": 8},
-    "mask2former": {"channels": 32, "queries": 10},
     "eomt": {"queries": 10},
     "pooled": {},
     "atss": {"channels": 32, "queries": 20},
