@@ -84,8 +84,6 @@ def test_the_exported_model_takes_values_as_they_lie_in_files(five_channels, tmp
     run, root, *_ = five_channels
     with pytest.raises(AdapterError, match="channels red, green, blue, nir, swir, which no adapter holds; use"):
         export_run(run.path, "adapter")
-    with pytest.raises(ConfigError, match=r"--to onnx is for 8-bit RGB"):
-        export_run(run.path, "onnx")
     export_run(run.path, "model", out=tmp_path / "model")
     model = AutoModelForSemanticSegmentation.from_pretrained(tmp_path / "model", trust_remote_code=True).eval()
     settings = json.loads((tmp_path / "model" / "preprocessor_config.json").read_text())
@@ -98,6 +96,18 @@ def test_the_exported_model_takes_values_as_they_lie_in_files(five_channels, tmp
     expected = predictor.predict(root / "images" / "val" / "0.npy", probabilities=True).probabilities
     found = torch.nn.functional.interpolate(logits, size=values.shape[:2], mode="bilinear").softmax(1)[0]
     torch.testing.assert_close(found, torch.as_tensor(expected), rtol=1e-3, atol=1e-4)
+
+
+def test_the_deployed_file_takes_values_as_the_run_does(five_channels, tmp_path):
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime")
+    run, root, *_ = five_channels
+    file = export_run(run.path, "onnx", out=tmp_path / "onnx").folder / "model.onnx"
+    image = root / "images" / "val" / "0.npy"
+    expected, found = (
+        load(place, device="cpu").predict(image, probabilities=True).probabilities for place in (run.path, file)
+    )
+    torch.testing.assert_close(torch.as_tensor(found), torch.as_tensor(expected), rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ class Normalising(nn.Module):
         self.register_buffer("std", torch.tensor(std)[:, None, None])
 
     def forward(self, images: Tensor) -> Any:
-        """Of images `(B, H, W, 3)` uint8."""
+        """Of images `(B, H, W, C)` uint8."""
         return self.network((images.permute(0, 3, 1, 2).float() / 255 - self.mean) / self.std)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from minorkey.errors import DataError, ModelError
+from minorkey.errors import ConfigError, DataError, ModelError
 from minorkey.export.card import Card
 from minorkey.export.deploy_options import DeployOptions, Size
 from minorkey.export.graph import Normalising, as_onnx, traced
@@ -41,7 +41,7 @@ session = onnxruntime.InferenceSession(f"{{folder}}/model.onnx", providers=["CPU
 outputs = dict(zip((output.name for output in session.get_outputs()), session.run(None, {{"images": images}})))
 """
 EXAMPLE = {
-    False: "images = np.zeros((1, 3, {0}, {1}), np.float32)  # normalised by the mean and std of metadata.json",
+    False: "images = np.zeros((1, {2}, {0}, {1}), np.float32)  # normalised by the mean and std of metadata.json",
     True: "images = np.zeros((1, {0}, {1}, 3), np.uint8)",
 }
 TO_JUDGE = "8 bits are not held to a limit: judge the file"
@@ -64,6 +64,8 @@ def write_onnx(trained: Trained, folder: Path, options: DeployOptions) -> Card:
         ConfigError: a package is missing, or ONNX cannot hold the network.
         ModelError: the network cannot be followed, or the file does not compute what the run does.
     """
+    if options.preprocess and not bytes_of_rgb(trained):
+        raise ConfigError("--preprocess is for RGB images of 8 bits, and this run has others; leave it out")
     if options.int8:
         calibration_readers(trained, options)  # before anything is computed
     predictor, file = trained.predictor, folder / FILE
@@ -77,8 +79,15 @@ def write_onnx(trained: Trained, folder: Path, options: DeployOptions) -> Card:
         difference = _difference(file, deployed, checked.images)
         _refuse(difference, info.computed)
     write_text(folder / METADATA, info.text())
-    write_text(folder / SCRIPT, script(deployed.script))
+    if bytes_of_rgb(trained):
+        write_text(folder / SCRIPT, script(deployed.script))
     return _card(trained, info, difference, checked.why_fixed)
+
+
+def bytes_of_rgb(trained: Trained) -> bool:
+    """Whether the run's images are RGB of 8 bits, which is what the script reads, and what bytes can hold."""
+    pixels = trained.config.pixels
+    return len(trained.predictor.mean) == 3 and pixels == type(pixels)()
 
 
 def _checked(trained: Trained, deployed: Deployed, options: DeployOptions, file: Path) -> Checked:
@@ -175,7 +184,7 @@ def halved(file: Path) -> Any:
 def _card(trained: Trained, info: DeployedInfo, difference: float, why_fixed: str) -> Card:
     height, width = info.size or info.crop
     sides = f"{height} x {width} pixels" if info.size else "any size"
-    example = EXAMPLE[info.preprocess].format(height, width)
+    example = EXAMPLE[info.preprocess].format(height, width, len(info.mean))
     tolerance = f"at most {TOLERANCE[info.computed]:.0e} is let through" if info.computed in TOLERANCE else TO_JUDGE
     notes = [
         f"Computed in {info.computed}, opset {info.opset}, on images of {sides} and in batches of any number"
@@ -183,9 +192,10 @@ def _card(trained: Trained, info: DeployedInfo, difference: float, why_fixed: st
         f"On an image of the run the outputs differ from the run's by {difference:.1e} at most, as a share of the "
         f"largest ({tolerance}).",
         "\n".join(f"- `{name}`: {what}" for name, what in info.outputs.items()),
-        f"`python {SCRIPT} IMAGE...` predicts whole images with onnxruntime, Pillow and numpy alone. "
         "`minorkey predict` and `minorkey evaluate` take the file in the place of a run, with its windows and sizes.",
     ]
+    if bytes_of_rgb(trained):
+        notes.append(f"`python {SCRIPT} IMAGE...` predicts whole images with onnxruntime, Pillow and numpy alone.")
     exported = trained.task.exported(trained.predictor.model)
     return Card(
         what=f"{exported.name} as one ONNX file, with everything it has learnt folded into its weights.",

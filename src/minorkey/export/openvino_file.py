@@ -39,7 +39,7 @@ def write_openvino(trained: Trained, folder: Path, options: DeployOptions) -> Ca
     card = write_onnx(trained, folder, options)
     openvino.save_model(openvino.convert_model(folder / FILE), folder / "model.xml", compress_to_fp16=False)
     for name in (FILE, SCRIPT):
-        (folder / name).unlink()
+        (folder / name).unlink(missing_ok=True)
     what = card.what.replace("one ONNX file", "a file of OpenVINO")
     notes = [*card.notes[:3], "It was made of an ONNX file, which that difference is of."]
     return replace(card, what=what, code=CODE, library="openvino", notes=notes)

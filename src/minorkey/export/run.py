@@ -85,14 +85,8 @@ def export_run(
     if out is None:
         refuse_links(source.path, [source.exports.name])
     check_replaceable(target)
-    config = config_of(source.path)
     if to in KINDS:
-        check_parts(config, to)
-    elif config.pixels.stated:
-        raise ConfigError(
-            f"--to {to} is for 8-bit RGB, and this run is of images with channels or a range of their own "
-            "(docs/pixels.md); take --to model"
-        )
+        check_parts(config_of(source.path), to)
     trained = open_trained(source)
     with locked(target.parent), new_folder(target) as new:
         card = write(trained, new)

@@ -22,9 +22,8 @@ SUFFIX = ".onnx"
 
 Size = tuple[PositiveInt, PositiveInt]
 Computed = Literal["fp32", "fp16", "int8"]
-Channel = Literal["RGB"]
 
-JUDGED_BY = ("label_space", "source", "unseen", "evaluation", "world", "seed")
+JUDGED_BY = ("label_space", "source", "unseen", "evaluation", "world", "pixels", "seed")
 """Keys of a configuration that judging a file depends on, beside its task and its crop."""
 
 
@@ -41,8 +40,8 @@ class DeployedInfo(BaseModel):
     colours: list[tuple[int, int, int]]
     base: str = Field(description="the pretrained backbone")
     base_sha256: str = Field(description="of its weights")
-    channels: Channel = "RGB"
-    preprocess: bool = Field(description="images go in as uint8 (B, H, W, 3); else as float32 (B, 3, H, W), normalised")
+    channels: str = Field(description="their order: RGB, or as the images of the run have them")
+    preprocess: bool = Field(description="images go in as uint8 (B, H, W, C); else as float32 (B, C, H, W), normalised")
     mean: PerChannel = Field(description="of values in 0 to 1, subtracted first")
     std: PerChannel = Field(description="which they are then divided by")
     size: Size | None = Field(description="height and width that every image has to have; null: any")
@@ -120,6 +119,7 @@ def info_of(
         colours=predictor.space.colours.tolist(),
         base=base,
         base_sha256=base_sha256,
+        channels="RGB" if len(predictor.mean) == 3 else f"{len(predictor.mean)}, as the images of the run have them",
         mean=predictor.mean,
         std=predictor.std,
         size=size,

@@ -6,6 +6,7 @@ from typing import Any
 from minorkey.adapters import attach, fold, load_adapter
 from minorkey.adapters.convert import PROVENANCE
 from minorkey.config import RunConfig, load_config
+from minorkey.data.pixels import PixelOptions
 from minorkey.errors import AdapterError, ConfigError, DataError, unknown
 from minorkey.labels import LabelSpace, label_space
 from minorkey.models.build import load_head
@@ -41,6 +42,14 @@ def config_of(run: str | Path) -> RunConfig:
     if not folder.config.is_file():
         raise DataError(f"no run in '{folder.path}' (config.yaml is missing); give the --out folder of a training")
     return load_config(folder.config)
+
+
+def pixels_of(run: Path) -> PixelOptions:
+    """How images are read for a run, or for an ONNX file that was exported of one."""
+    if not is_deployed(run):
+        return config_of(run).pixels
+    session = OnnxSession(run, "cpu")
+    return deployed_config(session.info, session.file, {}).pixels
 
 
 @public
@@ -151,4 +160,5 @@ def predictor_of_session(session: OnnxSession, config: RunConfig) -> Predictor:
         raise DataError(f"'{session.file}' names its classes twice, and not alike; export the run again")
     network: Any = DeployedNetwork(session, task.from_deployed, info.by_masks).eval()
     protocol = protocol_of(config).model_copy(update={"weights": info.weights})
-    return Predictor(network, space, protocol, info.mean, info.std, info.window_batch, task, config.transform.crop)
+    size = config.transform.crop
+    return Predictor(network, space, protocol, info.mean, info.std, info.window_batch, task, size, config.pixels)

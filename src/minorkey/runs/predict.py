@@ -12,15 +12,13 @@ from rich.console import Console
 
 from minorkey.data.deep_images import image_suffixes, read_pixels
 from minorkey.data.images import list_files, list_images
-from minorkey.data.pixels import PixelOptions
 from minorkey.data.video.frames import ALL, Sampling
 from minorkey.data.video.library import CLIP_SUFFIXES, is_clip, is_stream, pyav
 from minorkey.errors import ConfigError, DataError
 from minorkey.plotting.page_template import page_template
 from minorkey.runs.clip import ClipOptions
 from minorkey.runs.clips import ClipFolder, Source, name_of_stream
-from minorkey.runs.deployed import is_deployed
-from minorkey.runs.load import config_of, load
+from minorkey.runs.load import load, pixels_of
 from minorkey.runs.made import Made, Stamp, is_folder_of_results, model_digest
 from minorkey.runs.rasters import predict_raster, raster_names
 from minorkey.system.ahead import Room, ahead
@@ -108,7 +106,7 @@ def predict_folder(
         StorageError: a file cannot be written.
     """
     device_for(TrainingOptions())
-    suffixes = from_main(lambda: image_suffixes(PixelOptions() if is_deployed(run) else config_of(run).pixels))
+    suffixes = from_main(lambda: image_suffixes(pixels_of(run)))
     files, names, clips = from_main(lambda: _listed(images, shard, suffixes))
     with together():
         predictor = load(run)
