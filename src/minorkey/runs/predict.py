@@ -12,6 +12,7 @@ from rich.console import Console
 
 from minorkey.data.deep_images import image_suffixes, read_pixels
 from minorkey.data.images import list_files, list_images
+from minorkey.data.pixels import PixelOptions
 from minorkey.data.video.frames import ALL, Sampling
 from minorkey.data.video.library import CLIP_SUFFIXES, is_clip, is_stream, pyav
 from minorkey.errors import ConfigError, DataError
