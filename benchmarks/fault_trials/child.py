@@ -114,6 +114,7 @@ class Call:
         code = 1
         try:
             os.setsid()
+            _renew_threads()
             ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGKILL)  # nothing outlives an interrupted campaign
             os.chdir(cwd)
             sys.dont_write_bytecode = True
@@ -135,6 +136,12 @@ class Call:
 def run(do: list[str] | Callable[[], object], cwd: Path, *, seconds: float = SECONDS, **options: object) -> End:
     """Call and wait."""
     return Call(do, cwd, **options).wait(seconds)  # type: ignore[arg-type]
+
+
+def _renew_threads() -> None:
+    """Let torch make its threads anew while there is one thread to ask for it: two at once find none."""
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(torch.get_num_threads())
 
 
 def _flushed() -> int:
