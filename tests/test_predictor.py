@@ -1,6 +1,8 @@
 """Many images, large images, and batches of columns."""
 
 import pickle
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from weakref import ref
 
 import numpy as np
@@ -13,6 +15,7 @@ from minorkey.errors import DataError, StorageError
 from minorkey.runs.batches import BatchPredictor
 from minorkey.runs.load import load
 from minorkey.runs.predict import predict_folder
+from minorkey.system.lock import locked
 from minorkey.tasks.predictor import Predictor
 from minorkey.tasks.protocol import LARGE
 
@@ -131,6 +134,19 @@ def test_where_nothing_can_be_written(finished_run, files, tmp_path, console):
     (tmp_path / "out" / "overlays").write_text("a file")
     with pytest.raises(StorageError, match=r"cannot write '.*overlays"):
         predict_folder(finished_run.path, str(tmp_path / "photos"), tmp_path / "out", console=console)
+
+
+def test_two_jobs_write_a_folder_but_not_one_share_of_it(finished_run, files, tmp_path, console):
+    photos, out = str(tmp_path / "photos"), tmp_path / "out"
+    with (
+        ThreadPoolExecutor(1) as elsewhere,
+        locked(out / ".made" / "1-of-2"),
+    ):
+        share = partial(predict_folder, finished_run.path, photos, out, console=console)
+        assert elsewhere.submit(share, shard=(2, 2)).result().written == 2
+        with pytest.raises(StorageError, match="1-of-2' is being written to"):
+            elsewhere.submit(share, shard=(1, 2)).result()
+    assert predict_folder(finished_run.path, photos, out, shard=(1, 2), console=console).written == 3
 
 
 def test_a_batch_of_columns(finished_run, predictor, files):

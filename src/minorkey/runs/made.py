@@ -45,6 +45,11 @@ class Made:
         self._known: dict[str, Stamp] = {}
         self.refresh()
 
+    @property
+    def folder(self) -> Path:
+        """Where the records of all processes are."""
+        return self._file.parent
+
     def refresh(self) -> None:
         """Take in what others have noted since."""
         self._known = {name: (model, size, changed) for name, model, size, changed, _ in _notes(self._file.parent)}

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from urllib.parse import quote
 
@@ -23,6 +24,7 @@ from minorkey.runs.load import load, pixels_of
 from minorkey.runs.made import Made, Stamp, is_folder_of_results, model_digest
 from minorkey.runs.rasters import predict_raster, raster_names
 from minorkey.system.ahead import Room, ahead
+from minorkey.system.lock import sole_writer
 from minorkey.system.names import below
 from minorkey.system.processes import from_main, gathered_objects, process_count, process_index, speaker, together
 from minorkey.system.progress import Reporter
@@ -117,50 +119,58 @@ def predict_folder(
     writer = _Writer(predictor.prediction_type, out, overlays, made, rasters)
     clip_writer = ClipFolder(out, predictor.prediction_type, ClipOptions(sampling, overlays, frames), made)
     classes = {str(i): c for i, c in enumerate(predictor.space.classes)}
-    if not overwrite:
-        from_main(lambda: _refuse_others(writer, names, clip_writer.there(clips), classes, shard))
-    made.open()
-    if shard[0] == 1:  # jobs share the folder: one writes
-        from_main(lambda: write_json(out / CLASSES, classes))
-    mine = range(process_index(), len(files), process_count())
-    done = Done()
-    stamps = {place: made.stamp(files[place]) for place in mine}
-    todo = [place for place in mine if overwrite or not writer.is_done(names[place], stamps[place])]
-    done.skipped = len(mine) - len(todo)
-    large = [place for place in todo if names[place] in rasters]
-    todo = [place for place in todo if names[place] not in rasters]
-    console = speaker(console)
-    with Reporter(console, "predicting", len(mine), done=done.skipped, unit="image") as reporter:
+    console, done = speaker(console), Done()
+    with sole_writer(made.folder / "{}-of-{}".format(*shard), console):  # jobs write their own shares
+        made.refresh()
+        if not overwrite:
+            from_main(lambda: _refuse_others(writer, names, clip_writer.there(clips), classes, shard))
+        made.open()
+        if shard[0] == 1:  # jobs share the folder: one writes
+            from_main(lambda: write_json(out / CLASSES, classes))
+        mine = slice(process_index(), None, process_count())
+        _predict_images(predictor, writer, list(zip(names, files, strict=True))[mine], overwrite, console, done)
+        for outcome in clip_writer.predict(predictor, list(clips.items())[mine], console, overwrite=overwrite):
+            done.clips += outcome.written
+            done.skipped += outcome.skipped
+            done.problems.extend([outcome.problem] if outcome.problem else [])
+        whole = _sum(gathered_objects(done))
+        videos = [clip_writer.files(name).overlay for name in clips] if overlays else []
+        from_main(lambda: _summarise(writer, run, dict(zip(names, files, strict=True)), videos, shard))
+    return whole
+
+
+def _predict_images(
+    predictor: Predictor,
+    writer: "_Writer",
+    images: Sequence[tuple[str, Path]],
+    overwrite: bool,
+    console: Console,
+    done: Done,
+) -> None:
+    """Predict images by their names, those that are predicted part by part last."""
+    stamps = {name: writer.made.stamp(file) for name, file in images}
+    missing = [pair for pair in images if overwrite or not writer.is_done(pair[0], stamps[pair[0]])]
+    todo = [pair for pair in missing if pair[0] not in writer.rasters]
+    large = [pair for pair in missing if pair[0] in writer.rasters]
+    done.skipped += len(images) - len(missing)
+    with Reporter(console, "predicting", len(images), done=done.skipped, unit="image") as reporter:
         room = Room()
-        read = ahead(partial(_read, files, predictor.pixels, room), todo, room=room)
+        files = [file for _, file in todo]
+        read = ahead(partial(_read, files, predictor.pixels, room), range(len(files)), room=room)
         started = predictor.started(telling(predictor, console, read))
 
-        def write(pair: tuple[int, Started | DataError]) -> tuple[int, DataError | None]:
-            place, result = pair
-            return place, writer.write(names[place], stamps[place], result)
+        def write(pair: tuple[int, Started | DataError]) -> tuple[str, Path, DataError | None]:
+            name, file = todo[pair[0]]
+            return name, file, writer.write(name, stamps[name], pair[1])
 
-        written = ahead(write, started, room=room)
-        for count, (place, problem) in enumerate(written, start=done.skipped + 1):
-            if problem is None:
-                done.written += 1
-            else:
-                done.problems.append(_naming(files[place], problem))
-            reporter.update(count, names[place])
-        for count, place in enumerate(large, start=done.skipped + len(todo) + 1):
-            if (problem := writer.write_raster(predictor, files[place], names[place], stamps[place])) is None:
-                done.written += 1
-            else:
-                done.problems.append(_naming(files[place], problem))
-            reporter.update(count, names[place])
-    my_clips = list(clips.items())[process_index() :: process_count()]
-    for outcome in clip_writer.predict(predictor, my_clips, console, overwrite=overwrite):
-        done.clips += outcome.written
-        done.skipped += outcome.skipped
-        done.problems.extend([outcome.problem] if outcome.problem else [])
-    whole = _sum(gathered_objects(done))
-    videos = [clip_writer.files(name).overlay for name in clips] if overlays else []
-    from_main(lambda: _summarise(writer, run, dict(zip(names, files, strict=True)), videos, shard))
-    return whole
+        written = chain(
+            ahead(write, started, room=room),
+            ((name, file, writer.write_raster(predictor, file, name, stamps[name])) for name, file in large),
+        )
+        for count, (name, file, problem) in enumerate(written, start=done.skipped + 1):
+            done.written += problem is None
+            done.problems.extend([] if problem is None else [_naming(file, problem)])
+            reporter.update(count, name)
 
 
 def parse_shard(text: str) -> Shard:
