@@ -204,7 +204,14 @@ def test_a_port_that_is_taken(server):
 
 def test_the_command_serves_until_it_is_interrupted(finished_run, tmp_path):
     command = [sys.executable, "-m", "minorkey", "show", str(finished_run.path)]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(  # in the background of a shell, the signal would be ignored
+        command,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     try:
         said = process.stdout.readline()
         address = urlsplit(said.split()[-1])
