@@ -1,4 +1,4 @@
-"""Shapes become pixels and boxes: against the masks of faster-coco-eval, and by rule where they cover one another."""
+"""Shapes become pixels and boxes: against the masks of pycocotools, and by rule where they cover one another."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import exported
 import numpy as np
 import pytest
-from faster_coco_eval.core import mask as coco_masks
+from pycocotools import mask as coco_masks
 
 from minorkey.data.readers import open_datasets
 from minorkey.data.readers.shapes.rle import coco_mask
