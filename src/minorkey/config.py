@@ -19,17 +19,15 @@ from pydantic import (
 )
 
 from minorkey.adapters.options import MethodOptions
-from minorkey.data.classes import FROM_SOURCE, OF_THE_DATA, classes_of_source, name_their_classes
-from minorkey.data.measured import channel_statistics
-from minorkey.data.pixels import GREY, RGB, PixelOptions
-from minorkey.data.readers import Reader, open_datasets, stated_pixels
+from minorkey.data.classes import FROM_SOURCE, name_their_classes
+from minorkey.data.pixels import PixelOptions
 from minorkey.data.readers.options import SourceOptions
 from minorkey.data.readers.own import outside_parts, taken
 from minorkey.data.readers.world import WorldOptions
 from minorkey.data.transforms import TransformConfig
 from minorkey.errors import ConfigError, closest, unknown
 from minorkey.evaluation.options import EvaluationOptions
-from minorkey.labels.space import given_space, held
+from minorkey.labels.space import given_space
 from minorkey.labels.tables import read_yaml
 from minorkey.labels.written import SpaceRow
 from minorkey.models.catalog import with_first_block
@@ -57,7 +55,6 @@ DATA = ("source", "target", "unseen")
 
 NAMED = ("backbone", "head", "method", "teacher")
 """Sections that may be given as a bare name: `method: soma` is `method: {name: soma}`."""
-
 
 WHOLE = ("label_space",)
 """Keys whose values are replaced as they are, and not key by key."""
@@ -324,83 +321,6 @@ def parse_overrides(arguments: Sequence[str], options: Mapping[str, Any] | None 
             leaf = {key: leaf}
         nested = _merge(nested, _expand(leaf))
     return nested
-
-
-def with_classes(config: RunConfig) -> RunConfig:
-    """A configuration that holds its classes itself, where they are those that the data or a file names.
-
-    Raises:
-        MinorkeyError: as `classes_of_source`, or the file is missing or wrong.
-    """
-    if config.label_space in OF_THE_DATA:
-        sources, annotation = [source.data for source in config.source], task_named(config.task).annotation
-        space = classes_of_source(sources, config.unseen, annotation=annotation, data_root=config.data_root)
-    else:
-        space = held(config.label_space)
-    return config.model_copy(update={"label_space": space})
-
-
-def with_pixels(config: RunConfig) -> RunConfig:
-    """A configuration that says what the values of its images mean, where its sources do.
-
-    Channels other than red, green and blue become those of the network, and are normalised by what is measured on the
-    sources, unless backbone.mean and backbone.std are given; grey by the network's own. Saturation and hue stay.
-
-    Raises:
-        MinorkeyError: the sources disagree, or cannot be read.
-    """
-    pixels = pixels_of(config)
-    if pixels.names == RGB:
-        return config.model_copy(update={"pixels": pixels})
-    config, colours = config.model_copy(update={"pixels": pixels}), set(pixels.names) <= {*RGB, *GREY}
-    backbone = config.backbone.model_dump() | {"channels": pixels.names}
-    if not colours and (config.backbone.mean is None or config.backbone.std is None):
-        mean, std = channel_statistics(_opened(config), pixels.names)
-        backbone |= {"mean": config.backbone.mean or mean, "std": config.backbone.std or std}
-    config = config.model_copy(update={"backbone": own_options("backbone", BackboneOptions, backbone)})
-    return config if colours else config.model_copy(update=_without_colours(config))
-
-
-def _without_colours(config: RunConfig) -> dict[str, TransformConfig]:
-    """The transforms without changes of saturation and hue, which channels of other names do not have."""
-    same = {"saturation": (1.0, 1.0), "hue": 0.0}
-    transforms = {"transform": config.transform, "target_transform": config.target_transform}
-    return {
-        name: each.model_copy(update={"photometric": each.photometric and each.photometric.model_copy(update=same)})
-        for name, each in transforms.items()
-        if each is not None
-    }
-
-
-def pixels_of(config: RunConfig) -> PixelOptions:
-    """What a configuration says of the values of images, and where it says nothing its sources.
-
-    Raises:
-        MinorkeyError: they disagree, or cannot be read.
-    """
-    pixels, task = config.pixels.completed(PixelOptions(channels=config.backbone.channels)), task_named(config.task)
-    for source in config.source:
-        stated = stated_pixels(source.data, annotation=task.annotation, data_root=config.data_root)
-        pixels = pixels.completed(stated)
-    return pixels
-
-
-def _opened(config: RunConfig) -> list[Reader]:
-    """The images of the sources."""
-    return [
-        reader
-        for source in config.source
-        for reader in open_datasets(
-            source.data,
-            role="target",
-            label_space=None,
-            data_root=config.data_root,
-            options=config.world,
-            annotation=task_named(config.task).annotation,
-            seed=config.seed,
-            pixels=config.pixels,
-        )
-    ]
 
 
 def save_config(config: RunConfig, path: Path) -> None:

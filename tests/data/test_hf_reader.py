@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from minorkey.config import resolve, with_classes
+from minorkey.config import resolve
 from minorkey.data.readers import open_datasets
 from minorkey.data.readers.hf import HuggingFaceReader
 from minorkey.errors import ConfigError, DataError
 from minorkey.labels import label_space
+from minorkey.runs.from_sources import with_classes
 
 datasets = pytest.importorskip("datasets", reason="the package `datasets` is not installed")
 

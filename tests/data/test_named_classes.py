@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from minorkey.config import load_config, resolve, save_config, with_classes
+from minorkey.config import load_config, resolve, save_config
 from minorkey.data.classes import classes_of_source
 from minorkey.datacheck import check
 from minorkey.errors import ConfigError, DataError
 from minorkey.labels import label_space
+from minorkey.runs.from_sources import with_classes
 
 
 def write(root, yaml, labels="labels/{}/0.png", value=0, splits=("train", "val")):

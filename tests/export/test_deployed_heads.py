@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
+from minorkey.errors import ModelError
 from minorkey.export.graph import as_onnx, traced
 from minorkey.models.backbone import load_backbone
 from minorkey.models.options import BackboneOptions, HeadOptions
@@ -93,7 +94,7 @@ def test_sampling_as_gathers_is_sampling() -> None:
     points[0, 0, 0] = torch.tensor([-1.0, 1.0])  # the edge itself
     wanted = grid_sample(maps, points, mode="bilinear", padding_mode="zeros", align_corners=False)
     torch.testing.assert_close(gathered_sample(maps, points, align_corners=False), wanted)
-    with pytest.raises(NotImplementedError, match="nearest"):
+    with pytest.raises(ModelError, match="nearest"):
         gathered_sample(maps, points, mode="nearest")
 
 

@@ -9,13 +9,14 @@ import torch
 from PIL import Image
 from transformers import AutoModelForSemanticSegmentation
 
-from minorkey.config import load_config, with_pixels
+from minorkey.config import load_config
 from minorkey.data.loaders import stack_images
 from minorkey.data.looks import looks
 from minorkey.data.readers import open_datasets
 from minorkey.errors import AdapterError, ConfigError, DataError
 from minorkey.export.run import export_run
 from minorkey.labels import label_space
+from minorkey.runs.from_sources import with_pixels
 from minorkey.runs.load import load
 from minorkey.runs.predict import predict_folder
 from minorkey.runs.train import train

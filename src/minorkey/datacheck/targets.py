@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
-from minorkey.config import RunConfig, load_config, pixels_of, presets, resolve, with_classes
+from minorkey.config import RunConfig, load_config, presets, resolve
 from minorkey.data.pixels import DEFAULT, PixelOptions
 from minorkey.data.raw_cache import RawCache
 from minorkey.data.readers import (
@@ -25,6 +25,7 @@ from minorkey.data.readers.pairing import NoImages, NoSplit
 from minorkey.data.readers.reader import Role
 from minorkey.errors import ConfigError, DataError, MinorkeyError
 from minorkey.labels import LabelSpace
+from minorkey.runs.from_sources import pixels_of_sources, with_classes
 from minorkey.system.run_folder import RunFolder
 from minorkey.tasks.base import Task
 from minorkey.tasks.table import task_named
@@ -121,7 +122,7 @@ def _nothing_yet(config: RunConfig, cached: bool) -> CheckTarget:
         config = config.model_copy(update={"label_space": "cityscapes19"})
     pixels = config.pixels
     with suppress(MinorkeyError):  # that a source cannot be opened is said when it is its turn
-        pixels = pixels_of(config)
+        pixels = pixels_of_sources(config)
     return CheckTarget(task.space(config.label_space), task, problems=problems, cache=cache, pixels=pixels)
 
 

@@ -4,11 +4,10 @@ import re
 from dataclasses import dataclass
 
 from minorkey.errors import ConfigError
+from minorkey.tasks.deployed import Scale, Size
 
 LOWEST, HIGHEST, OPSET = 18, 23, 18
 """Opsets of ONNX: what torch writes, and what most runtimes of today read."""
-
-Size = tuple[int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +35,11 @@ class DeployOptions:
     int8: bool = False
     calibrate: tuple[str, ...] = ()
     images: int = 32
+
+    @property
+    def scale(self) -> Scale:
+        """Of the scores of pixels."""
+        return "coarse" if self.coarse else "full"
 
     def check(self) -> None:
         """Refuse what does not go together.

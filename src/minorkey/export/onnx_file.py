@@ -9,13 +9,13 @@ from torch import Tensor
 
 from minorkey.errors import ConfigError, DataError, ModelError
 from minorkey.export.card import Card
-from minorkey.export.deploy_options import DeployOptions, Size
+from minorkey.export.deploy_options import DeployOptions
 from minorkey.export.graph import Normalising, as_onnx, traced
 from minorkey.export.int8 import calibration_readers, quantised
 from minorkey.export.script import script
 from minorkey.export.seen import first_pass, in_size, other_size, real_image
 from minorkey.export.trained import Trained
-from minorkey.runs.deployed_info import KEY, DeployedInfo, info_of
+from minorkey.runs.deployed_info import KEY, DeployedInfo
 from minorkey.runs.onnx_session import OnnxSession, as_bytes
 from minorkey.system.storage import write_text
 from minorkey.tasks.deployed import Deployed
@@ -69,7 +69,7 @@ def write_onnx(trained: Trained, folder: Path, options: DeployOptions) -> Card:
     if options.int8:
         calibration_readers(trained, options)  # before anything is computed
     predictor, file = trained.predictor, folder / FILE
-    deployed = trained.task.deployed(predictor.model, predictor.protocol, "coarse" if options.coarse else "full")
+    deployed = trained.task.deployed(predictor.model, predictor.protocol, options.scale)
     checked = _checked(trained, deployed, options, file)
     info, difference = checked.info, checked.difference
     if options.half or options.int8:
@@ -97,7 +97,7 @@ def _checked(trained: Trained, deployed: Deployed, options: DeployOptions, file:
         seen = first_pass(trained.predictor, real_image(trained))
         images = in_size(seen, deployed, None if any_size else options.size)
         size = None if any_size else (images.shape[-2], images.shape[-1])
-        info = _info(trained, deployed, options, size)
+        info = trained.info(deployed, size, preprocess=options.preprocess, scale=options.scale, opset=options.opset)
         try:
             save(_graph(deployed, info, options, images), info, file)
             others = other_size(images, deployed) if any_size else images[:1]
@@ -121,21 +121,6 @@ def _graph(deployed: Deployed, info: DeployedInfo, options: DeployOptions, image
         images = as_bytes(images, info)
     program = traced(network, images, any_size=info.size is None, gathers=options.gathers)
     return as_onnx(program, list(deployed.outputs), options.opset)
-
-
-def _info(trained: Trained, deployed: Deployed, options: DeployOptions, size: Size | None) -> DeployedInfo:
-    return info_of(
-        trained.predictor,
-        trained.config,
-        deployed,
-        run=trained.run.path.resolve().name,
-        base=trained.base,
-        base_sha256=trained.base_sha256,
-        size=size,
-        preprocess=options.preprocess,
-        scale="coarse" if options.coarse else "full",
-        opset=options.opset,
-    )
 
 
 def _difference(file: Path, deployed: Deployed, images: Tensor) -> float:

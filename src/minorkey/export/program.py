@@ -11,7 +11,6 @@ from minorkey.export.graph import traced
 from minorkey.export.onnx_file import METADATA, TOLERANCE
 from minorkey.export.seen import first_pass, in_size, real_image
 from minorkey.export.trained import Trained
-from minorkey.runs.deployed_info import info_of
 from minorkey.system.storage import write_text
 
 FILE = "model.pt2"
@@ -43,8 +42,8 @@ def write_program(trained: Trained, folder: Path, options: DeployOptions) -> Car
     alone = ("half", "opset", "preprocess", "int8", "calibrate", "images")
     if other := [name for name in options.used() if name.removeprefix("--") in alone]:
         raise ConfigError(f"{other[0]} is for --to onnx; leave it out")
-    predictor, scale = trained.predictor, "coarse" if options.coarse else "full"
-    deployed = trained.task.deployed(predictor.model, predictor.protocol, "coarse" if options.coarse else "full")
+    predictor = trained.predictor
+    deployed = trained.task.deployed(predictor.model, predictor.protocol, options.scale)
     images = in_size(first_pass(predictor, real_image(trained)), deployed, options.size)
     size = images.shape[-2], images.shape[-1]
     network = deployed.network.eval()
@@ -56,17 +55,7 @@ def write_program(trained: Trained, folder: Path, options: DeployOptions) -> Car
     difference = deployed.difference(expected, given)
     if not difference <= TOLERANCE["fp32"]:
         raise ModelError(f"the graph differs from the run by {difference:.1e} of the largest value; report it")
-    info = info_of(
-        predictor,
-        trained.config,
-        deployed,
-        run=trained.run.path.resolve().name,
-        base=trained.base,
-        base_sha256=trained.base_sha256,
-        size=size,
-        preprocess=False,
-        scale=scale,
-    )
+    info = trained.info(deployed, size, preprocess=False, scale=options.scale)
     write_text(folder / METADATA, info.text())
     exported = trained.task.exported(predictor.model)
     return Card(

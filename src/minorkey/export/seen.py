@@ -11,11 +11,9 @@ from torch import Tensor, nn
 from minorkey.errors import MinorkeyError
 from minorkey.export.trained import Trained
 from minorkey.runs.assemble import open_judged
-from minorkey.tasks.deployed import Deployed
+from minorkey.tasks.deployed import Deployed, Size
 from minorkey.tasks.predictor import Predictor
 from minorkey.world import render
-
-Size = tuple[int, int]
 
 QUIET = Console(quiet=True)
 

@@ -9,10 +9,12 @@ from minorkey.evaluation.scores import ScoreTable
 from minorkey.export.base import PretrainedBase, base_of
 from minorkey.models.build import Head, backbone_of
 from minorkey.models.catalog import catalog
+from minorkey.runs.deployed_info import DeployedInfo, info_of
 from minorkey.runs.load import config_of, load
 from minorkey.system.run_folder import RunFolder
 from minorkey.system.storage import read_metadata
 from minorkey.tasks.base import Task
+from minorkey.tasks.deployed import Deployed, Size
 from minorkey.tasks.predictor import Predictor
 
 
@@ -50,6 +52,19 @@ class Trained:
         if name in catalog():
             return catalog()[name].hub
         return name if name != "builtin" and not Path(name).expanduser().is_dir() else None
+
+    def info(self, deployed: Deployed, size: Size | None, **written: Any) -> DeployedInfo:
+        """What is to be known of the model in a file, written for images of a size, or of any; see `info_of`."""
+        return info_of(
+            self.predictor,
+            self.config,
+            deployed,
+            run=self.run.path.resolve().name,
+            base=self.base,
+            base_sha256=self.base_sha256,
+            size=size,
+            **written,
+        )
 
     @property
     def base(self) -> str:

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from minorkey.errors import ModelError
+
 
 def gathered_sample(
     input: Tensor,
@@ -27,10 +29,13 @@ def gathered_sample(
         `(B, C, h, w)`.
 
     Raises:
-        NotImplementedError: another mode, or points that are not `(B, h, w, 2)`.
+        ModelError: sampling of another kind.
     """
     if (mode, padding_mode, bool(align_corners), input.ndim) != ("bilinear", "zeros", False, 4):
-        raise NotImplementedError(f"sampling {mode} with {padding_mode} of {input.ndim} dimensions as gathers")
+        raise ModelError(
+            f"sampling {mode} with {padding_mode} in {input.ndim} dimensions cannot be written as gathers; leave "
+            "--gathers out"
+        )
     height, width = input.shape[-2:]
     x, y = ((grid[..., 0] + 1) * width - 1) / 2, ((grid[..., 1] + 1) * height - 1) / 2
     left, top = x.floor(), y.floor()

@@ -30,23 +30,23 @@ def after_comparing(methods: Sequence[Run]) -> list[Step]:
     again = [_another_seed(run)] if _lacks_seeds(run, methods) else []
     return [
         *again,
-        _predict(run.folder),
-        _robustness(run.folder),
-        _spectrum(run.folder),
-        _export(run.folder),
+        _step(PREDICT, run.folder),
+        _step(ROBUSTNESS, run.folder),
+        _step(SPECTRUM, run.folder),
+        _step(EXPORT, run.folder),
         _own(run),
     ]
 
 
 def after_training(folder: Path) -> list[Step]:
     """With a run that has just ended."""
-    return [_page(folder), _predict(folder), _robustness(folder), _export(folder)]
+    return [_step(PAGE, folder), _step(PREDICT, folder), _step(ROBUSTNESS, folder), _step(EXPORT, folder)]
 
 
 def after_demo(folder: Path) -> list[Step]:
     """With the run of a demo that its page is about."""
     run = read_run(folder)
-    return [_predict(folder), _robustness(folder), _own(run)]
+    return [_step(PREDICT, folder), _step(ROBUSTNESS, folder), _own(run)]
 
 
 def after_judging(run: Path, scores: Path, *, robustness: bool) -> list[Step]:
@@ -57,7 +57,7 @@ def after_judging(run: Path, scores: Path, *, robustness: bool) -> list[Step]:
         scores: where they are.
         robustness: whether they are of corruptions already.
     """
-    return [_page(scores), *([] if robustness else [_robustness(run)])]
+    return [_step(PAGE, scores), *([] if robustness else [_step(ROBUSTNESS, run)])]
 
 
 def after_predicting(run: Path, images: Path) -> Iterator[Step]:
@@ -73,28 +73,16 @@ def after_predicting(run: Path, images: Path) -> Iterator[Step]:
     yield Step("If they have labels, judge the model on them:", f"minorkey evaluate {quote(str(run))} --unseen {place}")
 
 
-def _page(folder: Path) -> Step:
-    return Step("See scores, curves and pictures on a page:", f"minorkey report {quote(str(folder))}")
+PAGE = "See scores, curves and pictures on a page:", "report {}"
+PREDICT = "Look at your own images through the adapted model:", "predict {} PHOTOS --out predicted"
+ROBUSTNESS = "Ask what it withstands: night, fog, snow, noise, blur at five strengths:", "evaluate {} --robustness"
+SPECTRUM = "See what the training changed in the weights:", "spectrum {} --images 4"
+EXPORT = "Take it away as a plain transformers model:", "export {} --to model --out model"
 
 
-def _predict(folder: Path) -> Step:
-    command = f"minorkey predict {quote(str(folder))} PHOTOS --out predicted"
-    return Step("Look at your own images through the adapted model:", command)
-
-
-def _robustness(folder: Path) -> Step:
-    command = f"minorkey evaluate {quote(str(folder))} --robustness"
-    return Step("Ask what it withstands: night, fog, snow, noise, blur at five strengths:", command)
-
-
-def _spectrum(folder: Path) -> Step:
-    command = f"minorkey spectrum {quote(str(folder))} --images 4"
-    return Step("See what the training changed in the weights:", command)
-
-
-def _export(folder: Path) -> Step:
-    command = f"minorkey export {quote(str(folder))} --to model --out model"
-    return Step("Take it away as a plain transformers model:", command)
+def _step(row: tuple[str, str], folder: Path) -> Step:
+    words, command = row
+    return Step(words, f"minorkey {command.format(quote(str(folder)))}")
 
 
 def _lacks_seeds(run: Run, methods: Sequence[Run]) -> bool:

@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from minorkey.config import RunConfig, with_classes
+from minorkey.config import RunConfig
 from minorkey.data.readers import SourceOptions, each_domain, validation_of
 from minorkey.errors import ConfigError
 from minorkey.evaluation.scores import DomainScore, ScoreTable, UnscoredDomain
+from minorkey.runs.from_sources import with_classes
 from minorkey.runs.train import train
 from minorkey.system.names import below
 from minorkey.system.ours import check, claim

@@ -7,13 +7,14 @@ from typing import Any, cast
 
 from rich.console import Console
 
-from minorkey.config import RunConfig, load_config, save_config, saved_values, with_classes, with_pixels
+from minorkey.config import RunConfig, load_config, save_config, saved_values
 from minorkey.data.classes import OF_THE_DATA
 from minorkey.errors import ConfigError, MinorkeyError
 from minorkey.evaluation.scores import ScoreTable
 from minorkey.labels.tables import read_yaml
 from minorkey.runs.evaluate import evaluate, judged_names
 from minorkey.runs.fit import fit
+from minorkey.runs.from_sources import with_classes, with_pixels
 from minorkey.runs.material import open_material
 from minorkey.runs.rounds import fit_in_rounds
 from minorkey.runs.settled import settled

@@ -13,10 +13,11 @@ from typing import Any
 import yaml
 from rich.console import Console
 
-from minorkey.config import RunConfig, resolve, saved_values, with_classes
+from minorkey.config import RunConfig, resolve, saved_values
 from minorkey.errors import ConfigError, TrainingError
 from minorkey.evaluation.scores import ScoreTable
 from minorkey.runs.assemble import open_source_validation
+from minorkey.runs.from_sources import with_classes
 from minorkey.runs.rates import choose_rate
 from minorkey.runs.settled import settled
 from minorkey.runs.train import claim as claim_run
