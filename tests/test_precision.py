@@ -86,6 +86,14 @@ def test_products_are_rounded_to_tf32_only_where_it_is_asked_for():
     assert not torch.backends.cudnn.benchmark
 
 
+def test_attention_is_never_cudnns():
+    before = torch.backends.cuda.cudnn_sdp_enabled()
+    with kernels("bf16"):
+        assert not torch.backends.cuda.cudnn_sdp_enabled()
+        assert torch.backends.cuda.flash_sdp_enabled()
+    assert torch.backends.cuda.cudnn_sdp_enabled() == before
+
+
 def test_scores_carry_the_precision_they_were_computed_in(finished_run, tmp_path, console):
     config = load_config(finished_run.config)
     options = config.evaluation.model_copy(update={"precision": "bf16"})

@@ -7,20 +7,24 @@ those of trained weights over their norm.
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from copy import deepcopy
 from functools import partial
 
 import torch
 from decompose import SHAPES, WANTED_ERROR, make_weight, relative_error
+from peft.tuners.lora import Linear
 from rich.console import Console
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from transformers import ViTConfig, ViTModel
 
 from gpu_sections.bench import Bench
 from gpu_sections.recipe import pretrained
 from gpu_sections.report import BOUND, ERROR, Figures
 from minorkey.adapters import attach, fold
 from minorkey.adapters.held import held_in
+from minorkey.adapters.merged_linear import MergedLinear
 from minorkey.adapters.peft_layers import added_parameters, tuner_layers
 from minorkey.config import resolve, save_config
 from minorkey.labels import label_space
@@ -30,6 +34,7 @@ from minorkey.models.segmenters import SEGMENTATION_HEADS
 from minorkey.runs.assemble import open_sources
 from minorkey.runs.fit import fit
 from minorkey.runs.material import Material
+from minorkey.system.precision import kernels
 from minorkey.system.run_folder import RunFolder
 from minorkey.tasks.segmentation.task import Segmentation
 from minorkey.training.graphs import captured_count, graphed
@@ -52,8 +57,20 @@ RUN = {
 }
 
 
+TRAINED = 0.15
+"""Of gradients of adapters in bf16, together; rounding alone makes 0.02 to 0.1 of them."""
+
+BLOCKS = {2**28: 4, 2**22: 64, 2**17: 256, 2**12: 256, 2**8: 1024}
+"""Sizes and numbers of what memory is filled with: what torch keeps for large tensors, and for small ones."""
+
+
 def cases(bench: Bench) -> Iterator[tuple]:
     """Adapters, devices, precision, checkpoints, decomposition."""
+    for side in (112, 144, 224):
+        yield f"gradients at {side} px = CPU", partial(gradients, bench, side)
+    yield "gradients of PEFT's layers = CPU", partial(gradients, bench, 144, own_layers=False)
+    yield "with torch's choice of attention, for comparison", partial(gradients, bench, 144, chosen=False)
+    yield "PEFT's layers with it, for comparison", partial(gradients, bench, 144, own_layers=False, chosen=False)
     yield "replayed = launched", partial(replayed, bench)
     yield "folded in = adapted", partial(folded, bench)
     yield "this device = CPU", partial(devices, bench)
@@ -90,6 +107,61 @@ def replayed(bench: Bench) -> Figures:
     repeated = float((again - first).norm() / first.norm())
     error = float((found - first).norm() / first.norm())
     return {ERROR: error, BOUND: RESUMED * max(repeated, 1e-6), "repeated": repeated, "replayed": count}
+
+
+def gradients(bench: Bench, side: int, *, own_layers: bool = True, chosen: bool = True) -> Figures:
+    """Of SoMA's factors in a ViT-Ti, in the precision of training, where memory holds NaN from before.
+
+    An operation that reads what was never written gives other gradients then; a fresh process would hide it.
+
+    Args:
+        bench: the device.
+        side: of the images, in pixels: sizes of attention are 1 + (side / 16)^2.
+        own_layers: as this package computes them; else as PEFT does.
+        chosen: attention as `kernels` has it; else torch's own choice, which need not be right.
+    """
+    exact()
+    reference = factors_gradient(bench, side, torch.device("cpu"), torch.float32)
+    worst = 0.0
+    for _ in range(4):
+        fill_with_nan(bench.device)
+        with kernels("bf16") if chosen else nullcontext():
+            found = factors_gradient(bench, side, bench.device, torch.bfloat16, own_layers)
+        error = float((found - reference).norm() / reference.norm())
+        worst = max(worst, error if error == error else 1e9)  # NaN is as wrong as can be
+    return {ERROR: worst, **({BOUND: TRAINED} if chosen else {})}
+
+
+def factors_gradient(
+    bench: Bench, side: int, device: torch.device, dtype: torch.dtype, own_layers: bool = True
+) -> Tensor:
+    """Gradients of all A and B of a ViT-Ti whose adapters have moved a little, flat, on the CPU."""
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 192, "intermediate_size": 768, "num_attention_heads": 3}
+    config = ViTConfig(**sizes, num_hidden_layers=2 if bench.small else 12, image_size=side, initializer_range=0.05)
+    network = ViTModel(config, add_pooling_layer=False).train()
+    attach(network)
+    for module in () if own_layers else network.modules():
+        if isinstance(module, MergedLinear):
+            module.__class__ = Linear
+    factors = [parameter for name, parameter in network.named_parameters() if "lora_" in name]
+    for parameter in factors:
+        parameter.data.add_(3e-3 * torch.randn_like(parameter))
+    images, direction = torch.randn(24, 3, side, side), torch.randn(config.hidden_size)
+    network.to(device)
+    with held_in(network, dtype if own_layers else None):
+        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+            output = network(images.to(device)).last_hidden_state
+        (output.float() @ direction.to(device)).tanh().mean().backward()
+    return torch.cat([parameter.grad.float().cpu().flatten() for parameter in factors if parameter.grad is not None])
+
+
+def fill_with_nan(device: torch.device) -> None:
+    """Let what is allocated next on a GPU hold NaN before it is written."""
+    if device.type == "cuda":
+        for size, count in BLOCKS.items():
+            kept = [torch.full((size,), float("nan"), device=device, dtype=torch.bfloat16) for _ in range(count)]
+            del kept
 
 
 def folded(bench: Bench) -> Figures:

@@ -98,17 +98,23 @@ def computing(network: nn.Module, precision: Precision) -> Iterator[None]:
 
 @contextmanager
 def kernels(precision: Precision, *, autotune: bool = False) -> Iterator[None]:
-    """Which kernels of a GPU compute what is float32; torch itself would round the factors of convolutions to TF32.
+    """Which kernels of a GPU compute.
+
+    What is float32 is float32: torch itself would round the factors of convolutions to TF32. And attention is never
+    cuDNN's, which torch prefers on Hopper and later: its backward pass in half precision gives gradients that are wrong
+    or NaN for some lengths and contents (pytorch issue 196678; docs/gpu.md). Flash attention takes its place.
 
     Args:
         precision: TF32 in `tf32` alone.
         autotune: cuDNN times its algorithms for each size of its input and takes the fastest.
     """
-    products, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = products.allow_tf32, convolutions.allow_tf32, convolutions.benchmark
+    products, convolutions, attention = torch.backends.cuda.matmul, torch.backends.cudnn, torch.backends.cuda
+    before = products.allow_tf32, convolutions.allow_tf32, convolutions.benchmark, attention.cudnn_sdp_enabled()
     products.allow_tf32 = convolutions.allow_tf32 = precision == "tf32"
     convolutions.benchmark = autotune
+    attention.enable_cudnn_sdp(False)
     try:
         yield
     finally:
-        products.allow_tf32, convolutions.allow_tf32, convolutions.benchmark = before
+        products.allow_tf32, convolutions.allow_tf32, convolutions.benchmark, sdp = before
+        attention.enable_cudnn_sdp(sdp)
