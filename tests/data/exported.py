@@ -283,6 +283,30 @@ def plain_masks(root: Path) -> None:
         ids_png(root / "masks" / f"{key}.png", np.where(LABELS == 1, 255, 0))
 
 
+def table_of_masks(root: Path) -> None:
+    """A table by hand: paths of Windows, names that are not alike, a split and an image without a mask."""
+    text(root / "classes.txt", "background\ncar\nroad\n")
+    lines = ["Image,Label,Split,note"]
+    for split, keys in (("train", "ab"), ("val", "cd"), ("test", "e")):
+        for key in keys:
+            photo(root / "camera" / f"{key}.jpg")
+            lines.append(f"camera\\{key}.jpg,{f'drawn/of_{key}.png' if split != 'test' else ''},{split},")
+            ids_png(root / "drawn" / f"of_{key}.png", LABELS)
+    text(root / "data.csv", "\n".join(lines) + "\n", "utf-8-sig")
+
+
+def tables_of_splits(root: Path) -> None:
+    """A table for each split, other tables beside."""
+    text(root / "classes.txt", "background\ncar\nroad\n")
+    text(root / "weather.csv", "image,weather\ncamera/a.jpg,rain\n")
+    for split, keys in (("train", "ab"), ("valid", "cd")):
+        rows = [f"./camera/{key}.jpg,drawn/{key}_mask.png" for key in keys]
+        text(root / f"{split}.csv", "\n".join(["image,mask", *rows]) + "\n")
+        for key in keys:
+            photo(root / "camera" / f"{key}.jpg")
+            ids_png(root / "drawn" / f"{key}_mask.png", LABELS)
+
+
 def cvat_images(root: Path) -> None:
     """CVAT, 'CVAT for images 1.1' of a project: polygons, a box, a mask, layers, subsets, what has no area."""
     labels = "".join(

@@ -45,6 +45,7 @@ CASES = [
     Case(exported.labelimg_voc, "Pascal VOC", "all", 2, "boxes"),
     Case(exported.roboflow_masks, "Roboflow masks", "train val", 2, "pixels"),
     Case(exported.mmsegmentation, "label images", "train val", 2, "pixels"),
+    Case(exported.tables_of_splits, "a table of masks", "train val", 2, "pixels"),
     Case(exported.cvat_images, "CVAT for images", "train val", 2),
     Case(exported.labelme, "Labelme", "all", 2),
 ]
@@ -115,6 +116,48 @@ def test_plain_masks(tmp_path: Path) -> None:
         str(tmp_path / "cracks"), role="source", label_space=label_space("background, foreground")
     )
     np.testing.assert_array_equal(reader[0].labels, exported.LABELS == 1)
+
+
+def test_a_table_with_a_split_without_masks(tmp_path: Path) -> None:
+    exported.table_of_masks(tmp_path / "streets")
+    found = recognise(tmp_path / "streets", "pixels")
+    assert found.form == "a table of masks"
+    assert found.row["unlabelled"] == ["test"]
+    for split, count in {"train": 2, "val": 2, "test": 1}.items():
+        reader = opened(tmp_path / "streets", split)
+        assert len(reader) == count
+        if split != "test":
+            np.testing.assert_array_equal(reader[0].labels, exported.LABELS)
+    assert opened(tmp_path / "streets", "test")[0].labels is None
+    assert reader.key(0) == "camera/e"
+
+
+def test_a_table_names_domains(tmp_path: Path) -> None:
+    exported.table_of_masks(tmp_path / "streets")
+    file = tmp_path / "streets" / "data.csv"
+    header, *rows = file.read_text(encoding="utf-8-sig").splitlines()
+    lines = [f"{row}{'day' if number % 2 else 'night'}" for number, row in enumerate(rows)]
+    file.write_text("\n".join([header.replace("note", "domain"), *lines]))
+    readers = open_datasets(f"{tmp_path / 'streets'}:train", role="unseen", label_space=SPACE, annotation="pixels")
+    assert {reader.domain: len(reader) for reader in readers} == {"streets-day": 1, "streets-night": 1}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("drawn/of_a.png", "drawn/of_z.png", r"data\.csv, line 2: drawn/of_z\.png is missing"),
+        ("drawn/of_b.png", "", r"data\.csv, line 3: camera.b\.jpg has no mask"),
+        ("b.jpg,drawn/of_b", "a.jpg,drawn/of_b", r"line 3: 'camera/a' is there a second time, with another file"),
+        ("Label,Split", "mask,mask", r"data\.csv has two columns of one name"),
+        ("train,\n", "train,,,\n", r"data\.csv, line 2: it has more fields than columns"),
+    ],
+)
+def test_a_broken_table(old: str, new: str, message: str, tmp_path: Path) -> None:
+    exported.table_of_masks(tmp_path)
+    broken(tmp_path, "data.csv", old, new)
+    with pytest.raises(DataError, match=message) as caught:
+        opened(tmp_path, "train")
+    assert "\n" not in str(caught.value)
 
 
 def broken(root: Path, file: str, old: str, new: str) -> None:

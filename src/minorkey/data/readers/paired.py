@@ -9,6 +9,7 @@ from minorkey.data.frames import turned_by_exif, upright_labels
 from minorkey.data.label_images import LABEL_SUFFIXES, read_ids
 from minorkey.data.readers.decode import LabelDecoder
 from minorkey.data.readers.files import Files
+from minorkey.data.readers.listed_pairs import listed_pairs
 from minorkey.data.readers.lists import listed_images
 from minorkey.data.readers.on_disk import IGNORED, DiskReader, Listed, Part
 from minorkey.data.readers.pairing import Found, find_beside, need_all, some
@@ -142,6 +143,10 @@ def _lone_class(decoder: LabelDecoder | None, part: Part) -> list[str]:
 def _pairs(spec: DatasetSpec, part: Part) -> tuple[list[Pair], list[str]]:
     """The samples of a split, sorted by key, and what was left out."""
     files, split = part.files, part.split
+    if spec.table is not None:
+        labelled = part.space is not None and split not in spec.unlabelled
+        rows = listed_pairs(files, spec, split, part.place, labelled=labelled)
+        return [Pair(key, image, mask if labelled else None) for key, image, mask in rows], []
     images, notes = listed_images(files, spec, spec.lists, split, part.place)
     if part.space is None or split in spec.unlabelled:
         return [Pair(key, image) for key, (_, image) in images.items()], notes

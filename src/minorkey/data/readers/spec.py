@@ -38,6 +38,8 @@ class DatasetSpec(Legend, Layout):
     invalid: str | None = None  # masks whose pixels other than 0 are left out
     encoding: Encoding = "ids"
     lists: str | None = None  # pattern of the list of the keys of a split, as in Pascal VOC
+    # A CSV of columns image and mask, perhaps domain and split, in place of patterns; one for each {split} in its name.
+    table: str | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -69,6 +71,19 @@ class DatasetSpec(Legend, Layout):
         if (self.encoding == "colours") != bool(self.colours):
             raise ValueError("`encoding: colours` and a map `colours` go together")
         return self
+
+    @model_validator(mode="after")
+    def _sound_table(self) -> "DatasetSpec":
+        if self.table is not None and (self.encoding in (*DRAWN, "polygons") or self.lists or self.invalid):
+            raise ValueError(
+                "`table` names label images: `encoding` of shapes, `lists` and `invalid` do not go with it"
+            )
+        return self
+
+    @property
+    def by_pattern(self) -> bool:
+        """Unless a table does."""
+        return self.table is None
 
     @property
     def beside(self) -> str | None:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from minorkey.data.images import IMAGE_SUFFIXES
 from minorkey.data.listing import is_hidden
-from minorkey.data.readers.categories.listing import COLUMNS, NEEDED, called_as_ours, read_table
+from minorkey.data.readers.categories.listing import COLUMNS
 from minorkey.data.readers.categories.spec import CategorySpec
 from minorkey.data.readers.files import Files
 from minorkey.data.readers.reader import Categorised
+from minorkey.data.readers.table import read_table
 from minorkey.data.readers.text import text_lines
 from minorkey.errors import DataError
 
@@ -52,7 +53,7 @@ def with_columns(spec: CategorySpec, root: Path) -> CategorySpec:
     """
     if spec.table is None:
         return spec
-    rows = read_table(Files(root), spec.table)
+    rows = read_table(Files(root), spec.table, COLUMNS)
     domains = sorted({row["domain"] for row in rows if row.get("domain")})
     splits = sorted({row["split"] for row in rows if row.get("split")})
     found = {
@@ -93,8 +94,7 @@ def _table(root: Path) -> str | None:
     if len(tables) != 1:
         return None
     lines = text_lines(Files(root).read(tables[0]), tables[0])
-    columns = called_as_ours(next(csv.reader(lines[:1]), []))
-    return tables[0] if set(COLUMNS[:NEEDED]) <= set(columns) else None
+    return tables[0] if COLUMNS.are_in(next(csv.reader(lines[:1]), [])) else None
 
 
 def _folders(root: Path) -> list[Path]:

@@ -1,8 +1,6 @@
 """The images of a data set with the class of each, found in class folders or in a table."""
 
-import csv
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from minorkey.data.deep_images import image_suffixes
@@ -12,18 +10,20 @@ from minorkey.data.readers.files import Files
 from minorkey.data.readers.on_disk import Listed
 from minorkey.data.readers.pairing import NoImages, NoSplit, hint
 from minorkey.data.readers.pattern import Pattern
+from minorkey.data.readers.table import Columns, is_of, read_table
 from minorkey.data.readers.text import composed
 from minorkey.errors import DataError, unknown
 
-COLUMNS = ("file", "category", "domain", "split")
-NEEDED = 2
-"""How many of the columns, the first ones, a table must have."""
-ALSO_CALLED = {
-    "file": ("filename", "file_name", "image", "image_path", "path", "filepath"),
-    "category": ("label", "class", "class_name", "category_name"),
-    "split": ("set", "subset"),
-}
-"""Other names of columns, in any case, which are looked for where the table has none of the name itself."""
+COLUMNS = Columns(
+    names=("file", "category", "domain", "split"),
+    needed=2,
+    also_called={
+        "file": ("filename", "file_name", "image", "image_path", "path", "filepath"),
+        "category": ("label", "class", "class_name", "category_name"),
+        "split": ("set", "subset"),
+    },
+)
+"""Of a table of classified images."""
 
 
 @dataclass(frozen=True)
@@ -93,8 +93,8 @@ def _refuse_empty(files: Files, pattern: Pattern, categories: set[str]) -> None:
 def _in_table(files: Files, table: str, known: Mapping[str, str]) -> list[Classified]:
     names = files.names("")
     found = []
-    for number, row in enumerate(read_table(files, table), start=2):
-        if any(name in row and value and row[name] != value for name, value in known.items()):
+    for number, row in enumerate(read_table(files, table, COLUMNS), start=2):
+        if not is_of(row, known):
             continue
         file, category = composed(row["file"]), row["category"]
         if not category:
@@ -102,45 +102,6 @@ def _in_table(files: Files, table: str, known: Mapping[str, str]) -> list[Classi
         if file not in names:
             raise DataError(f"{files.where(table)}, line {number}: {file} is missing")
         found.append(Classified(file.rpartition(".")[0], names[file], category))
-    return found
-
-
-def read_table(files: Files, table: str) -> list[dict[str, str]]:
-    """The rows of a CSV, by the names in its first line.
-
-    Raises:
-        DataError: it cannot be read, or lacks a column.
-    """
-    where = files.where(table)
-    try:
-        table_rows = csv.DictReader(io.StringIO(files.read(table).decode("utf-8-sig"), newline=""), restval="")
-        columns = called_as_ours(table_rows.fieldnames or [])
-        table_rows.fieldnames = columns
-        if missing := [name for name in COLUMNS[:NEEDED] if name not in columns]:
-            raise DataError(
-                f"{where} has no column '{missing[0]}'; expected {', '.join(COLUMNS)} (the last two may be left out)"
-            )
-        if len(set(columns)) < len(columns):
-            raise DataError(f"{where} has two columns of one name; keep one of them")
-        rows = list(table_rows)
-        if spare := [number for number, row in enumerate(rows, start=2) if row.get(None)]:
-            raise DataError(f"{where}, line {spare[0]}: it has more fields than columns; quote names that hold a comma")
-        return [{name: (row[name] or "").strip() for name in COLUMNS if name in columns} for row in rows]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{where} is no CSV in UTF-8: {error}") from error
-
-
-def called_as_ours(columns: Sequence[str]) -> list[str]:
-    """The names of columns, those of other names changed to ours.
-
-    >>> called_as_ours(["Image", "label", "split"])
-    ['file', 'category', 'split']
-    """
-    plain = [column.strip().lower() for column in columns]
-    found = list(columns)
-    for ours, others in ALSO_CALLED.items():
-        if ours not in columns and (other := next((name for name in (ours, *others) if name in plain), None)):
-            found[plain.index(other)] = ours
     return found
 
 

@@ -8,6 +8,7 @@ from minorkey.data.readers.exports.coco import coco
 from minorkey.data.readers.exports.folder import Folder, Found, Row
 from minorkey.data.readers.exports.masks import masks, roboflow_masks
 from minorkey.data.readers.exports.shapes import cvat, labelme
+from minorkey.data.readers.exports.table import table
 from minorkey.data.readers.exports.voc import voc
 from minorkey.data.readers.exports.yolo import is_data_file, yolo
 from minorkey.errors import DataError
@@ -23,7 +24,7 @@ class Form:
     look: Callable[[Folder], Found | None]
 
 
-MASKS = "label images"
+MASKS, TABLE = "label images", "a table of masks"
 
 FORMS = (
     Form("COCO JSON", "_annotations.coco.json, annotations/instances_train.json or result.json", coco),
@@ -32,6 +33,7 @@ FORMS = (
     Form("Roboflow masks", "_classes.csv and *_mask.png in train/", roboflow_masks),
     Form("CVAT for images", "annotations.xml", cvat),
     Form("Labelme", ".json with shapes beside images", labelme),
+    Form(TABLE, "a .csv with columns image and mask", table),
     Form(MASKS, "images/ and masks/ or labels/, img_dir/ and ann_dir/", masks),
 )
 """What is looked for, in order."""
@@ -90,4 +92,7 @@ def looked_for() -> str:
 
 def _all(root: Path, guessed: bool = True) -> dict[str, Found]:
     folder, forms = Folder(root), FORMS if guessed else [form for form in FORMS if form.name != MASKS]
-    return {form.name: found for form in forms if (found := form.look(folder)) is not None}
+    found = {form.name: one for form in forms if (one := form.look(folder)) is not None}
+    if TABLE in found:
+        found.pop(MASKS, None)  # which it names
+    return found
