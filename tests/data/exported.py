@@ -6,6 +6,7 @@ Each image is 6x4 (width x height): a car in columns 1 to 3 of rows 1 and 2, a r
 import base64
 import io
 import json
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -360,3 +361,51 @@ def labelme(root: Path) -> None:
         }
         text(root / f"{key}.json", json.dumps(content, indent=2))
     photo(root / "unlabelled.jpg")
+
+
+def supervisely(root: Path) -> None:
+    """Supervisely: a project of two data sets; polygons, a rectangle, a bitmap, a line."""
+    classes = [
+        {"title": title, "shape": "any", "color": "#FA3253", "geometry_config": {}, "id": number, "hotkey": ""}
+        for number, title in enumerate(("car", "road"), 11)
+    ]
+    meta = {
+        "classes": classes,
+        "tags": [],
+        "projectType": "images",
+        "projectSettings": {"multiView": {"enabled": False}},
+    }
+    text(root / "meta.json", json.dumps(meta))
+    png = io.BytesIO()
+    inside = Image.fromarray(np.ones((2, 3), np.uint8))
+    inside.putpalette([0, 0, 0, 255, 255, 255])
+    inside.save(png, "png", transparency=0, optimize=0)
+    data = base64.b64encode(zlib.compress(png.getvalue())).decode()
+    car = {"classTitle": "car", "geometryType": "bitmap", "bitmap": {"data": data, "origin": [1, 1]}}
+    corners = {"exterior": [[1, 1], [4, 1], [4, 3], [1, 3]], "interior": []}
+    road = {"exterior": [[0, 3], [6, 3], [6, 4], [0, 4]], "interior": []}
+    drawn = {
+        "a.b": [
+            {
+                "classTitle": "road",
+                "geometryType": "rectangle",
+                "points": {"exterior": [[0, 3], [5, 3]], "interior": []},
+            },
+            {"classTitle": "car", "geometryType": "polygon", "points": corners},
+            {"classTitle": "road", "geometryType": "line", "points": {"exterior": [[0, 0], [5, 0]], "interior": []}},
+        ],
+        "c": [{"classTitle": "road", "geometryType": "polygon", "points": road}, car],
+    }
+    for split in ("train", "val"):
+        for key, objects in drawn.items():
+            photo(root / split / "img" / f"{key}.jpg")
+            more = {
+                "description": "",
+                "labelerLogin": "x",
+                "createdAt": "2026-05-01T10:00:00.000Z",
+                "tags": [],
+                "classId": 11,
+            }
+            whole = {"description": "", "tags": [], "size": {"height": HEIGHT, "width": WIDTH}}
+            rows = [{"id": number, **row, **more} for number, row in enumerate(objects)]
+            text(root / split / "ann" / f"{key}.jpg.json", json.dumps({**whole, "objects": rows}))

@@ -1,5 +1,6 @@
 """What tools for labelling export, in the very form that they do, is read without a word about it."""
 
+import json
 import random
 import re
 import shutil
@@ -14,6 +15,8 @@ import pytest
 
 from minorkey.data.readers import open_datasets
 from minorkey.data.readers.exports import recognise
+from minorkey.data.readers.shapes import supervisely
+from minorkey.data.readers.shapes.shape import drawn
 from minorkey.datacheck.guess import init_dataset
 from minorkey.errors import ConfigError, DataError, MinorkeyError
 from minorkey.labels import label_space
@@ -48,6 +51,7 @@ CASES = [
     Case(exported.tables_of_splits, "a table of masks", "train val", 2, "pixels"),
     Case(exported.cvat_images, "CVAT for images", "train val", 2),
     Case(exported.labelme, "Labelme", "all", 2),
+    Case(exported.supervisely, "Supervisely", "train val", 2),
 ]
 
 
@@ -108,6 +112,39 @@ def test_published_voc(tmp_path: Path) -> None:
     boxes = open_datasets(str(tmp_path / "voc"), role="unseen", label_space=label_space("car, bus"), annotation="boxes")
     assert boxes[0].name.endswith(":val")
     assert boxes[0][0].boxes.tolist() == [[1, 1, 4, 3], [0, 3, 6, 4]]
+
+
+def test_the_data_sets_of_a_project_are_domains(tmp_path: Path) -> None:
+    exported.supervisely(tmp_path / "streets")
+    for split, place in {"train": "north", "val": "south"}.items():
+        (tmp_path / "streets" / split).rename(tmp_path / "streets" / place)
+    (tmp_path / "streets" / "north" / "img" / "c.jpg").rename(tmp_path / "streets" / "north" / "img" / "c.png")
+    (tmp_path / "streets" / "north" / "ann" / "c.jpg.json").rename(
+        tmp_path / "streets" / "north" / "ann" / "c.png.json"
+    )
+    readers = open_datasets(f"{tmp_path / 'streets'}:all", role="unseen", label_space=SPACE, annotation="pixels")
+    assert {reader.domain: len(reader) for reader in readers} == {"streets-north": 2, "streets-south": 2}
+    for reader in readers:
+        np.testing.assert_array_equal(reader[0].labels, exported.LABELS)
+
+
+def test_a_polygon_with_holes() -> None:
+    square = [[0, 0], [6, 0], [6, 4], [0, 4]]
+    holes = [[[1, 1], [2, 1], [2, 3], [1, 3]], [[4, 1], [4, 2], [5, 2], [5, 1]]]
+    points = {"exterior": square, "interior": holes}
+    content = {"objects": [{"classTitle": "car", "geometryType": "polygon", "points": points}]}
+    shapes, said = supervisely.read_supervisely(json.dumps(content).encode(), "a.json")
+    expected = np.ones((4, 6))
+    expected[1:3, 1] = expected[1, 4] = 0
+    np.testing.assert_array_equal(drawn(shapes, {"car": 1}, 0, (6, 4)), expected)
+    assert said == (0, 0)
+
+
+def test_a_bitmap_that_unpacks_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    exported.supervisely(tmp_path)
+    monkeypatch.setattr(supervisely, "LARGEST", 20)
+    with pytest.raises(DataError, match=r"c\.jpg\.json: object 2: its bitmap is larger than 20 bytes"):
+        opened(tmp_path, "train")[1]
 
 
 def test_plain_masks(tmp_path: Path) -> None:
@@ -196,6 +233,8 @@ def broken(root: Path, file: str, old: str, new: str) -> None:
         ),
         (exported.roboflow_masks, "train/_classes.csv", ", car", "", r"_classes\.csv is no table `Pixel Value, Class`"),
         (exported.cvat_images, "annotations.xml", "</annotations>", "", r"annotations\.xml: broken XML"),
+        (exported.supervisely, "meta.json", "title", "name", r"meta\.json names no `classes` with a `title`"),
+        (exported.supervisely, "meta.json", "{", "", r"meta\.json: .*mend or replace the file"),
         (exported.labelimg_voc, "a.xml", "</annotation>", "", r"a\.xml: .*mend or remove it"),
     ],
 )
@@ -229,6 +268,27 @@ def test_half_an_export(write, file: str, old: str, new: str, message: str, tmp_
             r"shape 1: a <polygon> needs a `label`",
         ),
         (exported.labelme, "a.json", '"polygon"', '"spline"', r"a\.json: shape 2 is a 'spline'; expected a polygon"),
+        (
+            exported.supervisely,
+            "train/ann/a.b.jpg.json",
+            '"polygon"',
+            '"cuboid"',
+            r"object 2 is a 'cuboid'; expected a poly",
+        ),
+        (
+            exported.supervisely,
+            "train/ann/a.b.jpg.json",
+            "[5, 3]",
+            "[5, 3], [1, 1]",
+            r"a rectangle has points \(3, 2\)",
+        ),
+        (
+            exported.supervisely,
+            "train/ann/a.b.jpg.json",
+            '"classTitle": "car"',
+            '"title": 1',
+            r"object 2 has no `classTitle`",
+        ),
         (exported.labelme, "a.json", '"points"', '"spots"', r"a\.json: shape 1 has no `label` or no `points`"),
         (
             exported.cvat_coco,

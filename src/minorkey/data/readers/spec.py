@@ -14,7 +14,7 @@ from minorkey.labels.tables import read_forms
 
 TABLE_FILE = Path(__file__).with_name("datasets.yaml")
 
-Encoding = Literal["ids", "colours", "low_byte", "polygons", "coco", "cvat", "yolo", "labelme"]
+Encoding = Literal["ids", "colours", "low_byte", "polygons", "coco", "cvat", "yolo", "labelme", "supervisely"]
 """How a label file holds its classes: ids as grey values or palette indices; RGB colours; ids in the low byte of the
 first of three 16-bit channels; polygons in JSON as Cityscapes and IDD write them; shapes as tools for labelling do."""
 
@@ -24,7 +24,7 @@ BACKGROUND = "background"
 PER_SPLIT = ("coco", "cvat")
 """Encodings in which one file tells of all images of a split, or of all splits."""
 
-DRAWN = (*PER_SPLIT, "yolo", "labelme")
+DRAWN = (*PER_SPLIT, "yolo", "labelme", "supervisely")
 """Encodings of shapes, which are drawn: what none covers is the class `background`."""
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from minorkey.data.readers.boxes.bdd100k import read_bdd100k
 from minorkey.data.readers.boxes.coco import read_coco
-from minorkey.data.readers.boxes.extents import read_cvat_boxes, read_labelme_boxes
+from minorkey.data.readers.boxes.extents import boxes_around, read_cvat_boxes
 from minorkey.data.readers.boxes.kitti import read_kitti
 from minorkey.data.readers.boxes.objects import Objects, Parse
 from minorkey.data.readers.boxes.outlines import read_outlines
@@ -26,6 +26,7 @@ from minorkey.data.readers.pairing import (
     some,
 )
 from minorkey.data.readers.pattern import Pattern
+from minorkey.data.readers.shapes.sources import SHAPE_FILES
 from minorkey.errors import DataError
 from minorkey.labels.space import distinct
 from minorkey.system.reading import reading
@@ -40,9 +41,9 @@ IMAGE_FILES: Mapping[str, Parse] = {
     "yolo": read_yolo,
     "kitti": read_kitti,
     "polygons": read_outlines,
-    "labelme": read_labelme_boxes,
+    **{form: boxes_around(read) for form, read in SHAPE_FILES.items()},
 }
-FILES_LACK: Mapping[str, str] = {"yolo": "counts as without objects", "labelme": "is left out"}
+FILES_LACK: Mapping[str, str] = {"yolo": "counts as without objects", **dict.fromkeys(SHAPE_FILES, "is left out")}
 """Ways of writing in which an image may lack a file, and what it is then."""
 
 
@@ -153,13 +154,13 @@ def _of_images(files: Files, spec: BoxSpec, split: str, pattern: Pattern, images
     found = find_beside(files, pattern)
     keys = {of for of, _ in images.values()}
     notes = []
-    # An image without objects has no file in YOLO, in Labelme one is not labelled yet; where no image has one, they lie
-    # elsewhere.
+    # An image without objects has no file in YOLO, of other tools one is not labelled yet; where no image has one, they
+    # lie elsewhere.
     if spec.boxes not in FILES_LACK or keys.isdisjoint(found):
         need_all(files, images, found, pattern, split)
     elif alone := keys - found.keys():
         notes.append(f"image {some(alone)} of split '{split}' has no file of boxes: it {FILES_LACK[spec.boxes]}")
-    if spec.boxes == "labelme":
+    if spec.boxes in SHAPE_FILES:
         images = {key: (of, image) for key, (of, image) in images.items() if of in found}
     if spec.lists is None and (spare := found.keys() - keys - spec.skips.keys()):
         notes.append(f"boxes {some(spare)} of split '{split}' are left out: no image")

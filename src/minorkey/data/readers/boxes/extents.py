@@ -1,28 +1,22 @@
 """Boxes around the shapes that tools for labelling write: outlines, boxes and masks."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
-from minorkey.data.readers.boxes.objects import Annotation, Objects
+from minorkey.data.readers.boxes.objects import Annotation, Objects, Parse
 from minorkey.data.readers.boxes.table import SplitTable
 from minorkey.data.readers.shapes.cvat import read_cvat
-from minorkey.data.readers.shapes.labelme import read_labelme
 from minorkey.data.readers.shapes.shape import Shape, extent
+from minorkey.data.readers.shapes.sources import Sized
 
 
-def read_labelme_boxes(content: bytes, file: str, classes: dict[int, str], size: tuple[int, int]) -> Objects:
-    """The boxes around the shapes in the file of an image; see `shapes.labelme`.
+def boxes_around(read: Callable[[bytes, str], Sized]) -> Parse:
+    """The reader of the boxes around the shapes that another reads from the file of an image."""
 
-    Args:
-        content: of the file.
-        file: named in errors.
-        classes: not needed; the file has the names.
-        size: not needed.
+    def parse(content: bytes, file: str, classes: dict[int, str], size: tuple[int, int]) -> Objects:
+        shapes, said = read(content, file)  # the file has the names and the size
+        return Objects.of(file, "shape", _around(shapes), said)
 
-    Raises:
-        DataError: the JSON is broken, or a shape lacks a field.
-    """
-    shapes, said = read_labelme(content, file)
-    return Objects.of(file, "shape", _around(shapes), said)
+    return parse
 
 
 def read_cvat_boxes(content: bytes, file: str) -> SplitTable:

@@ -12,9 +12,9 @@ from minorkey.labels.tables import Numbered, one_target, read_forms
 
 TABLE_FILE = Path(__file__).with_name("datasets.yaml")
 
-Form = Literal["coco", "bdd100k", "voc", "yolo", "kitti", "polygons", "cvat", "labelme"]
+Form = Literal["coco", "bdd100k", "voc", "yolo", "kitti", "polygons", "cvat", "labelme", "supervisely"]
 """How boxes are written: one file per split (COCO, BDD100K, CVAT), or one per image (Pascal VOC, YOLO, KITTI, Labelme,
-and polygons as Cityscapes has them)."""
+Supervisely, and polygons as Cityscapes has them)."""
 
 PER_SPLIT = ("coco", "bdd100k", "cvat")
 SELF_NAMED = ("coco", "cvat")
@@ -32,6 +32,7 @@ USUAL_FILES: dict[str, dict[str, str]] = {
     "kitti": {"images": "{split}/image_2/{key}.*", "annotations": "{split}/label_2/{key}.txt"},
     "cvat": {"images": "images/{key}.*", "annotations": "annotations.xml"},
     "labelme": {"images": "{key}.*", "annotations": "{key}.json"},
+    "supervisely": {"images": "{split}/img/{key}", "annotations": "{split}/ann/{key}.json"},
     "polygons": {
         "images": "leftImg8bit/{split}/{key}_leftImg8bit.png",
         "annotations": "gtFine/{split}/{key}_gtFine_polygons.json",

@@ -7,7 +7,7 @@ from pathlib import Path
 from minorkey.data.readers.exports.coco import coco
 from minorkey.data.readers.exports.folder import Folder, Found, Row
 from minorkey.data.readers.exports.masks import masks, roboflow_masks
-from minorkey.data.readers.exports.shapes import cvat, labelme
+from minorkey.data.readers.exports.shapes import cvat, labelme, supervisely
 from minorkey.data.readers.exports.table import table
 from minorkey.data.readers.exports.voc import voc
 from minorkey.data.readers.exports.yolo import is_data_file, yolo
@@ -32,6 +32,7 @@ FORMS = (
     Form("Pascal VOC", "JPEGImages with SegmentationClass or Annotations, or .xml beside images", voc),
     Form("Roboflow masks", "_classes.csv and *_mask.png in train/", roboflow_masks),
     Form("CVAT for images", "annotations.xml", cvat),
+    Form("Supervisely", "meta.json and data sets with img/ and ann/", supervisely),
     Form("Labelme", ".json with shapes beside images", labelme),
     Form(TABLE, "a .csv with columns image and mask", table),
     Form(MASKS, "images/ and masks/ or labels/, img_dir/ and ann_dir/", masks),

@@ -1,19 +1,24 @@
-"""CVAT for images 1.1 and Labelme: shapes in XML for all images, or in JSON beside each."""
+"""CVAT for images 1.1, Labelme and Supervisely: shapes in XML for all images, or in JSON beside each."""
 
 import json
 import re
+from pathlib import PurePosixPath
 
 from minorkey.data.readers.exports.folder import Folder, Found, Row, is_image, stem
 from minorkey.data.readers.exports.legends import drawn_ids, objects
 from minorkey.data.readers.exports.places import place_of_images
 from minorkey.data.readers.exports.splits import is_split, splits_of
 from minorkey.data.readers.shapes.sources import split_table
+from minorkey.errors import DataError
 from minorkey.system.reading import reading
 
 LABEL = re.compile(rb'"label"\s*:\s*("(?:[^"\\]|\\.)*")')
 """The class of a shape: whole files hold their image too, and take long to read."""
 
 CVAT, MARK = "annotations.xml", b"<annotations"
+
+META = "meta.json"
+"""Of a project of Supervisely."""
 
 LABELME = {
     "{split}/{key}.*": "{split}/{key}.json",
@@ -78,6 +83,49 @@ def labelme(folder: Folder) -> Found | None:
         }
         return Found(f"{folder.where(found[0])} holds the shapes of the image of its name", rows)
     return None
+
+
+def supervisely(folder: Folder) -> Found | None:
+    """What a folder is as a project of Supervisely: data sets, each with `img/` and `ann/`, and their `meta.json`.
+
+    Raises:
+        DataError: `meta.json` names no classes, or no image has its file.
+    """
+    sets = [top for top in folder.folders() if {"img", "ann"} <= set(folder.folders(top))]
+    if META not in folder.addresses or not sets:
+        return None
+    names = _titles(folder)
+    images = [name for top in sets for name in folder.images(f"{top}/img")]
+    if not any(f"{name.replace('/img/', '/ann/', 1)}.json" in folder.addresses for name in images):
+        raise DataError(
+            f"{folder.root}: no image in {sets[0]}/img has its file in {sets[0]}/ann; export the project anew"
+        )
+    endings = {PurePosixPath(name).suffix for name in images}
+    ending = endings.pop() if len(endings) == 1 else ""  # of several, each is a part of the key
+    if len(sets) == 1 and not is_split(sets[0]):
+        place, which = sets[0], {"splits": {"all": "all"}}
+    elif all(map(is_split, sets)):
+        place, which = "{split}", {"splits": splits_of(sets, folder.root)}
+    else:
+        place, which = "{domain}", {"domains": {name: name for name in sets}, "splits": {"all": "all"}}
+    files = f"{folder.base}{place}/ann/{{key}}{ending}.json"
+    row: Row = {"images": f"{folder.base}{place}/img/{{key}}{ending}", **which}
+    rows = {
+        "boxes": {**row, "boxes": "supervisely", "annotations": files, "classes": objects(names)},
+        "pixels": {**row, "labels": files, "encoding": "supervisely", "ids": drawn_ids(names)},
+    }
+    return Found(f"{folder.where(META)} names the classes of {', '.join(sets[:3])}", rows)
+
+
+def _titles(folder: Folder) -> list[str]:
+    """The classes in the `meta.json` of a project."""
+    where = folder.where(META)
+    with reading(where, "mend or replace the file"):
+        meta = json.loads(folder.read(META))
+    rows = meta.get("classes") if isinstance(meta, dict) else None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and row.get("title") for row in rows) or not rows:
+        raise DataError(f"{where} names no `classes` with a `title`; export the project anew")
+    return [str(row["title"]).strip() for row in rows]
 
 
 def _names(content: bytes, file: str) -> list[str]:

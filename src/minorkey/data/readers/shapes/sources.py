@@ -12,6 +12,7 @@ from minorkey.data.readers.shapes.coco import read_coco_shapes
 from minorkey.data.readers.shapes.cvat import read_cvat
 from minorkey.data.readers.shapes.labelme import read_labelme
 from minorkey.data.readers.shapes.shape import Shape
+from minorkey.data.readers.shapes.supervisely import read_supervisely
 from minorkey.data.readers.shapes.table import ShapeTable
 from minorkey.data.readers.shapes.yolo import read_yolo_shapes
 from minorkey.errors import DataError
@@ -25,6 +26,9 @@ _TABLES: dict[tuple[str, str | None], ShapeTable] = {}
 
 Sized = tuple[list[Shape], tuple[int, int]]
 """Shapes, and the (width, height) of the image that they were drawn on; 0 where it is not said."""
+
+SHAPE_FILES: Mapping[str, Callable[[bytes, str], Sized]] = {"labelme": read_labelme, "supervisely": read_supervisely}
+"""Files of single images that say their classes and sizes themselves."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +70,8 @@ class OfFiles:
             return [], (0, 0)
         content, where = self.files.read(address), self.files.where(address)
         with reading(where, "mend or replace the file"):
-            if self.encoding == "labelme":
-                return read_labelme(content, where)
+            if (read := SHAPE_FILES.get(self.encoding)) is not None:
+                return read(content, where)
             return read_yolo_shapes(content, where, self.classes, size), (0, 0)
 
 
@@ -135,7 +139,7 @@ def _of_files(
         )
     notes = []
     if alone := keys - found.keys():
-        # Who labels in YOLO's form writes no file for an image without objects; in Labelme's, one is not labelled yet.
+        # Who labels in YOLO's form writes no file for an image without objects; in others, one is not labelled yet.
         counts = "counts as background" if encoding == "yolo" else "is left out"
         notes.append(f"image {some(alone)} of split '{split}' has no file of shapes: it {counts}")
     if encoding != "yolo":
