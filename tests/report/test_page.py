@@ -3,6 +3,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from minorkey.errors import DataError, StorageError
@@ -62,6 +63,20 @@ def test_page_is_whole_and_in_order(page):
         "What to do next",
         "How it was measured",
     ]
+
+
+@pytest.mark.parametrize(
+    ("head", "source", "said"), [("builtin", "clear", True), ("null", "clear", False), ("builtin", "fog", False)]
+)
+def test_the_shipped_model_is_told_of_where_all_began_with_it(make_run, tmp_path, head, source, said):
+    runs = [make_run("soma", 0.8), make_run("lora", 0.7)]
+    for run, begun in zip(runs, ("builtin", head), strict=True):
+        file = run / "config.yaml"
+        settings = yaml.safe_load(file.read_text()) if file.is_file() else {}
+        written = {**settings, "task": "segmentation", "head_from": begun if begun != "null" else None}
+        file.write_text(yaml.safe_dump({**written, "source": [f"world:{source}"]}))
+    page = build_report(runs, tmp_path / "page.html").read_text(encoding="utf-8")
+    assert ("without the minor eighth" in page) == said
 
 
 def test_page_is_self_contained(page):

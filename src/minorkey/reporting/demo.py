@@ -62,7 +62,7 @@ def demo(
     from_main(lambda: refuse_unmarked([Path(out) / "report.html"]))
     in_order = {folder: runs[folder] for folder in [*trained, start]}  # the shortest last, to fill a gap
     train_side_by_side(in_order, jobs or jobs_for(runs[start]), console)
-    return from_main(lambda: build_report(list(runs), Path(out) / "report.html", TITLE, note=shown.demo_note))
+    return from_main(lambda: build_report(list(runs), Path(out) / "report.html", TITLE))
 
 
 def demo_runs(out: str | Path, quick: bool = False) -> list[Path]:

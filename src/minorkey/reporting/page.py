@@ -53,6 +53,7 @@ from minorkey.system.processes import from_main
 from minorkey.system.run_folder import RunFolder
 from minorkey.system.storage import write_text
 from minorkey.system.unforeseen import public
+from minorkey.tasks.table import task_named
 
 PACKAGES = ("minorkey", "torch", "transformers", "peft", "accelerate")
 
@@ -69,9 +70,7 @@ def report(runs: str | Path | Sequence[str | Path], out: str | Path | None = Non
     return from_main(lambda: build_report(inside, Path(out) if out else only, title))
 
 
-def build_report(
-    runs: Sequence[Path], out: Path, title: str | None = None, scenes_per_domain: int = 2, note: str = ""
-) -> Path:
+def build_report(runs: Sequence[Path], out: Path, title: str | None = None, scenes_per_domain: int = 2) -> Path:
     """Write a page that sets runs side by side; its figures also go to `figures/` beside it as SVG and PNG.
 
     Args:
@@ -80,7 +79,6 @@ def build_report(
         out: The HTML file to write.
         title: Heading of the page.
         scenes_per_domain: How many kept samples of each domain are shown.
-        note: A sentence below the headline.
 
     Returns:
         `out`.
@@ -97,7 +95,7 @@ def build_report(
     adapted = adapted_runs(loaded, run_colours(loaded))
     methods = by_method(loaded)
     figures = _draw(methods) | curve_figures(adapted)
-    page = _render(loaded, methods, adapted, figures, title or _title(loaded, adapted), scenes_per_domain, note)
+    page = _render(loaded, methods, adapted, figures, title or _title(loaded, adapted), scenes_per_domain)
     places = {out.parent / "figures" / name: figure for name, figure in figures.items()}
     if not out.is_file() or (out.parent / "figures").is_symlink():  # else they are the page's, of whichever version
         refuse_unmarked(place.with_suffix(suffix) for place in places for suffix in (".svg", ".png"))
@@ -114,7 +112,6 @@ def _render(
     figures: dict[str, Figure],
     title: str,
     scenes_per_domain: int,
-    note: str,
 ) -> str:
     """The page about `runs`, one for each method; `loaded` are all seeds, which adaptation shows one by one."""
     tables = [run.scores for run in runs]
@@ -123,7 +120,7 @@ def _render(
     return page_template("page.html.j2").render(
         title=title,
         verdict=verdict(runs),
-        note=note,
+        note=_note(runs),
         interval=interval_words(runs),
         several_seeds=any(run.members for run in runs),
         **_argument(runs),
@@ -233,6 +230,13 @@ def _adaptation(runs: Sequence[Run], adapted: Sequence[AdaptedRun], space: Label
 def _spectra(runs: Sequence[Run]) -> dict[str, Any]:
     views = spectrum_views(runs, run_colours(runs))
     return {"spectra": views, "spectrum_rows": spectrum_rows(views)}
+
+
+def _note(runs: Sequence[Run]) -> str:
+    """What is known of the model that ships, where all runs began with it on clear days of its world."""
+    if any(run.settings.get("head_from") != "builtin" or run.settings.get("source") != ["world:clear"] for run in runs):
+        return ""
+    return task_named(runs[0].settings["task"]).demo_note
 
 
 def _title(runs: Sequence[Run], adapted: Sequence[AdaptedRun]) -> str:

@@ -56,7 +56,7 @@ class Task(ABC):
     label_space: ClassVar[str] = "cityscapes19"  # unless a configuration names one
     fewest_classes: ClassVar[int] = 1  # that it can learn to tell apart: 2 where every pixel or image has one of them
     demo: ClassVar[str | None] = None  # preset of `minorkey demo --task`
-    demo_note: ClassVar[str] = ""  # what its page says of the backbone
+    demo_note: ClassVar[str] = ""  # what pages say of the model that ships, where all runs begin with it
     builtin_head: ClassVar[str | None] = None  # folder of the head that ships, beside the built-in backbone
     main_term: ClassVar[str | None] = None  # of `loss`: logged by what it was learnt of alone, e.g. `source`
 
