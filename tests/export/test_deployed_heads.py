@@ -11,6 +11,7 @@ from torch.nn.functional import grid_sample
 
 from minorkey.errors import ModelError
 from minorkey.export.graph import as_onnx, traced
+from minorkey.export.onnx_file import TOLERANCE, halved
 from minorkey.models.backbone import load_backbone
 from minorkey.models.options import BackboneOptions, HeadOptions
 from minorkey.models.sampling import gathered_sample
@@ -19,6 +20,7 @@ from minorkey.tasks.protocol import Protocol
 from minorkey.tasks.table import TASKS, task_named
 
 pytest.importorskip("onnxscript")
+onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
 SMALL = {"channels": 32, "queries": 10, "encoder_layers": 1, "decoder_layers": 2}
@@ -48,7 +50,11 @@ def deployed_head(task: str, head: str, backbone: Path) -> Deployed:
 
 
 def as_run(deployed: Deployed, images: Tensor, *, any_size: bool, gathers: bool = False) -> Any:
-    model = as_onnx(traced(deployed.network, images, any_size=any_size, gathers=gathers), list(deployed.outputs), 18)
+    program = traced(deployed.network, images, any_size=any_size, gathers=gathers)
+    return in_onnxruntime(deployed, as_onnx(program, list(deployed.outputs), 18))
+
+
+def in_onnxruntime(deployed: Deployed, model: Any) -> Any:
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
 
     def run(images: Tensor) -> Outputs:
@@ -75,6 +81,24 @@ def test_every_head(task: str, head: str, backbone_folder: Path) -> None:
     for count, *size in shapes:
         images = torch.randn(count, 3, *size, generator=generator)
         assert deployed.difference(expected(deployed, images), run(images)) <= 1e-4
+
+
+@pytest.mark.parametrize(("task", "head"), HEADS)
+def test_every_head_in_float16_and_as_a_graph_of_torch(
+    task: str, head: str, backbone_folder: Path, tmp_path: Path
+) -> None:
+    deployed, size = deployed_head(task, head, backbone_folder), SIZES.get(head, (64, 96))
+    program = traced(deployed.network, torch.zeros(2, 3, *size), any_size=False, gathers=False)
+    onnx.save(as_onnx(program, list(deployed.outputs), 18), str(tmp_path / "model.onnx"))
+    run, operators = in_onnxruntime(deployed, halved(tmp_path / "model.onnx"))
+    assert "Cast" in operators
+    images = torch.randn(3, 3, *size, generator=torch.Generator().manual_seed(0))
+    wanted = expected(deployed, images)
+    most = 0.5 if task == "detection" else TOLERANCE["fp16"]  # of random weights scores are next to equal, and swap
+    assert 0 < deployed.difference(wanted, run(images)) <= most
+    with torch.no_grad():
+        given = dict(zip(deployed.outputs, program.module()(images), strict=True))
+    assert deployed.difference(wanted, given) <= TOLERANCE["fp32"]
 
 
 def test_a_difference_is_seen(backbone_folder: Path) -> None:
