@@ -47,6 +47,19 @@ def test_a_step_is_the_same_and_the_exact_weights_come_back(network, image, dtyp
     assert all(torch.equal(value, before[name]) for name, value in values(network).items())
 
 
+def test_nothing_is_read_that_was_never_written(network, image):
+    with held_in(network, BF16):
+        expected = step(network, image)
+    torch.use_deterministic_algorithms(True)  # what is empty holds NaN
+    try:
+        assert torch.empty(3).isnan().all()
+        with held_in(network, BF16):
+            found = step(network, image)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+
+
 def test_what_no_adapter_trains_in_linear_layers_is_held_low_and_nothing_else(network):
     with held_in(network, BF16):
         low = {name for name, p in network.named_parameters() if p.dtype == BF16}
