@@ -19,6 +19,15 @@ def test_first_signal_asks_and_second_interrupts(number):
     assert signal.getsignal(number) is before
 
 
+@pytest.fixture
+def a_terminal_that_may_close():
+    """Whatever the tests were started from: in the background of a shell the signal may be ignored."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("a_terminal_that_may_close")
 def test_a_terminal_that_closes_asks_once_however_often_it_says_so():
     with stop_on_interrupt() as stop:
         for _ in range(3):
