@@ -346,6 +346,7 @@ def test_an_adaptation_runs_on_published_layouts(
         "world": {"size": [128, 64], "train_count": 2, "eval_count": 1},
         "backbone": {"name": str(swin_folder)} if preset in TRANSDA else backbone,
         "head": {"channels": 8},
+        "head_from": None,  # what ships is for the backbone that ships
         "transform": transform,
         "training": {"steps": 2, "batch_size": 2, "workers": 0, "warmup": 1, "device": "cpu"},
         "transda": {"rounds": 1, "warmup_steps": 2},
