@@ -101,8 +101,8 @@ def kernels(precision: Precision, *, autotune: bool = False) -> Iterator[None]:
     """Which kernels of a GPU compute.
 
     What is float32 is float32: torch itself would round the factors of convolutions to TF32. And attention is never
-    cuDNN's, which torch prefers on Hopper and later: its backward pass in half precision can give gradients that are wrong
-    or NaN, with the right loss (pytorch issue 196678; measured in docs/gpu.md). Flash attention takes its place.
+    cuDNN's: its backward pass in half precision can give gradients that are wrong or NaN, with the right loss (pytorch
+    issue 196678; measured in docs/gpu.md). Flash attention takes its place.
 
     Args:
         precision: TF32 in `tf32` alone.

@@ -18,6 +18,18 @@ def whole_json(content: bytes, file: str) -> Any:
         raise DataError(f"{file}: broken JSON ({words(error)}); replace the file") from error
 
 
+def json_with(content: bytes, file: str, field: str, tool: str) -> dict[str, Any]:
+    """The JSON of a tool, which has a list under a name.
+
+    Raises:
+        DataError: it is broken, or of another form.
+    """
+    document = whole_json(content, file)
+    if not isinstance(document, dict) or not isinstance(document.get(field), list):
+        raise DataError(f"{file} is not of {tool}'s form; expected a list `{field}`")
+    return document
+
+
 def number(value: object, what: str, where: str) -> float:
     """A number as files write it; NaN and infinity are numbers.
 

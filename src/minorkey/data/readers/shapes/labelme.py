@@ -8,7 +8,7 @@ import numpy as np
 
 from minorkey.data.label_images import read_ids
 from minorkey.data.readers.shapes.shape import Mask, Shape, ellipse, outline_of, rectangle
-from minorkey.data.readers.values import number, side, whole_json
+from minorkey.data.readers.values import json_with, number, side
 from minorkey.errors import DataError
 from minorkey.system.reading import reading
 
@@ -27,9 +27,7 @@ def read_labelme(content: bytes, file: str) -> tuple[list[Shape], tuple[int, int
         DataError: the JSON is broken, or a shape lacks a field.
     """
     with reading(file, "mend or replace the file"):
-        document = whole_json(content, file)
-        if not isinstance(document, dict) or not isinstance(document.get("shapes"), list):
-            raise DataError(f"{file} is not of Labelme's form; expected a list `shapes`")
+        document = json_with(content, file, "shapes", "Labelme")
         size = (
             side(document.get("imageWidth"), "imageWidth", file),
             side(document.get("imageHeight"), "imageHeight", file),

@@ -9,7 +9,7 @@ import numpy as np
 
 from minorkey.data.images import opened_image
 from minorkey.data.readers.shapes.shape import Mask, Shape, outline_of, rectangle
-from minorkey.data.readers.values import number, side, whole_json
+from minorkey.data.readers.values import json_with, number, side
 from minorkey.errors import DataError
 from minorkey.system.reading import reading
 
@@ -31,9 +31,7 @@ def read_supervisely(content: bytes, file: str) -> tuple[list[Shape], tuple[int,
         DataError: the JSON is broken, or an object lacks a field.
     """
     with reading(file, "mend or replace the file"):
-        document = whole_json(content, file)
-        if not isinstance(document, dict) or not isinstance(document.get("objects"), list):
-            raise DataError(f"{file} is not of Supervisely's form; expected a list `objects`")
+        document = json_with(content, file, "objects", "Supervisely")
         said = document.get("size")
         sides = said if isinstance(said, dict) else {}
         size = side(sides.get("width"), "width", file), side(sides.get("height"), "height", file)
