@@ -11,13 +11,14 @@ from transformers.modeling_outputs import ImageClassifierOutput
 
 from minorkey.config import resolve
 from minorkey.data.sample import Batch, Sample
-from minorkey.data.transforms import TransformConfig
+from minorkey.data.transforms import TransformConfig, to_tensor
 from minorkey.errors import ConfigError
 from minorkey.evaluation.bootstrap import score_interval
 from minorkey.labels import label_space
 from minorkey.tasks.classification.crops import ASPECT, random_box
 from minorkey.tasks.classification.evidence import CategoryEvidence
 from minorkey.tasks.classification.prediction import CategoryPrediction
+from minorkey.tasks.predictor import Predictor
 from minorkey.tasks.protocol import Protocol
 from minorkey.tasks.table import task_named
 
@@ -120,12 +121,29 @@ def test_mixup_blends_images_and_their_losses_in_training_alone():
     assert torch.equal(TASK.loss(model.eval(), given)["classification"], TASK.loss(Flat(), given)["classification"])
 
 
-def test_images_are_brought_to_one_size_and_mirrored_ones_averaged():
+def test_images_of_all_sizes_are_brought_to_one_and_share_passes():
+    protocol, passes = Protocol(label_space="x", metric="accuracy", input_size=(8, 8)), []
+    model = Flat()
+    model.register_parameter("at", nn.Parameter(torch.zeros(())))  # says where the model is
+    model.register_forward_pre_hook(
+        lambda model, args, kwargs: passes.append(tuple(kwargs["pixel_values"].shape)), with_kwargs=True
+    )
+    predictor = Predictor(model, SPACE, protocol, (0.0,) * 3, (1.0,) * 3, window_batch=2, task=TASK)
+    sizes = [(40, 24), (8, 8), (9, 30)]
+    images = [np.random.default_rng(1).integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
+    found = [prediction.probabilities for _, prediction in predictor.map(images)]
+    assert passes == [(2, 3, 8, 8), (1, 3, 8, 8)]
+    for image, probabilities in zip(images, found, strict=True):
+        resized = F.interpolate(
+            to_tensor(image, (0.0,) * 3, (1.0,) * 3)[None], size=(8, 8), mode="bilinear", antialias=True
+        )
+        assert probabilities == pytest.approx(resized.mean(dim=(2, 3)).softmax(1)[0].numpy())
+
+
+def test_mirrored_images_are_averaged():
     protocol, model = Protocol(label_space="x", metric="accuracy", input_size=(8, 8)), Flat()
     images = batch(2).pixel_values
     assert torch.equal(TASK.predict(model, images, protocol), images.mean(dim=(2, 3)).softmax(1))
-    large = F.interpolate(images, size=(40, 24), mode="nearest")
-    assert TASK.predict(model, large, protocol).shape == (2, 3)
     flipped = TASK.predict(model, images, protocol.model_copy(update={"flip": True}), window_batch=1)
     assert torch.allclose(flipped, images.mean(dim=(2, 3)).softmax(1), atol=1e-6)
     assert "images at 8x8" in protocol.describe()

@@ -250,7 +250,7 @@ class Task(ABC):
 
         Args:
             model: in evaluation mode.
-            pixel_values: images of one size.
+            pixel_values: images of one size: `protocol.input_size`, where it has one.
             protocol: how they are looked at.
             window_batch: the most windows in a pass.
 

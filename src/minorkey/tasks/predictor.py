@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from rich.console import Console
 from torch import Tensor
@@ -174,10 +175,15 @@ class Predictor:
 
         An error in place of an image stays one, and what does not fit the device's memory becomes one.
         """
-        for group in grouped(images, lambda pair: _size(pair[1]), lambda pair: self.at_once(_size(pair[1]))):
+        for group in grouped(images, lambda pair: self._seen(pair[1]), lambda pair: self.at_once(_size(pair[1]))):
             started = iter(self._tried([image for _, image in group if isinstance(image, np.ndarray)]))
             for key, image in group:
                 yield key, image if isinstance(image, DataError) else next(started)
+
+    def _seen(self, image: np.ndarray | DataError) -> Size | None:
+        """The height and width of what the network, or its windows, are cut from; those of one pass are equal."""
+        size = _size(image)
+        return self.protocol.input_size or size if size else None
 
     def _tried(self, images: list[np.ndarray]) -> Sequence[Started | DataError]:
         with suppress(torch.OutOfMemoryError):
@@ -191,7 +197,7 @@ class Predictor:
 
     @torch.inference_mode()
     def start(self, images: Sequence[np.ndarray]) -> list[Started]:
-        """Begin to predict images of one size, in one pass, without waiting for the device.
+        """Begin to predict images of one size, or brought to one, in one pass, without waiting for the device.
 
         Args:
             images: `(H, W, C)`, uint8 or float32 in [0, 1]; as a rule RGB.
@@ -228,8 +234,10 @@ class Predictor:
     def at_once(self, size: Size | None) -> int:
         """How many images (height, width) go through the network together: as many as have `window_batch` windows.
 
-        On a CPU one, where more gain nothing.
+        On a CPU one, where more gain nothing, unless images are brought to one size, a small one as a rule.
         """
+        if size is not None and self.protocol.input_size:
+            return self.window_batch
         unit = self.protocol.window or self.crop
         if size is None or unit is None or self.device.type == "cpu":
             return 1
@@ -244,7 +252,13 @@ class Predictor:
             return self.task.predict(self.model, self._pixels([image]), protocol, self.window_batch)
 
     def _pixels(self, images: Sequence[np.ndarray]) -> Tensor:
-        """Images of one size as the network takes them, `(B, C, H, W)`: as bytes to the device, normalised there."""
+        """Images as the network takes them, `(B, C, H, W)`; of one size, unless the protocol brings them to one."""
+        if size := self.protocol.input_size:
+            return torch.cat([_brought_to(size, self._normalised([image])) for image in images])
+        return self._normalised(images)
+
+    def _normalised(self, images: Sequence[np.ndarray]) -> Tensor:
+        """Images of one size, `(B, C, H, W)`: as bytes to the device, normalised there."""
         # One that is flipped, as BGR made RGB is, or that may not be written to is copied.
         images = of_one_kind(images)
         given = torch.from_numpy(np.stack(images) if len(images) > 1 else np.require(images[0][None], None, ["C", "W"]))
@@ -286,6 +300,13 @@ def telling(
                 soft_wrap=True,
             )
         yield key, image
+
+
+def _brought_to(size: Size, images: Tensor) -> Tensor:
+    """Images `(B, C, H, W)` in another size, filtered as in training."""
+    if images.shape[-2:] == size:
+        return images
+    return F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=True)
 
 
 def _size(image: np.ndarray | DataError) -> Size | None:

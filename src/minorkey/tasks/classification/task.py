@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from accelerate.utils import extract_model_from_parallel
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -101,9 +100,8 @@ class Classification(Task):
         return CategoryLabeller(self.class_probabilities, options, classes)
 
     def predict(self, model: nn.Module, pixel_values: Tensor, protocol: Protocol, window_batch: int = 8) -> Tensor:
-        """Class probabilities `(B, K)` of normalised images `(B, 3, H, W)`, brought to the size of training."""
-        images = _resized(pixel_values, protocol)
-        views = [images, images.flip(-1)] if protocol.flip else [images]
+        """Class probabilities `(B, K)` of normalised images `(B, 3, H, W)` in the size of training."""
+        views = [pixel_values, pixel_values.flip(-1)] if protocol.flip else [pixel_values]
         probabilities = [
             torch.cat([self.class_probabilities(model, part) for part in view.split(window_batch)]) for view in views
         ]
@@ -174,11 +172,3 @@ def _drawn(model: Any, batch: int) -> tuple[float, Tensor | None]:
     if not model.training or not a or batch < 2:
         return 1.0, None
     return float(torch.distributions.Beta(a, a).sample()), torch.randperm(batch)
-
-
-def _resized(images: Tensor, protocol: Protocol) -> Tensor:
-    """Images in the size that the protocol names, filtered as in training."""
-    size = protocol.input_size
-    if size is None or images.shape[-2:] == size:
-        return images
-    return F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=True)
