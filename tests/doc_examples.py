@@ -1,9 +1,10 @@
 """Finds the examples of a markdown page and runs them in order, in one folder and one process.
 
 Blocks tagged `python` share a namespace; those tagged `bash`, and the `$` lines of `console` blocks, go to
-bash, with this environment's commands on the PATH. Three HTML comments, which readers do not see, steer it: the
-page may begin with `<!-- setup: commands -->`, run first ($REPO is the checkout), `<!-- not run: reason -->` before
-a block skips it, and `<!-- file: name -->` writes it to a file in the folder, which modules are imported from.
+bash, with this environment's commands on the PATH, of which `minorkey` is a warm one. Three HTML comments, which
+readers do not see, steer it: the page may begin with `<!-- setup: commands -->`, run first ($REPO is the checkout),
+`<!-- not run: reason -->` before a block skips it, and `<!-- file: name -->` writes it to a file in the folder, which
+modules are imported from.
 """
 
 import os
@@ -13,7 +14,10 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from textwrap import dedent
+
+from warm_command import warm_command
 
 REPO = Path(__file__).parents[1]
 RUN = ("python", "bash", "console")
@@ -108,4 +112,6 @@ def _main(page: Path, passed: Path) -> None:
 
 
 if __name__ == "__main__":
-    _main(Path(sys.argv[1]), Path(sys.argv[2]))
+    with TemporaryDirectory() as short, warm_command(Path(short, "bin")) as commands:
+        os.environ["PATH"] = f"{commands}{os.pathsep}{os.environ['PATH']}"
+        _main(Path(sys.argv[1]), Path(sys.argv[2]))

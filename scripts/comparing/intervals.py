@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import t as student_t
+from scipy.special import stdtrit
 
 from minorkey.evaluation.bootstrap import LEVEL, Difference, paired_t_interval
 
@@ -55,5 +55,5 @@ def over_settings(settings: Sequence[Sequence[float]]) -> Difference:
 
 
 def _interval(mean: float, variance: float, freedom: float) -> Difference:
-    reach = float(student_t.ppf((1 + LEVEL) / 2, freedom) * np.sqrt(variance))
+    reach = float(stdtrit(freedom, (1 + LEVEL) / 2) * np.sqrt(variance))
     return Difference(mean, mean - reach, mean + reach)

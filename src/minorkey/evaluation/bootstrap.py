@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import t as student_t
+from scipy.special import stdtrit
 
 from minorkey.tasks.evidence import Evidence, Floats
 
@@ -110,7 +110,7 @@ def paired_t_interval(differences: Sequence[float]) -> Difference:
     if len(values) < 2:
         raise ValueError(f"{len(values)} paired difference(s) given, an interval needs at least 2 seeds")
     mean = float(values.mean())
-    reach = float(student_t.ppf((1 + LEVEL) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
+    reach = float(stdtrit(len(values) - 1, (1 + LEVEL) / 2) * values.std(ddof=1) / np.sqrt(len(values)))
     return Difference(mean, mean - reach, mean + reach)
 
 
