@@ -48,11 +48,35 @@ def test_values_and_gradients_are_those_of_the_formula():
     assert torch.autograd.gradcheck(layer, (x,))
 
 
+def test_lengths_that_learn_multiply_the_directions_of_rows():
+    layer, x = adapted(use_dora=True), rows(MANY)
+    layer.base_layer.bias.requires_grad_(True)
+    W, b = layer.base_layer.weight, layer.base_layer.bias
+    A, B, m = (
+        layer.lora_A["default"].weight,
+        layer.lora_B["default"].weight,
+        layer.lora_magnitude_vector["default"].weight,
+    )
+    with torch.no_grad():
+        m *= torch.linspace(0.5, 2, 6)
+    y = layer(x)
+    assert merges(layer, x)
+    merged = W + 2 * B @ A
+    expected = x @ (m / merged.detach().norm(dim=1) * merged.T) + b
+    assert torch.allclose(y, expected, atol=1e-12)
+
+    weights, wanted = torch.randn_like(y), (x, b, A, B, m)
+    found = torch.autograd.grad((y * weights).sum(), wanted)
+    for one, other in zip(found, torch.autograd.grad((expected * weights).sum(), wanted), strict=True):
+        assert torch.allclose(one, other, atol=1e-12)
+
+
+@pytest.mark.parametrize("use_dora", [False, True])
 @pytest.mark.parametrize("count", [FEW, MANY])
-def test_it_agrees_with_peft_in_float32(count):
+def test_it_agrees_with_peft_in_float32(count, use_dora):
     results = {}
     for cls in (MergedLinear, Linear):
-        layer, x = adapted(cls, torch.float32), rows(count, torch.float32)
+        layer, x = adapted(cls, torch.float32, use_dora=use_dora), rows(count, torch.float32)
         y = layer(x)
         y.square().sum().backward()
         results[cls] = [y, x.grad, *(p.grad for p in layer.parameters() if p.requires_grad)]
@@ -71,7 +95,7 @@ def test_what_is_kept_for_the_backward_pass_has_no_copy_of_the_weight():
 
 def test_peft_goes_its_own_way_where_merging_is_another_thing():
     assert not merges(adapted(), rows(FEW))
-    assert not merges(adapted(use_dora=True), rows(MANY))
+    assert not merges(adapted(use_dora=True), rows(FEW))
     assert not merges(adapted(lora_dropout=0.5).train(), rows(MANY))
     assert merges(adapted(lora_dropout=0.5).eval(), rows(MANY))
     with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from peft.tuners.lora import Linear
+from peft.tuners.lora.variants import DoraLinearVariant
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
@@ -23,27 +24,36 @@ class MergedLinear(Linear):
     make the product longer: see `packed`. Same parameters, names and functions as PEFT's layer; values agree to
     rounding.
 
-    PEFT's own way is kept where these would not be the same or not be cheaper: for variants (DoRA ...), with dropout
-    while training, in a network that is of low precision itself, where there are few rows, and under autocast inside
-    of `torch.compile`.
+    Of DoRA (arXiv 2402.09353) each output i is multiplied by `m_i / |(W + s B A)_i|` before the bias is added, a length
+    that learns over one that, as in the paper's section 4.3, no gradient flows through.
+
+    PEFT's own way is kept where these would not be the same or not be cheaper: for other variants, with dropout while
+    training, in a network that is of low precision itself, where there are few rows, and under autocast, of DoRA
+    always, else inside of `torch.compile`.
     """
 
     shared: SharedInput | None = None  # with the layers that read what this one reads; set by `share_inputs`
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """`(..., in)` to `(..., out)`."""
-        if args or kwargs or not self.is_plain():
+        if args or kwargs or not self._updates():
             return super().forward(x, *args, **kwargs)
-        if packs([self], x):
-            return packed_linear([self], x)
-        if not self._merges(x):
-            return super().forward(x)
         (name,) = self.active_adapters
+        variant = self.lora_variant.get(name)
+        if variant is None and packs([self], x):
+            return packed_linear([self], x)
+        if not self._merges(x) or not (variant is None or isinstance(variant, DoraLinearVariant)):
+            return super().forward(x)
         base, A, B = self.get_base_layer(), self.lora_A[name].weight, self.lora_B[name].weight
-        return _MergedProduct.apply(x, base.weight, base.bias, A, B, self.scaling[name])
+        m = None if variant is None else self.lora_magnitude_vector[name].weight
+        return _MergedProduct.apply(x, base.weight, base.bias, A, B, self.scaling[name], m)
 
     def is_plain(self) -> bool:
         """Whether one low-rank update of a frozen linear layer is all that it computes."""
+        return self._updates() and self.active_adapters[0] not in self.lora_variant
+
+    def _updates(self) -> bool:
+        """Whether it computes one low-rank update, or a variant of one, of a frozen linear layer."""
         active = self.active_adapters
         if self.disable_adapters or self.merged or len(active) != 1 or active[0] not in self.lora_A:
             return False
@@ -52,7 +62,6 @@ class MergedLinear(Linear):
         return (
             type(base) is nn.Linear
             and not base.weight.requires_grad
-            and name not in self.lora_variant
             and self.lora_B[name].bias is None
             and not (dropout.training and getattr(dropout, "p", 0))
         )
@@ -104,20 +113,37 @@ def shared_input(layer: MergedLinear) -> SharedInput:
 
 
 class _MergedProduct(torch.autograd.Function):
-    """`x (W + s B A)^T + b`, whose gradients of `A` and `B` go through the rank, not through the whole weight."""
+    """`x (W + s B A)^T + b`, whose gradients of `A` and `B` go through the rank, not through the whole weight.
+
+    With lengths `m`, the product is multiplied by `m / |W + s B A|`, the norms of rows, before `b` is added.
+    """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, W: Tensor, b: Tensor | None, A: Tensor, B: Tensor, s: float) -> Tensor:
-        ctx.save_for_backward(x, W, A, B)
+    def forward(
+        ctx: Any, x: Tensor, W: Tensor, b: Tensor | None, A: Tensor, B: Tensor, s: float, m: Tensor | None
+    ) -> Tensor:
         ctx.s = s
-        return F.linear(x, torch.addmm(W, B, A, alpha=s), b)
+        merged = torch.addmm(W, B, A, alpha=s)
+        if m is None:
+            ctx.save_for_backward(x, W, A, B)
+            return F.linear(x, merged, b)
+        norms, product = torch.linalg.vector_norm(merged, dim=1), F.linear(x, merged)
+        ctx.save_for_backward(x, W, A, B, m, norms, product)
+        return product * (m / norms) if b is None else torch.addcmul(b, product, m / norms)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        x, W, A, B = ctx.saved_tensors
-        of_x, _, of_b, of_A, of_B, _ = ctx.needs_input_grad
-        dx = db = dA = dB = None
+        x, W, A, B, *lengths = ctx.saved_tensors
+        of_x, _, of_b, of_A, of_B, _, of_m = ctx.needs_input_grad
+        dx = db = dA = dB = dm = None
+        if of_b:
+            db = dy.flatten(0, -2).sum(0)
+        if lengths:
+            m, norms, product = lengths
+            if of_m:
+                dm = (dy * product).flatten(0, -2).sum(0) / norms
+            dy = dy * (m / norms)
         if of_x:
             dx = dy @ torch.addmm(W, B, A, alpha=ctx.s)
         x, dy = x.flatten(0, -2), dy.flatten(0, -2)
@@ -125,6 +151,4 @@ class _MergedProduct(torch.autograd.Function):
             dA = ctx.s * ((dy @ B).t() @ x)
         if of_B:
             dB = ctx.s * (dy.t() @ (x @ A.t()))
-        if of_b:
-            db = dy.sum(0)
-        return dx, None, db, dA, dB, None
+        return dx, None, db, dA, dB, None, dm
