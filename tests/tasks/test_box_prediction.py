@@ -60,6 +60,16 @@ def test_every_box_has_a_text_of_its_own_place() -> None:
     assert min(shown) > 0.6, "a line may be crossed, a text fills two thirds of what is drawn"
 
 
+def test_names_hide_no_box_of_a_small_image() -> None:
+    boxes = np.array([[30 + 9 * (i % 3), 30 + 9 * (i // 3), 38 + 9 * (i % 3), 38 + 9 * (i // 3)] for i in range(9)])
+    red, blue = (200, 0, 0), (0, 0, 200)
+    crowd = where(draw_boxes(GREY[:96, :128], boxes, [red] * 4 + [blue] + [red] * 4, ["car 0.90"] * 9), blue)
+    assert crowd[39:47, 39:47].sum() >= 2 * 8, "the frame of the one in the middle, two of whose sides others may cross"
+    assert crowd.sum() < 8 * 8, "its name found no room"
+    alone = where(draw_boxes(GREY[:96, :128], boxes[4:5], [blue], ["car 0.90"]), blue)
+    assert alone.sum() > 8 * 8, "alone it has one"
+
+
 def test_lines_grow_with_the_image() -> None:
     large = np.full((1200, 2000, 3), 90, np.uint8)
     drawn = where(draw_boxes(large, np.array([[200, 600, 900, 1000]]), [(0, 0, 142)], ["car"]), (0, 0, 142))

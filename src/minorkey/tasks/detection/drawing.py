@@ -13,12 +13,16 @@ LINE = 0.0025
 TEXT = 0.014
 """Height of a text, of the long side of the image."""
 SMALLEST_TEXT = 10
+HIDDEN = 0.5
+"""Share of a box that a text may hide. On small images a name is as large as what it names, which people look for."""
 DARK: Colour = (16, 16, 16)
 LIGHT: Colour = (255, 255, 255)
 
 
 def draw_boxes(image: np.ndarray, boxes: np.ndarray, colours: Sequence[Colour], texts: Sequence[str]) -> Image.Image:
     """An image with boxes; where boxes overlap, the first is on top, and no text is under a line.
+
+    A text for which there is no room, without hiding a box or another text, is left out.
 
     Args:
         image: `(H, W, 3)` uint8.
@@ -41,7 +45,9 @@ def draw_boxes(image: np.ndarray, boxes: np.ndarray, colours: Sequence[Colour], 
         draw.rectangle(frame, outline=colour, width=line)
     taken: list[Box] = []
     for frame, colour, text in zip(frames, colours, texts, strict=True):
-        place = _place(frame, _text_size(draw, text, font), picture.size, taken)
+        place = _place(frame, _text_size(draw, text, font), picture.size, frames, taken)
+        if place is None:
+            continue
         draw.rectangle(place, fill=colour)
         draw.text((place[0] + 2, place[1] + 1), text, fill=contrast(colour), font=font, anchor="la")
         taken.append(place)
@@ -73,15 +79,28 @@ def _text_size(
     return round(right - left) + 4, round(bottom + top) + 2
 
 
-def _place(frame: Box, size: tuple[int, int], picture: tuple[int, int], taken: Sequence[Box]) -> Box:
-    """Where a text of a size goes: above its box, below it, or inside at the top or the bottom; free, if one is."""
+def _place(
+    frame: Box, size: tuple[int, int], picture: tuple[int, int], frames: Sequence[Box], taken: Sequence[Box]
+) -> Box | None:
+    """Where a text of a size goes: above its box, below it, or inside at the top or the bottom; None: nowhere."""
     x0, y0, _, y1 = frame
     width, height = size
     left = max(0, min(x0, picture[0] - width))
     tops = [top for top in (y0 - height, y1 + 1, y0, y1 - height + 1) if 0 <= top <= picture[1] - height]
-    places = [(left, top, left + width - 1, top + height - 1) for top in tops or [0]]
-    return next((place for place in places if not any(_meet(place, other) for other in taken)), places[0])
+    for top in tops or [0]:
+        place = left, top, left + width - 1, top + height - 1
+        if not any(_shared(place, other) for other in taken) and not any(
+            _shared(place, other) > HIDDEN * _area(other) for other in frames
+        ):
+            return place
+    return None
 
 
-def _meet(one: Box, other: Box) -> bool:
-    return all(max(a0, b0) <= min(a1, b1) for a0, a1, b0, b1 in ((*one[i::2], *other[i::2]) for i in (0, 1)))
+def _area(box: Box) -> int:
+    return (box[2] - box[0] + 1) * (box[3] - box[1] + 1)
+
+
+def _shared(one: Box, other: Box) -> int:
+    """Pixels that two boxes share."""
+    width, height = (min(one[i + 2], other[i + 2]) - max(one[i], other[i]) + 1 for i in (0, 1))
+    return max(0, width) * max(0, height)
