@@ -59,20 +59,21 @@ def scores_of_all(outcomes: Sequence[Outcome]) -> Iterator[str]:
 
 
 def differences_of_all(outcomes: Sequence[Outcome]) -> Iterator[str]:
-    """A row for each pair: its difference on unseen domains in each setting, and over all of them.
-
-    Pairs are of ways that all settings have; what one setting has more of is told `by_domain`.
-    """
-    told_of = [outcome for outcome in outcomes if len(outcome.seeds) > 1]
-    yield from header(
-        "difference, points", *(outcome.title for outcome in told_of), "over settings", "over all domains"
-    )
-    for one, other in pairs([way for way in ways_of(told_of) if all(has(outcome, way) for outcome in told_of)]):
-        found = [outcome.difference(one, other) for outcome in told_of]
-        everywhere = over_settings([each.mean(axis=0).tolist() for each in found])
-        domains = [domain.mean() for each in found for domain in each]
-        cells = [*map(over_seeds, found), everywhere, paired_t_interval(domains)]
-        yield row(f"{one} - {other}", *map(told, cells))
+    """A row for each pair: its difference on unseen domains in each setting and, if all have it, over all of them."""
+    shown = [outcome for outcome in outcomes if len(outcome.seeds) > 1]
+    yield from header("difference, points", *(outcome.title for outcome in shown), "over settings", "over all domains")
+    for pair in pairs(ways_of(shown)):
+        having = [outcome for outcome in shown if all(has(outcome, way) for way in pair)]
+        found = {outcome.title: outcome.difference(*pair) for outcome in having}
+        if not found:
+            continue
+        cells = [told(over_seeds(found[title])) if title in found else "" for title in (each.title for each in shown)]
+        together = ["", ""]
+        if len(found) == len(shown):
+            everywhere = over_settings([each.mean(axis=0).tolist() for each in found.values()])
+            domains = [domain.mean() for each in found.values() for domain in each]
+            together = [told(everywhere), told(paired_t_interval(domains))]
+        yield row(f"{pair[0]} - {pair[1]}", *cells, *together)
 
 
 def ways_of(outcomes: Sequence[Outcome]) -> list[str]:
