@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
@@ -13,10 +14,6 @@ from minorkey.data.sample import Sample
 from minorkey.errors import ConfigError, unknown
 from minorkey.labels import IGNORE_INDEX, LabelSpace, apply_id_map, label_space
 from minorkey.system.bounds import Side
-
-WORLD_IDS = {**dict(enumerate(label_space("cityscapes19").classes)), IGNORE_INDEX: "ignore"}
-"""The world draws Cityscapes train ids."""
-
 
 TOO_LOW = 1 / 16
 """Share of an image's height below which an object is too low to be told apart; KITTI's is 25 of 375 pixels."""
@@ -91,7 +88,7 @@ class _Labelled:
     """Maps the labels of a scene to a label space."""
 
     def __init__(self, space: LabelSpace) -> None:
-        self._lookup = space.id_map(WORLD_IDS)
+        self._lookup = space.id_map(_drawn_ids())
 
     def __call__(self, sample: Sample) -> Sample:
         assert sample.labels is not None
@@ -144,3 +141,9 @@ def open_world(
         "unseen": (2 * options.seed + 1, options.eval_count),
     }[role]
     return WorldReader(seed, domain, count, options.size, None if role == "target" else space, annotation)
+
+
+@cache
+def _drawn_ids() -> dict[int, str]:
+    """What the world draws: Cityscapes train ids."""
+    return {**dict(enumerate(label_space("cityscapes19").classes)), IGNORE_INDEX: "ignore"}
