@@ -133,6 +133,7 @@ def test_images_of_all_sizes_are_brought_to_one_and_share_passes():
     images = [np.random.default_rng(1).integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
     found = [prediction.probabilities for _, prediction in predictor.map(images)]
     assert passes == [(2, 3, 8, 8), (1, 3, 8, 8)]
+    assert predictor.at_once((20_000, 20_000)) == 1, "two of these fill the memory"
     for image, probabilities in zip(images, found, strict=True):
         resized = F.interpolate(
             to_tensor(image, (0.0,) * 3, (1.0,) * 3)[None], size=(8, 8), mode="bilinear", antialias=True

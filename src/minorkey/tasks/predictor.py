@@ -23,7 +23,7 @@ from minorkey.data.video.frames import Frame, Sampling, read_ahead
 from minorkey.errors import DataError
 from minorkey.labels import LabelSpace
 from minorkey.models.options import PerChannel
-from minorkey.system.ahead import Room, ahead, grouped
+from minorkey.system.ahead import IN_MEMORY, Room, ahead, grouped
 from minorkey.system.precision import Precision, computing
 from minorkey.system.reading import words
 from minorkey.system.unforeseen import public
@@ -234,10 +234,11 @@ class Predictor:
     def at_once(self, size: Size | None) -> int:
         """How many images (height, width) go through the network together: as many as have `window_batch` windows.
 
-        On a CPU one, where more gain nothing, unless images are brought to one size, a small one as a rule.
+        On a CPU one, where more gain nothing, unless images are brought to one size, a small one as a rule: then as
+        many as memory holds before they are.
         """
         if size is not None and self.protocol.input_size:
-            return self.window_batch
+            return max(1, min(self.window_batch, IN_MEMORY // (3 * size[0] * size[1])))
         unit = self.protocol.window or self.crop
         if size is None or unit is None or self.device.type == "cpu":
             return 1
