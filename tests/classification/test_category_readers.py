@@ -99,6 +99,15 @@ def test_a_table_of_another_tool(class_folders):
     assert len(opened(root, "source")) == 3
 
 
+@pytest.mark.parametrize("path", ["day/apple/00.png", "fruit/day/apple/00.png", "{root}/day/apple/00.png"])
+def test_a_table_with_paths_of_any_kind(class_folders, path):
+    root = class_folders()
+    rows = ["file;category", f"{path.format(root=root.resolve())};apple", "day\\leaf\\00.png;leaf"]
+    (root / "labels.csv").write_text("\n".join(rows))
+    (reader,) = opened(root, "unseen")
+    assert [reader.key(i) for i in range(2)] == ["day/apple/00", "day/leaf/00"]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

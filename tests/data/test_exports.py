@@ -169,6 +169,19 @@ def test_a_table_with_a_split_without_masks(tmp_path: Path) -> None:
     assert reader.key(0) == "camera/e"
 
 
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("start", ["", "streets/", "{root}/"])
+def test_a_table_as_other_programs_write_it(separator: str, start: str, tmp_path: Path) -> None:
+    root = tmp_path / "streets"
+    exported.table_of_masks(root)
+    start = start.format(root=root.as_posix())
+    text = (root / "data.csv").read_text(encoding="utf-8-sig")
+    text = text.replace("camera", f"{start}camera").replace("drawn", f"{start}drawn")
+    (root / "data.csv").write_text(text.replace(",", separator))
+    assert recognise(root, "pixels").form == "a table of masks"
+    assert [opened(root, "val").key(i) for i in range(2)] == ["camera/c", "camera/d"]
+
+
 def test_a_table_names_domains(tmp_path: Path) -> None:
     exported.table_of_masks(tmp_path / "streets")
     file = tmp_path / "streets" / "data.csv"

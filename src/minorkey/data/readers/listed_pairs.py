@@ -1,10 +1,11 @@
 """Images and their label images as a table names them, in whatever folders they lie."""
 
+from pathlib import Path
+
 from minorkey.data.readers.files import Files
 from minorkey.data.readers.pairing import NoSplit
 from minorkey.data.readers.spec import DatasetSpec
-from minorkey.data.readers.table import Columns, is_of, read_table
-from minorkey.data.readers.text import composed
+from minorkey.data.readers.table import Columns, is_of, named_from, read_table
 from minorkey.errors import DataError, unknown
 
 COLUMNS = Columns(
@@ -62,8 +63,8 @@ def listed_pairs(files: Files, spec: DatasetSpec, split: str, place: str, *, lab
         if not is_of(row, wanted):
             continue
         where = f"{files.where(names[table])}, line {number}"
-        image = _named(row["image"], table, names, where)
-        mask = _named(row["mask"], table, names, where) if row["mask"] else None
+        image = _named(row["image"], table, names, files.root, where)
+        mask = _named(row["mask"], table, names, files.root, where) if row["mask"] else None
         if mask is None and labelled:
             raise DataError(f"{where}: {row['image']} has no mask; name one, or make a split without labels of it")
         key = image.rpartition(".")[0]
@@ -75,19 +76,8 @@ def listed_pairs(files: Files, spec: DatasetSpec, split: str, place: str, *, lab
     return [found[key] for key in sorted(found)]
 
 
-def named_from(place: str, table: str) -> tuple[str, str]:
-    """The file that a line of a table may mean: one below the root, or below the folder of the table itself.
-
-    >>> named_from("masks\\\\a.png", "lists/train.csv")
-    ('masks/a.png', 'lists/masks/a.png')
-    """
-    plain = composed(place).replace("\\", "/").removeprefix("./")
-    above = table.rpartition("/")[0]
-    return plain, f"{above}/{plain}" if above else plain
-
-
-def _named(place: str, table: str, names: dict[str, str], where: str) -> str:
-    found = next((name for name in named_from(place, table) if name in names), None)
+def _named(place: str, table: str, names: dict[str, str], root: Path, where: str) -> str:
+    found = next((name for name in named_from(place, table, root) if name in names), None)
     if found is None:
         raise DataError(f"{where}: {place or 'an image'} is missing; expected a path below the folder of the table")
     return found

@@ -4,9 +4,14 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from minorkey.data.readers.files import Files
+from minorkey.data.readers.text import composed
 from minorkey.errors import DataError
+
+SEPARATORS = ",;\t"
+"""Of fields; which one, the first line says."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +36,19 @@ class Columns:
                 found[plain.index(other)] = ours
         return found
 
-    def are_in(self, header: Sequence[str]) -> bool:
-        """Whether a header has those that are needed."""
+    def are_in(self, first_line: str) -> bool:
+        """Whether the first line of a table has those that are needed."""
+        (header,) = csv.reader([first_line], delimiter=separator(first_line))
         return set(self.names[: self.needed]) <= set(self.named(header))
+
+
+def separator(first_line: str) -> str:
+    """What is between the fields of a table, as its first line has it.
+
+    >>> separator("image;mask"), separator("image")
+    (';', ',')
+    """
+    return max(SEPARATORS, key=first_line.count)
 
 
 def read_table(files: Files, table: str, columns: Columns) -> list[dict[str, str]]:
@@ -44,7 +59,9 @@ def read_table(files: Files, table: str, columns: Columns) -> list[dict[str, str
     """
     where = files.where(table)
     try:
-        rows_of_table = csv.DictReader(io.StringIO(files.read(table).decode("utf-8-sig"), newline=""), restval="")
+        text = files.read(table).decode("utf-8-sig")
+        between = separator(text.partition("\n")[0])
+        rows_of_table = csv.DictReader(io.StringIO(text, newline=""), restval="", delimiter=between)
         header = columns.named(rows_of_table.fieldnames or [])
         rows_of_table.fieldnames = header
         if missing := [name for name in columns.names[: columns.needed] if name not in header]:
@@ -63,3 +80,21 @@ def read_table(files: Files, table: str, columns: Columns) -> list[dict[str, str
 def is_of(row: Mapping[str, str], known: Mapping[str, str]) -> bool:
     """Whether a row is of a domain and a split, as far as these are known and the table has them."""
     return all(name not in row or not value or row[name] == value for name, value in known.items())
+
+
+def named_from(place: str, table: str, root: Path) -> list[str]:
+    """The files below a root that a field of a table may mean.
+
+    Paths are from the root, from the folder of the table or from the folder above the root, or whole.
+
+    >>> named_from("masks\\\\a.png", "lists/train.csv", Path("streets"))
+    ['masks/a.png', 'lists/masks/a.png']
+    >>> named_from("streets/masks/a.png", "train.csv", Path("streets"))
+    ['streets/masks/a.png', 'masks/a.png']
+    """
+    plain = composed(place).replace("\\", "/").removeprefix("./")
+    whole = root.resolve()
+    above = table.rpartition("/")[0]
+    from_table = [f"{above}/{plain}"] if above else []
+    heads = [f"{head}/" for head in (whole.as_posix(), whole.name) if plain.startswith(f"{head}/")]
+    return [plain, *from_table, *(plain.removeprefix(head) for head in heads)]

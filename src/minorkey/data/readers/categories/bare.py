@@ -1,6 +1,5 @@
 """A folder of class folders, or one with a table, of which no `dataset.yaml` says anything: what it shows by itself."""
 
-import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -94,7 +93,7 @@ def _table(root: Path) -> str | None:
     if len(tables) != 1:
         return None
     lines = text_lines(Files(root).read(tables[0]), tables[0])
-    return tables[0] if COLUMNS.are_in(next(csv.reader(lines[:1]), [])) else None
+    return tables[0] if any(COLUMNS.are_in(line) for line in lines[:1]) else None
 
 
 def _folders(root: Path) -> list[Path]:

@@ -10,7 +10,7 @@ from minorkey.data.readers.files import Files
 from minorkey.data.readers.on_disk import Listed
 from minorkey.data.readers.pairing import NoImages, NoSplit, hint
 from minorkey.data.readers.pattern import Pattern
-from minorkey.data.readers.table import Columns, is_of, read_table
+from minorkey.data.readers.table import Columns, is_of, named_from, read_table
 from minorkey.data.readers.text import composed
 from minorkey.errors import DataError, unknown
 
@@ -96,11 +96,12 @@ def _in_table(files: Files, table: str, known: Mapping[str, str]) -> list[Classi
     for number, row in enumerate(read_table(files, table, COLUMNS), start=2):
         if not is_of(row, known):
             continue
-        file, category = composed(row["file"]), row["category"]
+        where, category = f"{files.where(table)}, line {number}: {row['file']}", row["category"]
         if not category:
-            raise DataError(f"{files.where(table)}, line {number}: {file} has no category")
-        if file not in names:
-            raise DataError(f"{files.where(table)}, line {number}: {file} is missing")
+            raise DataError(f"{where} has no category")
+        file = next((name for name in named_from(row["file"], table, files.root) if name in names), None)
+        if file is None:
+            raise DataError(f"{where} is missing; expected a path below the folder of the table")
         found.append(Classified(file.rpartition(".")[0], names[file], category))
     return found
 

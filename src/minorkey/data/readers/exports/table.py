@@ -1,12 +1,10 @@
 """A table beside images: a CSV with the path of each and of its label image, one for all or one for each split."""
 
-import csv
-
 from minorkey.data.readers.exports.folder import Folder, Found, Row, is_image, stem
 from minorkey.data.readers.exports.masks import legend_of_masks
 from minorkey.data.readers.exports.splits import is_split, splits_of
-from minorkey.data.readers.listed_pairs import COLUMNS, named_from
-from minorkey.data.readers.table import read_table
+from minorkey.data.readers.listed_pairs import COLUMNS
+from minorkey.data.readers.table import named_from, read_table
 
 
 def table(folder: Folder) -> Found | None:
@@ -42,8 +40,10 @@ def table(folder: Folder) -> Found | None:
 
 
 def _has_columns(folder: Folder, name: str) -> bool:
-    return COLUMNS.are_in(next(csv.reader(folder.lines(name)[:1]), []))
+    return any(COLUMNS.are_in(line) for line in folder.lines(name)[:1])
 
 
 def _file(folder: Folder, place: str, table: str) -> str | None:
-    return next((name for name in named_from(place, table) if name in folder.addresses), None)
+    return next(
+        (name for name in named_from(place, table, folder.root / folder.base) if name in folder.addresses), None
+    )
