@@ -33,7 +33,7 @@ from comparing.curves import curves
 from comparing.outcome import Outcome
 from comparing.page import write_blocks
 from comparing.plan import Plan
-from comparing.records import Results
+from comparing.records import UNDER, Results
 from comparing.running import Resources, run_all, train_one
 from comparing.settings import SETTINGS, Setting
 from comparing.tables import by_domain, differences_of_all, rates, scores_of_all
@@ -43,7 +43,7 @@ from minorkey.adapters import weights_sha256
 from minorkey.config import RunConfig, presets
 from minorkey.models.backbone import load_backbone
 
-OF_SETTING = ("ways", "seeds", "rate_seeds", "rate_folds", "head_rate", "frozen_rates", "leave_one_out")
+OF_SETTING = ("ways", "seeds", "rate_seeds", "rate_folds", "rate_under", "head_rate", "frozen_rates", "leave_one_out")
 """What an option of the command line may say of a setting."""
 
 
@@ -74,6 +74,7 @@ def plan_of(setting: Setting, args: argparse.Namespace) -> Plan:
         "steps": str(training.steps),
         "batch": str(training.batch_size),
         "crop": str(list(config.transform.crop)),
+        UNDER: str(list(setting.rate_under)),
         **({} if args.table or args.write else {"weights": weights_of(config)}),
     }
     if other := results.unequal(wanted):
@@ -122,6 +123,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rate-seeds", nargs="+", type=int, help="those that choose rates")
     parser.add_argument("--curve-seeds", nargs="+", type=int, default=(), help="run in the end at all other rates, too")
     parser.add_argument("--rate-folds", nargs="+", type=int, help="places of the folds that choose rates")
+    parser.add_argument("--rate-under", nargs="+", help="corruptions: rates count the source under them, too; night@3")
     parser.add_argument("--head-rate", type=float, help="of the head, beside every backbone that trains")
     parser.add_argument("--frozen-rates", nargs="+", type=float, help="of the head over a frozen backbone")
     parser.add_argument("--leave-one-out", action="store_true", default=None, help="each domain of a preset in turn")

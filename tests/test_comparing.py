@@ -133,7 +133,7 @@ def test_results_of_one_domain_left_out_are_read_as_they_were_written():
     record = Record.of(values)
     assert (record.fold, dict(record.scores)) == ("pacs-sketch", {"pacs-sketch": 0.5})
     assert record.validation == pytest.approx(0.85)
-    assert record.equal == {"steps": "200", "batch": "24", "crop": "[144, 144]"}
+    assert record.equal == {"rate_under": "[]", "steps": "200", "batch": "24", "crop": "[144, 144]"}
 
 
 def test_runs_of_other_weights_are_not_compared(plan):
@@ -148,6 +148,20 @@ def test_runs_of_other_weights_are_not_compared(plan):
     assert plan.results.unequal({"steps": "8"}) == "steps 9 in place of 8"
     plan.results.write(jobs[1], {**values, "weights": "abc"})
     assert plan.results.unequal({"steps": "9"}) == ""
+    assert plan.results.unequal({"rate_under": "['fog@3']"}) == "rate_under [] in place of ['fog@3']"
+
+
+def test_rates_may_be_chosen_under_corruptions_which_the_runs_that_are_reported_do_not_see():
+    from dataclasses import replace
+
+    from comparing.records import Job
+    from comparing.running import config_of
+    from comparing.settings import SETTINGS
+
+    setting = replace(SETTINGS["world"], rate_under=("fog@3",))
+    choosing, judged = (config_of(setting, [], Job("soma", 1e-3, "world", 0, unseen)) for unseen in (False, True))
+    assert choosing.evaluation.source_under == ("fog@3",)
+    assert judged == config_of(SETTINGS["world"], [], Job("soma", 1e-3, "world", 0, True))
 
 
 def test_files_have_names_without_signs():

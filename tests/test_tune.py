@@ -1,8 +1,10 @@
 """minorkey tune: rates by the source alone, what is finished is kept, and what the page says."""
 
 import csv
+import json
 import shutil
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 import yaml
@@ -69,6 +71,19 @@ def test_rates_are_chosen_on_the_source_and_nothing_unseen_is_opened(preset, con
         train(chosen, tmp_path / "run", console=console)
 
 
+def test_the_source_counts_under_corruptions_as_well(preset, console, tmp_path):
+    out, under = tmp_path / "out", ["gaussian_noise@5", "fog@3"]
+    (choice,) = tune(preset, out=out, rates=[1e-3], under=under, console=console)
+    domains = json.loads((out / "lora-0.001-100" / "metrics.json").read_text())["domains"]
+    assert [domain["domain"] for domain in domains] == ["clear", "clear+gaussian_noise@5", "clear+fog@3"]
+    assert choice.tried()[1e-3] == pytest.approx(fmean(domain["score"] for domain in domains))
+    assert not resolve(choice.file).evaluation.source_under, "they choose, and the training is judged as it was"
+    assert "also under gaussian_noise@5, fog@3" in choice.file.read_text()
+    assert "as they are and under gaussian_noise@5, fog@3" in tuned_page([choice], out).read_text()
+    with pytest.raises(ConfigError, match="unknown corruption 'fogg'.*fog"):
+        tune(preset, out=tmp_path / "other", rates=[1e-3], under=["fogg@3"], console=console)
+
+
 def test_it_goes_on_where_it_stopped(preset, console, tmp_path):
     out = tmp_path / "out"
     first = tune(preset, out=out, rates=[1e-4, 1e-3, 1e-2], console=console)
@@ -109,7 +124,7 @@ def test_methods_have_rates_of_their_own_around_the_preset_s(preset, console, tm
 def test_a_choice_at_the_edge_of_what_was_tried_is_said(tmp_path, rate, edge):
     metric = task_named("segmentation").metric("miou")
     trials = [Trial("lora", each, 100, 0.5 - abs(each - rate)) for each in (1.0, 2.0, 3.0)]
-    choice = Choice("lora", "training.backbone_lr", rate, trials, metric, 3, tmp_path / "lora.yaml")
+    choice = Choice("lora", "training.backbone_lr", rate, trials, metric, 3, (), tmp_path / "lora.yaml")
     assert choice.at_edge == edge
     assert ("At an edge." in tuned_page([choice], tmp_path).read_text()) == edge
 
@@ -160,7 +175,8 @@ def test_files_of_others_are_left_alone(preset, console, tmp_path):
 
 def test_the_command(preset, tmp_path):
     out = tmp_path / "out"
-    run = CliRunner().invoke(app, ["tune", str(preset), "--rates", "1e-3", "--steps", "1", "--out", str(out)])
+    options = ["--rates", "1e-3", "--steps", "1", "--under", "fog@3", "--out", str(out)]
+    run = CliRunner().invoke(app, ["tune", str(preset), *options])
     assert run.exit_code == 0, run.output
     assert "lora: training.backbone_lr=0.001, mIoU" in run.output
     assert f"page: {out / 'tune.html'}" in run.output

@@ -16,6 +16,9 @@ CURVE = "curve"
 EQUAL = ("steps", "batch", "crop", "weights")
 """What all runs of a setting share: its budget, and (from when it was first noted) the pretrained weights."""
 
+UNDER = "rate_under"
+"""The corruptions under which rates were chosen, too; not noted by runs from before there were any."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -55,7 +58,7 @@ class Record:
         left_out = values.get("left_out", "")
         scores = values.get("scores") or ({left_out: values["score"]} if "score" in values else {})
         validation = fmean(values["validation"].values()) if values["validation"] else 0.0
-        equal = {key: str(values[key]) for key in EQUAL if key in values}
+        equal = {key: str(values[key]) for key in EQUAL if key in values} | {UNDER: str(values.get(UNDER, []))}
         fold = values.get("fold", left_out)
         return cls(values["way"], values["rate"], fold, values["seed"], validation, scores, equal)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from comparing.plan import Plan
-from comparing.records import Job
+from comparing.records import UNDER, Job
 from comparing.settings import Setting
 from comparing.ways import FROZEN, WAYS
 
@@ -46,7 +46,10 @@ def config_of(setting: Setting, overrides: Sequence[str], job: Job) -> RunConfig
     }
     config = resolve(setting.preset, parse_overrides([*setting.overrides, *overrides, *of_seed], options))
     (fold,) = [fold for fold in setting.folds(config) if fold.domain == job.fold]
-    return fold.config if job.unseen else fold.config.model_copy(update={"unseen": []})
+    if job.unseen:
+        return fold.config
+    evaluation = fold.config.evaluation.model_copy(update={"source_under": setting.rate_under})
+    return fold.config.model_copy(update={"unseen": [], "evaluation": evaluation})
 
 
 def train_one(setting: Setting, overrides: Sequence[str], job: Job) -> dict[str, Any]:
@@ -61,6 +64,7 @@ def train_one(setting: Setting, overrides: Sequence[str], job: Job) -> dict[str,
     config, start = config_of(setting, overrides, job), time.monotonic()
     folder = Path(tempfile.mkdtemp()) / "run"
     result: dict[str, Any] = {"way": job.way, "rate": job.rate, "fold": job.fold, "seed": job.seed, "validation": {}}
+    result |= {UNDER: list(setting.rate_under)} if setting.rate_under else {}
     try:
         scores = train(config, folder, console=Console(quiet=True))
         weights = read_metadata(RunFolder(folder).head)["base_weights_sha256"]

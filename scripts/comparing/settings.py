@@ -47,6 +47,7 @@ class Setting:
     rate_seeds: tuple[int, ...] = (100,)  # none of those that are reported
     leave_one_out: bool = False  # each domain in turn is unseen; else the preset's unseen domains are
     rate_folds: tuple[int, ...] = (0,)  # those, by their place, that choose rates
+    rate_under: tuple[str, ...] = ()  # corruptions under which the source counts besides, where rates are chosen
     head_rate: float | None = None  # where the backbone trains too; None: the preset's
     frozen_rates: tuple[float, ...] = ()  # of a head that trains alone; none: the same as beside a backbone
     of_seed: tuple[str, ...] = ()  # keys that are given the seed of a run

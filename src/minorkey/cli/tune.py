@@ -19,18 +19,24 @@ def tune(
     ),
     steps: int | None = typer.Option(None, min=1, help="Of each trial; default: those of the training."),
     seeds: int = typer.Option(1, min=1, max=100, help="Trials of each rate."),
+    under: str | None = typer.Option(
+        None, help="Corruptions, under which the source counts as well: night@3,fog@3,defocus_blur@3."
+    ),
     source: list[str] | None = typer.Option(None, help="Labelled data set to train on; repeatable."),
     backbone: Backbone = None,
     data_root: DataRoot = None,
 ) -> None:
     """Choose learning rates by the validation images of the source; no image of an unseen domain is opened.
 
+    What is best at home need not be what holds up elsewhere: with `--under` the source counts under corruptions, too.
     A grid goes on where its best rate is at an edge. An interrupted call goes on where it stopped. The page says what
     each rate reached, and the chosen one is in OUT/METHOD.yaml, a preset for `minorkey train`.
 
     Examples:
 
     * `minorkey tune demo --methods full,lora,soma --steps 100`
+
+    * `minorkey tune demo --methods frozen,lora,soma --under night@3,fog@3,gaussian_noise@2`
 
     * `minorkey tune --source mydata --backbone dinov2-small --rates 1e-5,1e-4 --out runs/rates`
     """
@@ -42,8 +48,16 @@ def tune(
     options: dict[str, Any] = {"method": method, "source": source, "backbone": backbone, "data_root": data_root}
     preset, given = settings(preset, overrides, options)
     folder = out or Path("runs") / f"tune-{Path(preset or 'run').stem}"
-    named = [name for name in (methods or "").split(",") if name]
-    choices = run(preset, given, out=folder, methods=named, rates=_numbers(rates), steps=steps, seeds=seeds)
+    choices = run(
+        preset,
+        given,
+        out=folder,
+        methods=_names(methods),
+        rates=_numbers(rates),
+        steps=steps,
+        seeds=seeds,
+        under=_names(under),
+    )
     for choice in choices:
         score = choice.metric.text(choice.tried()[choice.rate] or 0.0)
         typer.echo(f"{choice.method}: {choice.key}={choice.rate:g}, {choice.metric.name} {score} on the source")
@@ -51,6 +65,10 @@ def tune(
             typer.echo("  that is the edge of what was tried; look further with --rates around it")
     typer.echo(f"page: {from_main(lambda: tuned_page(choices, folder))}")
     show_next(after_tuning(choices))
+
+
+def _names(text: str | None) -> list[str]:
+    return [name.strip() for name in (text or "").split(",") if name.strip()]
 
 
 def _numbers(text: str | None) -> list[float]:

@@ -35,6 +35,12 @@ class EvaluationOptions(BaseModel):
     metric: str | None = Field(None, description="what is scored; default: miou for segmentation, coco for detection")
     detections: PositiveInt = Field(DETECTIONS, le=MOST_BOXES, description="the most per image that count (detection)")
     source: bool = Field(True, description="also judge the source domains, on their validation images")
+    source_under: tuple[str, ...] = Field(
+        (),
+        max_length=MOST_RUNS,
+        description="corruptions, e.g. [night@3, fog@3], under which the validation images of the source are judged "
+        "besides: they stand in for domains that nobody has where weights (training.choose) and rates are chosen",
+    )
     images: PositiveInt | None = Field(None, description="at most so many images per domain; default: all")
     precision: Asked = Field("auto", description="of all judging and predicting; auto: tf32 on GPUs that have it, fp32")
     batch_size: Batch = Field(8, description="windows per forward pass")

@@ -57,7 +57,7 @@ def _figure(choices: Sequence[Choice]) -> Figure:
         axes.plot([choice.rate], [points[choice.rate]], "o", color=colour, markersize=8)
     axes.set_xscale("log")
     axes.set_xlabel("learning rate")
-    axes.set_ylabel(f"{metric.heading}, source validation")
+    axes.set_ylabel(f"{metric.heading}, source validation" + (", also corrupted" if choices[0].under else ""))
     axes.grid(axis="y")
     axes.legend(frameon=False)
     return figure

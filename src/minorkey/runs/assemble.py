@@ -10,12 +10,19 @@ from transformers import PreTrainedModel
 from minorkey.adapters import weights_sha256
 from minorkey.config import RunConfig
 from minorkey.data.raw_cache import RawCache
-from minorkey.data.readers import Reader, SourceOptions, open_datasets, parted, trained_on, validation_of
+from minorkey.data.readers import (
+    CorruptedReader,
+    Reader,
+    SourceOptions,
+    open_datasets,
+    parted,
+    trained_on,
+    validation_of,
+)
 from minorkey.data.readers import Role as ReaderRole
 from minorkey.data.readers.pairing import NoImages, NoSplit
 from minorkey.errors import ConfigError
 from minorkey.evaluation.run import EvaluationDomain, check_names
-from minorkey.evaluation.scores import DomainRole
 from minorkey.labels import LabelSpace
 from minorkey.models.backbone import Backbone, load_backbone
 from minorkey.models.build import backbone_of
@@ -96,30 +103,28 @@ def open_judged(config: RunConfig, space: LabelSpace, console: Console) -> list[
 
 
 def open_source_validation(config: RunConfig, space: LabelSpace, console: Console) -> list[EvaluationDomain]:
-    """The validation images of the source domains, of those that have any, or what is held out of them."""
-    domains = []
+    """The validation images of the source domains, of those that have any, or what is held out of them.
+
+    Those as they are come first, then those under each corruption of `evaluation.source_under`.
+    """
+    readers, images = list[Reader](), config.evaluation.images or UNLIMITED
     for source in config.source:
         if (asked := source.validation) is not None:
-            held = [parted(reader, asked)[1] for reader in _open(source.data, "source", config, space)]
-            domains += [EvaluationDomain("source", reader, config.evaluation.images or UNLIMITED) for reader in held]
+            readers += [parted(reader, asked)[1] for reader in _open(source.data, "source", config, space)]
             continue
         try:
-            domains += _open_evaluated("source", "validation", validation_of(source.data), config, space)
+            readers += _open(validation_of(source.data), "validation", config, space)
         except (NoImages, NoSplit) as error:  # what is broken is better said before the training than after
             console.print(f"source '{source.data}' is not judged: {error}", highlight=False, soft_wrap=True)
-    return domains
+    corrupted = [CorruptedReader(reader, name) for name in config.evaluation.source_under for reader in readers]
+    return [EvaluationDomain("source", reader, images) for reader in [*readers, *corrupted]]
 
 
 def open_unseen(config: RunConfig, space: LabelSpace) -> list[EvaluationDomain]:
     """The domains that are not trained on."""
-    return [domain for spec in config.unseen for domain in _open_evaluated("unseen", "unseen", spec, config, space)]
-
-
-def _open_evaluated(
-    role: DomainRole, wanted: ReaderRole, spec: str, config: RunConfig, space: LabelSpace
-) -> list[EvaluationDomain]:
     images = config.evaluation.images or UNLIMITED
-    return [EvaluationDomain(role, reader, images) for reader in _open(spec, wanted, config, space)]
+    readers = [reader for spec in config.unseen for reader in _open(spec, "unseen", config, space)]
+    return [EvaluationDomain("unseen", reader, images) for reader in readers]
 
 
 def _open(

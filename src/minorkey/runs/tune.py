@@ -54,7 +54,7 @@ class Trial:
     method: str
     rate: float
     seed: int
-    score: float | None  # mean over the source domains, on their validation images; None: it diverged
+    score: float | None  # mean over the source domains, as they are and corrupted; None: it diverged
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,7 @@ class Choice:
     trials: Sequence[Trial]
     metric: Metric
     steps: int
+    under: Sequence[str]  # corruptions, under which the source was judged besides
     file: Path  # the configuration with that rate, as a preset
 
     @property
@@ -91,6 +92,7 @@ def tune(
     rates: Sequence[float] = (),
     seeds: int = 1,
     steps: int | None = None,
+    under: Sequence[str] = (),
     console: Console | None = None,
 ) -> list[Choice]:
     """Choose the learning rate of each method by the validation images of the source, and write `tune.csv`.
@@ -105,6 +107,7 @@ def tune(
         rates: the grid; none: a third of the configuration's rate, that rate, and three times it.
         seeds: trials of each rate.
         steps: of each trial; None: as many as the training takes.
+        under: corruptions, e.g. `night@3`, under which these images count as well, each as much as without any.
         console: where progress is shown; None: standard error.
 
     Returns:
@@ -117,12 +120,13 @@ def tune(
     given = dict(overrides or {})
     wanted = [_of_method(preset, given, method) for method in methods] or [resolve(preset, given)]
     wanted = from_main(lambda: [with_classes(config) for config in wanted])
-    for config in wanted:
+    tried = [_judged_under(config, under) for config in wanted]
+    for config in tried:
         from_main(lambda config=config: _check(config, rates, console))  # type: ignore[misc]
     files = [TABLE, PAGE, *(_preset(out, config).name for config in wanted)]
     begun = from_main(lambda: any(RunFolder(folder).started for folder in out.glob("*")))
     from_main(lambda: claim(out, PART, files, home=begun))
-    choices = [_choose(config, out, rates, seeds, steps, console) for config in wanted]
+    choices = [_choose(config, out, rates, seeds, steps, console) for config in tried]
     from_main(lambda: _write(choices, wanted, out))
     return choices
 
@@ -131,6 +135,12 @@ def _of_method(preset: str | Path | None, given: Mapping[str, Any], method: str)
     options = given.get("method")
     named = {**options, "name": method} if isinstance(options, Mapping) else method
     return resolve(preset, {**given, "method": named})
+
+
+def _judged_under(config: RunConfig, under: Sequence[str]) -> RunConfig:
+    """The configuration whose source is judged under these corruptions; none: under its own."""
+    evaluation = config.evaluation.model_copy(update={"source_under": tuple(under)} if under else {})
+    return config.model_copy(update={"evaluation": evaluation})
 
 
 def _check(config: RunConfig, rates: Sequence[float], console: Console) -> None:
@@ -176,9 +186,15 @@ def _choose(
     assert chosen is not None
     if score_of(chosen) == float("-inf"):
         raise TrainingError(f"every rate of {config.method.name} diverged; give lower --rates, or training.clip_norm")
-    length = steps or config.training.steps
     return Choice(
-        config.method.name, f"training.{key}", chosen, list(trials.values()), metric, length, _preset(out, config)
+        method=config.method.name,
+        key=f"training.{key}",
+        rate=chosen,
+        trials=list(trials.values()),
+        metric=metric,
+        steps=steps or config.training.steps,
+        under=config.evaluation.source_under,
+        file=_preset(out, config),
     )
 
 
@@ -234,7 +250,10 @@ def _write(choices: Sequence[Choice], configs: Sequence[RunConfig], out: Path) -
     for choice, config in zip(choices, configs, strict=True):
         training = config.training.model_copy(update={choice.key.rpartition(".")[2]: choice.rate})
         values = saved_values(config.model_copy(update={"training": training}))
-        head = f"# {choice.key} {choice.rate:g} was chosen by minorkey tune on validation images of the source.\n"
+        under = f", also under {', '.join(choice.under)}" if choice.under else ""
+        head = (
+            f"# {choice.key} {choice.rate:g} was chosen by minorkey tune on validation images of the source{under}.\n"
+        )
         write_text(choice.file, head + yaml.safe_dump(values, sort_keys=False))
 
 
