@@ -12,6 +12,7 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -112,6 +113,9 @@ def _main(page: Path, passed: Path) -> None:
 
 
 if __name__ == "__main__":
-    with TemporaryDirectory() as short, warm_command(Path(short, "bin")) as commands:
-        os.environ["PATH"] = f"{commands}{os.pathsep}{os.environ['PATH']}"
+    with ExitStack() as stack:
+        if "minorkey" in Path(sys.argv[1]).read_text(encoding="utf-8"):
+            short = stack.enter_context(TemporaryDirectory())
+            commands = stack.enter_context(warm_command(Path(short, "bin")))
+            os.environ["PATH"] = f"{commands}{os.pathsep}{os.environ['PATH']}"
         _main(Path(sys.argv[1]), Path(sys.argv[2]))
