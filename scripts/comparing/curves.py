@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from comparing.outcome import Outcome
-from comparing.tables import ways_of
+from comparing.ways import WAYS
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -20,7 +20,7 @@ def curves(outcomes: Sequence[Outcome]) -> Figure:
 
     Below, where runs have shown it: the mean over unseen domains at the same rates, which chose none.
     """
-    ways, spare = ways_of(outcomes), iter(SPARE_COLOURS)
+    ways, spare = [way for way in WAYS if any(way in outcome.tried for outcome in outcomes)], iter(SPARE_COLOURS)
     colours = {way: METHOD_COLOURS.get(way) or next(spare) for way in ways}
     rows = [("source validation, %", [outcome.tried for outcome in outcomes])]
     if any(curve for outcome in outcomes for curve in outcome.unseen_at.values()):

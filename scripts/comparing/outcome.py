@@ -27,8 +27,8 @@ class Outcome:
 
     @classmethod
     def of(cls, title: str, plan: Plan) -> Self:
-        """From the result files of a plan."""
-        records = {way: plan.reported(way) for way in plan.grids}
+        """From the result files of a plan; a way of which no run is there is left out."""
+        records = {way: some for way in plan.grids if (some := plan.reported(way))}
         found = {
             way: {(domain, record.seed): 100 * score for record in some for domain, score in record.scores.items()}
             for way, some in records.items()

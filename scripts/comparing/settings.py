@@ -93,6 +93,7 @@ SETTINGS = {
             title="world",
             preset="demo",
             overrides=(RULE,),
+            ways=(*COMMON, "soma, all blocks"),
             seeds=(0, 1, 2, 3, 4),
             of_seed=("world.seed",),  # scenes of its own
         ),

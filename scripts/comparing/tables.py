@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from comparing.intervals import over_domains_and_seeds, over_seeds, over_settings
 from comparing.outcome import Outcome
-from comparing.ways import FROZEN, LORA, SOMA
+from comparing.ways import FROZEN, LORA, SOMA, WAYS
 
 from minorkey.evaluation.bootstrap import Difference, paired_t_interval
 
@@ -77,8 +77,8 @@ def differences_of_all(outcomes: Sequence[Outcome]) -> Iterator[str]:
 
 
 def ways_of(outcomes: Sequence[Outcome]) -> list[str]:
-    """All ways, those of the first setting first."""
-    return list(dict.fromkeys(way for outcome in outcomes for way in outcome.unseen))
+    """The ways of any setting, in their order."""
+    return [way for way in WAYS if any(way in outcome.unseen for outcome in outcomes)]
 
 
 def has(outcome: Outcome, way: str) -> bool:
