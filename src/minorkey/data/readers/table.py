@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,19 +82,21 @@ def is_of(row: Mapping[str, str], known: Mapping[str, str]) -> bool:
     return all(name not in row or not value or row[name] == value for name, value in known.items())
 
 
-def named_from(place: str, table: str, root: Path) -> list[str]:
+def named_from(place: str, table: str, root: Path) -> Iterator[str]:
     """The files below a root that a field of a table may mean.
 
     Paths are from the root, from the folder of the table or from the folder above the root, or whole.
 
-    >>> named_from("masks\\\\a.png", "lists/train.csv", Path("streets"))
+    >>> list(named_from("masks\\\\a.png", "lists/train.csv", Path("streets")))
     ['masks/a.png', 'lists/masks/a.png']
-    >>> named_from("streets/masks/a.png", "train.csv", Path("streets"))
+    >>> list(named_from("streets/masks/a.png", "train.csv", Path("streets")))
     ['streets/masks/a.png', 'masks/a.png']
     """
     plain = composed(place).replace("\\", "/").removeprefix("./")
-    whole = root.resolve()
-    above = table.rpartition("/")[0]
-    from_table = [f"{above}/{plain}"] if above else []
-    heads = [f"{head}/" for head in (whole.as_posix(), whole.name) if plain.startswith(f"{head}/")]
-    return [plain, *from_table, *(plain.removeprefix(head) for head in heads)]
+    yield plain
+    if above := table.rpartition("/")[0]:
+        yield f"{above}/{plain}"
+    whole = root.resolve()  # last of all, for it asks the file system
+    yield from (
+        plain.removeprefix(head) for head in (f"{whole.as_posix()}/", f"{whole.name}/") if plain.startswith(head)
+    )
