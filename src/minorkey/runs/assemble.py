@@ -10,16 +10,9 @@ from transformers import PreTrainedModel
 from minorkey.adapters import weights_sha256
 from minorkey.config import RunConfig
 from minorkey.data.raw_cache import RawCache
-from minorkey.data.readers import (
-    CorruptedReader,
-    Reader,
-    SourceOptions,
-    open_datasets,
-    parted,
-    trained_on,
-    validation_of,
-)
+from minorkey.data.readers import Reader, SourceOptions, open_datasets, parted, trained_on, validation_of
 from minorkey.data.readers import Role as ReaderRole
+from minorkey.data.readers.corrupted import CorruptedReader
 from minorkey.data.readers.pairing import NoImages, NoSplit
 from minorkey.errors import ConfigError
 from minorkey.evaluation.run import EvaluationDomain, check_names
