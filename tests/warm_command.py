@@ -7,7 +7,6 @@ each command is a fork of it, with the arguments, folder, environment and stream
 import json
 import os
 import socket
-import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,7 +36,7 @@ def warm_command(folder: Path) -> Iterator[Path]:
     folder.mkdir()
     address, command = folder / "socket", folder / "minorkey"
     command.write_text(CALL.format(python=sys.executable, address=str(address)))
-    command.chmod(command.stat().st_mode | stat.S_IXUSR)
+    command.chmod(0o700)
     import minorkey.cli
     import minorkey.runs.train  # noqa: F401
 
