@@ -1,7 +1,6 @@
-"""The run configuration: one tree of options, resolved once from a preset and overrides, saved with the results."""
+"""What a run is: one tree of options, each section of the room that owns it, with the rules between them."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from importlib.resources import files
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, cast
 
@@ -22,13 +21,12 @@ from minorkey.adapters.options import MethodOptions
 from minorkey.data.classes import FROM_SOURCE, name_their_classes
 from minorkey.data.pixels import PixelOptions
 from minorkey.data.readers.options import SourceOptions
-from minorkey.data.readers.own import outside_parts, taken
+from minorkey.data.readers.own import taken
 from minorkey.data.readers.world import WorldOptions
 from minorkey.data.transforms import TransformConfig
-from minorkey.errors import ConfigError, closest, unknown
+from minorkey.errors import ConfigError, closest
 from minorkey.evaluation.options import EvaluationOptions
 from minorkey.labels.space import given_space
-from minorkey.labels.tables import read_yaml
 from minorkey.labels.written import SpaceRow
 from minorkey.models.catalog import with_first_block
 from minorkey.models.options import BackboneOptions, HeadOptions
@@ -37,12 +35,6 @@ from minorkey.regimes.table import REGIMES
 from minorkey.regimes.teachers import TEACHERS, TeacherOptions
 from minorkey.regimes.transda.regime import TransdaOptions
 from minorkey.system.faults import one_line, own_options, validated
-from minorkey.system.outside import given_by_user, written_by_others
-from minorkey.system.reading import reading, shown, yaml_of
-from minorkey.system.run_folder import RunFolder
-from minorkey.system.saved_config import check_saved, config_text
-from minorkey.system.storage import write_text
-from minorkey.system.unforeseen import public
 from minorkey.tasks.base import Task
 from minorkey.tasks.protocol import Weights
 from minorkey.tasks.scored import task_with
@@ -52,12 +44,6 @@ from minorkey.training.options import TrainingOptions
 
 DATA = ("source", "target", "unseen")
 """Keys of data sets."""
-
-NAMED = ("backbone", "head", "method", "teacher")
-"""Sections that may be given as a bare name: `method: soma` is `method: {name: soma}`."""
-
-WHOLE = ("label_space",)
-"""Keys whose values are replaced as they are, and not key by key."""
 
 
 def _as_list(value: object) -> object:
@@ -129,7 +115,7 @@ class RunConfig(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _task_defaults(cls, values: Any) -> Any:
-        name = _task_of(values) if isinstance(values, dict) else None
+        name = task_of(values) if isinstance(values, dict) else None
         head = values.get("head", {}) if isinstance(values, dict) else None
         if not isinstance(name, str) or not TASKS.knows(name):
             return values
@@ -269,180 +255,12 @@ def _check_head(task: Task, name: str) -> None:
     raise ValueError(f"head.name is {name!r}{closest(name, known) or '.'} Known: {', '.join(known)}")
 
 
-def presets() -> list[str]:
-    """Names of the shipped presets."""
-    folder = files("minorkey") / "presets"
-    return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
-
-
-@public
-def resolve(preset: str | Path | None = None, overrides: Mapping[str, Any] | None = None) -> RunConfig:
-    """The configuration of a preset (or YAML file) with overrides.
-
-    Args:
-        preset: name of a shipped preset, or path of a YAML file; None starts from the defaults. A `config.yaml` is
-            that of a run, as `load_config` reads it.
-        overrides: nested values, as in the file, which replace those of the preset.
-
-    Raises:
-        ConfigError: unknown preset, key or name (closest one offered), or a value that is out of range.
-    """
-    file = Path(preset or "")
-    if file == RunFolder(file.parent).config:  # it came with a run, whoever trained that
-        return load_config(file, overrides)
-    return _resolved(preset, overrides)
-
-
-def _resolved(preset: str | Path | None, overrides: Mapping[str, Any] | None) -> RunConfig:
-    over = _fit_batch(_expand(overrides or {}))
-    values = _read_preset(preset, over.get("task")) if preset is not None else {}
-    return _validate(_merge(_fit_batch(_expand(values)), over))
-
-
-def parse_overrides(arguments: Sequence[str], options: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """`["training.steps=10", "method=lora"]` as nested values; the values are YAML.
-
-    Args:
-        arguments: `key.sub=value` each; later ones win.
-        options: values that have options of their own on the command line.
-
-    Raises:
-        ConfigError: an argument has no `=`, or its value is no YAML.
-    """
-    nested = _expand(options or {})
-    for argument in arguments:
-        path, equals, text = argument.partition("=")
-        if not equals or not path:
-            raise ConfigError(f"'{argument}' is no override; expected key.sub=value, e.g. training.steps=100")
-        with reading(f"the value in {shown(argument)}", "quote text with special characters", ConfigError):
-            value = yaml_of(text)
-        leaf: dict[str, Any] = value
-        for key in reversed(path.split(".")):
-            leaf = {key: leaf}
-        nested = _merge(nested, _expand(leaf))
-    return nested
-
-
-def save_config(config: RunConfig, path: Path) -> None:
-    """Write a resolved configuration as YAML, every key of it, with a checksum."""
-    write_text(path, config_text(saved_values(config)), ordered=True)
-
-
-def saved_values(config: RunConfig) -> dict[str, Any]:
-    """The values of a configuration as they are saved."""
-    return config.model_dump(mode="json")
-
-
-def completed(saved: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The values that a run saved, with the keys that its version did not know yet as they are by default."""
-    try:
-        return saved_values(_validate(dict(saved)))
-    except ConfigError:  # which is said where the configuration itself is read
-        return saved
-
-
-def load_config(path: Path, overrides: Mapping[str, Any] | None = None) -> RunConfig:
-    """Read a configuration that `save_config` wrote, wherever the run is from, with overrides of the user's.
-
-    Raises:
-        ConfigError: the file is missing or wrong, is not as its run saved it, or names something from outside that the
-            user has not allowed.
-        StorageError: the record of the run's finished training, which answers for it, is damaged.
-    """
-    given_by_user(_names_in(overrides))
-    folder = RunFolder(path.parent)
-    if path == folder.config and path.is_file():
-        values = read_yaml(path)
-        check_saved(folder, path.read_text(encoding="utf-8-sig"), values)
-    with written_by_others(path):
-        return _resolved(path, overrides)
-
-
-def config_of_others(values: Mapping[str, Any], file: Path, overrides: Mapping[str, Any]) -> RunConfig:
-    """The configuration that a file of anyone's holds, with overrides of the user's; see `load_config`.
-
-    Raises:
-        ConfigError: a value is wrong, or names something from outside that the user has not allowed.
-    """
-    given_by_user(_names_in(overrides))
-    with written_by_others(file):
-        return _validate(_merge(_expand(values), _expand(overrides)))
-
-
-def _names_in(values: Any, key: str | None = None) -> Iterator[str]:
-    """What could be outside names in nested values: whole texts, or parts of the names of data sets."""
-    if isinstance(values, Mapping):
-        for inner, value in values.items():
-            yield from _names_in(value, key or inner)
-    elif isinstance(values, (list, tuple)):
-        for value in values:
-            yield from _names_in(value, key)
-    elif isinstance(values, str):
-        yield from (name for _, name in outside_parts(values)) if key in DATA else [values]
-
-
-def _read_preset(preset: str | Path, task: Any = None) -> dict[str, Any]:
-    name = str(preset)
-    if name.endswith((".yaml", ".yml")):
-        content = read_yaml(Path(name))
-    elif name in presets():
-        content = read_yaml(Path(str(files("minorkey") / "presets" / f"{name}.yaml")))
-    else:
-        raise ConfigError(unknown("preset", name, presets()) + ", or a path that ends in .yaml")
-    if not isinstance(content, dict):
-        raise ConfigError(f"'{name}' holds no mapping of keys to values; see `minorkey train --help`")
-    return _renewed(content, task)
-
-
-def _renewed(values: Mapping[str, Any], task: Any = None) -> dict[str, Any]:
-    """A file of an earlier version in the keys of this one, without what is of another task than the one asked for.
-
-    Options of self-training had a section for each task, and the momentum of the average was the share of new weights.
-    """
-    renewed = dict(values)
-    training = renewed.get("training")
-    if isinstance(training, Mapping) and isinstance(former := training.get("weight_ema_momentum"), (int, float)):
-        kept = {key: value for key, value in training.items() if key != "weight_ema_momentum"}
-        renewed["training"] = {"average_momentum": 1 - former, **kept}
-    task = task or _task_of(values)
-    if task != _task_of(values):
-        renewed.pop("self_training", None)  # its keys and defaults are the other task's
-    for name in TASKS.shipped:
-        options = task_named(name).self_training
-        if options is not None and options.former_section in renewed:
-            section = renewed.pop(options.former_section)
-            renewed |= {"self_training": section} if name == task else {}
-    return renewed
-
-
-def _task_of(values: Mapping[str, Any]) -> Any:
+def task_of(values: Mapping[str, Any]) -> Any:
+    """The name of the task that values ask for, which nothing has checked."""
     return values.get("task", RunConfig.model_fields["task"].default)
 
 
-def _expand(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Bare names of the sections that have one, in full."""
-    return {k: {"name": v} if k in NAMED and isinstance(v, str) else v for k, v in values.items()}
-
-
-def _fit_batch(values: Mapping[str, Any]) -> dict[str, Any]:
-    """`training.batch_size: auto` as the key for it, so that the number of a preset stays what is halved."""
-    training = values.get("training")
-    if not isinstance(training, Mapping) or training.get("batch_size") != "auto":
-        return dict(values)
-    rest = {key: value for key, value in training.items() if key != "batch_size"}
-    return {**values, "training": {**rest, "fit_batch": True}}
-
-
-def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in over.items():
-        old = merged.get(key)
-        both = isinstance(old, Mapping) and isinstance(value, Mapping) and key not in WHOLE
-        merged[key] = _merge(cast(Mapping[str, Any], old), value) if both else value
-    return merged
-
-
-def _validate(values: Mapping[str, Any]) -> RunConfig:
+def checked(values: Mapping[str, Any]) -> RunConfig:
     """The checked configuration, with the one backbone rate and the first block of its method and backbone."""
     try:
         config = validated(RunConfig, values)
