@@ -145,6 +145,39 @@ def test_an_entry_cut_short_is_written_again(street_folder, cache):
     assert np.array_equal(reader[0].image, expected)
 
 
+def test_an_entry_with_a_flipped_bit_is_written_again(street_folder, cache, decoded):
+    root = street_folder(images=1)
+    expected = reader_of(root, cache)[0]
+    for part in (0.0, 0.1, 0.5, 1.0):
+        for file in entries(cache):
+            content = bytearray(file.read_bytes())
+            content[round(part * (len(content) - 1))] ^= 1
+            file.write_bytes(content)
+        decoded.clear()
+        again = reader_of(root, RawCache(cache.folder))[0]
+        assert np.array_equal(again.image, expected.image)
+        assert np.array_equal(again.labels, expected.labels)
+        assert len(decoded) == 2
+    assert np.array_equal(reader_of(root, RawCache(cache.folder))[0].image, expected.image)
+    assert len(decoded) == 2
+
+
+def test_no_flipped_bit_of_an_entry_gives_other_pixels(cache):
+    array = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+
+    def kept(decode):
+        return RawCache(cache.folder).pixels("image", None, lambda: b"", decode)
+
+    kept(lambda _: array)
+    (file,) = entries(cache)
+    content = file.read_bytes()
+    for bit in range(0, 8 * len(content), 37):
+        damaged = bytearray(content)
+        damaged[bit // 8] ^= 1 << bit % 8
+        file.write_bytes(damaged)
+        assert np.array_equal(kept(lambda _: array + 1), array + 1)
+
+
 def test_many_at_once_leave_whole_entries_and_nothing_else(street_folder, cache):
     root = street_folder(images=2)
     expected = [reader_of(root)[index].image for index in (0, 1)]

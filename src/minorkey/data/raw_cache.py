@@ -3,10 +3,12 @@
 `files/` says which content a file had when it was last seen, by path, size and time of change; `pixels/` holds what
 was decoded, named by the hash of the content it came from. So a file that changes is decoded anew, and one that moves
 is not. One that changes within the resolution of its time, to the same size, goes unnoticed. Entries are moved into
-place whole: any number of processes may read and fill one cache.
+place whole: any number of processes may read and fill one cache. Each ends with a checksum, which a process looks at
+when it first reads the entry; what is damaged is decoded anew.
 """
 
 import hashlib
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -17,8 +19,11 @@ import numpy as np
 
 from minorkey.system.storage import storage_errors, write_atomically, write_text
 
-VERSION = 2
-"""To be raised when files are decoded to other pixels."""
+VERSION = 3
+"""To be raised when files are decoded to other pixels, or kept in another form."""
+
+CHECKSUM_BYTES = 4
+"""Of the CRC-32 behind the array. It finds accidents, at the speed of the disk, which is all that it is for."""
 
 
 class RawCache:
@@ -28,6 +33,7 @@ class RawCache:
         """Use a folder, which is made when something is kept there."""
         self.folder = folder.expanduser()
         self.written = 0  # bytes of pixels that this instance kept
+        self._checked = set[str]()  # names of entries that were whole when this instance first read them
 
     def pixels(
         self, kind: str, stamp: str | None, read: Callable[[], bytes], decode: Callable[[bytes], np.ndarray]
@@ -52,7 +58,7 @@ class RawCache:
             return kept
         content = read()
         pixels = self._place("pixels", f"{_hash(content)}-{kind}-{VERSION}.npy")
-        array = _mapped(pixels)
+        array = self._mapped(pixels)
         if array is None:
             array = decode(content)
             with _under_own_name(pixels) as file:
@@ -69,7 +75,17 @@ class RawCache:
             name = seen.read_text(encoding="utf-8")
         except OSError:
             return None
-        return _mapped(self._place("pixels", name))
+        return self._mapped(self._place("pixels", name))
+
+    def _mapped(self, entry: Path) -> np.ndarray | None:
+        """An array as it lies on disk, read-only; None where it is missing or damaged."""
+        try:
+            if entry.name not in self._checked:  # numpy may stumble over a damaged header in any way
+                _check(entry)
+                self._checked.add(entry.name)
+            return np.asarray(np.load(entry, mmap_mode="r", allow_pickle=False))
+        except (OSError, ValueError, EOFError):
+            return None
 
     def _place(self, part: str, name: str) -> Path:
         """Where an entry lies; 256 folders, for file systems that are slow with large ones."""
@@ -88,17 +104,28 @@ def file_stamp(path: Path, member: str = "") -> str | None:
     return f"{path.absolute()}|{member}|{found.st_size}|{found.st_mtime_ns}"
 
 
-def _mapped(file: Path) -> np.ndarray | None:
-    """An array as it lies on disk, read-only; None where it is missing or was cut short."""
-    try:
-        return np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
-    except (OSError, ValueError, EOFError):
-        return None
-
-
 def _save(array: np.ndarray, file: Path) -> None:
     with file.open("wb") as stream:  # `np.save` would add its suffix to a name
         np.save(stream, array, allow_pickle=False)
+    checksum = _checksum(np.memmap(file, mode="r"))
+    with file.open("ab") as stream:
+        stream.write(checksum)
+
+
+def _check(entry: Path) -> None:
+    """Hold an entry against its checksum.
+
+    Raises:
+        OSError: it is missing.
+        ValueError: it is damaged.
+    """
+    content = np.memmap(entry, mode="r")
+    if _checksum(content[:-CHECKSUM_BYTES]) != content[-CHECKSUM_BYTES:].tobytes():
+        raise ValueError(f"'{entry}' is damaged")
+
+
+def _checksum(content: np.ndarray) -> bytes:
+    return zlib.crc32(content.data).to_bytes(CHECKSUM_BYTES, "big")
 
 
 @contextmanager
