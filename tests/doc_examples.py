@@ -1,4 +1,4 @@
-"""Finds the examples of a markdown page and runs them in order, in one folder and one process.
+"""Finds the examples of a markdown page and runs them in order, in one folder and one process (`warm_commands`).
 
 Blocks tagged `python` share a namespace; those tagged `bash`, and the `$` lines of `console` blocks, go to
 bash, with this environment's commands on the PATH, of which `minorkey` is a warm one. Three HTML comments, which
@@ -9,16 +9,11 @@ modules are imported from.
 
 import os
 import re
-import signal
 import subprocess
 import sys
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from textwrap import dedent
-
-from warm_command import warm_command
 
 REPO = Path(__file__).parents[1]
 RUN = ("python", "bash", "console")
@@ -59,29 +54,34 @@ def find_examples(text: str) -> list[Example]:
     return examples
 
 
-def run_page(page: Path, folder: Path, seconds: float) -> tuple[set[int], str]:
-    """Run a page in an empty folder: the lines of the examples that passed, and what all of them printed."""
+def run_page(page: Path, folder: Path, seconds: float, commands: Path) -> tuple[set[int], str]:
+    """Run a page in an empty folder: the lines of the examples that passed, and what all of them printed.
+
+    Args:
+        page: a markdown file.
+        folder: for what it writes.
+        seconds: after which it is stopped.
+        commands: folder of `warm_commands`.
+    """
     passed, log, work = folder / "passed", folder / "log", folder / "work"
     passed.touch()
     work.mkdir()
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    path = os.pathsep.join([str(commands), str(Path(sys.executable).parent), os.environ["PATH"]])
     modules = os.pathsep.join(filter(None, [str(work), os.environ.get("PYTHONPATH")]))
     own = {"PATH": path, "PYTHONPATH": modules, "REPO": str(REPO), "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1"}
     with log.open("w") as output:
-        process = subprocess.Popen(
-            [sys.executable, __file__, str(page), str(passed)],
-            cwd=work,
-            env={**os.environ, **own},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # so that a stuck page goes with everything it started
-        )
         try:
-            process.wait(seconds)
+            subprocess.run(
+                [commands / "page", page, passed],
+                cwd=work,
+                env={**os.environ, **own},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                timeout=seconds,
+                check=False,
+            )
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
             output.write(f"\nstopped after {seconds:g} s\n")
     return set(map(int, passed.read_text().split())), log.read_text()
 
@@ -90,8 +90,9 @@ def _bash(commands: str) -> None:
     subprocess.run(["bash", "-euo", "pipefail", "-c", commands], check=True)
 
 
-def _main(page: Path, passed: Path) -> None:
-    """Run every example up to the first that fails; note the line of each that passes."""
+def run_examples() -> None:
+    """The command `page PAGE PASSED`: run examples until one fails; note the line of each that passes."""
+    page, passed = map(Path, sys.argv[1:])
     text = page.read_text(encoding="utf-8")
     if setup := SETUP.match(text):
         _bash(dedent(setup[1]))
@@ -110,12 +111,3 @@ def _main(page: Path, passed: Path) -> None:
             _bash("\n".join(re.findall(r"^[$>] (.*)$", example.code, re.MULTILINE)))
         with passed.open("a") as lines:
             print(example.line, file=lines)
-
-
-if __name__ == "__main__":
-    with ExitStack() as stack:
-        if "minorkey" in Path(sys.argv[1]).read_text(encoding="utf-8"):
-            short = stack.enter_context(TemporaryDirectory())
-            commands = stack.enter_context(warm_command(Path(short, "bin")))
-            os.environ["PATH"] = f"{commands}{os.pathsep}{os.environ['PATH']}"
-        _main(Path(sys.argv[1]), Path(sys.argv[2]))

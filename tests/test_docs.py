@@ -1,11 +1,13 @@
 """Every example of README.md and docs/ runs as written; see doc_examples.py."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from doc_examples import REPO, Example, find_examples, run_page
+from warm_commands import warm_commands
 
 SECONDS_PER_PAGE = 240
 PAGES = [REPO / "README.md", *sorted((REPO / "docs").glob("**/*.md"))]
@@ -22,9 +24,27 @@ Outcome = tuple[set[int], str]
 
 
 @pytest.fixture(scope="module")
-def outcome(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Outcome]:
+def commands() -> Iterator[Path]:
+    with TemporaryDirectory() as short, warm_commands(Path(short, "bin")) as folder:
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory: pytest.TempPathFactory, commands: Path) -> Callable[[Path], Outcome]:
     """Runs a page once, however many of its examples are asked for."""
-    return cache(lambda page: run_page(page, tmp_path_factory.mktemp(page.stem), SECONDS_PER_PAGE))
+    return cache(lambda page: run_page(page, tmp_path_factory.mktemp(page.stem), SECONDS_PER_PAGE, commands))
+
+
+@pytest.fixture
+def run_text(tmp_path: Path, commands: Path) -> Callable[..., Outcome]:
+    """Runs a page that is given as text."""
+
+    def run(text: str, seconds: float = 30) -> Outcome:
+        page = tmp_path / "page.md"
+        page.write_text(text)
+        return run_page(page, tmp_path, seconds, commands)
+
+    return run
 
 
 @pytest.mark.parametrize(("page", "example"), EXAMPLES)
@@ -37,13 +57,7 @@ def test_example_runs(page: Path, example: Example, outcome: Callable[[Path], Ou
     assert example.line in passed, f"it, or an example before it, failed:\n{log[-3000:]}"
 
 
-def run_text(text: str, folder: Path, seconds: float = 30) -> Outcome:
-    page = folder / "page.md"
-    page.write_text(text)
-    return run_page(page, folder, seconds)
-
-
-def test_blocks_share_the_folder_and_python_blocks_the_namespace(tmp_path: Path) -> None:
+def test_blocks_share_the_folder_and_python_blocks_the_namespace(run_text: Callable[..., Outcome]) -> None:
     text = (
         "<!-- setup:\necho 20 > start\n-->\n# Title\n"
         "```python\nvalue = int(open('start').read())\n```\n"
@@ -51,7 +65,7 @@ def test_blocks_share_the_folder_and_python_blocks_the_namespace(tmp_path: Path)
         "1. In a list:\n\n   ```python\n   assert value + int(open('more').read()) == 42\n   ```\n"
         "```console\n$ test -f \\\n> more\nwhat it printed\n$ python --version\n```\n"
     )
-    assert run_text(text, tmp_path)[0] == {5, 8, 13, 16}
+    assert run_text(text)[0] == {5, 8, 13, 16}
 
 
 @pytest.mark.parametrize(
@@ -62,20 +76,20 @@ def test_blocks_share_the_folder_and_python_blocks_the_namespace(tmp_path: Path)
         "```console\n$ false\n$ true\n```\n",
     ],
 )
-def test_nothing_passes_from_the_first_failure_on(failing: str, tmp_path: Path) -> None:
+def test_nothing_passes_from_the_first_failure_on(failing: str, run_text: Callable[..., Outcome]) -> None:
     good = "```python\nprint('fine')\n```\n"
-    assert run_text(good + failing + good, tmp_path)[0] == {1}
+    assert run_text(good + failing + good)[0] == {1}
 
 
-def test_an_error_names_page_and_line(tmp_path: Path) -> None:
-    passed, log = run_text("text\n\n```python\nx = 1\nx / 0\n```\n", tmp_path)
+def test_an_error_names_page_and_line(run_text: Callable[..., Outcome]) -> None:
+    passed, log = run_text("text\n\n```python\nx = 1\nx / 0\n```\n")
     assert not passed
     assert 'page.md", line 5' in log
     assert "ZeroDivisionError" in log
 
 
-def test_a_stuck_page_is_stopped(tmp_path: Path) -> None:
-    passed, log = run_text("```bash\nsleep 60\n```\n", tmp_path, seconds=1)
+def test_a_stuck_page_is_stopped(run_text: Callable[..., Outcome]) -> None:
+    passed, log = run_text("```bash\nsleep 60\n```\n", seconds=1)
     assert not passed
     assert "stopped after 1 s" in log
 
