@@ -11,7 +11,8 @@ stopped and started, with another number of processes or on another machine, and
     python scripts/compare.py pacs world camvid nuclei --write docs/does-it-help.md
 
 Whether the rates decide is shown, when all else is done, by runs at the rates that were not chosen: `--curve-seeds 0 1`
-adds them to the figure.
+adds them to the figure. `--tolerance 0.5` runs the other seeds at the lowest rate that is half a point worse on the
+source at most, besides, and says what that rate gives in place of the best one.
 
 A preset is compared in the same way, and its rates are chosen by the first of these alone:
 
@@ -23,7 +24,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -36,7 +37,7 @@ from comparing.plan import Plan
 from comparing.records import UNDER, Results
 from comparing.running import Resources, run_all, train_one
 from comparing.settings import SETTINGS, Setting
-from comparing.tables import by_domain, differences_of_all, rates, scores_of_all
+from comparing.tables import by_domain, differences_of_all, lower_rates, rates, scores_of_all
 from comparing.ways import WAYS
 
 from minorkey.adapters import weights_sha256
@@ -87,6 +88,7 @@ def plan_of(setting: Setting, args: argparse.Namespace) -> Plan:
         seeds=setting.seeds,
         rate_seeds=setting.rate_seeds,
         curve_seeds=args.curve_seeds,
+        tolerance=None if args.tolerance is None else args.tolerance / 100,
     )
 
 
@@ -103,14 +105,24 @@ def write(page: Path, outcomes: list[Outcome]) -> None:
     """Fill the page's tables, and draw its figure beside it."""
     picture = page.with_name(f"{page.stem}-rates.png")
     curves(outcomes).savefig(picture, dpi=110, facecolor="white")
+    lower = {"lower rates": text(at_lower_rates(outcomes))} if any(each.lower for each in outcomes) else {}
     write_blocks(
         page,
         {
             "scores": text(scores_of_all(outcomes)),
             "differences": text(differences_of_all(outcomes)),
             "rates": f"![source validation over rates]({picture.name})",
+            **lower,
         },
     )
+
+
+def at_lower_rates(outcomes: list[Outcome]) -> Iterator[str]:
+    """What lower rates give in place of the best ones, and how the ways compare at them."""
+    yield from lower_rates(outcomes)
+    if ways := [way for way in WAYS if all(way in each.lower for each in outcomes)]:
+        yield ""
+        yield from differences_of_all([outcome.at_lower(ways) for outcome in outcomes])
 
 
 def parse() -> argparse.Namespace:
@@ -122,6 +134,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seeds", nargs="*", type=int, help="none: rates are chosen, and nothing unseen is judged")
     parser.add_argument("--rate-seeds", nargs="+", type=int, help="those that choose rates")
     parser.add_argument("--curve-seeds", nargs="+", type=int, default=(), help="run in the end at all other rates, too")
+    parser.add_argument("--tolerance", type=float, help="points on the source that a lower rate may be worse by")
     parser.add_argument("--rate-folds", nargs="+", type=int, help="places of the folds that choose rates")
     parser.add_argument("--rate-under", nargs="+", help="corruptions: rates count the source under them, too; night@3")
     parser.add_argument("--head-rate", type=float, help="of the head, beside every backbone that trains")
@@ -154,6 +167,8 @@ def main() -> int:
         print(f"{text(by_domain(outcomes[-1]))}\n\n{text(rates(outcomes[-1]))}\n", flush=True)
     if len(outcomes) > 1:
         print(f"{text(scores_of_all(outcomes))}\n\n{text(differences_of_all(outcomes))}")
+    if any(outcome.lower for outcome in outcomes):
+        print(f"\n{text(at_lower_rates(outcomes))}")
     if args.write:
         write(args.write, outcomes)
     return 0 if complete else 1

@@ -112,7 +112,46 @@ def test_other_rates_are_judged_on_unseen_domains_only_when_all_else_is_done(pla
     found = Outcome.of("x", plan)
     assert found.unseen_at["lora"] == {3e-4: 75, 1e-3: 25, 3e-3: 75}
     assert found.unseen_at["soma"] == {1e-3: 75, 3e-3: 25}  # the last is not there yet
-    assert found.unseen["lora"].tolist() == [[25, 25], [25, 25]]
+    assert found.scores["lora"].unseen.tolist() == [[25, 25], [25, 25]]
+
+
+def test_the_lowest_rate_that_is_nearly_as_good_runs_on_the_seeds_without_curves(plan):
+    from dataclasses import replace
+
+    from comparing.outcome import Outcome
+    from comparing.tables import lower_rates
+
+    plan = replace(plan, seeds=[0, 1, 2], curve_seeds=[1])
+    choose(plan, {"lora": 1e-3, "soma": 3e-3})  # a factor of 3 costs 0.055, of 10/3 0.060
+    plan = replace(plan, tolerance=0.07)
+    assert {way: plan.lower_rate(way) for way in GRIDS} == {"frozen": 0.02, "lora": 3e-4, "soma": 1e-3}
+    assert replace(plan, tolerance=0.058).lower_rate("lora") == 1e-3
+    while wanted := [job for job in plan.wanted() if job.chosen]:
+        finish(plan, wanted[0])
+    wanted = plan.wanted()
+    assert {(job.way, job.rate, job.seed) for job in wanted} == {
+        (way, rate, seed) for way, rate in (("lora", 3e-4), ("soma", 1e-3)) for seed in (0, 2)
+    }
+    for job in wanted:
+        finish(plan, job, 0.45, {job.fold: 0.25 + job.seed / 100})
+    assert all(job.seed == 1 for job in plan.wanted())  # the curve is last
+    found = Outcome.of("x", plan)
+    assert found.lower["frozen"].rate == found.scores["frozen"].rate
+    assert found.lower["lora"].seeds == [0, 2]
+    lines = list(lower_rates([found]))
+    assert lines[2:] == [
+        "| x: lora | 0.001 | 0.0003 | 2 | -5.0 | +1.0 [-11.7 to +13.7] |",
+        "| x: soma | 0.003 | 0.001 | 2 | -5.0 | +1.0 [-11.7 to +13.7] |",
+    ]
+
+
+def test_ways_at_their_lower_rates_are_compared_as_at_their_best_ones():
+    import compare
+
+    two = [outcome(each, lower={"lora": (0.5, 0.7), "soma": (0.5, 0.7)}) for each in ("streets", "cells")]
+    lines = list(compare.at_lower_rates(two))
+    assert "| streets: lora | 0.001 | 0.0003 | 2 | -0.5 | +10.0 [**+10.0 to +10.0**] |" in lines
+    assert [line for line in lines if line.startswith("| soma - lora | +0.0 ")]
 
 
 def test_a_rate_that_diverges_counts_0(plan):
@@ -252,16 +291,23 @@ def test_the_interval_over_settings_as_computed_by_hand():
     assert found.high - 4 == pytest.approx(np.sqrt((1 + 4 / 3) / 4) * 3.26, rel=1e-2)
 
 
-def outcome(title="streets", soma=(0.5, 0.7), lora=(0.4, 0.6)):
-    from comparing.outcome import Outcome
+def outcome(title="streets", lower=(), **ways):
+    from comparing.outcome import Outcome, Scores
 
-    unseen = {
-        "lora": 100 * np.array([lora, lora]),
-        "soma": 100 * np.array([soma, soma]),
-    }
-    source = {way: np.array([80.0, 82.0]) for way in unseen}
+    ways = ways or {"lora": (0.4, 0.6), "soma": (0.5, 0.7)}
+    rates = {"lora": 1e-3, "soma": 3e-3}
+
+    def scores(rate, values, source):
+        seeds = range(len(values))
+        return Scores(rate, seeds, 100 * np.array([values, values]), np.array([source for _ in seeds]))
+
     return Outcome(
-        title, ["fog", "night"], [0, 1], {"lora": 1e-3, "soma": 3e-3}, unseen, source, {"lora": {1e-3: 80.0}}
+        title,
+        ["fog", "night"],
+        {way: scores(rates[way], values, 81.0) for way, values in ways.items()},
+        rates,
+        {"lora": {1e-3: 80.0}},
+        lower={way: scores(3e-4, values, 80.5) for way, values in dict(lower).items()},
     )
 
 
@@ -269,8 +315,8 @@ def test_the_table_of_a_setting_as_computed_by_hand():
     from comparing.tables import by_domain, rates
 
     lines = list(by_domain(outcome()))
-    assert lines[0] == "streets: 2 seeds of every way (0, 1)"
-    assert "| soma | 0.003 | 81.0 | 60.0 ± 14.1 | 60.0 ± 14.1 | 60.0 ± 14.1 |" in lines
+    assert lines[0] == "streets: 2 seeds"
+    assert "| soma | 0.003 | 2 | 81.0 | 60.0 ± 14.1 | 60.0 ± 14.1 | 60.0 ± 14.1 |" in lines
     assert "| soma - lora | +10.0 | **+10.0 to +10.0** | **+10.0 to +10.0** |" in lines
     assert "| lora | **0.001: 80.0** |" in list(rates(outcome()))
 
@@ -278,7 +324,7 @@ def test_the_table_of_a_setting_as_computed_by_hand():
 def test_the_table_of_all_settings_as_computed_by_hand():
     from comparing.tables import differences_of_all, scores_of_all
 
-    two = [outcome(), outcome("cells", soma=(0.4, 0.6))]
+    two = [outcome(), outcome("cells", lora=(0.4, 0.6), soma=(0.4, 0.6))]
     assert "| soma | 81.0 / 60.0 ± 14.1 | 81.0 / 50.0 ± 14.1 |" in list(scores_of_all(two))
     (line,) = [line for line in differences_of_all(two) if line.startswith("| soma - lora")]
     cells = line.strip("| ").split(" | ")
@@ -290,15 +336,24 @@ def test_the_table_of_all_settings_as_computed_by_hand():
 def test_ways_that_not_all_settings_have_are_compared_in_their_own_alone():
     from comparing.tables import by_domain, differences_of_all
 
-    more, less = outcome(), outcome("cells")
-    del less.unseen["lora"]
+    more, less = outcome(), outcome("cells", soma=(0.5, 0.7))
     assert [line for line in by_domain(more) if line.startswith("| soma - lora")]
     (line,) = [line for line in differences_of_all([more, less]) if line.startswith("| soma - lora")]
     assert line == "| soma - lora | +10.0 [**+10.0 to +10.0**] |  |  |  |"
     assert not [line for line in differences_of_all([less]) if line.startswith("| soma - lora")]
 
 
-def test_only_seeds_that_every_way_has_in_every_domain_are_compared(plan):
+def test_ways_are_compared_on_the_seeds_that_both_have():
+    from comparing.tables import by_domain, scores_of_all
+
+    more = outcome(lora=(0.4, 0.6, 0.9), soma=(0.5, 0.7))
+    assert "| soma - lora | +10.0 | **+10.0 to +10.0** | **+10.0 to +10.0** |" in list(by_domain(more))
+    assert next(iter(scores_of_all([more]))) == "| source / unseen, % | streets (2 to 3 seeds) |"
+    alone = outcome(lora=(0.4, 0.6, 0.9), soma=(0.5,))
+    assert not [line for line in by_domain(alone) if line.startswith("| soma - lora")]
+
+
+def test_only_seeds_whose_domains_are_all_there_count(plan):
     from comparing.outcome import Outcome
 
     choose(plan, {"lora": 1e-3, "soma": 3e-3})
@@ -306,9 +361,11 @@ def test_only_seeds_that_every_way_has_in_every_domain_are_compared(plan):
     for job in jobs[:-1]:
         finish(plan, job)
     found = Outcome.of("x", plan)
-    assert found.seeds == [0]
+    assert found.scores["soma"].seeds == [0]
+    assert found.scores["lora"].seeds == [0, 1]
     assert found.domains == ["here", "there"]
-    assert found.unseen["soma"].tolist() == [[25.0], [25.0]]
+    assert found.scores["soma"].unseen.tolist() == [[25.0], [25.0]]
+    assert found.scores["soma"].source.tolist() == [50.0]
     assert found.rates == {"frozen": 0.02, "lora": 1e-3, "soma": 3e-3}
 
 

@@ -1,15 +1,47 @@
 """What is there of a setting: scores of all ways on the seeds that are complete, and the rates that were tried."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Self
 
 import numpy as np
 from comparing.plan import Plan
+from comparing.records import Record
 
-Cells = Mapping[tuple[str, int], float]
-"""Scores by domain and seed."""
+
+@dataclass(frozen=True)
+class Scores:
+    """What a way reached at a rate, in percent, with the seeds whose runs are all there."""
+
+    rate: float
+    seeds: Sequence[int]  # S
+    unseen: np.ndarray  # (D, S), of the domains of the outcome
+    source: np.ndarray  # (S,), on validation images
+
+    @classmethod
+    def of(cls, records: Sequence[Record], folds: Sequence[str], domains: Sequence[str]) -> Self | None:
+        """From the runs of a way at one rate; None: no seed has all of its folds."""
+        runs = {(record.fold, record.seed): record for record in records}
+        seeds = [seed for _, seed in runs if all((fold, seed) in runs for fold in folds)]
+        seeds = list(dict.fromkeys(seeds))
+        if not seeds:
+            return None
+        by_seed = [[runs[fold, seed] for fold in folds] for seed in seeds]
+        cells = [{d: 100 * score for run in some for d, score in run.scores.items()} for some in by_seed]
+        return cls(
+            rate=records[0].rate,
+            seeds=seeds,
+            unseen=np.array([[of_seed.get(domain, 0.0) for of_seed in cells] for domain in domains]),
+            source=np.array([100 * fmean(run.validation for run in some) for some in by_seed]),
+        )
+
+    def above(self, other: Self) -> Self:
+        """Points by which this is above another, paired by the seeds that both have."""
+        seeds = [seed for seed in self.seeds if seed in other.seeds]
+        mine, theirs = ([each.seeds.index(seed) for seed in seeds] for each in (self, other))
+        unseen = self.unseen[:, mine] - other.unseen[:, theirs]
+        return replace(self, seeds=seeds, unseen=unseen, source=self.source[mine] - other.source[theirs])
 
 
 @dataclass(frozen=True)
@@ -18,44 +50,37 @@ class Outcome:
 
     title: str
     domains: Sequence[str]  # unseen, D
-    seeds: Sequence[int]  # that every way has in every domain, S
+    scores: Mapping[str, Scores]  # at the rate of each way
     rates: Mapping[str, float]  # of the ways that have one
-    unseen: Mapping[str, np.ndarray]  # (D, S)
-    source: Mapping[str, np.ndarray]  # (runs,), on validation images
     tried: Mapping[str, Mapping[float, float]]  # rate to score on validation images; of ways that had a choice
     unseen_at: Mapping[str, Mapping[float, float]] = field(default_factory=dict)  # rate to mean over unseen domains
+    lower: Mapping[str, Scores] = field(default_factory=dict)  # at the lowest rate that is nearly as good
 
     @classmethod
     def of(cls, title: str, plan: Plan) -> Self:
         """From the result files of a plan; a way of which no run is there is left out."""
-        records = {way: some for way in plan.grids if (some := plan.reported(way))}
-        found = {
-            way: {(domain, record.seed): 100 * score for record in some for domain, score in record.scores.items()}
-            for way, some in records.items()
-        }
-        domains = list(dict.fromkeys(domain for cells in found.values() for domain, _ in cells))
-        seeds = [seed for seed in plan.seeds if _whole(found, domains, seed)]
+        records = {way: plan.reported(way) for way in plan.grids}
+        lower = {way: plan.reported_lower(way) for way in plan.grids}
+        domains = list(dict.fromkeys(d for some in records.values() for record in some for d in record.scores))
         return cls(
             title=title,
             domains=domains,
-            seeds=seeds,
+            scores=_of_each(records, plan.folds, domains),
             rates={way: rate for way in plan.grids if (rate := plan.rate(way)[0]) is not None},
-            unseen={way: np.array([[cells[d, s] for s in seeds] for d in domains]) for way, cells in found.items()},
-            source={
-                way: np.array([100 * record.validation for record in some if record.seed in seeds])
-                for way, some in records.items()
-            },
             tried={way: {rate: 100 * plan.validation(way, rate) for rate in rs} for way, rs in plan.tried().items()},
             unseen_at={way: _unseen_at(plan, way, rs) for way, rs in plan.tried().items()},
+            lower=_of_each(lower, plan.folds, domains),
         )
 
-    def difference(self, one: str, other: str) -> np.ndarray:
-        """Points by which one way is above another in unseen domains, paired: `(D, S)`."""
-        return self.unseen[one] - self.unseen[other]
+    def at_lower(self, ways: Sequence[str]) -> Self:
+        """These ways at the lowest rate that is nearly as good as the best one, which may be that one."""
+        return replace(self, scores={way: self.lower[way] for way in ways})
 
 
-def _whole(found: Mapping[str, Cells], domains: Sequence[str], seed: int) -> bool:
-    return bool(domains) and all((domain, seed) in cells for cells in found.values() for domain in domains)
+def _of_each(
+    records: Mapping[str, Sequence[Record]], folds: Sequence[str], domains: Sequence[str]
+) -> dict[str, Scores]:
+    return {way: scores for way, some in records.items() if (scores := Scores.of(some, folds, domains))}
 
 
 def _unseen_at(plan: Plan, way: str, rates: Sequence[float]) -> dict[float, float]:

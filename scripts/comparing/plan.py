@@ -20,16 +20,19 @@ class Plan:
     seeds: Sequence[int]
     rate_seeds: Sequence[int]
     curve_seeds: Sequence[int] = ()  # those of `seeds` that also show what other rates would have given
+    tolerance: float | None = None  # the other seeds run at the lowest rate that is worse by this at most, besides
 
     def __post_init__(self) -> None:
         assert not set(self.seeds) & set(self.rate_seeds), "a seed that chooses rates is not reported"
 
     def rate(self, way: str) -> tuple[float | None, list[Job]]:
         """The rate of a way, or the runs that are missing to choose it."""
-        chosen, open_rates = choose_rate(
-            self.grids[way], lambda rate: None if self._missing(way, rate) else self.validation(way, rate)
-        )
+        chosen, open_rates = self._choose(way)
         return chosen, [job for rate in open_rates for job in self._missing(way, rate)]
+
+    def lower_rate(self, way: str) -> float | None:
+        """The lowest rate of a way that is nearly as good as its best one; None: it is not known yet, or not asked."""
+        return None if self.tolerance is None else self._choose(way, self.tolerance)[0]
 
     def validation(self, way: str, rate: float) -> float:
         """The mean score of a rate, whose runs are there, on validation images of the source."""
@@ -47,8 +50,10 @@ class Plan:
             for way, (rate, _) in rates.items()
             if rate is not None
         ]
-        missing = [job for job in runs if not self.results.read(job)]
-        return missing or [job for job in self._curve() if not self.results.read(job)]
+        lower = [job for seed in self._fresh for way in self.grids for job in self._at_lower(way, seed)]
+        stages = (runs, lower, self._curve())
+        missing = ([job for job in stage if not self.results.read(job)] for stage in stages)
+        return next((stage for stage in missing if stage), [])
 
     def reported(self, way: str) -> list[Record]:
         """The runs of a way that are there, at its rate."""
@@ -57,6 +62,10 @@ class Plan:
             return []
         jobs = [Job(way, rate, fold, seed, unseen=True) for seed in self.seeds for fold in self.folds]
         return self._records(jobs)
+
+    def reported_lower(self, way: str) -> list[Record]:
+        """The runs of a way that are there, at the lowest rate that is nearly as good as its best one."""
+        return self._records([job for seed in self._fresh for job in self._at_lower(way, seed)])
 
     def unseen_at(self, way: str, rate: float) -> list[Record]:
         """The runs of the curve's seeds at a rate, the one that was chosen or another, judged on unseen domains."""
@@ -87,6 +96,23 @@ class Plan:
             for rate in rates
             if rate != self.rate(way)[0]
         ]
+
+    @property
+    def _fresh(self) -> list[int]:
+        """The seeds of which no curve is shown, so that none has suggested what is tried on them."""
+        return [seed for seed in self.seeds if seed not in self.curve_seeds]
+
+    def _at_lower(self, way: str, seed: int) -> list[Job]:
+        rate = self.lower_rate(way)
+        chosen = rate == self.rate(way)[0]
+        return [] if rate is None else [Job(way, rate, fold, seed, True, chosen) for fold in self.folds]
+
+    def _choose(self, way: str, tolerance: float = 0.0) -> tuple[float | None, list[float]]:
+        return choose_rate(
+            self.grids[way],
+            lambda rate: None if self._missing(way, rate) else self.validation(way, rate),
+            tolerance=tolerance,
+        )
 
     def _records(self, jobs: Sequence[Job]) -> list[Record]:
         found = [self.results.read(job) for job in jobs]

@@ -23,22 +23,23 @@ def pairs(ways: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 def by_domain(outcome: Outcome) -> Iterator[str]:
     """The scores of a setting in each domain, and the differences between ways."""
-    yield f"{outcome.title}: {len(outcome.seeds)} seeds of every way ({', '.join(map(str, outcome.seeds))})"
-    if not outcome.seeds:
+    yield f"{outcome.title}: {_seeds(outcome)}"
+    if not outcome.scores:
         return
     yield ""
-    yield from header("", "rate", "source", *outcome.domains, "mean of unseen")
-    for way, unseen in outcome.unseen.items():
-        cells = [f"{outcome.source[way].mean():.1f}", *map(spread, unseen), spread(unseen.mean(axis=0))]
-        yield row(way, f"{outcome.rates[way]:g}", *cells)
-    if len(outcome.seeds) < 2:
+    yield from header("", "rate", "seeds", "source", *outcome.domains, "mean of unseen")
+    for way, scores in outcome.scores.items():
+        cells = [f"{scores.source.mean():.1f}", *map(spread, scores.unseen), spread(scores.unseen.mean(axis=0))]
+        yield row(way, f"{scores.rate:g}", str(len(scores.seeds)), *cells)
+    differences = {pair: _paired(outcome, pair) for pair in pairs(list(outcome.scores))}
+    if all(found is None for found in differences.values()):
         return
     yield ""
     yield from header("difference, points", "mean", "95 % over seeds", "95 % over domains and seeds")
-    for one, other in pairs(list(outcome.unseen)):
-        found = outcome.difference(one, other)
-        both = span(over_domains_and_seeds(found)) if len(found) > 1 else ""
-        yield row(f"{one} - {other}", f"{found.mean():+.1f}", span(over_seeds(found)), both)
+    for (one, other), found in differences.items():
+        if found is not None:
+            both = span(over_domains_and_seeds(found)) if len(found) > 1 else ""
+            yield row(f"{one} - {other}", f"{found.mean():+.1f}", span(over_seeds(found)), both)
 
 
 def rates(outcome: Outcome) -> Iterator[str]:
@@ -53,37 +54,45 @@ def rates(outcome: Outcome) -> Iterator[str]:
 
 def scores_of_all(outcomes: Sequence[Outcome]) -> Iterator[str]:
     """A row for each way: on the source and, mean over domains, on unseen ones."""
-    yield from header("source / unseen, %", *map(_title, outcomes))
+    yield from header("source / unseen, %", *(f"{outcome.title} ({_seeds(outcome)})" for outcome in outcomes))
     for way in ways_of(outcomes):
-        yield row(way, *(_both(outcome, way) if has(outcome, way) else "" for outcome in outcomes))
+        yield row(way, *(_both(outcome, way) for outcome in outcomes))
 
 
 def differences_of_all(outcomes: Sequence[Outcome]) -> Iterator[str]:
     """A row for each pair: its difference on unseen domains in each setting and, if all have it, over all of them."""
-    shown = [outcome for outcome in outcomes if len(outcome.seeds) > 1]
-    yield from header("difference, points", *(outcome.title for outcome in shown), "over settings", "over all domains")
-    for pair in pairs(ways_of(shown)):
-        having = [outcome for outcome in shown if all(has(outcome, way) for way in pair)]
-        found = {outcome.title: outcome.difference(*pair) for outcome in having}
-        if not found:
+    yield from header("difference, points", *(each.title for each in outcomes), "over settings", "over all domains")
+    for pair in pairs(ways_of(outcomes)):
+        found = [_paired(outcome, pair) for outcome in outcomes]
+        if all(each is None for each in found):
             continue
-        cells = [told(over_seeds(found[title])) if title in found else "" for title in (each.title for each in shown)]
+        cells = ["" if each is None else told(over_seeds(each)) for each in found]
+        there = [each for each in found if each is not None]
         together = ["", ""]
-        if len(found) == len(shown):
-            everywhere = over_settings([each.mean(axis=0).tolist() for each in found.values()])
-            domains = [domain.mean() for each in found.values() for domain in each]
-            together = [told(everywhere), told(paired_t_interval(domains))]
+        if len(there) == len(found):
+            everywhere = over_settings([each.mean(axis=0).tolist() for each in there])
+            together = [told(everywhere), told(paired_t_interval([d.mean() for each in there for d in each]))]
         yield row(f"{pair[0]} - {pair[1]}", *cells, *together)
+
+
+def lower_rates(outcomes: Sequence[Outcome]) -> Iterator[str]:
+    """What the lowest rate that is nearly as good as the best one gives in its place; a row where it is another."""
+    yield from header("", "best rate", "lower rate", "seeds", "source, points", "unseen, points")
+    for outcome in outcomes:
+        for way, lower in outcome.lower.items():
+            best = outcome.scores.get(way)
+            if best is None or best.rate == lower.rate:
+                continue
+            gain = lower.above(best)
+            if len(gain.seeds) < 2:
+                continue
+            rates = (f"{best.rate:g}", f"{lower.rate:g}", str(len(gain.seeds)))
+            yield row(f"{outcome.title}: {way}", *rates, f"{gain.source.mean():+.1f}", told(over_seeds(gain.unseen)))
 
 
 def ways_of(outcomes: Sequence[Outcome]) -> list[str]:
     """The ways of any setting, in their order."""
-    return [way for way in WAYS if any(way in outcome.unseen for outcome in outcomes)]
-
-
-def has(outcome: Outcome, way: str) -> bool:
-    """Whether there are scores of a way."""
-    return way in outcome.unseen and bool(outcome.seeds)
+    return [way for way in WAYS if any(way in outcome.scores for outcome in outcomes)]
 
 
 def header(*cells: str) -> Iterator[str]:
@@ -114,8 +123,22 @@ def told(difference: Difference) -> str:
 
 
 def _both(outcome: Outcome, way: str) -> str:
-    return f"{outcome.source[way].mean():.1f} / {spread(outcome.unseen[way].mean(axis=0))}"
+    if way not in outcome.scores:
+        return ""
+    scores = outcome.scores[way]
+    return f"{scores.source.mean():.1f} / {spread(scores.unseen.mean(axis=0))}"
 
 
-def _title(outcome: Outcome) -> str:
-    return f"{outcome.title} ({len(outcome.seeds)} seeds)"
+def _seeds(outcome: Outcome) -> str:
+    """How many seeds the ways have."""
+    counts = sorted({len(scores.seeds) for scores in outcome.scores.values()} or {0})
+    text = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
+    return f"{text} seed{'s' if counts[-1] != 1 else ''}"
+
+
+def _paired(outcome: Outcome, pair: tuple[str, str]) -> np.ndarray | None:
+    """The differences of two ways, `(D, S)`; None: one is not there, or they share no two seeds."""
+    if not all(way in outcome.scores for way in pair):
+        return None
+    found = outcome.scores[pair[0]].above(outcome.scores[pair[1]])
+    return found.unseen if len(found.seeds) > 1 else None

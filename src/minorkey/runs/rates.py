@@ -1,4 +1,4 @@
-"""Which learning rate is the best of a grid that goes on where its best rate is at an edge."""
+"""Which learning rate to take of a grid that goes on where its best rate is at an edge."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,20 +7,26 @@ EXTENSIONS = 2
 
 
 def choose_rate(
-    grid: Sequence[float], score_of: Callable[[float], float | None], extensions: int = EXTENSIONS
+    grid: Sequence[float],
+    score_of: Callable[[float], float | None],
+    extensions: int = EXTENSIONS,
+    tolerance: float = 0.0,
 ) -> tuple[float | None, list[float]]:
-    """The best rate, or those whose scores are missing to choose it.
+    """The best rate, or the lowest that is nearly as good, or those whose scores are missing to choose it.
 
     Args:
         grid: of rates; one alone leaves nothing to choose.
         score_of: the score of a rate, the higher the better; None: it is not known yet.
         extensions: how often a rate beyond the best one is tried, where that is at an edge.
+        tolerance: by how much the score of the rate that is taken may be below the best one, at least 0.
 
     >>> scores = {1e-4: 0.5, 1e-3: 0.6, 1e-2: 0.7}
     >>> choose_rate([1e-4, 1e-3, 1e-2], scores.get)
     (None, [0.1])
     >>> choose_rate([1e-4, 1e-3, 1e-2], (scores | {0.1: 0.0}).get)
     (0.01, [])
+    >>> choose_rate([1e-4, 1e-3, 1e-2], (scores | {0.1: 0.0}).get, tolerance=0.125)
+    (0.001, [])
     """
     grid = sorted(grid)
     if len(grid) == 1:
@@ -32,7 +38,7 @@ def choose_rate(
             return None, missing
         best = max(scores, key=scores.__getitem__)
         if best not in (grid[0], grid[-1]):
-            return best, []
+            break
         beyond = float(f"{best * factor if best == grid[-1] else best / factor:.1g}")
         grid = sorted([*grid, beyond])
-    return best, []
+    return min(rate for rate, score in scores.items() if score >= scores[best] - tolerance), []
