@@ -124,9 +124,33 @@ def test_methods_have_rates_of_their_own_around_the_preset_s(preset, console, tm
 def test_a_choice_at_the_edge_of_what_was_tried_is_said(tmp_path, rate, edge):
     metric = task_named("segmentation").metric("miou")
     trials = [Trial("lora", each, 100, 0.5 - abs(each - rate)) for each in (1.0, 2.0, 3.0)]
-    choice = Choice("lora", "training.backbone_lr", rate, trials, metric, 3, (), tmp_path / "lora.yaml")
+    choice = Choice("lora", "training.backbone_lr", rate, trials, metric, 3, (), 0.0, tmp_path / "lora.yaml")
     assert choice.at_edge == edge
     assert ("At an edge." in tuned_page([choice], tmp_path).read_text()) == edge
+
+
+def test_a_lower_rate_that_is_nearly_as_good_is_taken_if_asked(preset, console, tmp_path):
+    out, grid = tmp_path / "out", [1e-4, 1e-3, 1e-2]
+    (best,) = tune(preset, out=out, rates=grid, console=console)
+    tried = {rate: 100 * score for rate, score in best.tried().items()}
+    assert best.rate == best.best > min(tried), "else there is nothing lower to take"
+    short = tried[best.rate] - tried[min(tried)]
+    (lowest,) = tune(preset, out=out, rates=grid, tolerance=short + 1e-6, console=console)
+    assert (lowest.rate, lowest.best, lowest.at_edge) == (min(tried), best.best, best.at_edge)
+    assert resolve(lowest.file).training.backbone_lr == lowest.rate
+    assert f"as the lowest nearly as good as {best.best:g}" in lowest.file.read_text()
+    assert "the lowest was taken" in tuned_page([lowest], out).read_text()
+    assert "the lowest was taken" not in tuned_page([best], out).read_text()
+    (none,) = tune(preset, out=out, rates=grid, tolerance=min(short, *_gaps(tried)) / 2, console=console)
+    assert none.rate == best.rate
+    with pytest.raises(ConfigError, match="--tolerance is a number, 0 or more, got -1"):
+        tune(preset, out=out, tolerance=-1, console=console)
+
+
+def _gaps(tried: dict[float, float]) -> list[float]:
+    """By how much lower rates are below the best one."""
+    best = max(tried, key=tried.__getitem__)
+    return [tried[best] - score for rate, score in tried.items() if rate < best]
 
 
 def test_a_rate_that_diverges_is_not_chosen_nor_tried_again(preset, console, tmp_path):

@@ -1,11 +1,14 @@
 """`minorkey tune`."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from minorkey.cli.settings import Backbone, DataRoot, Method, Overrides, Preset, settings
+
+if TYPE_CHECKING:
+    from minorkey.runs.tune import Choice
 
 
 def tune(
@@ -22,13 +25,17 @@ def tune(
     under: str | None = typer.Option(
         None, help="Corruptions, under which the source counts as well: night@3,fog@3,defocus_blur@3."
     ),
+    tolerance: float = typer.Option(
+        0.0, min=0, help="Take the lowest rate that is worse than the best one by this at most; 0.5: half a point."
+    ),
     source: list[str] | None = typer.Option(None, help="Labelled data set to train on; repeatable."),
     backbone: Backbone = None,
     data_root: DataRoot = None,
 ) -> None:
     """Choose learning rates by the validation images of the source; no image of an unseen domain is opened.
 
-    What is best at home need not be what holds up elsewhere: with `--under` the source counts under corruptions, too.
+    What is best at home need not be what holds up elsewhere: with `--under` the source counts under corruptions, too,
+    and with `--tolerance` a lower rate that is nearly as good is taken.
     A grid goes on where its best rate is at an edge. An interrupted call goes on where it stopped. The page says what
     each rate reached, and the chosen one is in OUT/METHOD.yaml, a preset for `minorkey train`.
 
@@ -57,14 +64,22 @@ def tune(
         steps=steps,
         seeds=seeds,
         under=_names(under),
+        tolerance=tolerance,
     )
     for choice in choices:
-        score = choice.metric.text(choice.tried()[choice.rate] or 0.0)
-        typer.echo(f"{choice.method}: {choice.key}={choice.rate:g}, {choice.metric.name} {score} on the source")
+        nearly = f" (best: {choice.best:g}, {_score(choice, choice.best)})" if choice.rate != choice.best else ""
+        told = f"{choice.metric.name} {_score(choice, choice.rate)} on the source"
+        typer.echo(f"{choice.method}: {choice.key}={choice.rate:g}, {told}{nearly}")
         if choice.at_edge:
             typer.echo("  that is the edge of what was tried; look further with --rates around it")
     typer.echo(f"page: {from_main(lambda: tuned_page(choices, folder))}")
     show_next(after_tuning(choices))
+
+
+def _score(choice: "Choice", rate: float) -> str:
+    score = choice.tried()[rate]
+    assert score is not None, "a rate that diverged is not chosen"
+    return choice.metric.text(score)
 
 
 def _names(text: str | None) -> list[str]:

@@ -68,13 +68,20 @@ class Choice:
     metric: Metric
     steps: int
     under: Sequence[str]  # corruptions, under which the source was judged besides
+    tolerance: float  # by how much the rate may be below the best one, in the unit of the metric
     file: Path  # the configuration with that rate, as a preset
 
     @property
+    def best(self) -> float:
+        """The rate with the best score, which a lower one that is nearly as good may have been taken for."""
+        known = {rate: score for rate, score in self.tried().items() if score is not None}
+        return min(known, key=lambda rate: self.metric.rank(known[rate]))
+
+    @property
     def at_edge(self) -> bool:
-        """Whether a rate beyond the chosen one was not tried."""
+        """Whether a rate beyond the best one was not tried."""
         rates = list(self.tried())
-        return len(rates) > 1 and self.rate in (rates[0], rates[-1])
+        return len(rates) > 1 and self.best in (rates[0], rates[-1])
 
     def tried(self) -> dict[float, float | None]:
         """The score of each rate, a mean over the seeds; None where one diverged."""
@@ -93,6 +100,7 @@ def tune(
     seeds: int = 1,
     steps: int | None = None,
     under: Sequence[str] = (),
+    tolerance: float = 0.0,
     console: Console | None = None,
 ) -> list[Choice]:
     """Choose the learning rate of each method by the validation images of the source, and write `tune.csv`.
@@ -108,6 +116,8 @@ def tune(
         seeds: trials of each rate.
         steps: of each trial; None: as many as the training takes.
         under: corruptions, e.g. `night@3`, under which these images count as well, each as much as without any.
+        tolerance: the lowest rate is taken that is below the best one by this at most, in the unit of the metric: 0.5
+            are half a point of mIoU.
         console: where progress is shown; None: standard error.
 
     Returns:
@@ -116,6 +126,8 @@ def tune(
     Raises:
         MinorkeyError: bad input, or a trial that cannot be trained or judged.
     """
+    if not 0 <= tolerance < float("inf"):
+        raise ConfigError(f"--tolerance is a number, 0 or more, got {tolerance:g}")
     out, console = Path(out), speaker(console)
     given = dict(overrides or {})
     wanted = [_of_method(preset, given, method) for method in methods] or [resolve(preset, given)]
@@ -126,7 +138,7 @@ def tune(
     files = [TABLE, PAGE, *(_preset(out, config).name for config in wanted)]
     begun = from_main(lambda: any(RunFolder(folder).started for folder in out.glob("*")))
     from_main(lambda: claim(out, PART, files, home=begun))
-    choices = [_choose(config, out, rates, seeds, steps, console) for config in tried]
+    choices = [_choose(config, out, rates, seeds, steps, tolerance, console) for config in tried]
     from_main(lambda: _write(choices, wanted, out))
     return choices
 
@@ -162,7 +174,13 @@ def _check(config: RunConfig, rates: Sequence[float], console: Console) -> None:
 
 
 def _choose(
-    config: RunConfig, out: Path, rates: Sequence[float], seeds: int, steps: int | None, console: Console
+    config: RunConfig,
+    out: Path,
+    rates: Sequence[float],
+    seeds: int,
+    steps: int | None,
+    tolerance: float,
+    console: Console,
 ) -> Choice:
     """Try rates of one method until the best of them is known."""
     key = "lr" if config.method.spec.trains == "nothing" else "backbone_lr"
@@ -175,14 +193,14 @@ def _choose(
         if not found:
             return None
         mean = _mean(found)
-        return float("-inf") if mean is None else -metric.rank(mean)
+        return float("-inf") if mean is None else -metric.rank(metric.amount(mean))
 
-    chosen, missing = choose_rate(grid, score_of) if len(grid) > 1 else (None, grid)
+    chosen, missing = choose_rate(grid, score_of, tolerance=tolerance) if len(grid) > 1 else (None, grid)
     while missing:
         for rate in missing:
             for seed in range(config.seed + FIRST_SEED, config.seed + FIRST_SEED + seeds):
                 trials[rate, seed] = _try(_trial(config, key, rate, seed, steps), out, key, metric, console)
-        chosen, missing = choose_rate(grid, score_of)
+        chosen, missing = choose_rate(grid, score_of, tolerance=tolerance)
     assert chosen is not None
     if score_of(chosen) == float("-inf"):
         raise TrainingError(f"every rate of {config.method.name} diverged; give lower --rates, or training.clip_norm")
@@ -194,6 +212,7 @@ def _choose(
         metric=metric,
         steps=steps or config.training.steps,
         under=config.evaluation.source_under,
+        tolerance=tolerance,
         file=_preset(out, config),
     )
 
@@ -251,8 +270,10 @@ def _write(choices: Sequence[Choice], configs: Sequence[RunConfig], out: Path) -
         training = config.training.model_copy(update={choice.key.rpartition(".")[2]: choice.rate})
         values = saved_values(config.model_copy(update={"training": training}))
         under = f", also under {', '.join(choice.under)}" if choice.under else ""
+        nearly = f", as the lowest nearly as good as {choice.best:g}" if choice.rate != choice.best else ""
         head = (
-            f"# {choice.key} {choice.rate:g} was chosen by minorkey tune on validation images of the source{under}.\n"
+            f"# {choice.key} {choice.rate:g} was chosen by minorkey tune on validation images of the source{under}"
+            f"{nearly}.\n"
         )
         write_text(choice.file, head + yaml.safe_dump(values, sort_keys=False))
 
