@@ -1,7 +1,8 @@
 """Commands without their start, for tests that call them often.
 
-Importing torch and transformers takes longer than most of what an example asks for. Here one process imports them, and
-each call is a fork of it, with the arguments, folder, environment and streams of the one who called, and ends with it.
+Importing torch and transformers, and reading tables at first use, takes longer than most of what an example asks for.
+Here one process does both, and each call is a fork of it, with the arguments, folder, environment and streams of the
+one who called, and ends with it.
 
     python warm_commands.py FOLDER     # until its standard input ends; a line says when it is ready
 """
@@ -104,5 +105,10 @@ if __name__ == "__main__":
 
     import minorkey.runs.train  # noqa: F401
     from minorkey.cli import main
+    from minorkey.labels.space import label_spaces
+    from minorkey.models.backbone import load_backbone
+    from minorkey.models.options import BackboneOptions
 
+    label_spaces()
+    load_backbone(BackboneOptions(name="builtin"))
     _serve(Path(sys.argv[1]), {"minorkey": main, "page": run_examples})

@@ -38,7 +38,7 @@ def _work(todo: list[tuple[Row, int]], file: Path, material: Material) -> None:
 
 
 def import_everything() -> None:
-    """Import what commands need, so that a forked process has it."""
+    """Import what commands need and read what they read at first use, so that a forked process has it."""
     import torch
 
     torch.set_num_threads(1)
@@ -51,6 +51,9 @@ def import_everything() -> None:
     from minorkey.data import loaders
     from minorkey.datacheck import page
     from minorkey.export import run
+    from minorkey.labels.space import label_spaces
+    from minorkey.models.backbone import load_backbone
+    from minorkey.models.options import BackboneOptions
     from minorkey.reporting import page as report_page
     from minorkey.runs import api, predict, train
     from minorkey.spectrum import run as spectrum_run
@@ -58,3 +61,5 @@ def import_everything() -> None:
     assert all(
         (matplotlib, peft, transformers, minorkey, loaders, page, run, report_page, api, predict, train, spectrum_run)
     )
+    label_spaces()
+    load_backbone(BackboneOptions(name="builtin"))

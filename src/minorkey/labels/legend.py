@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from minorkey.errors import ConfigError, unknown
 from minorkey.labels.space import LabelSpace, distinct
-from minorkey.labels.tables import Numbered, one_target, parse_row, read_yaml
+from minorkey.labels.tables import Numbered, one_target, parse_row, shipped_yaml
 from minorkey.labels.written import Colour
 
 VOID = frozenset({"ignore", "ignored", "unlabeled", "unlabelled", "void"})
@@ -81,6 +81,5 @@ def legend(name: str) -> Legend:
 
 @cache
 def _table() -> dict[str, Legend]:
-    content = read_yaml(LEGENDS_FILE)
-    assert isinstance(content, dict)
+    content = shipped_yaml(LEGENDS_FILE)
     return {name: parse_row(Legend, row, name) for name, row in content.items()}

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from minorkey.errors import ConfigError, unknown
-from minorkey.labels.tables import read_yaml
+from minorkey.labels.tables import read_yaml, shipped_yaml
 from minorkey.labels.written import Colour, SpaceRow, checked_names, listed_text, names_in, space_row
 from minorkey.system.unforeseen import public
 
@@ -173,8 +173,7 @@ def _shipped(name: str) -> LabelSpace:
 
 @cache
 def _table() -> dict[str, LabelSpace]:
-    content = read_yaml(SPACES_FILE)
-    assert isinstance(content, dict)
+    content = shipped_yaml(SPACES_FILE)
     return {name: _build(name, space_row(row, name)) for name, row in content.items()}
 
 

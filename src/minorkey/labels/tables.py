@@ -1,8 +1,9 @@
 """Tables that users may write too: YAML in, a checked pydantic model out, one line when it is wrong."""
 
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
+import yaml
 from pydantic import BaseModel, BeforeValidator, ValidationError
 
 from minorkey.errors import ConfigError, unknown
@@ -40,6 +41,11 @@ def read_yaml(file: Path) -> object:
         return yaml_of(regular_bytes(file, LARGEST_YAML))
 
 
+def shipped_yaml(file: Path) -> dict[str, Any]:
+    """A table of this package, which needs no care, and is read by every command: by libyaml, where that is there."""
+    return yaml.load(file.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+
+
 def parse_row(model: type[Row], content: object, origin: str) -> Row:
     """`content` as a `model`; `origin` says in the error where it was written.
 
@@ -74,9 +80,8 @@ def read_forms(model: type[Row], file: Path) -> dict[str, tuple[Row, ...]]:
     """A shipped table: name -> its row, or its rows where it lists several.
 
     Raises:
-        ConfigError: as `read_yaml` and `parse_row`.
+        ConfigError: as `parse_row`.
     """
-    content = read_yaml(file)
-    assert isinstance(content, dict)
+    content = shipped_yaml(file)
     forms = {name: rows if isinstance(rows, list) else [rows] for name, rows in content.items()}
     return {name: tuple(parse_row(model, row, name) for row in rows) for name, rows in forms.items()}

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from minorkey.adapters.options import MethodOptions
-from minorkey.labels.tables import parse_row, read_yaml
+from minorkey.labels.tables import parse_row, shipped_yaml
 from minorkey.models.options import PerChannel
 
 TABLE_FILE = Path(__file__).with_name("backbones.yaml")
@@ -50,8 +50,7 @@ class BackboneRow(BaseModel):
 @cache
 def catalog() -> Mapping[str, BackboneRow]:
     """The rows by name, in the order of the file."""
-    content = read_yaml(TABLE_FILE)
-    assert isinstance(content, dict)
+    content = shipped_yaml(TABLE_FILE)
     return {name: parse_row(BackboneRow, row, f"{TABLE_FILE.name}, '{name}'") for name, row in content.items()}
 
 
