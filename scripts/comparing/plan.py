@@ -20,7 +20,7 @@ class Plan:
     seeds: Sequence[int]
     rate_seeds: Sequence[int]
     curve_seeds: Sequence[int] = ()  # those of `seeds` that also show what other rates would have given
-    tolerance: float | None = None  # the other seeds run at the lowest rate that is worse by this at most, besides
+    tolerance: float | None = None  # ways also run at the lowest rate that is worse by this at most on the source
 
     def __post_init__(self) -> None:
         assert not set(self.seeds) & set(self.rate_seeds), "a seed that chooses rates is not reported"
@@ -50,7 +50,7 @@ class Plan:
             for way, (rate, _) in rates.items()
             if rate is not None
         ]
-        lower = [job for seed in self._fresh for way in self.grids for job in self._at_lower(way, seed)]
+        lower = sorted((job for way in self.grids for job in self._at_lower(way)), key=lambda job: job.seed)
         stages = (runs, lower, self._curve())
         missing = ([job for job in stage if not self.results.read(job)] for stage in stages)
         return next((stage for stage in missing if stage), [])
@@ -65,7 +65,7 @@ class Plan:
 
     def reported_lower(self, way: str) -> list[Record]:
         """The runs of a way that are there, at the lowest rate that is nearly as good as its best one."""
-        return self._records([job for seed in self._fresh for job in self._at_lower(way, seed)])
+        return self._records(self._at_lower(way))
 
     def unseen_at(self, way: str, rate: float) -> list[Record]:
         """The runs of the curve's seeds at a rate, the one that was chosen or another, judged on unseen domains."""
@@ -97,15 +97,13 @@ class Plan:
             if rate != self.rate(way)[0]
         ]
 
-    @property
-    def _fresh(self) -> list[int]:
-        """The seeds of which no curve is shown, so that none has suggested what is tried on them."""
-        return [seed for seed in self.seeds if seed not in self.curve_seeds]
-
-    def _at_lower(self, way: str, seed: int) -> list[Job]:
-        rate = self.lower_rate(way)
-        chosen = rate == self.rate(way)[0]
-        return [] if rate is None else [Job(way, rate, fold, seed, True, chosen) for fold in self.folds]
+    def _at_lower(self, way: str) -> list[Job]:
+        """The runs at the lower rate; of another one than the best with seeds whose curves have not suggested it."""
+        rate, best = self.lower_rate(way), self.rate(way)[0]
+        if rate is None:
+            return []
+        seeds = [seed for seed in self.seeds if rate == best or seed not in self.curve_seeds]
+        return [Job(way, rate, fold, seed, unseen=True, chosen=rate == best) for seed in seeds for fold in self.folds]
 
     def _choose(self, way: str, tolerance: float = 0.0) -> tuple[float | None, list[float]]:
         return choose_rate(

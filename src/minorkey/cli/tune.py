@@ -25,8 +25,11 @@ def tune(
     under: str | None = typer.Option(
         None, help="Corruptions, under which the source counts as well: night@3,fog@3,defocus_blur@3."
     ),
-    tolerance: float = typer.Option(
-        0.0, min=0, help="Take the lowest rate that is worse than the best one by this at most; 0.5: half a point."
+    tolerance: float | None = typer.Option(
+        None,
+        min=0,
+        help="How far below the best score the lowest rate that is taken may be; 0: the best one; "
+        "default: half a point of a score in percent.",
     ),
     source: list[str] | None = typer.Option(None, help="Labelled data set to train on; repeatable."),
     backbone: Backbone = None,
@@ -34,10 +37,10 @@ def tune(
 ) -> None:
     """Choose learning rates by the validation images of the source; no image of an unseen domain is opened.
 
-    What is best at home need not be what holds up elsewhere: with `--under` the source counts under corruptions, too,
-    and with `--tolerance` a lower rate that is nearly as good is taken.
-    A grid goes on where its best rate is at an edge. An interrupted call goes on where it stopped. The page says what
-    each rate reached, and the chosen one is in OUT/METHOD.yaml, a preset for `minorkey train`.
+    What is best at home need not be what holds up elsewhere: of rates that are nearly as good the lowest is taken
+    (`--tolerance`), and with `--under` the source counts under corruptions, too. A grid goes on where its best rate is
+    at an edge. An interrupted call goes on where it stopped. The page says what each rate reached, and the chosen one
+    is in OUT/METHOD.yaml, a preset for `minorkey train`.
 
     Examples:
 

@@ -46,6 +46,9 @@ FIRST_SEED = 100
 FACTOR = 3.0
 """Between the rates of a grid."""
 
+NEARLY = 0.5
+"""Points of a score in percent below the best rate at which a lower one is taken (docs/does-it-help.md)."""
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -100,12 +103,14 @@ def tune(
     seeds: int = 1,
     steps: int | None = None,
     under: Sequence[str] = (),
-    tolerance: float = 0.0,
+    tolerance: float | None = None,
     console: Console | None = None,
 ) -> list[Choice]:
     """Choose the learning rate of each method by the validation images of the source, and write `tune.csv`.
 
-    A grid goes on where its best rate is at an edge. An interrupted call goes on where it stopped.
+    Taken is the lowest rate that is nearly as good as the best one: it costs little at home and held up better
+    elsewhere wherever it was tried (docs/does-it-help.md). A grid goes on where its best rate is at an edge. An
+    interrupted call goes on where it stopped.
 
     Args:
         preset: as for `train`.
@@ -116,8 +121,8 @@ def tune(
         seeds: trials of each rate.
         steps: of each trial; None: as many as the training takes.
         under: corruptions, e.g. `night@3`, under which these images count as well, each as much as without any.
-        tolerance: the lowest rate is taken that is below the best one by this at most, in the unit of the metric: 0.5
-            are half a point of mIoU.
+        tolerance: how far below the best one it may be, in the unit of the metric; 0: the best rate is taken; None:
+            half a point where the metric is in percent, else 0.
         console: where progress is shown; None: standard error.
 
     Returns:
@@ -126,7 +131,7 @@ def tune(
     Raises:
         MinorkeyError: bad input, or a trial that cannot be trained or judged.
     """
-    if not 0 <= tolerance < float("inf"):
+    if tolerance is not None and not 0 <= tolerance < float("inf"):
         raise ConfigError(f"--tolerance is a number, 0 or more, got {tolerance:g}")
     out, console = Path(out), speaker(console)
     given = dict(overrides or {})
@@ -179,7 +184,7 @@ def _choose(
     rates: Sequence[float],
     seeds: int,
     steps: int | None,
-    tolerance: float,
+    tolerance: float | None,
     console: Console,
 ) -> Choice:
     """Try rates of one method until the best of them is known."""
@@ -187,6 +192,8 @@ def _choose(
     own = getattr(config.training, key)
     grid = sorted(set(rates)) or [float(f"{rate:.2g}") for rate in (own / FACTOR, own, own * FACTOR)]
     metric, trials = task_named(config.task).metric(config.metric), dict[tuple[float, int], Trial]()
+    if tolerance is None:
+        tolerance = NEARLY if metric.unit == "%" else 0.0
 
     def score_of(rate: float) -> float | None:
         found = [trial.score for (tried, _), trial in trials.items() if tried == rate]
