@@ -41,6 +41,17 @@ def test_every_step_is_a_command(run, tmp_path):
     assert all(named)
 
 
+def test_methods_that_are_compared_lead_to_their_rates(make_run):
+    runs = [make_run(method, 0.9, images=1) for method in ("frozen", "lora", "soma")]
+    for run, method in zip(runs, ("frozen", "lora", "soma"), strict=True):
+        save_config(resolve("demo", {"method": method}), run / "config.yaml")
+    found = [step.command for step in after_comparing([read_run(run) for run in runs]) if " tune " in step.command]
+    (command,) = found
+    assert is_a_command(command)
+    assert "config.yaml --methods lora,soma --rates " in command
+    assert not [step for step in after_comparing([read_run(run) for run in runs[:2]]) if " tune " in step.command]
+
+
 def test_scores_under_corruptions_lead_to_their_page(run):
     (step,) = after_judging(run, run / "there", robustness=True)
     assert step.command == f"minorkey report {shlex.quote(str(run / 'there'))}"

@@ -6,13 +6,16 @@ from pathlib import Path
 from shlex import quote
 
 from minorkey.config import load_config
-from minorkey.reporting.compared import compare, ranked
+from minorkey.reporting.compared import FROZEN, compare, ranked
 from minorkey.reporting.runs import Run, read_run
 from minorkey.reporting.tables import is_start
 from minorkey.system.run_folder import RunFolder
 from minorkey.tasks.table import task_named
 
 ENOUGH_SEEDS = 3
+
+RATES = "3e-5,1e-4,3e-4,1e-3,3e-3"
+"""Where most methods have theirs, from full fine-tuning to SoMA; a grid goes on at its edges."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ def after_comparing(methods: Sequence[Run]) -> list[Step]:
     again = [_another_seed(run)] if _lacks_seeds(run, methods) else []
     return [
         *again,
+        *_rates(run, methods),
         _step(PREDICT, run.folder),
         _step(ROBUSTNESS, run.folder),
         _step(SPECTRUM, run.folder),
@@ -98,6 +102,18 @@ def _another_seed(run: Run) -> Step:
         "Train each method again with other seeds, and give all runs to minorkey report, which pairs them:",
         f"minorkey train {config} seed={seed} --out {out}",
     )
+
+
+def _rates(run: Run, methods: Sequence[Run]) -> Iterator[Step]:
+    """A rate for each method that trains the backbone: it may decide more than the method does."""
+    trained = [each.scores.method for each in methods if not is_start(each.scores) and each.config]
+    names = [name for name in dict.fromkeys(trained) if name != FROZEN]
+    if len(names) > 1:
+        command = f"minorkey tune {quote(str(run.folder / 'config.yaml'))} --methods {quote(','.join(names))}"
+        yield Step(
+            "Ask whether it is the rate: the source chooses one for each method, the lowest that is nearly as good:",
+            f"{command} --rates {RATES} --out {quote(str(run.folder.with_name('rates')))}",
+        )
 
 
 def _own(run: Run) -> Step:
