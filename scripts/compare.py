@@ -146,6 +146,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--table", action="store_true", help="run nothing; print what is there")
     parser.add_argument("--write", type=Path, metavar="PAGE", help="run nothing; fill the tables of a page")
     args = parser.parse_intermixed_args()
+    if args.tolerance is not None and not args.tolerance >= 0:
+        parser.error(f"--tolerance is a number, 0 or more, got {args.tolerance:g}")
     args.names = [argument for argument in args.arguments if "=" not in argument]
     args.overrides = [argument for argument in args.arguments if "=" in argument]
     known = [*SETTINGS, *presets()]

@@ -369,6 +369,17 @@ def test_only_seeds_whose_domains_are_all_there_count(plan):
     assert found.rates == {"frozen": 0.02, "lora": 1e-3, "soma": 3e-3}
 
 
+def test_a_seed_that_lacks_a_domain_does_not_count_and_one_that_diverged_counts_0():
+    from comparing.outcome import Scores
+    from comparing.records import Record
+
+    scores = [{"fog": 0.5, "night": 0.3}, {"fog": 0.5}, {}]
+    records = [Record("lora", 1e-3, "streets", seed, 0.8, found) for seed, found in enumerate(scores)]
+    found = Scores.of(records, ["streets"], ["fog", "night"])
+    assert (found.rate, found.seeds, found.unseen.tolist()) == (1e-3, [0, 2], [[50, 0], [30, 0]])
+    assert Scores.of(records[1:2], ["streets"], ["fog", "night"]) is None
+
+
 def test_a_page_keeps_what_is_around_its_figures(tmp_path):
     from comparing.page import write_blocks
 

@@ -21,19 +21,22 @@ class Scores:
 
     @classmethod
     def of(cls, records: Sequence[Record], folds: Sequence[str], domains: Sequence[str]) -> Self | None:
-        """From the runs of a way at one rate; None: no seed has all of its folds."""
+        """From the runs of a way at one rate; None: no seed is whole. A run that diverged counts 0."""
         runs = {(record.fold, record.seed): record for record in records}
-        seeds = [seed for _, seed in runs if all((fold, seed) in runs for fold in folds)]
-        seeds = list(dict.fromkeys(seeds))
+        by_seed = {seed: [runs[fold, seed] for fold in folds if (fold, seed) in runs] for _, seed in runs}
+        cells = {seed: {d: 100 * s for run in some for d, s in run.scores.items()} for seed, some in by_seed.items()}
+        seeds = [
+            seed
+            for seed, some in by_seed.items()
+            if len(some) == len(folds) and (len(cells[seed]) == len(domains) or not all(run.scores for run in some))
+        ]
         if not seeds:
             return None
-        by_seed = [[runs[fold, seed] for fold in folds] for seed in seeds]
-        cells = [{d: 100 * score for run in some for d, score in run.scores.items()} for some in by_seed]
         return cls(
             rate=records[0].rate,
             seeds=seeds,
-            unseen=np.array([[of_seed.get(domain, 0.0) for of_seed in cells] for domain in domains]),
-            source=np.array([100 * fmean(run.validation for run in some) for some in by_seed]),
+            unseen=np.array([[cells[seed].get(domain, 0.0) for seed in seeds] for domain in domains]),
+            source=np.array([100 * fmean(run.validation for run in by_seed[seed]) for seed in seeds]),
         )
 
     def above(self, other: Self) -> Self:

@@ -108,8 +108,8 @@ def tune(
 ) -> list[Choice]:
     """Choose the learning rate of each method by the validation images of the source, and write `tune.csv`.
 
-    Taken is the lowest rate that is nearly as good as the best one: it costs little at home and held up better
-    elsewhere wherever it was tried (docs/does-it-help.md). A grid goes on where its best rate is at an edge. An
+    Taken is the lowest rate that is nearly as good as the best one: where that is another, it cost little at home and
+    mostly held up better elsewhere (docs/does-it-help.md). A grid goes on where its best rate is at an edge. An
     interrupted call goes on where it stopped.
 
     Args:
