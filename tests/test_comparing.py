@@ -380,6 +380,18 @@ def test_a_seed_that_lacks_a_domain_does_not_count_and_one_that_diverged_counts_
     assert Scores.of(records[1:2], ["streets"], ["fog", "night"]) is None
 
 
+def test_a_rate_counts_as_tried_when_all_its_runs_are_there(plan):
+    from dataclasses import replace
+
+    plan = replace(plan, rate_seeds=[100, 101])
+    first, *others = [job for job in plan.wanted() if (job.way, job.rate) == ("lora", 1e-3)]
+    finish(plan, first)
+    assert plan.tried() == {}
+    for job in others:
+        finish(plan, job)
+    assert plan.tried() == {"lora": [1e-3]}
+
+
 def test_a_page_keeps_what_is_around_its_figures(tmp_path):
     from comparing.page import write_blocks
 

@@ -78,10 +78,11 @@ class Plan:
         return self._records(jobs)
 
     def tried(self) -> dict[str, list[float]]:
-        """For each way that had a choice, the rates that were tried."""
+        """For each way that had a choice, the rates that were tried, with all of their runs."""
         found: dict[str, set[float]] = {}
         for record in self.results.choosing():
-            found.setdefault(record.way, set()).add(record.rate)
+            if not self._missing(record.way, record.rate):
+                found.setdefault(record.way, set()).add(record.rate)
         return {way: sorted(found[way]) for way in self.grids if way in found}
 
     def _curve(self) -> list[Job]:
