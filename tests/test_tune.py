@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 from statistics import fmean
@@ -126,7 +127,11 @@ def test_a_choice_at_the_edge_of_what_was_tried_is_said(tmp_path, rate, edge):
     trials = [Trial("lora", each, 100, 0.5 - abs(each - rate)) for each in (1.0, 2.0, 3.0)]
     choice = Choice("lora", "training.backbone_lr", rate, trials, metric, 3, (), 0.0, tmp_path / "lora.yaml")
     assert choice.at_edge == edge
-    assert ("At an edge." in tuned_page([choice], tmp_path).read_text()) == edge
+    page = tuned_page([choice], tmp_path).read_text()
+    assert ("At an edge." in page) == edge
+    assert ("a frozen backbone does as well" in page) == (rate == 1.0)
+    (named,) = re.findall(r"<text[^>]*>lora</text>", page)
+    assert "currentColor" in named, "readable on a dark page too"
 
 
 def test_the_lowest_rate_that_is_nearly_as_good_is_taken(preset, console, tmp_path):

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from minorkey.plotting.canvas import plain_canvas
 from minorkey.plotting.page_template import page_template
-from minorkey.plotting.style import METHOD_COLOURS, SPARE_COLOURS, inline_svg
+from minorkey.plotting.style import INK, METHOD_COLOURS, SPARE_COLOURS, inline_svg
 from minorkey.reporting.next_steps import Step
 from minorkey.runs.tune import PAGE, Choice
 from minorkey.system.storage import write_text
@@ -59,5 +59,5 @@ def _figure(choices: Sequence[Choice]) -> Figure:
     axes.set_xlabel("learning rate")
     axes.set_ylabel(f"{metric.heading}, source validation" + (", also corrupted" if choices[0].under else ""))
     axes.grid(axis="y")
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, labelcolor=INK)
     return figure
