@@ -43,7 +43,8 @@ def read_yaml(file: Path) -> object:
 
 def shipped_yaml(file: Path) -> dict[str, Any]:
     """A table of this package, which needs no care, and is read by every command: by libyaml, where that is there."""
-    return yaml.load(file.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return loader(file.read_text(encoding="utf-8")).get_single_data()
 
 
 def parse_row(model: type[Row], content: object, origin: str) -> Row:
