@@ -1,14 +1,11 @@
 """`minorkey tune`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 
 from minorkey.cli.settings import Backbone, DataRoot, Method, Overrides, Preset, settings
-
-if TYPE_CHECKING:
-    from minorkey.runs.tune import Choice
 
 
 def tune(
@@ -70,19 +67,13 @@ def tune(
         tolerance=tolerance,
     )
     for choice in choices:
-        nearly = f" (best: {choice.best:g}, {_score(choice, choice.best)})" if choice.rate != choice.best else ""
-        told = f"{choice.metric.name} {_score(choice, choice.rate)} on the source"
+        nearly = f" (best: {choice.best:g}, {choice.text(choice.best)})" if choice.rate != choice.best else ""
+        told = f"{choice.metric.name} {choice.text(choice.rate)} on the source"
         typer.echo(f"{choice.method}: {choice.key}={choice.rate:g}, {told}{nearly}")
         if choice.at_edge:
             typer.echo("  that is the edge of what was tried; look further with --rates around it")
     typer.echo(f"page: {from_main(lambda: tuned_page(choices, folder))}")
     show_next(after_tuning(choices))
-
-
-def _score(choice: "Choice", rate: float) -> str:
-    score = choice.tried()[rate]
-    assert score is not None, "a rate that diverged is not chosen"
-    return choice.metric.text(score)
 
 
 def _names(text: str | None) -> list[str]:

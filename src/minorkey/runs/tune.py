@@ -86,6 +86,12 @@ class Choice:
         rates = list(self.tried())
         return len(rates) > 1 and self.best in (rates[0], rates[-1])
 
+    def text(self, rate: float) -> str:
+        """The score of a rate that did not diverge, with its unit."""
+        score = self.tried()[rate]
+        assert score is not None
+        return self.metric.text(score)
+
     def tried(self) -> dict[float, float | None]:
         """The score of each rate, a mean over the seeds; None where one diverged."""
         rates = sorted({trial.rate for trial in self.trials})
