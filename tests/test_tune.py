@@ -112,7 +112,8 @@ def test_methods_have_rates_of_their_own_around_the_preset_s(preset, console, tm
     assert {0.00033, 0.001, 0.003} <= frozen.tried().keys()
     assert resolve(lora.file).method.rank == 2
     page = tuned_page([frozen, lora], tmp_path).read_text()
-    assert page.count("At an edge.") == frozen.at_edge + lora.at_edge
+    assert page.count("All alike.") == frozen.flat + lora.flat
+    assert page.count("At an edge.") == sum(choice.at_edge and not choice.flat for choice in (frozen, lora))
     assert "No image of an unseen domain was opened" in page
     assert [step.command for step in after_tuning([frozen, lora])] == [
         f"minorkey train {tmp_path / 'frozen.yaml'} --out runs/frozen",
@@ -132,6 +133,26 @@ def test_a_choice_at_the_edge_of_what_was_tried_is_said(tmp_path, rate, edge):
     assert ("a frozen backbone does as well" in page) == (rate == 1.0)
     (named,) = re.findall(r"<text[^>]*>lora</text>", page)
     assert "currentColor" in named, "readable on a dark page too"
+
+
+@pytest.mark.parametrize(
+    ("scores", "tolerance", "flat"),
+    [
+        ((0.651, 0.652, 0.650), 0.5, True),
+        ((0.651, 0.657, 0.650), 0.5, False),
+        ((0.651, 0.652, None), 0.5, False),
+        ((0.651, 0.652, 0.650), 0.0, False),
+        ((0.651,), 0.5, False),
+    ],
+)
+def test_rates_that_the_source_does_not_tell_apart_are_said(tmp_path, scores, tolerance, flat):
+    metric = task_named("segmentation").metric("miou")
+    trials = [Trial("lora", float(place), 100, score) for place, score in enumerate(scores, 1)]
+    choice = Choice("lora", "training.backbone_lr", 1.0, trials, metric, 3, (), tolerance, tmp_path / "lora.yaml")
+    assert choice.flat == flat
+    page = tuned_page([choice], tmp_path).read_text()
+    assert ("All alike.</b> No rate of lora that was tried is more than 0.5 points below another" in page) == flat
+    assert ("At an edge." in page) == (choice.at_edge and not flat)
 
 
 def test_the_lowest_rate_that_is_nearly_as_good_is_taken(preset, console, tmp_path):

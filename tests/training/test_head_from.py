@@ -70,6 +70,12 @@ def test_a_head_that_does_not_fit_is_refused(make_config, finished_run, command,
     )
 
 
+def test_the_shipped_head_is_called_by_its_name(command, tmp_path):
+    code, error = command("train", "demo_quick", "head.channels=8", "--out", tmp_path / "run")
+    assert code == 2
+    assert "minorkey: head_from: 'builtin' has another head; give this run the same" in error
+
+
 def test_a_run_that_is_not_there(make_config, console, tmp_path):
     with pytest.raises(DataError, match=f"no run in '{tmp_path / 'gone'}'"):
         train(make_config(head_from=str(tmp_path / "gone")), tmp_path / "run", console=console)

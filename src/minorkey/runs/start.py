@@ -76,8 +76,9 @@ def _like(option: str, folder: Path, config: RunConfig, same: Sequence[str]) -> 
     run.require_trained()
     other = load_config(run.config)
     if different := [name for name in same if _fitting(other, name) != _fitting(config, name)]:
+        seen = "" if getattr(config, option) == "builtin" else " (see its config.yaml)"
         raise ConfigError(
-            f"{option}: '{run.path}' has another {' and '.join(different)} (see its config.yaml); "
+            f"{option}: '{getattr(config, option)}' has another {' and '.join(different)}{seen}; "
             f"give this run the same {', '.join(same)}, or set {option}=null"
         )
     return run, other

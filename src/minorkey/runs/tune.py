@@ -86,6 +86,13 @@ class Choice:
         rates = list(self.tried())
         return len(rates) > 1 and self.best in (rates[0], rates[-1])
 
+    @property
+    def flat(self) -> bool:
+        """Whether every rate that was tried is nearly as good as the best one: the source does not tell them apart."""
+        amounts = [None if score is None else self.metric.amount(score) for score in self.tried().values()]
+        known = [amount for amount in amounts if amount is not None]
+        return len(amounts) == len(known) > 1 and max(known) - min(known) <= self.tolerance
+
     def text(self, rate: float) -> str:
         """The score of a rate that did not diverge, with its unit."""
         score = self.tried()[rate]

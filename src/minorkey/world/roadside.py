@@ -6,19 +6,7 @@ import numpy as np
 
 from minorkey.world.paints import kind
 from minorkey.world.places import Layout
-from minorkey.world.placing import (
-    FAR,
-    SIDES,
-    numbers,
-    on_road,
-    palette,
-    pick,
-    receding,
-    row,
-    rows,
-    sizes,
-    things,
-)
+from minorkey.world.placing import FAR, SIDES, numbers, on_road, palette, pick, receding, row, rows, sizes, things
 from minorkey.world.scene import Road, Things
 
 HOUSE, WALL, FENCE, OPEN = range(4)

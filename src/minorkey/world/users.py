@@ -3,16 +3,7 @@
 import numpy as np
 
 from minorkey.world.paints import kind
-from minorkey.world.placing import (
-    SIDES,
-    numbers,
-    on_road,
-    palette,
-    pick,
-    receding,
-    sizes,
-    things,
-)
+from minorkey.world.placing import SIDES, numbers, on_road, palette, pick, receding, sizes, things
 from minorkey.world.scene import Road, Things
 
 LACQUER, JACKET, SHIRT, TROUSERS, SKIN, HAIR = (

@@ -1,5 +1,6 @@
 """A feature pyramid network (arXiv 1612.03144): fine maps that know what the coarse ones know."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -25,6 +26,17 @@ class FeaturePyramid(nn.Module):
         return [output(level) for output, level in zip(self.outputs, levels, strict=True)]
 
 
+class LenientGroupNorm(nn.GroupNorm):
+    """Group norm that takes groups of a single value too, which a narrow head has on a map of one cell.
+
+    torch's own refuses them, in evaluation as well.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """A map `(B, C, h, w)` normalised by groups of channels; a lone value becomes the bias."""
+        return torch.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
+
+
 def upsample(x: Tensor, like: Tensor) -> Tensor:
     """A map `(B, C, h, w)` at the height and width of another (bilinear)."""
     return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)
@@ -33,7 +45,7 @@ def upsample(x: Tensor, like: Tensor) -> Tensor:
 def _conv(in_channels: int, out_channels: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=False),
-        nn.GroupNorm(_groups(out_channels), out_channels),
+        LenientGroupNorm(_groups(out_channels), out_channels),
         nn.ReLU(inplace=True),
     )
 

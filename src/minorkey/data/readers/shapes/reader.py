@@ -17,14 +17,7 @@ from minorkey.labels import plain_name
 class DrawnReader(PairedReader):
     """Images with or without labels, which are drawn from outlines and masks and mapped to a label space while reading.
 
-    Args:
-        spec: how its files are named and what its classes are called.
-        part: what is read.
-
-    Raises:
-        NoImages: nothing below the root has the names of its images.
-        DataError: no such split, or annotations are missing or broken.
-        ConfigError: the label space has no place for a class of the data set.
+    Takes what a `PairedReader` takes, and raises what it raises; `DataError` also where outlines are broken.
     """
 
     _source: OfTable | OfFiles | None = None

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from minorkey.models.heads.detection.atss.anchors import SCALE, Shape
+from minorkey.models.heads.fpn import LenientGroupNorm
 
 PRIOR = 0.01
 """Probability of every class at the start (RetinaNet, arXiv 1708.02002, section 4.1)."""
@@ -70,7 +71,7 @@ class AtssHead(nn.Module):
 def _tower(channels: int, layers: int) -> nn.Sequential:
     groups = math.gcd(GROUPS, channels)
     stages = [
-        (nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.GroupNorm(groups, channels), nn.ReLU())
+        (nn.Conv2d(channels, channels, 3, padding=1, bias=False), LenientGroupNorm(groups, channels), nn.ReLU())
         for _ in range(layers)
     ]
     return nn.Sequential(*(module for stage in stages for module in stage))
