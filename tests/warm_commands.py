@@ -14,9 +14,11 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib import import_module
 from multiprocessing import connection, get_context
 from pathlib import Path
+from pkgutil import walk_packages
 
 FORK = get_context("fork")
 STDIN = 0
@@ -100,15 +102,23 @@ def _run(
     command()
 
 
+def _import_all() -> None:
+    """Import every module of minorkey but those whose libraries are not installed, and what is read at first use."""
+    for module in walk_packages(minorkey.__path__, "minorkey."):
+        with suppress(ImportError):
+            import_module(module.name)
+    label_spaces()
+    load_backbone(BackboneOptions(name="builtin"))
+
+
 if __name__ == "__main__":
     from doc_examples import run_examples
 
-    import minorkey.runs.train  # noqa: F401
+    import minorkey
     from minorkey.cli import main
     from minorkey.labels.space import label_spaces
     from minorkey.models.backbone import load_backbone
     from minorkey.models.options import BackboneOptions
 
-    label_spaces()
-    load_backbone(BackboneOptions(name="builtin"))
+    _import_all()
     _serve(Path(sys.argv[1]), {"minorkey": main, "page": run_examples})

@@ -30,7 +30,7 @@ def evaluate(
 
     * `minorkey evaluate runs/soma --unseen cityscapes:test --submission cityscapes --out to-the-server`
     """
-    from minorkey.cli.show import show_next, show_robustness, show_scores
+    from minorkey.cli.show import show_next, show_scores
     from minorkey.config import parse_overrides
     from minorkey.errors import ConfigError
     from minorkey.reporting.next_steps import after_judging
@@ -50,6 +50,8 @@ def evaluate(
     target = out or api.evaluation_folder(run, given)
     api.evaluate(run, out=target, **given)
     if robustness:
+        from minorkey.cli.show_robustness import show_robustness
+
         show_robustness(target)
     else:
         show_scores([target])

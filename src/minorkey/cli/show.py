@@ -7,17 +7,12 @@ from statistics import fmean
 import typer
 from rich.table import Table
 
-from minorkey.evaluation.scores import ScoreTable
-from minorkey.plotting.style import save_figure
 from minorkey.reporting.next_steps import Step
-from minorkey.reporting.robustness import robustness_rows, robustness_table, write_robustness
-from minorkey.reporting.robustness_figure import draw_robustness
 from minorkey.reporting.runs import read_run
 from minorkey.reporting.seeds import by_method, interval_words
 from minorkey.reporting.tables import rich_table
 from minorkey.runs.leave_one_out import FoldScore
 from minorkey.system.console import PlainConsole
-from minorkey.system.run_folder import RunFolder
 
 
 def show_scores(folders: Sequence[Path]) -> None:
@@ -61,15 +56,3 @@ def show_folds(folds: Sequence[FoldScore]) -> None:
     console = PlainConsole()
     console.print(table)
     console.print(f"{metric.in_unit}; {folds[0].scores.protocol.describe()}", highlight=False, soft_wrap=True)
-
-
-def show_robustness(folder: Path) -> None:
-    """Print the scores under corruptions as a table; write it, and the plot, beside the scores."""
-    scores = ScoreTable.read(RunFolder(folder).metrics)
-    rows = robustness_rows(scores)
-    write_robustness(folder, rows)
-    save_figure(draw_robustness(rows), folder / "figures" / "robustness")
-    console = PlainConsole()
-    console.print(robustness_table(rows))
-    console.print(f"{scores.metric.in_unit}; {scores.protocol.describe()}", highlight=False, soft_wrap=True)
-    console.print(f"table: {folder / 'robustness.csv'}, plot: {folder / 'figures' / 'robustness.png'}")
