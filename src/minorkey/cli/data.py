@@ -103,12 +103,13 @@ def init(
     """
     from minorkey.datacheck.guess import init_dataset
     from minorkey.errors import printable
+    from minorkey.tasks.table import task_settings
 
     guess, file = init_dataset(folder, out, task=task, images=images, progress=_shown)
     typer.echo(printable(f"{folder} has {guess.what}: see {file}, and give its classes their names"))
     if out is None:
-        setting = "" if guess.task == "segmentation" else f" task={guess.task}"
-        typer.echo(printable(f"next: minorkey data check {folder}{setting}"))
+        check = " ".join(["minorkey data check", str(folder), *task_settings(guess.task)])
+        typer.echo(printable(f"next: {check}"))
 
 
 @data.command()

@@ -39,7 +39,7 @@ from minorkey.tasks.base import Task
 from minorkey.tasks.protocol import Weights
 from minorkey.tasks.scored import task_with
 from minorkey.tasks.self_training import SelfTrainingOptions
-from minorkey.tasks.table import TASKS, task_named
+from minorkey.tasks.table import TASKS, USUAL, task_named
 from minorkey.training.options import TrainingOptions
 
 DATA = ("source", "target", "unseen")
@@ -65,7 +65,7 @@ class RunConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     task: Annotated[str, AfterValidator(TASKS.checked)] = Field(
-        "segmentation", description="what is learnt of an image: its pixels' classes, boxes, or a task of your own"
+        USUAL, description="what is learnt of an image: its pixels' classes, boxes, or a task of your own"
     )
     source: Sources = Field(min_length=1, description="labelled data sets to train on, e.g. world:clear")
     target: Sources = Field(default=[], description="unlabelled data sets to adapt to; labels they have are not read")

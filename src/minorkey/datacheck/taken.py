@@ -12,8 +12,7 @@ from minorkey.data.readers.kinds import KINDS
 from minorkey.data.readers.locate import split_name
 from minorkey.errors import MinorkeyError
 from minorkey.labels.tables import read_yaml
-
-DEFAULT = "segmentation"
+from minorkey.tasks.table import task_settings
 
 
 def with_task(spec: str, overrides: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -61,8 +60,7 @@ def train_command(spec: str, task: str, overrides: Mapping[str, Any], splits: Se
     judged = {"val", "test"} & set(splits) and not part
     settings = {key: value for key, value in overrides.items() if key in ("label_space", "data_root") and value}
     words = ["minorkey", "train", f"source={source}" if judged else f"source={{data: {source}, validation: 0.1}}"]
-    words += [f"task={task}"] if task != DEFAULT else []
-    return shlex.join([*words, *(f"{key}={value}" for key, value in settings.items())])
+    return shlex.join([*words, *task_settings(task), *(f"{key}={value}" for key, value in settings.items())])
 
 
 def _kinds(folder: Path) -> list[str]:

@@ -14,7 +14,7 @@ from minorkey.runs.side_by_side import jobs_for, train_side_by_side
 from minorkey.system.ours import refuse_unmarked
 from minorkey.system.processes import from_main
 from minorkey.system.unforeseen import public
-from minorkey.tasks.table import task_named
+from minorkey.tasks.table import USUAL, task_named
 
 METHODS, QUICK_METHODS = ("full", "lora", "soma"), ("full", "soma")
 SEEDS = (0, 1, 2)
@@ -27,7 +27,7 @@ TITLE = "Trained on clear days, judged elsewhere"
 def demo(
     out: str | Path = "runs/demo",
     *,
-    task: str = "segmentation",
+    task: str = USUAL,
     quick: bool = False,
     jobs: int | None = None,
     console: Console | None = None,

@@ -10,7 +10,7 @@ from minorkey.reporting.compared import FROZEN, compare, ranked
 from minorkey.reporting.runs import Run, read_run
 from minorkey.reporting.tables import is_start
 from minorkey.system.run_folder import RunFolder
-from minorkey.tasks.table import task_named
+from minorkey.tasks.table import task_named, task_settings
 
 ENOUGH_SEEDS = 3
 
@@ -117,8 +117,8 @@ def _rates(run: Run, methods: Sequence[Run]) -> Iterator[Step]:
 
 
 def _own(run: Run) -> Step:
-    task = "" if run.scores.task == "segmentation" else f" task={run.scores.task}"
+    train = " ".join(["minorkey train", *task_settings(run.scores.task)])
     return Step(
         "Do the same with your data and a backbone that has seen the world:",
-        f"minorkey train{task} --source MYDATA --unseen ELSEWHERE --backbone dinov2-small --out runs/mine",
+        f"{train} --source MYDATA --unseen ELSEWHERE --backbone dinov2-small --out runs/mine",
     )

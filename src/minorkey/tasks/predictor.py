@@ -30,7 +30,7 @@ from minorkey.system.unforeseen import public
 from minorkey.tasks.base import Task
 from minorkey.tasks.prediction import Prediction
 from minorkey.tasks.protocol import LARGE, Protocol
-from minorkey.tasks.table import task_named
+from minorkey.tasks.table import USUAL, task_named
 
 ImageLike = str | Path | Image.Image | np.ndarray
 EXPECTED = "expected (H, W, 3) uint8 RGB, of at least one pixel"
@@ -64,7 +64,7 @@ class Predictor:
     mean: PerChannel
     std: PerChannel
     window_batch: int = 8
-    task: Task = field(default_factory=lambda: task_named("segmentation"))
+    task: Task = field(default_factory=lambda: task_named(USUAL))
     crop: Size | None = None  # height, width of the training crops; None: images of any size are looked at as a whole
     pixels: PixelOptions = DEFAULT  # channels and range of images
 

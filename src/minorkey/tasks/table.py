@@ -21,6 +21,19 @@ TASKS: Catalog[type[Task]] = Catalog(
 """Name -> where the class is; it is imported when it is asked for."""
 
 
+USUAL = "segmentation"
+"""What is trained where no task is named."""
+
+
+def task_settings(name: str) -> list[str]:
+    """What a command says for a task: nothing for the usual one.
+
+    >>> task_settings("segmentation"), task_settings("detection")
+    ([], ['task=detection'])
+    """
+    return [] if name == USUAL else [f"task={name}"]
+
+
 def task_named(name: str) -> Task:
     """The task of this name.
 
