@@ -72,7 +72,7 @@ def tune(
         typer.echo(f"{choice.method}: {choice.key}={choice.rate:g}, {told}{nearly}")
         if choice.flat:
             typer.echo("  the source does not tell the rates that were tried apart; see whether frozen does as well")
-        elif choice.at_edge:
+        if choice.at_edge:
             typer.echo("  that is the edge of what was tried; look further with --rates around it")
     typer.echo(f"page: {from_main(lambda: tuned_page(choices, folder))}")
     show_next(after_tuning(choices))

@@ -82,9 +82,9 @@ class Choice:
 
     @property
     def at_edge(self) -> bool:
-        """Whether a rate beyond the best one was not tried."""
+        """Whether a rate beyond the best one was not tried, and could be told from it."""
         rates = list(self.tried())
-        return len(rates) > 1 and self.best in (rates[0], rates[-1])
+        return len(rates) > 1 and self.best in (rates[0], rates[-1]) and not self.flat
 
     @property
     def flat(self) -> bool:
