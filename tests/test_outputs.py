@@ -80,7 +80,7 @@ def test_a_page_replaces_pages_only(file, command, run, tmp_path):
     before = _state(tmp_path)
     code, error = command("report", run, "--out", tmp_path / file)
     assert (code, _state(tmp_path)) == (2, before)
-    assert "no page or figure that minorkey wrote" in error
+    assert "no page, figure or table that minorkey wrote" in error
 
 
 def test_nor_does_a_figure_of_it(command, run, tmp_path):

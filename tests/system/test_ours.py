@@ -60,7 +60,7 @@ def test_figures_know_that_they_are_ours(tmp_path):
     refuse_unmarked([tmp_path / "ours.svg", tmp_path / "ours.png", tmp_path / "absent.png"])
     Figure().savefig(tmp_path / "theirs.png")
     for theirs in (tmp_path / "theirs.png", tmp_path):
-        with pytest.raises(ConfigError, match="no page or figure that minorkey wrote"):
+        with pytest.raises(ConfigError, match="no page, figure or table that minorkey wrote"):
             refuse_unmarked([theirs])
 
 

@@ -12,7 +12,6 @@ from typing import Any
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from minorkey.errors import DataError
 from minorkey.evaluation.scores import ScoreTable
 from minorkey.labels import LabelSpace
 from minorkey.plotting.page_template import page_template
@@ -41,9 +40,10 @@ from minorkey.reporting.gains import gain_figure
 from minorkey.reporting.gallery import build_gallery, choice_words, classes_shown
 from minorkey.reporting.knockout import knockout_views
 from minorkey.reporting.next_steps import after_comparing
-from minorkey.reporting.robustness import RobustnessRow, robustness_rows, summarise
+from minorkey.reporting.plain import TABLES
+from minorkey.reporting.robustness import all_robustness_rows, summarise
 from minorkey.reporting.robustness_figure import draw_robustness
-from minorkey.reporting.runs import Run, read_run, runs_in
+from minorkey.reporting.runs import Run, read_runs, runs_in
 from minorkey.reporting.seeds import by_method, interval_words
 from minorkey.reporting.spectrum import spectrum_rows, spectrum_views
 from minorkey.reporting.tables import build_grid, comparable, method_label, reference, run_labels
@@ -62,12 +62,15 @@ PACKAGES = ("minorkey", "torch", "transformers", "peft", "accelerate")
 def report(runs: str | Path | Sequence[str | Path], out: str | Path | None = None, title: str | None = None) -> Path:
     """One page on one or several runs, or on those in a folder; by default `report.html` in the only one that is given.
 
-    Of several, it is in the working folder.
+    Of several, it is in the working folder. An `out` that ends in `.md` is what it says and its scores as a table of
+    Markdown, one that ends in `.csv` the scores of every run and domain, a line each.
     """
     folders = [Path(runs)] if isinstance(runs, (str, Path)) else [Path(run) for run in runs]
     only = RunFolder(folders[0]).report if len(folders) == 1 else Path("report.html")
     inside = [run for folder in folders for run in runs_in(folder)]
-    return from_main(lambda: build_report(inside, Path(out) if out else only, title))
+    place = Path(out) if out else only
+    build = TABLES.get(place.suffix.lower(), build_report)
+    return from_main(lambda: build(inside, place, title))
 
 
 def build_report(runs: Sequence[Path], out: Path, title: str | None = None, scenes_per_domain: int = 2) -> Path:
@@ -88,10 +91,8 @@ def build_report(runs: Sequence[Path], out: Path, title: str | None = None, scen
         DataError: No run is given, or a run folder is missing, incomplete or broken.
         StorageError: The page cannot be written.
     """
-    if not runs:
-        raise DataError("no run folder given; name at least one folder with a metrics.json")
     refuse_unmarked([out])
-    loaded = [read_run(Path(folder)) for folder in runs]
+    loaded = read_runs(runs)
     adapted = adapted_runs(loaded, run_colours(loaded))
     methods = by_method(loaded)
     figures = _draw(methods) | curve_figures(adapted)
@@ -140,7 +141,7 @@ def _render(
         **_adaptation(loaded, adapted, space),
         **_spectra(runs),
         knockouts=knockout_views(runs),
-        robustness=summarise(_corrupted(runs)),
+        robustness=summarise(all_robustness_rows(tables)),
     )
 
 
@@ -152,7 +153,7 @@ def _draw(runs: Sequence[Run]) -> dict[str, Figure]:
         figures["gains"] = scatter
     if curves := curve_figure(runs, colours):
         figures["curves"] = curves
-    if rows := _corrupted(runs):
+    if rows := all_robustness_rows([run.scores for run in runs]):
         figures["robustness"] = draw_robustness(rows, dict(zip(_labels(runs), colours, strict=True)))
     return figures
 
@@ -168,11 +169,6 @@ def _argument(runs: Sequence[Run]) -> dict[str, Any]:
 
 def _labels(runs: Sequence[Run]) -> list[str]:
     return run_labels([run.scores for run in runs])
-
-
-def _corrupted(runs: Sequence[Run]) -> list[RobustnessRow]:
-    """The scores under corruptions, where any were judged."""
-    return [row for run, label in zip(runs, _labels(runs), strict=True) for row in robustness_rows(run.scores, label)]
 
 
 def _gallery(runs: Sequence[Run], compared: ScoreTable, space: LabelSpace, scenes_per_domain: int) -> dict[str, Any]:

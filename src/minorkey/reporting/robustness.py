@@ -20,6 +20,7 @@ from rich.table import Table
 from minorkey.data.corruptions import CORRUPTIONS, SEVERITIES, corruption_title
 from minorkey.evaluation.scores import DomainScore, ScoreTable
 from minorkey.plotting.markdown import in_markdown
+from minorkey.reporting.tables import run_labels
 from minorkey.system.outside import OUTSIDE
 from minorkey.system.storage import write_json, write_text
 from minorkey.tasks.metric import Metric
@@ -102,6 +103,13 @@ def robustness_rows(table: ScoreTable, label: str | None = None) -> list[Robustn
         for (domain, corruption), by_severity in sorted(
             found.items(), key=lambda item: (item[0][0], places.get(item[0][1], len(places)))
         )
+    ]
+
+
+def all_robustness_rows(tables: Sequence[ScoreTable]) -> list[RobustnessRow]:
+    """Those of several runs that are set side by side, each under its label."""
+    return [
+        row for table, label in zip(tables, run_labels(tables), strict=True) for row in robustness_rows(table, label)
     ]
 
 

@@ -69,6 +69,13 @@ def runs_in(folder: Path) -> list[Path]:
     return sorted(inside, key=lambda path: path.name != START) or [folder]
 
 
+def read_runs(folders: Sequence[Path]) -> list[Run]:
+    """Read run folders; raises as `read_run`, and `DataError` where there is none."""
+    if not folders:
+        raise DataError("no run folder given; name at least one folder with a metrics.json")
+    return [read_run(Path(folder)) for folder in folders]
+
+
 def read_run(folder: Path) -> Run:
     """Read a run folder; everything but `metrics.json` may be missing.
 

@@ -2,7 +2,7 @@
 
 A folder that results go to has a record of the names that a command writes there and of what they are part of, made
 before the first of them is written. What lies under such a name and is not in the record is somebody's own, and is left
-alone. A page and its figures are files among others, and carry a mark of their own instead.
+alone. A page, its figures, and tables are files among others, and carry a mark of their own instead.
 """
 
 import os
@@ -19,6 +19,10 @@ RECORD = ".minorkey.json"
 
 MARKS = (b'<p class="eyebrow">minorkey', b"<dc:title>minorkey</dc:title>", b"Software\x00minorkey")
 """In pages, in SVG and in PNG."""
+
+MARKDOWN = "<!-- scores by minorkey -->"
+TABLE = "run,method,seed,"
+"""How tables begin; within somebody's page, where one was pasted, they mark nothing."""
 
 HEAD = 2**16
 """Bytes at the beginning of a file that a mark lies in."""
@@ -91,17 +95,17 @@ def recorded(folder: Path) -> dict[str, str]:
 
 
 def refuse_unmarked(files: Iterable[Path]) -> None:
-    """Raise `ConfigError` if one of these is there and is no page or figure of ours."""
+    """Raise `ConfigError` if one of these is there and is no page, figure or table of ours."""
     for file in files:
         if os.path.lexists(file) and not is_marked(file):
             raise ConfigError(
-                f"'{file}' is there already and no page or figure that minorkey wrote; choose another --out, or move "
-                "it away"
+                f"'{file}' is there already and no page, figure or table that minorkey wrote; choose another --out, or "
+                "move it away"
             )
 
 
 def is_marked(file: Path) -> bool:
-    """Whether this is a page or a figure that we wrote."""
+    """Whether this is a page, a figure or a table that we wrote."""
     if not file.is_file():
         return False
     try:
@@ -109,4 +113,4 @@ def is_marked(file: Path) -> bool:
             head = stream.read(HEAD)
     except OSError:
         return False
-    return any(mark in head for mark in MARKS)
+    return any(mark in head for mark in MARKS) or head.startswith((MARKDOWN.encode(), TABLE.encode()))
