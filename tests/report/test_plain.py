@@ -29,6 +29,7 @@ def test_markdown_says_it_first_and_has_a_row_for_each_method(seeds, tmp_path) -
     assert text.startswith("<!-- scores by minorkey -->\n\n### Night \\| day\n\n**In unseen domains, SoMA")
     rows = re.findall(r"^\| (SoMA|LoRA) \|.*$", text, re.MULTILINE)
     assert rows == ["SoMA", "LoRA"]
+    assert "Intervals over seeds cover the randomness of training" in text
     assert text.endswith("In brackets: mean over 2 seeds, lowest to highest seed.\n")
     assert not list(tmp_path.glob("deep/figures"))
 

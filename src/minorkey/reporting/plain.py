@@ -41,7 +41,7 @@ def write_markdown(runs: Sequence[Path], out: Path, title: str | None = None) ->
     parts = [
         *([f"### {in_markdown(title)}"] if title else []),
         f"**{in_markdown(said.headline)}**",
-        *([in_markdown(" ".join(said.details))] if said.details else []),
+        *(in_markdown(" ".join(lines)) for lines in (said.details, said.certainty) if lines),
         markdown_table(tables),
         f"In brackets: {interval_words(methods)}.",
     ]
