@@ -68,7 +68,7 @@ def missing_class_notes(tables: Sequence[ScoreTable]) -> list[str]:
     """A line per set of classes that the labels of some domains never show: in no score there, or 0 as found there."""
     metric = tables[0].metric.name
     never = _by_classes(tables, lambda score: score.missing_classes)
-    wrong = _by_classes([table for table in tables if table.protocol.absent == "zero"], _only_predicted)
+    wrong = _by_classes(tables, lambda score: _only_predicted(score, tables[0].metric.of_truth))
     return [
         *(f"Never seen in the labels of {where}, so not in the {metric} there: {names}." for names, where in never),
         *(f"Predicted, but not in the labels of {where}, so 0 in the {metric}: {names}." for names, where in wrong),
@@ -90,10 +90,10 @@ def _by_classes(
     ]
 
 
-def _only_predicted(score: DomainScore) -> list[str]:
-    """Classes that have an IoU, of 0, but no accuracy, which is a share of the truth."""
-    accuracy = score.class_details.get("accuracy", {})
-    return [name for name, value in score.by_class.items() if value == 0 and accuracy.get(name, value) is None]
+def _only_predicted(score: DomainScore, of_truth: str) -> list[str]:
+    """Classes that have a score, of 0, but none that is a share of the truth."""
+    shares = score.class_details.get(of_truth, {})
+    return [name for name, value in score.by_class.items() if value == 0 and shares.get(name, value) is None]
 
 
 def _row(metric: Metric, name: str, scores: Sequence[float | None]) -> ScoreRow:

@@ -60,6 +60,7 @@ class Metric:
     meaning: str  # how it comes about, a sentence
     evaluator: Callable[[int, "Protocol"], Evaluator]  # from the number of classes and the protocol
     class_name: str | None = None  # of the score of one class; None: classes have none
+    of_truth: str = ""  # the further score of classes that is a share of the truth, so undefined where they never occur
     rule: str = ""  # where the name does not say it; fields of the protocol in braces
     unit: str = "%"  # of the score; %: it is a fraction in [0, 1]; "": a plain number
     higher_is_better: bool = True

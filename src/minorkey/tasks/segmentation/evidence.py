@@ -21,6 +21,9 @@ from minorkey.tasks.segmentation.confusion import (
 Cells = tuple[NDArray[np.int32], NDArray[np.int32]]
 """The cells of an image's confusion matrix that are not 0, as `true * K + predicted`, and their pixels."""
 
+ACCURACY = "accuracy"
+"""Of a class: the share of its pixels that are found."""
+
 
 @dataclass(frozen=True)
 class PixelEvidence:
@@ -109,7 +112,7 @@ class PixelEvidence:
 
     def class_details(self) -> dict[str, Floats]:
         """The share of each class's pixels that are found, `(K,)`."""
-        return {"accuracy": class_accuracy(self.total)}
+        return {ACCURACY: class_accuracy(self.total)}
 
     def only(self, keep: NDArray[np.bool]) -> "PixelEvidence":
         """Ignore the pixels whose true class `keep` `(K,)` leaves out; such a class has no score."""

@@ -9,7 +9,7 @@ from minorkey.tasks.evidence import unlabelled
 from minorkey.tasks.metric import Evaluator, Metric
 from minorkey.tasks.predictor import Started
 from minorkey.tasks.segmentation.confusion import confusion_matrix
-from minorkey.tasks.segmentation.evidence import Cells, PixelEvidence, cells_of
+from minorkey.tasks.segmentation.evidence import ACCURACY, Cells, PixelEvidence, cells_of
 
 
 class PixelEvaluator(Evaluator):
@@ -36,6 +36,7 @@ METRICS = {
         "Pixels are summed over the images of a domain, then the IoU of its classes is averaged.",
         PixelEvaluator,
         class_name="IoU",
+        of_truth=ACCURACY,
         rule="{protocol.absent_rule}",
         evidence_file="confusions.safetensors",
     )
