@@ -1,5 +1,6 @@
 """Clips decoded: whole ones, strange ones and broken ones."""
 
+import gc
 import os
 import shutil
 import sys
@@ -16,7 +17,7 @@ from clips import av, begin_between_key_frames, cut, cut_between_frames, damage,
 from minorkey.data.video.clip import opened_clip
 from minorkey.data.video.frames import Sampling
 from minorkey.data.video.library import is_stream, title
-from minorkey.data.video.lookup import table_of
+from minorkey.data.video.lookup import frame_at, table_of
 from minorkey.errors import ConfigError, DataError
 
 
@@ -63,6 +64,23 @@ def test_some_frames_of_a_clip(tmp_path):
         frames_of(file, start=9)
     with pytest.raises(ConfigError, match="there is nothing; expected 0 <= start < end"):
         Sampling(start=2, end=1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads of a library are counted as Linux shows them")
+def test_a_clip_that_is_done_with_leaves_no_thread_for_the_garbage_collector(tmp_path):
+    file = write_clip(tmp_path / "a.mp4", 20)
+    threads = Path("/proc/self/task")
+    spot = table_of(file, every=5).spots[1]
+    before = len(list(threads.iterdir()))
+    gc.disable()  # in a forked worker it would wait for threads that only this process has
+    try:
+        frame_at(file, spot)
+        with opened_clip(file) as clip:
+            next(clip.frames())
+            assert len(list(threads.iterdir())) > before
+        assert len(list(threads.iterdir())) == before
+    finally:
+        gc.enable()
 
 
 def test_uneven_times_are_kept(tmp_path):

@@ -1,7 +1,7 @@
 """A clip or a stream, decoded one frame after the other in memory that does not grow with its length."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,15 @@ class Clip:
         self._tick = Fraction(self._stream.time_base or Fraction(1, 90_000))
         rate = Fraction(self._stream.average_rate or self._stream.guessed_rate or ANY_RATE)
         self.rate = rate if RATES[0] <= rate <= RATES[1] else ANY_RATE
+
+    def close(self) -> None:
+        """Let go of the decoder, with which its threads end.
+
+        Where the garbage collector has to find it, it may be in a worker that was forked meanwhile, which would wait
+        for threads that it does not have, for ever.
+        """
+        self._decoding.close()
+        del self._stream, self._container
 
     @property
     def tick(self) -> Fraction:
@@ -160,7 +169,7 @@ class Clip:
             raise DataError(f"{self.name}: {what} (a part of it is missing); {TO_DO}")
         return picture
 
-    def _decode(self) -> Iterator[Any]:
+    def _decode(self) -> Generator[Any]:
         """The pictures; of a stream, and before the first one of what was cut anywhere, without those that are broken.
 
         What was lost on the way of a stream does not come again, and the next pictures may be whole.
@@ -222,7 +231,7 @@ def opened_clip(source: str | Path) -> Iterator[Clip]:
                 options = {"format_whitelist": FORMATS, "protocol_whitelist": "none"} | bounds
                 container = av.open(file, options=options)
             stack.enter_context(container)
-        yield Clip(container, name, live)
+        yield stack.enter_context(closing(Clip(container, name, live)))
 
 
 def _pictures_of(container: Any, name: str) -> Any:
