@@ -63,10 +63,10 @@ def test_only_what_we_wrote_is_replaced(seeds, tmp_path, name) -> None:
     out = minorkey.report(seeds, tmp_path / name)
     first = out.read_bytes()
     assert minorkey.report(seeds, out).read_bytes() == first
-    with_a_table_in_it = b"# Our results\n\n" + first
-    out.write_bytes(with_a_table_in_it)
-    with pytest.raises(ConfigError, match="no page, figure or table that minorkey wrote"):
-        minorkey.report(seeds, out)
-    assert out.read_bytes() == with_a_table_in_it
+    for of_others in (b"# Our results\n\n" + first, b"run,method,seed,loss\na,soma,0,0.1\n"):
+        out.write_bytes(of_others)
+        with pytest.raises(ConfigError, match="no page, figure or table that minorkey wrote"):
+            minorkey.report(seeds, out)
+        assert out.read_bytes() == of_others
     with pytest.raises(DataError, match="no run folder given"):
         minorkey.report([], tmp_path / f"other-{name}")

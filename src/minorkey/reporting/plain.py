@@ -14,9 +14,6 @@ from minorkey.reporting.verdict import verdict
 from minorkey.system.ours import MARKDOWN, TABLE, refuse_unmarked
 from minorkey.system.storage import write_csv, write_text
 
-COLUMNS = (*TABLE.strip(",").split(","), "regime", "targets", "steps", "protocol", "metric", "unit")
-COLUMNS += ("role", "domain", "images", "score", "low", "high")
-
 
 def write_markdown(runs: Sequence[Path], out: Path, title: str | None = None) -> Path:
     """Write what the page says first and its tables of scores, as GitHub's Markdown.
@@ -58,7 +55,7 @@ def write_scores(runs: Sequence[Path], out: Path, title: str | None = None) -> P
     empty where there is nothing to score. Arguments and errors are those of `write_markdown`; a table has no title.
     """
     refuse_unmarked([out])
-    write_csv(out, COLUMNS, (line for run in read_runs(runs) for line in _lines(run)))
+    write_csv(out, TABLE.split(","), (line for run in read_runs(runs) for line in _lines(run)))
     return out
 
 
@@ -72,17 +69,15 @@ def _lines(run: Run) -> Iterator[tuple[Any, ...]]:
     adapted = run.settings.get("regime", "supervised"), " ".join(table.adaptation.targets if table.adaptation else [])
     measured = table.protocol.id(), metric.name, metric.unit
     head = (run.folder, table.method, cost.seed, *adapted, cost.steps, *measured)
-    for place, score, ends in _scored(table):
-        yield (*head, *place, *("" if each is None else metric.amount(each) for each in (score, *ends)))
+    for role, domain, images, *scores in _scored(table):
+        yield (*head, role, domain, images, *("" if each is None else metric.amount(each) for each in scores))
 
 
-def _scored(
-    table: ScoreTable,
-) -> Iterator[tuple[tuple[Any, ...], float | None, tuple[float, float] | tuple[None, None]]]:
-    """Role, domain and images, score, interval."""
+def _scored(table: ScoreTable) -> Iterator[tuple[Any, ...]]:
+    """Role, domain, images, score and the ends of its interval."""
     for each in table.domains:
-        yield (each.role, each.domain, each.images), each.score, each.interval
+        yield each.role, each.domain, each.images, each.score, *each.interval
     for none in table.unscored:
-        yield (none.role, none.domain, none.images), None, (None, None)
+        yield none.role, none.domain, none.images, None, None, None
     if mean := table.unseen_mean:
-        yield ("mean", "unseen", ""), mean.score, mean.interval
+        yield "mean", "unseen", "", mean.score, *mean.interval

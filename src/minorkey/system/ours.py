@@ -21,7 +21,7 @@ MARKS = (b'<p class="eyebrow">minorkey', b"<dc:title>minorkey</dc:title>", b"Sof
 """In pages, in SVG and in PNG."""
 
 MARKDOWN = "<!-- scores by minorkey -->"
-TABLE = "run,method,seed,"
+TABLE = "run,method,seed,regime,targets,steps,protocol,metric,unit,role,domain,images,score,low,high"
 """How tables begin; within somebody's page, where one was pasted, they mark nothing."""
 
 HEAD = 2**16
