@@ -5,7 +5,7 @@ autoencoders (arXiv 2111.06377): hiding 70 % of the tokens costs less than a ful
 much. The feature maps come out at full resolution, so that a loss can count every pixel.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import attrgetter
@@ -26,6 +26,7 @@ class PlainVit:
 
     end: Callable[[Any], nn.Module]
     rotary: str | None = None
+    maps: Callable[[Any], Sequence[int]] = attrgetter("out_indices")  # the hidden states that are feature maps
 
 
 def _before_queries(encoder: EomtEncoder) -> nn.Module:
@@ -42,7 +43,7 @@ PLAIN_VITS = {
     "dinov2": PlainVit(attrgetter("encoder")),
     "dinov2_with_registers": PlainVit(attrgetter("encoder")),
     "dinov3_vit": PlainVit(attrgetter("model"), rotary="rope_embeddings"),
-    "eomt": PlainVit(_before_queries),
+    "eomt": PlainVit(_before_queries, maps=lambda encoder: ()),
 }
 """Backbones whose tokens can be dropped, by model type."""
 
@@ -52,9 +53,9 @@ class TokenDropping:
 
     kept: Tensor  # (B, h, w) bool, one per patch of the input, which may be padded to whole patches
 
-    def __init__(self, backbone: Any, ratio: float, generator: torch.Generator | None) -> None:
-        self.patch = backbone.config.patch_size
-        self.stages = () if isinstance(backbone, EomtEncoder) else backbone.out_indices
+    def __init__(self, patch: int, stages: Sequence[int], ratio: float, generator: torch.Generator | None) -> None:
+        self.patch = patch
+        self.stages = stages
         self.ratio = ratio
         self.generator = generator
 
@@ -112,7 +113,8 @@ def dropped_tokens(
         raise ModelError(
             f"tokens can be dropped in backbones {', '.join(PLAIN_VITS)}, got {kind}; mask pixels instead of tokens"
         )
-    vit, dropping = PLAIN_VITS[kind], TokenDropping(backbone, ratio, generator)
+    vit = PLAIN_VITS[kind]
+    dropping = TokenDropping(backbone.config.patch_size, vit.maps(backbone), ratio, generator)
     handles = [
         vit.end(backbone).register_forward_hook(dropping.restore),  # first: an EoMT may have none
         backbone.embeddings.register_forward_hook(dropping.drop),
