@@ -33,6 +33,7 @@ def write_clip(
     times: list[Fraction] | None = None,
     codec: str = "libx264",
     pixels: str = "yuv420p",
+    b_frames: int | None = None,
     **options: str,
 ) -> Path:
     """A clip of `picture`s with a key frame every eight."""
@@ -41,6 +42,8 @@ def write_clip(
         stream = container.add_stream(codec, rate=rate)
         stream.height, stream.width, stream.pix_fmt = *size, pixels
         stream.codec_context.gop_size = 8
+        if b_frames is not None:
+            stream.codec_context.max_b_frames = b_frames
         tick = Fraction(1, 1000) if times else 1 / Fraction(rate)
         stream.codec_context.time_base = tick
         for index in range(frames):

@@ -75,6 +75,32 @@ def test_published_splits_are_folders(class_folders):
         opened(f"{root}:tset")
 
 
+@pytest.mark.parametrize(
+    "folders", [("Training", "Testing"), ("train", "test", "extra")], ids=["in capitals", "and one more"]
+)
+def test_images_to_judge_on_are_not_trained_on(class_folders, folders):
+    root = class_folders("split", domains=folders)
+    (train,), (test,) = opened(root), opened(root, "unseen")
+    assert (train.name, test.name) == (f"{root}:train", f"{root}:test")
+    assert len(train) == len(test) == 30
+    if len(folders) > 2:
+        assert len(opened(f"{root}:extra")[0]) == 30
+
+
+def test_a_flat_folder_beside_a_split_is_no_class(class_folders):
+    root = class_folders("split", domains=["train"])
+    (root / "test").mkdir()
+    Image.new("RGB", (8, 8)).save(root / "test" / "0.png")
+    assert classes_in(root) == "apple, leaf, sky"
+    assert len(opened(root)[0]) == 30
+
+
+def test_one_split_in_two_folders_is_refused(class_folders):
+    root = class_folders("split", domains=["train", "val", "valid"])
+    with pytest.raises(DataError, match="has split 'val' twice, as val/ and valid/; move one of them away"):
+        opened(root)
+
+
 def test_a_table_names_files_classes_domains_and_splits(class_folders):
     root = class_folders()
     rows = ["file,category,domain,split"]
@@ -249,6 +275,18 @@ def test_rows_of_a_hub_data_set_have_classes_and_domains_by_their_columns(hub_fo
         opened(f"hf:{hub_folder}?label=lable")
     with pytest.raises(ConfigError, match="has no place for class 'apple'"):
         opened(spec, space=label_space("leaf, sky"))
+
+
+@pytest.mark.parametrize("missing", [-1, None])
+def test_rows_without_a_class_can_be_a_target_alone(missing, tmp_path):
+    datasets = pytest.importorskip("datasets")
+    columns = {"image": datasets.Image(), "label": datasets.ClassLabel(names=["leaf", "apple"])}
+    rows = {"image": [Image.new("RGB", (8, 8))] * 2, "label": [1, missing]}
+    datasets.Dataset.from_dict(rows, features=datasets.Features(columns)).save_to_disk(str(tmp_path / "hub"))
+    with pytest.raises(DataError, match=r"row 1 has no label; leave it out, or choose a split whose rows have one"):
+        opened(f"hf:{tmp_path}/hub", "unseen", label_space("apple, leaf"))
+    (target,) = opened(f"hf:{tmp_path}/hub:all", "target", label_space("apple, leaf"))
+    assert [target[index].category for index in range(2)] == [None, None]
 
 
 def test_the_check_finds_images_that_are_trained_and_judged_on(class_folders):

@@ -94,6 +94,18 @@ def test_broken_archives(name, tmp_path):
         Files(tmp_path)
 
 
+@pytest.mark.parametrize("change", [{6: 99}, {9: 0x08, 46: 0xFC}], ids=["a later version", "a name that is no UTF-8"])
+def test_a_directory_of_an_archive_that_cannot_be_read(change, tmp_path):
+    write_zip({"a": b"1"}, tmp_path / "x.zip")
+    whole = bytearray((tmp_path / "x.zip").read_bytes())
+    directory = whole.index(b"PK\1\2")
+    for place, value in change.items():
+        whole[directory + place] = value
+    (tmp_path / "x.zip").write_bytes(whole)
+    with pytest.raises(DataError, match=r"x\.zip: broken archive"):
+        Files(tmp_path)
+
+
 def test_damaged_content_is_noticed(tmp_path):
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
         archive.writestr("a", b"1" * 100)

@@ -53,6 +53,13 @@ def test_a_broken_table(old: str, new: str, message: str, tmp_path: Path) -> Non
         ),
         (exported.ultralytics_seg, "data.yaml", "images/", "pictures/", r"data\.yaml: none of its splits is there"),
         (exported.roboflow_yolo, "data.yaml", "nc: 2", "nc: 3", r"data\.yaml: nc is 3, but 2 classes have names"),
+        (
+            exported.roboflow_yolo,
+            "data.yaml",
+            "train: ../train/images",
+            "train: [train/images, test/images]",
+            r"data\.yaml: split 'train' is in train/images and test/images; put its images into one folder",
+        ),
         (exported.roboflow_yolo, "data.yaml", "['car', 'road']", "car", r"data\.yaml: names is 'car', expected a list"),
         (exported.cvat_voc, "labelmap.txt", "250,50,83", "250,50", r"labelmap\.txt: line 3 is no `name:r,g,b::`"),
         (

@@ -22,14 +22,25 @@ def keys(reader):
     return [reader.key(index) for index in range(len(reader))]
 
 
-@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts", "a.avi", "a.webm"])
-def test_any_frame_in_any_order(tmp_path, name):
-    codec = {"a.avi": "mpeg4", "a.webm": "libvpx-vp9"}.get(name, "libx264")
-    file = write_clip(tmp_path / name, 30, codec=codec)
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("a.mp4", {}),
+        ("a.mkv", {}),
+        ("a.ts", {}),
+        ("a.flv", {}),
+        ("a.avi", {"codec": "mpeg4"}),
+        ("b.avi", {"codec": "mpeg4", "b_frames": 2}),  # no key frame is found before the first ones
+        ("a.mpg", {"codec": "mpeg1video", "rate": 25}),  # its times change with a seek
+        ("a.webm", {"codec": "libvpx-vp9"}),
+    ],
+)
+def test_any_frame_in_any_order(tmp_path, name, options):
+    file = write_clip(tmp_path / name, 30, **options)
     reader, expected = pickle.loads(pickle.dumps(open_target(f"{file}?every=1"))), decoded(file)
     for index in (29, 3, 7, 8, 9, 0, 23, 16, 15):
         sample = reader[index]
-        assert (sample.key, sample.domain, sample.labels) == (f"a/{index:06d}", "a", None)
+        assert (sample.key, sample.domain, sample.labels) == (f"{file.stem}/{index:06d}", file.stem, None)
         assert np.array_equal(sample.image, expected[index][1]), index
 
 

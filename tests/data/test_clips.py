@@ -89,6 +89,13 @@ def test_uneven_times_are_kept(tmp_path):
     assert [frame.seconds for frame in frames] == pytest.approx([float(time) for time in times], abs=1e-3)
 
 
+def test_a_recording_that_drops_frames_does_not_end_early(tmp_path):
+    times = [Fraction(index, 10) + Fraction(index % 2, 50) for index in range(20)]
+    file = write_clip(tmp_path / "a.mkv", rate=25, times=times)  # 25 a second are stated
+    assert len(frames_of(file)) == table_of(file).count == 20
+    assert table_of(file).problem == ""
+
+
 def test_a_clip_is_turned_upright(tmp_path):
     file = write_clip(tmp_path / "a.mp4")
     copied = Path(shutil.copy(file, tmp_path / "b.mp4"))  # an encoder with threads may write other bytes the next time

@@ -7,7 +7,7 @@ from PIL import Image
 
 from minorkey.config import resolve
 from minorkey.data.readers import open_datasets
-from minorkey.data.readers.hf import HuggingFaceReader
+from minorkey.data.readers.hf import HuggingFaceReader, image_bytes
 from minorkey.errors import ConfigError, DataError
 from minorkey.labels import label_space
 from minorkey.runs.from_sources import with_classes
@@ -74,6 +74,8 @@ def test_rows_without_an_image(tmp_path):
         reader[0]
     with pytest.raises(DataError, match=r"row 1, image: cannot read .*gone.png: No such file"):
         reader[1]
+    with pytest.raises(DataError, match=r"row 2: there is no image"):
+        image_bytes({"bytes": None, "path": None}, "row 2", str(tmp_path))
 
 
 def test_rows_name_files_of_their_own_data_set_only(tmp_path):

@@ -145,6 +145,15 @@ def test_an_entry_cut_short_is_written_again(street_folder, cache):
     assert np.array_equal(reader[0].image, expected)
 
 
+def test_an_entry_that_is_no_text_is_written_again(street_folder, cache):
+    reader = reader_of(street_folder(), cache)
+    expected = reader[0].image.copy()
+    for file in (cache.folder / "files").rglob("*"):
+        if file.is_file():
+            file.write_bytes(b"\xff\xfe\0")
+    assert np.array_equal(reader[0].image, expected)
+
+
 def test_an_entry_with_a_flipped_bit_is_written_again(street_folder, cache, decoded):
     root = street_folder(images=1)
     expected = reader_of(root, cache)[0]

@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from minorkey.data.readers import SourceOptions, Subset, WorldOptions, choose, open_datasets
+from minorkey.data.readers import HeldOut, SourceOptions, Subset, WorldOptions, choose, open_datasets, parted
 from minorkey.errors import DataError
 from minorkey.labels import label_space
 
@@ -29,6 +29,13 @@ def test_subset_is_read_through():
 @pytest.mark.parametrize(("fraction", "count"), [("1/16", 2), (0.5, 16), ("0.1", 4), (1, 32), ("1/1000", 1)])
 def test_fraction_is_rounded_up(fraction, count):
     assert len(choose(open_world(), fraction=fraction)) == count
+
+
+def test_a_fraction_is_what_it_is_written_as():
+    reader = open_world(20)  # of which the double next to 0.1 is above two
+    for fraction in ("0.1", 0.1):
+        assert len(choose(reader, fraction=fraction)) == 2
+        assert len(parted(reader, HeldOut(fraction=fraction))[1]) == 2
 
 
 def test_fraction_is_drawn_by_the_seed():

@@ -78,6 +78,20 @@ def test_colours(tmp_path):
     np.testing.assert_array_equal(read(written(tmp_path / "a.dcm", colours, **rgb)), colours)
 
 
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_palette(tmp_path, bits):
+    indices = np.arange(48, dtype=np.uint8).reshape(6, 8)
+    colours = np.random.default_rng(0).integers(0, 256, (3, 256)).astype(np.uint16)
+    entries = colours.astype(np.uint8) if bits == 8 else colours << 8 | 7
+    tables = {}
+    for channel, name in enumerate(("Red", "Green", "Blue")):
+        tables[f"{name}PaletteColorLookupTableDescriptor"] = [256, 0, bits]
+        tables[f"{name}PaletteColorLookupTableData"] = entries[channel].tobytes()
+    file = written(tmp_path / "a.dcm", indices, PhotometricInterpretation="PALETTE COLOR", WindowCenter=None, **tables)
+    for stated in ({}, {"range": [0, 255]}):
+        np.testing.assert_array_equal(read(file, **stated), colours.T[indices])
+
+
 def test_what_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"a\.dcm has no window, .* from -1024 to 3071; state their `range: "):
         read(written(tmp_path / "a.dcm", WindowCenter=None))

@@ -51,13 +51,17 @@ def test_8_bits_stay_bytes(tmp_path):
 
 @pytest.mark.parametrize("turn", range(2, 9))
 def test_deep_images_are_turned_upright(tmp_path, turn):
-    """As Pillow turns the 8-bit one."""
+    """As Pillow turns the 8-bit one, and every TIFF while it reads it."""
     exif = Image.Exif()
     exif[0x0112] = turn
     Image.fromarray((DEEP[..., 0] >> 4).astype(np.uint8)).save(tmp_path / "flat.png", exif=exif)
     Image.fromarray(DEEP[..., 0] >> 4).save(tmp_path / "deep.png", exif=exif)
     upright = read_pixels(tmp_path / "flat.png")
     np.testing.assert_array_equal(read_values(tmp_path / "deep.png"), upright[..., 0])
+    for name, values in {"grey.tif": DEEP[..., 0] >> 4, "rgb.tif": (DEEP >> 4).astype(np.uint8)}.items():
+        Image.fromarray(values).save(tmp_path / name, tiffinfo={0x0112: turn})
+        found = read_values(tmp_path / name)
+        np.testing.assert_array_equal(found if found.ndim == 2 else found[..., 0], upright[..., 0])
 
 
 @pytest.mark.parametrize(

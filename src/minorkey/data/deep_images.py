@@ -62,8 +62,9 @@ def read_values(file: str | Path, content: bytes | None = None) -> np.ndarray:
     content = _content(file, content)
     if Path(file).suffix.lower() == ARRAY_SUFFIX:
         return read_array(content, file)
-    values = _raster(content, file) if content.startswith(TIFF_STARTS) else _picture(content, file)
-    return upright(values, orientation_of(content))
+    if content.startswith(TIFF_STARTS):
+        return _raster(content, file)
+    return upright(_picture(content, file), orientation_of(content))
 
 
 def highest_of_16_bits(file: str | Path, content: bytes) -> int | None:
@@ -101,7 +102,7 @@ def _plain(image: Image.Image) -> Image.Image:
 
 
 def _raster(content: bytes, file: str | Path) -> np.ndarray:
-    """The values of a TIFF, by Pillow where it keeps all of them."""
+    """The upright values of a TIFF, by Pillow where it keeps all of them, which turns a TIFF itself."""
     try:
         with opened_image(file, content) as image:
             tags = getattr(image, "tag_v2", {})
@@ -110,7 +111,7 @@ def _raster(content: bytes, file: str | Path) -> np.ndarray:
                 return np.asarray(image if image.mode in ("RGBA", "RGBX") else _plain(image))
     except DataError:
         pass  # of a kind that Pillow does not know; rasterio says what is broken
-    return read_raster(content, file)
+    return upright(read_raster(content, file), orientation_of(content))
 
 
 def _content(file: str | Path, content: bytes | None) -> bytes:

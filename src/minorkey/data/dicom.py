@@ -44,6 +44,8 @@ def read_dicom(content: bytes, file: object, pixels: PixelOptions) -> np.ndarray
         stored = dataset.pixel_array
         if int(dataset.get("NumberOfFrames", None) or 1) > 1:
             raise DataError(f"{file} holds {dataset.NumberOfFrames} frames; save each as a file")
+        if dataset.PhotometricInterpretation == "PALETTE COLOR":
+            stored = _painted(stored, dataset)
         if stored.ndim == 3:
             return pixels.image(stored, file)
         values = pydicom.pixels.apply_modality_lut(stored, dataset)
@@ -76,6 +78,14 @@ def _shown(values: np.ndarray, dataset: Any, file: object) -> np.ndarray:
     if width == 1:
         return (values > centre - 0.5).astype(np.float32)
     return np.clip((values - (centre - 0.5)) / (width - 1) + 0.5, 0, 1)
+
+
+def _painted(indices: np.ndarray, dataset: Any) -> np.ndarray:
+    """The colours that a file names for its values: `(H, W, 3)` uint8, of 16 bits the upper ones."""
+    from pydicom.pixels import apply_color_lut
+
+    colours = apply_color_lut(indices, dataset)[..., :3]
+    return colours if colours.dtype == np.uint8 else (colours >> 8).astype(np.uint8)
 
 
 def _first(value: Any) -> float | None:

@@ -73,7 +73,7 @@ class RawCache:
         """The pixels of a file that was seen before, None of another."""
         try:
             name = seen.read_text(encoding="utf-8")
-        except OSError:
+        except (OSError, ValueError):
             return None
         return self._mapped(self._place("pixels", name))
 

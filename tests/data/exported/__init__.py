@@ -5,7 +5,7 @@ from exported.masks import mmsegmentation, plain_masks, roboflow_masks, table_of
 from exported.scene import BOXES, LABELS, ids_png, painted_png, photo, text
 from exported.shapes import cvat_images, labelme, supervisely
 from exported.voc import cvat_voc, labelimg_voc, labelme_voc, published_voc, roboflow_voc
-from exported.yolo import cvat_yolo, label_studio_yolo, roboflow_yolo, ultralytics_seg
+from exported.yolo import cvat_yolo, label_studio_yolo, roboflow_yolo, ultralytics_pose, ultralytics_seg
 
 __all__ = [
     "BOXES",
@@ -35,5 +35,6 @@ __all__ = [
     "table_of_masks",
     "tables_of_splits",
     "text",
+    "ultralytics_pose",
     "ultralytics_seg",
 ]

@@ -26,6 +26,7 @@ CASES = [
     Case(exported.label_studio_coco, "COCO JSON", "all", 2),
     Case(exported.published_coco, "COCO JSON", "train val", 2),
     Case(exported.ultralytics_seg, "YOLO", "train val", 2),
+    Case(exported.ultralytics_pose, "YOLO", "train val", 2, "boxes"),
     Case(exported.roboflow_yolo, "YOLO", "train val test", 2, "boxes"),
     Case(exported.cvat_yolo, "YOLO", "train val", 2),
     Case(exported.label_studio_yolo, "YOLO", "all", 2, "boxes"),

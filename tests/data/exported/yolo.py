@@ -37,6 +37,18 @@ def ultralytics_seg(root: Path) -> None:
         text(root / "labels" / f"{split}.cache", "x")
 
 
+def ultralytics_pose(root: Path) -> None:
+    """Ultralytics, keypoints: behind each box as many numbers as an outline of 14 corners could have."""
+    names = "names:\n  0: car\n  1: road\n"
+    text(root / "data.yaml", f"train: images/train\nval: images/val\nkpt_shape: [12, 2]\n{names}")
+    points = " ".join(f"{0.01 * place:.2f}" for place in range(24))
+    lines = [f"{line} {points}" for line in box_lines(["car", "road"]).splitlines()]
+    for split in ("train", "val"):
+        for key in "ab":
+            photo(root / "images" / split / f"{key}.jpg")
+            text(root / "labels" / split / f"{key}.txt", "\n".join(lines))
+
+
 def roboflow_yolo(root: Path) -> None:
     """Roboflow, 'YOLOv8': paths that begin above the folder, names as a list in the order of the alphabet."""
     text(

@@ -224,7 +224,7 @@ def image_bytes(cell: dict[str, Any] | None, where: str, path: str | None) -> by
     Raises:
         DataError: there is no image, or no such file of the data set.
     """
-    if cell is None:
+    if cell is None or (cell["bytes"] is None and not cell["path"]):
         raise DataError(f"{where}: there is no image")
     if cell["bytes"] is not None:
         return bytes(cell["bytes"])

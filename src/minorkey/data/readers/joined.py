@@ -84,6 +84,15 @@ class Subset:
         return self._reader[self._indices[index]]
 
 
+def part_of(share: str | float, whole: int) -> int:
+    """How many of a whole a share of it is, rounded up; it counts as it is written, not as the double next to it.
+
+    >>> part_of(0.1, 100), part_of("1/16", 100)
+    (10, 7)
+    """
+    return ceil(Fraction(str(share)) * whole)
+
+
 def choose(reader: Reader, *, fraction: str | float | None = None, files: Path | None = None, seed: int = 0) -> Reader:
     """The part of a data set that is asked for, or all of it.
 
@@ -98,7 +107,7 @@ def choose(reader: Reader, *, fraction: str | float | None = None, files: Path |
         DataError: the list cannot be read, names a key that is not there (closest offered), or is empty.
     """
     if fraction is not None:
-        count = ceil(Fraction(fraction) * len(reader))
+        count = part_of(fraction, len(reader))
         order = np.random.default_rng([seed, len(reader)]).permutation(len(reader))
         return Subset(reader, sorted(order[:count].tolist()))
     if files is not None:

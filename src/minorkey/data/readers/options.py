@@ -22,7 +22,7 @@ from minorkey.data.readers.own import taken
 def _a_part(value: str | float) -> str | float:
     """A share, above 0 to 1."""
     try:
-        good = 0 < Fraction(value) <= 1
+        good = 0 < Fraction(str(value)) <= 1
     except (ValueError, ZeroDivisionError):
         good = False
     if not good:

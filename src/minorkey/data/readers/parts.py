@@ -1,12 +1,10 @@
 """Which images of a source are trained on, and which are held out to be judged on."""
 
 import re
-from fractions import Fraction
-from math import ceil
 
 import numpy as np
 
-from minorkey.data.readers.joined import Subset, choose
+from minorkey.data.readers.joined import Subset, choose, part_of
 from minorkey.data.readers.options import HeldOut, SourceOptions
 from minorkey.data.readers.reader import Reader
 from minorkey.errors import DataError
@@ -37,7 +35,7 @@ def parted(reader: Reader, asked: HeldOut) -> tuple[Reader, Reader]:
     """
     groups = [_group(reader, reader.key(index), asked.by) for index in range(len(reader))]
     names = sorted(set(groups))
-    count = ceil(Fraction(asked.fraction) * len(names))
+    count = part_of(asked.fraction, len(names))
     if not 0 < count < len(names):
         what = "images" if asked.by is None else f"groups by '{asked.by}'"
         left = len(names) - count

@@ -40,6 +40,9 @@ ANY_RATE = Fraction(25)
 
 RATES = (Fraction(1, 3600), Fraction(1000))
 
+COUNTED = ("mpeg",)
+"""Containers in which times after a seek are not those of a reading from the beginning; their frames are counted."""
+
 CUT_ANYWHERE = ("mpegts", "mpeg")
 """Containers of recordings that begin between two key frames, where the first frames cannot be decoded."""
 
@@ -68,6 +71,11 @@ class Clip:
     def tick(self) -> Fraction:
         """Seconds that times are counted in."""
         return self._tick
+
+    @property
+    def counted(self) -> bool:
+        """Whether its frames are told apart by their number alone."""
+        return self._container.format.name in COUNTED
 
     @property
     def seconds(self) -> float | None:
@@ -137,7 +145,12 @@ class Clip:
         """
         before, found = 0 if back is None else int(back / self._tick), None
         with clip_faults(self.name, f"is damaged near {float(stamp * self._tick):.1f} s"):
-            self._container.seek(0 if back is None else stamp - before, stream=self._stream)
+            try:
+                self._container.seek(0 if back is None else stamp - before, stream=self._stream)
+            except pyav().FFmpegError:  # its index has no key frame there, as that of an AVI with B-frames has not
+                if back is None:
+                    raise
+                return None
             for picture in self._decode():
                 if found is None and back is not None and (picture.pts is None or picture.pts > stamp):
                     return None
@@ -199,8 +212,9 @@ class Clip:
         frames, few = self._stream.frames, 3
         if frames and frames - index - 1 <= max(SLACK * frames, few):  # the last one may be shown for long
             return
-        missing = self.seconds - float(time + 1 / self.rate)
-        if missing > max(SLACK * self.seconds, few / self.rate, 0 if self._stream.duration else LONGER_SOUND):
+        each = max(1 / self.rate, time / max(1, index))  # a recording may state a rate that it does not keep
+        missing = self.seconds - float(time + each)
+        if missing > max(SLACK * self.seconds, few * each, 0 if self._stream.duration else LONGER_SOUND):
             raise DataError(
                 f"{self.name}: ends early, after frame {index} at {float(time):.1f} of {self.seconds:.1f} s; {TO_DO}"
             )

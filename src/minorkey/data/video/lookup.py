@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minorkey.data.video.clip import opened_clip
+from minorkey.data.video.clip import Clip, opened_clip
 from minorkey.data.video.frames import Sampling
 from minorkey.data.video.library import TO_DO
 from minorkey.errors import DataError
@@ -45,14 +45,22 @@ def table_of(file: Path, every: int | None = None) -> Table:
     with opened_clip(file) as clip:
         try:
             stamps.extend(clip.stamps())
-            clip.check_end(len(stamps) - 1, Fraction(max(0, len(stamps) - 1)) / clip.rate)
+            clip.check_end(len(stamps) - 1, _last(stamps, clip))
         except DataError as error:
             problem = str(error)
-        step = every or max(1, round(clip.rate))
+        step, counted = every or max(1, round(clip.rate)), clip.counted
     if not stamps:
         raise DataError(problem or f"{file}: holds no frame; {TO_DO}")
-    shown = _in_order(stamps)
+    shown = [None] * len(stamps) if counted else _in_order(stamps)
     return Table([Spot(index, shown[index]) for index in range(0, len(shown), step)], len(shown), problem)
+
+
+def _last(stamps: list[int | None], clip: Clip) -> Fraction:
+    """Seconds from the first frame to the last one; by the rate, where not every frame has its time."""
+    known = [stamp for stamp in stamps if stamp is not None]
+    if known and len(known) == len(stamps):
+        return (max(known) - min(known)) * clip.tick
+    return Fraction(max(0, len(stamps) - 1)) / clip.rate
 
 
 def _in_order(stamps: list[int | None]) -> list[int | None]:

@@ -12,7 +12,7 @@ from minorkey.data.readers.boxes.outlines import read_outlines
 from minorkey.data.readers.boxes.spec import SELF_NAMED, BoxSpec
 from minorkey.data.readers.boxes.table import SplitTable
 from minorkey.data.readers.boxes.voc import read_voc
-from minorkey.data.readers.boxes.yolo import read_yolo
+from minorkey.data.readers.boxes.yolo import read_yolo, read_yolo_pose
 from minorkey.data.readers.files import Files
 from minorkey.data.readers.named import rows_by_key
 from minorkey.data.readers.pairing import (
@@ -39,11 +39,15 @@ SPLIT_FILES: Mapping[str, Callable[[bytes, str], SplitTable]] = {
 IMAGE_FILES: Mapping[str, Parse] = {
     "voc": read_voc,
     "yolo": read_yolo,
+    "yolo_pose": read_yolo_pose,
     "kitti": read_kitti,
     "polygons": read_outlines,
     **{form: boxes_around(read) for form, read in SHAPE_FILES.items()},
 }
-FILES_LACK: Mapping[str, str] = {"yolo": "counts as without objects", **dict.fromkeys(SHAPE_FILES, "is left out")}
+FILES_LACK: Mapping[str, str] = {
+    **dict.fromkeys(("yolo", "yolo_pose"), "counts as without objects"),
+    **dict.fromkeys(SHAPE_FILES, "is left out"),
+}
 """Ways of writing in which an image may lack a file, and what it is then."""
 
 

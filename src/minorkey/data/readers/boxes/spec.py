@@ -12,7 +12,7 @@ from minorkey.labels.tables import Numbered, one_target, read_forms
 
 TABLE_FILE = Path(__file__).with_name("datasets.yaml")
 
-Form = Literal["coco", "bdd100k", "voc", "yolo", "kitti", "polygons", "cvat", "labelme", "supervisely"]
+Form = Literal["coco", "bdd100k", "voc", "yolo", "yolo_pose", "kitti", "polygons", "cvat", "labelme", "supervisely"]
 """How boxes are written: one file per split (COCO, BDD100K, CVAT), or one per image (Pascal VOC, YOLO, KITTI, Labelme,
 Supervisely, and polygons as Cityscapes has them)."""
 
@@ -29,6 +29,7 @@ USUAL_FILES: dict[str, dict[str, str]] = {
         "lists": "ImageSets/Main/{split}.txt",
     },
     "yolo": {"annotations": "labels/{split}/{key}.txt"},
+    "yolo_pose": {"annotations": "labels/{split}/{key}.txt"},
     "kitti": {"images": "{split}/image_2/{key}.*", "annotations": "{split}/label_2/{key}.txt"},
     "cvat": {"images": "images/{key}.*", "annotations": "annotations.xml"},
     "labelme": {"images": "{key}.*", "annotations": "{key}.json"},

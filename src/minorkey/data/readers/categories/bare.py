@@ -31,17 +31,30 @@ def bare_spec(root: Path) -> CategorySpec:
     if (table := _table(root)) is not None:
         return with_columns(CategorySpec(table=table), root)
     tops = _folders(root)
-    if any(_images(folder) for folder in tops):
-        return CategorySpec(images="{category}/{key}.*")
+    flat = {folder.name for folder in tops if _images(folder)}
     inner = [folder.name for folder in tops if any(_images(below) for below in _folders(folder))]
-    if inner and SPLITS.keys() >= set(inner):
-        return CategorySpec(images="{split}/{category}/{key}.*", splits={SPLITS[name]: name for name in inner})
+    splits = _splits(root, [name for name in inner if name not in flat])
+    # Beside train/<class>/ a flat test/ has images without a class; it is not the class 'test'.
+    if "train" in splits or (splits and not flat and splits.keys() <= set(SPLITS.values())):
+        return CategorySpec(images="{split}/{category}/{key}.*", splits=splits)
+    if flat:
+        return CategorySpec(images="{category}/{key}.*")
     if inner:
         return CategorySpec(domains={name: name for name in inner})
     raise DataError(
         f"{root} holds no classified images; expected <class>/, <domain>/<class>/ or <split>/<class>/ with images, "
         f"{USUAL_TABLE} with columns file and category, or a dataset.yaml"
     )
+
+
+def _splits(root: Path, names: Sequence[str]) -> dict[str, str]:
+    """What the folders of classes are called as splits, those that are known as such by their usual name."""
+    splits: dict[str, str] = {}
+    for name in names:
+        split = SPLITS.get(name.lower(), name)
+        if splits.setdefault(split, name) != name:
+            raise DataError(f"{root} has split '{split}' twice, as {splits[split]}/ and {name}/; move one of them away")
+    return splits
 
 
 def with_columns(spec: CategorySpec, root: Path) -> CategorySpec:

@@ -87,7 +87,7 @@ def open_category_hub(text: str, role: Role, space: LabelSpace | None, seed: int
     drawn = splits.keys() == {"train"} and (asked or "train") in DRAWN
     split = (asked or CategorySpec(images="{category}/{key}.*").default_split(role) or "") if drawn else asked
     rows = splits["train"] if drawn else splits[split_asked(splits, asked, role, path)]
-    titles = _column(rows, options.label, f"hf:{path}")
+    titles = _column(rows, options.label, f"hf:{path}", "unlabelled" if role == "target" else None)
     domains = [""] * len(titles) if options.domain is None else _column(rows, options.domain, f"hf:{path}")
     train_ids = None if space is None or role == "target" else _train_ids(space, set(titles), f"hf:{path}")
     images = undecoded(rows, [options.image], f"hf:{path}")
@@ -102,12 +102,26 @@ def open_category_hub(text: str, role: Role, space: LabelSpace | None, seed: int
     return readers
 
 
-def _column(rows: Any, name: str, where: str) -> list[str]:
-    """A column of names, or of numbers that a ClassLabel has names for."""
+def _column(rows: Any, name: str, where: str, missing: str | None = None) -> list[str]:
+    """A column of names, or of numbers that a ClassLabel has names for; -1 is how a row says that it has none.
+
+    Raises:
+        DataError: there is no such column, or a row has no value, and nothing is `missing` called.
+    """
     if name not in rows.features:
         raise DataError(f"{where}: {unknown('column', name, rows.features)}; choose by ?label= and ?domain=")
     names = getattr(rows.features[name], "names", None)
-    return [str(value) if names is None else names[value] for value in rows[name]]
+    found = [_named(value, names) for value in rows[name]]
+    if missing is None and None in found:
+        row = found.index(None)
+        raise DataError(f"{where}: row {row} has no {name}; leave it out, or choose a split whose rows have one")
+    return [missing or "" if value is None else value for value in found]
+
+
+def _named(value: Any, names: Sequence[str] | None) -> str | None:
+    if value is None or names is None:
+        return None if value is None else str(value)
+    return names[value] if 0 <= value < len(names) else None
 
 
 def _train_ids(space: LabelSpace, titles: set[str], where: str) -> dict[str, int]:

@@ -36,10 +36,12 @@ def yolo(folder: Folder) -> Found | None:
         file, classes = folder.where(listing), dict(enumerate(folder.lines(listing)))
     images, labels, splits = _pattern(folder, places, file)
     row: Row = {"images": folder.base + images, "splits": splits}
-    rows: dict[str, Row] = {"boxes": {**row, "boxes": "yolo", "annotations": folder.base + labels, "classes": classes}}
+    keypoints = told is not None and "kpt_shape" in told[1]
+    form = "yolo_pose" if keypoints else "yolo"
+    rows: dict[str, Row] = {"boxes": {**row, "boxes": form, "annotations": folder.base + labels, "classes": classes}}
     if unused := [name for name in classes.values() if name not in objects(classes.values())]:
         rows["boxes"]["ignores"] = unused
-    if _has_outlines(folder, places) and not (told and "kpt_shape" in told[1]):
+    if not keypoints and _has_outlines(folder, places):
         rows["pixels"] = {**row, "labels": folder.base + labels, "encoding": "yolo", "ids": numbered_ids(classes)}
     return Found(f"{file} names the classes of the text files beside the images", rows)
 
@@ -79,8 +81,11 @@ def _places(folder: Folder, content: Mapping[str, Any], file: str) -> dict[str, 
     for split in ("train", "val", "valid", "test"):
         said = content.get(split)
         for text in said if isinstance(said, list) else [said]:
-            if isinstance(text, str) and text.strip() and (place := _place(folder, text, split)) is not None:
-                places.setdefault(split, place)
+            place = _place(folder, text, split) if isinstance(text, str) and text.strip() else None
+            if place is not None and places.setdefault(split, place) != place:
+                raise DataError(
+                    f"{file}: split '{split}' is in {places[split]} and {place}; put its images into one folder"
+                )
     if not places:
         said = shown(content.get("train", content.get("val")))
         raise DataError(

@@ -32,7 +32,9 @@ class YoloLine(NamedTuple):
         return x - width / 2, y - height / 2, x + width / 2, y + height / 2
 
 
-def yolo_lines(content: bytes, file: str, classes: dict[int, str], size: tuple[int, int]) -> Iterator[YoloLine]:
+def yolo_lines(
+    content: bytes, file: str, classes: dict[int, str], size: tuple[int, int], *, fields: int | None = None
+) -> Iterator[YoloLine]:
     """The lines of an annotation file.
 
     Args:
@@ -40,13 +42,14 @@ def yolo_lines(content: bytes, file: str, classes: dict[int, str], size: tuple[i
         file: named in errors.
         classes: id -> name.
         size: (width, height) of the image in pixels.
+        fields: how many of a line are looked at; None: all of them.
 
     Raises:
         DataError: a line has other fields, or an id has no name.
     """
     for place, line in enumerate(text_lines(content, file), 1):
-        if fields := line.split():
-            yield _line(fields, place, f"{file}: line {place}", classes, size)
+        if found := line.split()[:fields]:
+            yield _line(found, place, f"{file}: line {place}", classes, size)
 
 
 def _line(fields: list[str], place: int, where: str, classes: dict[int, str], size: tuple[int, int]) -> YoloLine:
