@@ -33,6 +33,25 @@ def _truncated_svd(weight: torch.Tensor, kept: slice) -> np.ndarray:
     return u[:, kept] * s[kept] @ vh[kept]
 
 
+class Tied(nn.Module):
+    """Two layers of one weight, and an index, which is whole numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(3, 3), nn.Linear(3, 3)
+        self.second.weight = self.first.weight
+        self.index = nn.Parameter(torch.arange(3), requires_grad=False)
+
+
+def test_full_trains_a_tied_weight_once_and_whole_numbers_never() -> None:
+    attached, other = (attach(Tied(), MethodOptions(name="full")) for _ in range(2))
+    assert attached.trained_parameters().keys() == {"first.weight", "first.bias", "second.bias"}
+    state = attached.state_dict()
+    assert {name.removeprefix("trained.") for name in state} == {"first.weight", "first.bias", "second.bias", "index"}
+    other.load_state_dict(state)
+    assert torch.equal(other.backbone.second.weight, attached.backbone.first.weight)
+
+
 @pytest.mark.parametrize("name", KEEPS_OUTPUT)
 def test_output_and_class_are_those_of_the_pretrained_backbone(backbone, features, name: str) -> None:
     before, kind = features(backbone), type(backbone)

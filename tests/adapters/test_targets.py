@@ -175,6 +175,15 @@ def mlp_blocks() -> nn.Module:
     return nn.ModuleList(nn.ModuleDict({"pwconv1": nn.Linear(4, 4)}) for _ in range(2))
 
 
+def test_fused_projections_of_grouped_queries_are_refused_and_other_roles_are_not() -> None:
+    network = in_block(
+        attn=nn.ModuleDict({"qkv": nn.Linear(8, 8 + 2 * 3)}), mlp=nn.ModuleDict({"fc1": nn.Linear(8, 8)})
+    )
+    with pytest.raises(AdapterError, match=r"'layers\.0\.attn\.qkv' has 14 rows, which cannot be 3 equal parts"):
+        find_targets(network)
+    assert [target.role for target in find_targets(network, ["fc1"])] == ["fc1"]
+
+
 def test_tied_weights_are_refused() -> None:
     network = mlp_blocks()
     network[1]["pwconv1"].weight = network[0]["pwconv1"].weight

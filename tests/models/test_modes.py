@@ -1,6 +1,7 @@
 import pytest
 import torch
-from transformers import ConvNextBackbone, ConvNextConfig, SwinBackbone, SwinConfig
+from torch import nn
+from transformers import ConvNextBackbone, ConvNextConfig, PPLCNetBackbone, PPLCNetConfig, SwinBackbone, SwinConfig
 
 from minorkey.adapters import MethodOptions, attach
 from minorkey.errors import ModelError
@@ -52,6 +53,24 @@ def test_gradients_are_the_same_and_blocks_are_computed_twice(backbone_folder, h
     assert all(any(part in name for name in gradients) for part in ("lora_A", "lora_B"))
     for name, value in expected.items():
         torch.testing.assert_close(gradients[name], value, rtol=1e-5, atol=1e-7, msg=name)
+
+
+def test_statistics_of_a_batch_are_noted_once():
+    config = PPLCNetConfig(scale=0.25, out_features=["stage2", "stage3", "stage4", "stage5"])
+    seen = []
+    for checkpointed in (False, True):
+        torch.manual_seed(0)
+        model = (
+            Segmentation().build(PPLCNetBackbone(config), HeadOptions(name="semfpn", channels=16), 3, seed=0).train()
+        )
+        if checkpointed:
+            checkpoint_blocks(model)
+        gradients = _gradients(model, torch.zeros(2, 64, 64, dtype=torch.long))
+        seen.append(gradients | dict(model.named_buffers()))
+        assert {norm.momentum for norm in model.modules() if isinstance(norm, nn.BatchNorm2d)} == {0.1}
+    for name, value in seen[0].items():
+        torch.testing.assert_close(seen[1][name], value, rtol=1e-5, atol=1e-7, msg=name)
+    assert {int(value) for name, value in seen[1].items() if name.endswith("num_batches_tracked")} == {1}
 
 
 def test_convolutional_backbones_are_refused():

@@ -116,6 +116,28 @@ def test_optimizer_goes_on_as_if_never_stopped():
     assert reference.state[reference_model[0].weight]["exp_avg"].any(), "the restored state is a copy"
 
 
+def test_the_state_of_a_weight_lies_in_memory_as_the_weight_does():
+    """A fused optimizer goes through both in the order of memory."""
+    torch.manual_seed(0)
+    model = nn.Conv2d(4, 8, 3).to(memory_format=torch.channels_last)
+
+    def step(optimizer):
+        optimizer.zero_grad()
+        model(torch.ones(1, 4, 5, 5)).square().sum().backward()
+        optimizer.step()
+        return [value.clone() for value in model.state_dict().values()]
+
+    first, second = (AdamW(param_groups(model, lr=0.1, weight_decay=0.1), fused=True) for _ in range(2))
+    start = step(first)
+    whole = torch.contiguous_format  # as files have them
+    saved = {name: value.clone(memory_format=whole) for name, value in optimizer_state(first).items()}
+    expected = step(first)
+    for parameter, value in zip(model.state_dict().values(), start, strict=True):
+        parameter.copy_(value)
+    load_optimizer_state(second, saved)
+    assert all(torch.equal(found, value) for found, value in zip(step(second), expected, strict=True))
+
+
 @pytest.mark.parametrize(
     ("change", "line"),
     [

@@ -26,10 +26,23 @@ def _low(network):
     return sum(p.dtype == torch.bfloat16 for p in network.parameters())
 
 
-@pytest.mark.parametrize("teacher", ["ema", "adapter_ema"])
-def test_a_training_is_the_same_held_or_not(bf16_on_a_cpu, make_config, console, tmp_path, monkeypatch, teacher):
+EOMT = {
+    "head": {"name": "eomt", "channels": 32, "queries": 6, "points": 50, "query_blocks": 1},
+    "evaluation": {"source": False, "pictures": 0, "images": 2, "window": [32, 32]},
+}
+"""Its backbone is a view of the model's own modules, and none of them."""
+
+
+@pytest.mark.parametrize(("teacher", "head"), [("ema", {}), ("adapter_ema", {}), ("ema", EOMT), ("adapter_ema", EOMT)])
+def test_a_training_is_the_same_held_or_not(
+    bf16_on_a_cpu, make_config, backbone_folder, console, tmp_path, monkeypatch, teacher, head
+):
     training = {"steps": 2, "choose": "best_source", "watch": 1, "judge_every": 1, "snapshots": 1}
-    config = make_config(**adapting("self_training", teacher, training=training))
+    changes = adapting("self_training", teacher, training=training) | head
+    if head:
+        changes["backbone"] = {"name": str(backbone_folder), "image_size": 32}
+        changes["self_training"] = {"threshold": 0.06}
+    config = make_config(**changes)
     seen = []
     step = fitting.Loop._train_step
 
@@ -39,7 +52,7 @@ def test_a_training_is_the_same_held_or_not(bf16_on_a_cpu, make_config, console,
 
     monkeypatch.setattr(fitting.Loop, "_train_step", noted)
     train(config, tmp_path / "held", console=console)
-    monkeypatch.setattr(fitting, "held_in", lambda network, dtype: nullcontext())
+    monkeypatch.setattr(fitting, "held_in", lambda network, dtype, model: nullcontext())
     train(config, tmp_path / "plain", console=console)
     assert [count > 0 for step in seen for count in step] == [True] * 4 + [False] * 4
     assert_same_training(RunFolder(tmp_path / "held"), RunFolder(tmp_path / "plain"))

@@ -1,18 +1,22 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 from torch.optim import SGD
 
-from minorkey.adapters import attach
+from minorkey.adapters import MethodOptions, attach
 from minorkey.data.loaders import training_loader
 from minorkey.data.readers import open_datasets
 from minorkey.data.transforms import TransformConfig
 from minorkey.labels import label_space
 from minorkey.models.backbone import load_backbone
+from minorkey.models.build import backbone_of
+from minorkey.models.options import BackboneOptions, HeadOptions
 from minorkey.regimes.base import Setup
 from minorkey.regimes.supervised import Supervised
 from minorkey.runs.load import load
@@ -27,7 +31,7 @@ from minorkey.training.drawn import draw
 from minorkey.training.fit import Fit
 from minorkey.training.interruption import StopFlag
 from minorkey.training.log import trim_log
-from minorkey.training.loop import Loop
+from minorkey.training.loop import Loop, _set_training_mode
 from minorkey.training.optim import param_groups
 
 PLAIN = {"scale_ratios": [1.0], "flip": 0.0, "photometric": False, "crop": [32, 48], "max_class_share": 1.0}
@@ -163,3 +167,30 @@ def test_a_stop_is_heard_before_more_is_read_and_where_reading_fails_with_it():
     flag.ends = False
     with pytest.raises(RuntimeError, match="worker exited"):
         draw(broken(flag), 2, Counts, flag)
+
+
+class Normed(nn.Module):
+    """A backbone of someone's own, whose norm keeps statistics of every image."""
+
+    channels, patch_size = (4,), 8
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.norm = nn.Conv2d(3, 4, 8, 8), nn.InstanceNorm2d(4, track_running_stats=True)
+        self.blocks = nn.ModuleList([nn.ModuleDict({"fc1": nn.Linear(4, 4)})])
+
+    def forward(self, pixel_values: torch.Tensor) -> list[torch.Tensor]:
+        maps = self.norm(self.stem(pixel_values))
+        return [self.blocks[0]["fc1"](maps.movedim(1, -1)).movedim(-1, 1)]
+
+
+@pytest.mark.parametrize(("method", "moves"), [("lora", False), ("full", True)])
+def test_running_statistics_move_where_they_are_saved(method, moves):
+    backbone = load_backbone(BackboneOptions(name=f"{__name__}:Normed")).network
+    model = Segmentation().build(backbone, HeadOptions(name="linear"), 3, seed=0)
+    attached = attach(backbone_of(model), MethodOptions(name=method, rank=2, layers={"fc1": ("fc1",)}))
+    _set_training_mode(SimpleNamespace(network=model, attached=attached))
+    norm = backbone_of(model).get_submodule("network.norm")
+    before = norm.running_mean.clone()
+    model(pixel_values=torch.randn(2, 3, 32, 32))
+    assert torch.equal(norm.running_mean, before) != moves

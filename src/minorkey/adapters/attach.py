@@ -122,7 +122,8 @@ def _attach_in_place(network: nn.Module, method: MethodOptions) -> Attached:
         for bias in biases:
             bias.requires_grad_(True)
     else:
-        network.requires_grad_(method.spec.trains == "everything")
+        for parameter in network.parameters():  # whole numbers, e.g. of an index, have no gradient
+            parameter.requires_grad_(method.spec.trains == "everything" and parameter.is_floating_point())
     return Attached(network, method)
 
 

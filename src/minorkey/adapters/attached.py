@@ -65,7 +65,14 @@ class Attached:
             tensor.copy_(state[f"trained.{name}"])
 
     def trained_tensors(self) -> dict[str, Tensor]:
-        """What training changes, by name in the backbone, not copied; with `full` all state, buffers included."""
+        """What training changes, by name in the backbone, not copied; with `full` all state, buffers included.
+
+        A tensor with several names, where layers are tied, has its first one.
+        """
         everything = self.method.spec.trains == "everything"
         trained = self.trained_parameters()
-        return {name: t for name, t in self.backbone.state_dict().items() if everything or name in trained}
+        found: dict[int, tuple[str, Tensor]] = {}
+        for name, tensor in self.backbone.state_dict(keep_vars=True).items():
+            if everything or name in trained:
+                found.setdefault(id(tensor), (name, tensor.detach()))
+        return dict(found.values())

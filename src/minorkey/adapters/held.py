@@ -22,7 +22,7 @@ MARK = "_minorkey_held"
 
 
 @contextmanager
-def held_in(network: nn.Module, dtype: torch.dtype | None) -> Iterator[None]:
+def held_in(network: nn.Module, dtype: torch.dtype | None, model: nn.Module | None = None) -> Iterator[None]:
     """Keep the frozen weights of linear layers and convolutions in a low precision; exact again afterwards.
 
     For passes under autocast of that precision: others need `exact`. Merging an adapter brings the exact weights back
@@ -31,17 +31,19 @@ def held_in(network: nn.Module, dtype: torch.dtype | None) -> Iterator[None]:
     Args:
         network: on its device, its adapter attached.
         dtype: bfloat16 or float16; any other or None: nothing is done.
+        model: what `exact` will be asked for, where the network is none of its modules: the encoder of an EoMT is a
+            view of them. None: the network, or whatever it is a module of.
     """
     if dtype not in LOW:
         yield
         return
-    held = _Held(network, dtype)
-    network.__dict__[MARK] = held
+    held, marked = _Held(network, dtype), network if model is None else model
+    marked.__dict__[MARK] = held
     try:
         yield
     finally:
         held.end()
-        del network.__dict__[MARK]
+        del marked.__dict__[MARK]
 
 
 @contextmanager

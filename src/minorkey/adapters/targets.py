@@ -58,7 +58,8 @@ def find_targets(
             module around it, it is in a block of all such layers.
 
     Raises:
-        AdapterError: if a role in `roles` or a name in `layers` has no layer; with None, if no layer has any role.
+        AdapterError: if a role in `roles` or a name in `layers` has no layer; with None, if no layer has any role; if a
+            fused projection is not of equal parts.
     """
     blocks: dict[str, int] = {}
     targets: list[Target] = []
@@ -66,7 +67,9 @@ def find_targets(
         if isinstance(module, nn.Linear | nn.Conv2d) and _adaptable(network, name, module):
             targets += _targets_of(name, module, role, blocks.setdefault(block, len(blocks)))
     _check_found(network, targets, roles, layers or {})
-    return [target for target in targets if roles is None or target.role in roles]
+    chosen = [target for target in targets if roles is None or target.role in roles]
+    _check_parts(chosen)
+    return chosen
 
 
 def left_out(network: nn.Module, roles: Collection[Role] | None = None, layers: Layers | None = None) -> list[str]:
@@ -131,6 +134,17 @@ def _check_found(network: nn.Module, targets: list[Target], roles: Collection[Ro
         if not any(target.role in choice for target in targets):
             wanted = f"has the role {', '.join(choice)}"
             raise AdapterError(f"{_nothing_found(network, wanted, layers)}; name yours in the method's layers")
+
+
+def _check_parts(targets: list[Target]) -> None:
+    for target in targets:
+        rows, count = len(target.module.weight), target.part[1] if target.part else 1
+        if rows % count:
+            layer = target.name.rpartition(".")[0]
+            raise AdapterError(
+                f"layer '{layer}' has {rows} rows, which cannot be {count} equal parts for query, key and value, as of "
+                "grouped queries; choose other roles for the method, or make it a layer for each"
+            )
 
 
 def _nothing_found(network: nn.Module, wanted: str, layers: Layers) -> str:

@@ -110,7 +110,7 @@ class RunConfig(BaseModel):
         description="finished run whose head this one begins with, as a rule one with method frozen (LP-FT); 'builtin' "
         "is the one that ships for the task, over the built-in backbone",
     )
-    seed: int = Field(0, ge=0, description="of the head, the batches and dropout; equal seeds pair runs")
+    seed: int = Field(0, ge=0, lt=2**32, description="of the head, the batches and dropout; equal seeds pair runs")
 
     @model_validator(mode="before")
     @classmethod

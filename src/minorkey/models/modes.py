@@ -1,11 +1,12 @@
 """How a network computes: in training or evaluation mode for a while, keeping what its blocks compute or not."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
@@ -65,7 +66,27 @@ def checkpoint_blocks(model: nn.Module) -> None:
     for block in blocks:
         block.gradient_checkpointing = True
         # Without re-entering autograd: frozen blocks in front of adapted ones give no input that needs a gradient.
-        block._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
+        norms = [module for module in block.modules() if isinstance(module, _BatchNorm)]
+        again = partial(checkpoint, use_reentrant=False)
+        block._gradient_checkpointing_func = partial(again, context_fn=partial(_noted_once, norms)) if norms else again
+
+
+def _noted_once(norms: Sequence[_BatchNorm]) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    """Around the forward pass and around its repetition: there the statistics of the batch are not noted again."""
+    return nullcontext(), _unnoted(norms)
+
+
+@contextmanager
+def _unnoted(norms: Sequence[_BatchNorm]) -> Iterator[None]:
+    # What is saved for the backward pass must be as much as before: they go on to note, with no weight.
+    before = [(norm, norm.momentum, norm.num_batches_tracked) for norm in norms if norm.num_batches_tracked is not None]
+    for norm, _, count in before:
+        norm.momentum, norm.num_batches_tracked = 0.0, count.clone()
+    try:
+        yield
+    finally:
+        for norm, momentum, count in before:
+            norm.momentum, norm.num_batches_tracked = momentum, count
 
 
 def _is_block(module: nn.Module) -> bool:

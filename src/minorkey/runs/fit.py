@@ -192,7 +192,7 @@ def _held(config: RunConfig, learner: Learner, accelerator: Accelerator) -> Iter
     with ExitStack() as stack:
         for model in dict.fromkeys((network.model, second)):
             backbone = network.backbone if model is network.model else backbone_of(model)
-            stack.enter_context(held_in(backbone, low))
+            stack.enter_context(held_in(backbone, low, model))
             stack.enter_context(graphed(model, _head(config), config.training, accelerator.device))
         yield
 

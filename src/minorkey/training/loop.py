@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any, NoReturn
 
-from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.instancenorm import _InstanceNorm
 
 from minorkey.data.sample import RawBatch, RawPair
 from minorkey.errors import TrainingError
@@ -161,10 +162,10 @@ class Loop:
 
 
 def _set_training_mode(fit: Fit) -> None:
-    """Training mode, except that a backbone that is not trained as a whole keeps its batch statistics."""
+    """Training mode, except that a backbone that is not trained as a whole keeps its running statistics."""
     fit.network.train()
     if fit.attached.method.spec.trains == "everything":
         return
     for module in backbone_of(fit.network).modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+        if isinstance(module, _BatchNorm) or (isinstance(module, _InstanceNorm) and module.track_running_stats):
             module.eval()

@@ -53,10 +53,10 @@ def local(tensor: Tensor) -> Tensor:
 
 
 def laid_out_as(value: Tensor, tensor: Tensor) -> Tensor:
-    """A copy of a whole tensor on the device of another one and, where that one is, spread out like it."""
+    """A copy of a whole tensor where another one is, in its order in memory, and spread out as it is."""
     if isinstance(tensor, DTensor):
         return distribute_tensor(value.to(tensor.device), tensor.device_mesh, tensor.placements)
-    return value.to(tensor.device, copy=True)
+    return torch.empty_like(tensor, dtype=value.dtype).copy_(value)
 
 
 @torch.no_grad()
