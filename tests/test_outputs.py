@@ -137,6 +137,15 @@ def test_nor_are_those_of_another_image(run, photos, console, tmp_path):
     assert "1.jpg" not in (out / "predictions.html").read_text()
 
 
+@pytest.mark.parametrize("inside", [".", "predictions", "deep/er"])
+def test_results_are_not_taken_for_images(run, photos, console, inside):
+    out = photos / inside
+    for written, skipped in ((2, 0), (0, 2)):
+        done = predict_folder(run, str(photos), out, console=console)
+        assert (done.written, done.skipped) == (written, skipped)
+    assert predict_folder(run, str(out / "overlays"), photos / "again", console=console).written == 2
+
+
 def test_a_prediction_that_was_killed_goes_on(run, photos, console, tmp_path):
     out = tmp_path / "out"
     predict_folder(run, str(photos), out, console=console)

@@ -59,6 +59,12 @@ def test_stride_beyond_window_is_refused():
         Protocol(label_space="x", window=(64, 64), stride=(64, 65))
 
 
+def test_a_plus_in_a_name_is_no_corruption():
+    protocol = Protocol(label_space="x", resize=640, resize_in={"day+rain": 320})
+    sizes = {"day+rain": 320, "day+rain+fog@3": 320, "day+rain+fog@3+night@2": 320, "day": 640, "day+snow": 640}
+    assert {name: protocol.in_domain(name).resize for name in sizes} == sizes
+
+
 def test_each_domain_has_its_own_size():
     protocol = Protocol(label_space="x", resize=640, resize_in={"mapillary": 2048, "bdd100k": None})
     assert protocol.in_domain("mapillary").resize == 2048

@@ -43,6 +43,12 @@ def test_mean_and_worst_are_over_unseen_domains_only():
     assert [score.domain for score in scores.unseen] == ["fog", "night"]
 
 
+def test_a_plus_in_the_name_of_a_domain_does_not_make_it_a_corruption_of_another():
+    evidence = PixelEvidence.of_matrices(matrices(3))
+    scores = table(domains=dict.fromkeys(("fog+rain", "fog+night@3", "fog+rain+night@3"), ("unseen", evidence)))
+    assert [score.domain for score in scores.unseen] == ["fog", "night", "fog+rain"]
+
+
 def test_source_alone_has_no_unseen_mean():
     settings = {"run": "r", "method": "soma", "classes": CLASSES, "training": TrainingCost()}
     clear = PixelEvidence.of_matrices(matrices(0))

@@ -111,6 +111,13 @@ def test_the_deployed_file_takes_values_as_the_run_does(five_channels, tmp_path)
     torch.testing.assert_close(torch.as_tensor(found), torch.as_tensor(expected), rtol=1e-3, atol=1e-4)
 
 
+def test_the_code_that_loads_a_graph_of_torch_has_the_channels_of_the_run(five_channels, tmp_path):
+    written = export_run(five_channels[0].path, "torch", out=tmp_path / "graph")
+    names = {"folder": str(written.folder)}
+    exec(written.code, names)
+    assert names["images"].shape[1] == 5
+
+
 @pytest.mark.parametrize(
     ("method", "changes"),
     [

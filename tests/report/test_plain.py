@@ -2,7 +2,9 @@
 
 import csv
 import json
+import os
 import re
+import sys
 
 import pytest
 
@@ -56,6 +58,14 @@ def test_a_domain_with_nothing_to_score_has_an_empty_one(make_run, tmp_path) -> 
     (line,) = [line for line in read(minorkey.report(run, tmp_path / "s.csv")) if line["domain"] == "void"]
     assert (line["images"], line["score"], line["low"]) == ("3", "", "")
     assert "void" in minorkey.report(run, tmp_path / "s.md").read_text()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are text elsewhere")
+@pytest.mark.parametrize("name", ["scores.md", "scores.csv", "scores.html"])
+def test_a_folder_whose_name_is_in_no_encoding(make_run, tmp_path, name) -> None:
+    run = make_run("soma", 0.9)
+    strange = run.rename(os.fsdecode(os.fsencode(run) + b"\xff"))
+    assert minorkey.report(strange, tmp_path / name).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", ["scores.md", "scores.csv"])

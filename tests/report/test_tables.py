@@ -66,6 +66,8 @@ def test_two_kinds_of_difference_get_two_marks(runs, make_run):
 def test_runs_of_one_method_are_told_apart_by_name(runs, make_run):
     again = make_run("soma", 0.9, seed=3)
     assert run_labels(tables([runs[0], again, runs[1]])) == ["SoMA (soma-0)", "SoMA (soma-3)", "LoRA"]
+    twice = tables([runs[0], runs[0], runs[1]])  # as judged under two protocols
+    assert run_labels(twice) == ["SoMA (soma-0)", "SoMA (soma-0, 2)", "LoRA"]
 
 
 def test_markdown_has_a_row_per_run_and_bold_bests(runs):
@@ -75,6 +77,15 @@ def test_markdown_has_a_row_per_run_and_bold_bests(runs):
     assert len({line.count("|") for line in lines}) == 1
     assert lines[2].startswith("| SoMA | **")
     assert "**" not in lines[-1]
+
+
+def test_no_name_of_a_domain_is_a_cell_more(make_run):
+    (table,) = tables([make_run("soma", 0.9)])
+    domains = [each.model_copy(update={"domain": f"{each.domain}|x"}) for each in table.domains]
+    worst = min(domains, key=lambda each: each.score)
+    lines = markdown_table([table.model_copy(update={"domains": domains, "worst": worst})]).splitlines()
+    assert len({line.replace(r"\|", "").count("|") for line in lines}) == 1
+    assert r"\|x) |" in lines[-1]
 
 
 def test_terminal_table_shows_intervals_and_footnotes(runs, make_run):

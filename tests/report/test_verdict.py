@@ -54,6 +54,15 @@ def test_equal_methods_are_not_told_apart(make_run):
     assert "which includes zero: it may be the choice of test images" in found.certainty[0]
 
 
+@pytest.mark.parametrize("starts", [1, 3])
+def test_a_start_of_several_seeds_makes_no_more_trainings(make_run, starts):
+    trained = [make_run("soma", quality, seed=seed) for seed, quality in enumerate((0.5, 0.75, 0.9))]
+    start = [make_run("frozen", 0.6, steps=0, seed=seed) for seed in range(starts)]
+    soma, frozen = loaded([*trained, *start])
+    found = gap(soma, frozen, UNSEEN)
+    assert (len(frozen.seeds), found.over) == (starts, "3 seeds")
+
+
 @pytest.mark.parametrize(
     ("quality", "said"), [(0.9, "SoMA gains "), (0.4, "SoMA loses "), (0.6, "SoMA shows no sure change on clear (")]
 )

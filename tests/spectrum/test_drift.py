@@ -5,11 +5,13 @@ import pytest
 import torch
 from torch import nn
 
+from minorkey.labels import label_space
 from minorkey.models.backbone import load_backbone
 from minorkey.models.options import BackboneOptions
+from minorkey.runs.assemble import build_network, open_judged
+from minorkey.runs.load import predictor_for
 from minorkey.spectrum.blocks import as_tokens, container, recorded_blocks
-from minorkey.spectrum.drift import linear_cka, seen_by, token_drift
-from minorkey.tasks.protocol import Protocol
+from minorkey.spectrum.drift import linear_cka, measure_drift, token_drift
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -85,9 +87,30 @@ def test_a_block_is_the_innermost_numbered_module_around_its_layers(names, expec
     assert container(names) == expected
 
 
-def test_images_are_seen_at_the_size_of_the_protocol():
-    image = torch.arange(8.0).expand(1, 3, 4, 8)
-    assert seen_by(Protocol(label_space="cityscapes19"), image) is image
-    assert seen_by(Protocol(label_space="cityscapes19", resize=4), image).shape == (1, 3, 2, 4)
-    middle = seen_by(Protocol(label_space="cityscapes19", window=(8, 4), stride=(8, 4)), image)
-    assert middle[0, 0].tolist() == [[2.0, 3.0, 4.0, 5.0]] * 4
+DETECTOR = {"head": {"name": "atss", "channels": 32, "decoder_layers": 1}, "label_space": "weather7"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "shape"),
+    [
+        ({}, (1, 3, 52, 100)),
+        ({"evaluation": {"resize": 50}}, (1, 3, 26, 50)),
+        ({"evaluation": {"window": [32, 32], "stride": [32, 32]}}, (1, 3, 32, 32)),
+        ({"task": "detection", **DETECTOR}, (1, 3, 64, 128)),
+        ({"transform": {"crop": [16, 16]}}, (1, 3, 16, 16)),
+    ],
+    ids=["whole", "resized", "windows", "padded for a detector", "tiles"],
+)
+def test_images_are_seen_as_the_run_predicts_them(make_config, console, changes, shape):
+    config = make_config(world={"size": [100, 52], "train_count": 2, "eval_count": 2}, **changes)
+    space = label_space(config.label_space)
+    network = build_network(config, space)
+    predictor = predictor_for(config, network, space)
+    seen = []
+    network.model.register_forward_pre_hook(
+        lambda _, inputs, named: seen.append(named["pixel_values"]), with_kwargs=True
+    )
+    domains = [domain for domain in open_judged(config, space, console) if domain.role == "unseen"]
+    drift = measure_drift(build_network(config, space).model, predictor, domains, console=console)
+    assert tuple(seen[-1].shape) == shape
+    assert [(row.domain, row.images, row.change) for row in drift] == [("night", 2, 0.0)] * 4

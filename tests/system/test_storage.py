@@ -68,6 +68,17 @@ def test_a_folder_that_was_about_to_be_replaced_comes_back(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["adapter"]
 
 
+def test_a_link_to_a_folder_stays_one(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    for text in ("first", "second"):
+        with new_folder(tmp_path / "link") as folder:
+            (folder / "weights").write_text(text)
+        assert (tmp_path / "link").is_symlink()
+        assert (tmp_path / "disk" / "weights").read_text() == text
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["disk", "link"]
+
+
 def test_no_half_of_a_removed_folder_keeps_its_name(tmp_path, monkeypatch):
     (tmp_path / "step").mkdir()
     (tmp_path / "step" / "weights").write_text("1")

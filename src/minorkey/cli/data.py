@@ -1,6 +1,7 @@
 """`minorkey data`."""
 
 from pathlib import Path
+from shlex import join
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -108,7 +109,7 @@ def init(
     guess, file = init_dataset(folder, out, task=task, images=images, progress=_shown)
     typer.echo(printable(f"{folder} has {guess.what}: see {file}, and give its classes their names"))
     if out is None:
-        check = " ".join(["minorkey data check", str(folder), *task_settings(guess.task)])
+        check = join(["minorkey", "data", "check", str(folder), *task_settings(guess.task)])
         typer.echo(printable(f"next: {check}"))
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from minorkey.data.corruptions import clean_domain
 from minorkey.errors import DataError, StorageError
 from minorkey.evaluation.bootstrap import mean_interval, score_interval
 from minorkey.system.reading import reading
@@ -271,7 +272,7 @@ def _unscored(domain: str, role: DomainRole, evidence: Evidence) -> UnscoredDoma
 def _unseen(domains: Sequence[DomainScore]) -> list[DomainScore]:
     """The unseen domains, without the corruptions of those that were judged clean as well."""
     names = {score.domain for score in domains if score.role == "unseen"}
-    return [s for s in domains if s.role == "unseen" and not (names - {s.domain}) & {s.domain.partition("+")[0]}]
+    return [s for s in domains if s.role == "unseen" and not (names - {s.domain}) & {clean_domain(s.domain)}]
 
 
 def _unseen_mean(scores: Sequence[DomainScore], evidence: Sequence[Evidence], shared_scenes: bool) -> MeanScore | None:

@@ -108,7 +108,10 @@ def _scores(scores: ScoreTable | None) -> str:
         f"{s.images} |"
         for s in scores.domains
     ]
-    rows += [f"| {each.domain} | {each.role} | none: {each.why} | | {each.images} |" for each in scores.unscored]
+    rows += [
+        f"| {in_markdown(each.domain)} | {each.role} | none: {in_markdown(each.why)} | | {each.images} |"
+        for each in scores.unscored
+    ]
     metric = f"{scores.metric.name} ({scores.metric.unit})" if scores.metric.unit else scores.metric.name
     heading = f"| domain | role | {metric} | 95 % interval over images | images |"
     table = [heading, "|---|---|---:|---:|---:|", *rows]

@@ -13,7 +13,6 @@ from minorkey.data.readers import Reader, SourceOptions
 from minorkey.errors import ConfigError
 from minorkey.export.deploy_options import DeployOptions
 from minorkey.export.graph import INPUT
-from minorkey.export.seen import first_pass
 from minorkey.export.trained import Trained
 from minorkey.runs.assemble import open_targets
 from minorkey.runs.deployed_info import DeployedInfo
@@ -97,4 +96,4 @@ def calibration(trained: Trained, options: DeployOptions) -> Iterator[Tensor]:
             if place < count:
                 image = reader[(2 * place + 1) * len(reader) // (2 * count)].image  # evenly spaced
                 with torch.no_grad():
-                    yield first_pass(trained.predictor.in_domain(reader.domain), image)[:1].float().cpu()
+                    yield trained.predictor.in_domain(reader.domain).first_pass(image)[:1].float().cpu()

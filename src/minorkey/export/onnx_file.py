@@ -13,7 +13,7 @@ from minorkey.export.deploy_options import DeployOptions
 from minorkey.export.graph import Normalising, as_onnx, traced
 from minorkey.export.int8 import calibration_readers, quantised
 from minorkey.export.script import script
-from minorkey.export.seen import first_pass, in_size, other_size, real_image
+from minorkey.export.seen import in_size, other_size, real_image
 from minorkey.export.trained import Trained
 from minorkey.runs.deployed_info import KEY, DeployedInfo
 from minorkey.runs.onnx_session import OnnxSession, as_bytes
@@ -94,7 +94,7 @@ def _checked(trained: Trained, deployed: Deployed, options: DeployOptions, file:
     """Write the graph for images of any size where that can be had, else for those of the run."""
     why = f"height and width are {'as asked' if options.size else 'fixed as such a graph is made'}"
     for any_size in (True, False) if deployed.any_size and options.size is None else (False,):
-        seen = first_pass(trained.predictor, real_image(trained))
+        seen = trained.predictor.first_pass(real_image(trained))
         images = in_size(seen, deployed, None if any_size else options.size)
         size = None if any_size else (images.shape[-2], images.shape[-1])
         info = trained.info(deployed, size, preprocess=options.preprocess, scale=options.scale, opset=options.opset)

@@ -18,7 +18,7 @@ import openvino
 about = json.load(open(f"{folder}/metadata.json", encoding="utf-8"))
 network = openvino.compile_model(f"{folder}/model.xml")
 height, width = about["size"] or about["crop"]
-images = np.zeros((1, 3, height, width), np.float32)  # normalised by the mean and std of `about`
+images = np.zeros((1, len(about["mean"]), height, width), np.float32)  # normalised by the mean and std of `about`
 outputs = {name: network(images)[name] for name in about["outputs"]}
 """
 

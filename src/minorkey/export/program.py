@@ -9,7 +9,7 @@ from minorkey.export.card import Card
 from minorkey.export.deploy_options import DeployOptions
 from minorkey.export.graph import traced
 from minorkey.export.onnx_file import METADATA, TOLERANCE
-from minorkey.export.seen import first_pass, in_size, real_image
+from minorkey.export.seen import in_size, real_image
 from minorkey.export.trained import Trained
 from minorkey.system.storage import write_text
 
@@ -22,7 +22,7 @@ import torch
 
 about = json.load(open(f"{{folder}}/metadata.json", encoding="utf-8"))
 network = torch.export.load(f"{{folder}}/model.pt2").module()
-images = torch.zeros(1, 3, {0}, {1})  # normalised by the mean and std of `about`
+images = torch.zeros(1, {0}, {1}, {2})  # normalised by the mean and std of `about`
 outputs = dict(zip(about["outputs"], network(images)))
 """
 SAFE = (
@@ -44,7 +44,7 @@ def write_program(trained: Trained, folder: Path, options: DeployOptions) -> Car
         raise ConfigError(f"{other[0]} is for --to onnx; leave it out")
     predictor = trained.predictor
     deployed = trained.task.deployed(predictor.model, predictor.protocol, options.scale)
-    images = in_size(first_pass(predictor, real_image(trained)), deployed, options.size)
+    images = in_size(predictor.first_pass(real_image(trained)), deployed, options.size)
     size = images.shape[-2], images.shape[-1]
     network = deployed.network.eval()
     program = traced(network, images, any_size=False, gathers=options.gathers)
@@ -60,7 +60,7 @@ def write_program(trained: Trained, folder: Path, options: DeployOptions) -> Car
     exported = trained.task.exported(predictor.model)
     return Card(
         what=f"{exported.name} as a graph of torch.export, with everything it has learnt folded into its weights.",
-        code=CODE.format(*size),
+        code=CODE.format(len(predictor.mean), *size),
         library="pytorch",
         task=exported.pipeline,
         relation="finetune",

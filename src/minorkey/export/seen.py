@@ -1,18 +1,15 @@
 """What a network sees of a real image: the input that an export is compared on, and the size that it is written for."""
 
-from typing import Any
-
 import numpy as np
 import torch
 import torch.nn.functional as F
 from rich.console import Console
-from torch import Tensor, nn
+from torch import Tensor
 
 from minorkey.errors import MinorkeyError
 from minorkey.export.trained import Trained
 from minorkey.runs.assemble import open_judged
 from minorkey.tasks.deployed import Deployed, Size
-from minorkey.tasks.predictor import Predictor
 from minorkey.world import render
 
 QUIET = Console(quiet=True)
@@ -27,28 +24,6 @@ def real_image(trained: Trained) -> np.ndarray:
         height, width = trained.config.transform.crop
         size = min(height, 2048), min(width, 2048)
         return render(0, 0, "clear", size=(size[1], size[0])).image
-
-
-class _Enough(Exception):
-    """The first pass is all that is wanted."""
-
-
-def first_pass(predictor: Predictor, image: np.ndarray) -> Tensor:
-    """What goes into the network first, as the run predicts an image: `(B, 3, h, w)`, e.g. its windows."""
-    seen: list[Tensor] = []
-
-    def note(model: nn.Module, inputs: tuple, named: dict[str, Any]) -> None:
-        seen.append(named["pixel_values"])
-        raise _Enough
-
-    handle = predictor.model.register_forward_pre_hook(note, with_kwargs=True)
-    try:
-        predictor.start([image])
-    except _Enough:
-        pass
-    finally:
-        handle.remove()
-    return seen[0]
 
 
 def in_size(images: Tensor, deployed: Deployed, size: Size | None) -> Tensor:

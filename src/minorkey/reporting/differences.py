@@ -59,9 +59,9 @@ class Gap:
 def gap(a: Run, b: Run, domains: Sequence[str]) -> Gap | None:
     """Method `a` minus method `b` over some domains; None where one was not judged in all of them.
 
-    Both are compared seed by seed. A start has no seeds: nothing was drawn. With one seed each, the same images are
-    drawn for both; where all domains have equally many, image i for all of them at once, which is right if they show
-    the same scenes and otherwise adds no bias.
+    Both are compared seed by seed; a start may have one, for nothing was drawn. With one seed each, the same images
+    are drawn for both; where all domains have equally many, image i for all of them at once, which is right if they
+    show the same scenes and otherwise adds no bias.
     """
     first, second = (mean_score(run, domains) for run in (a, b))
     if first is None or second is None:
@@ -85,8 +85,11 @@ def mean_score(run: Run, domains: Sequence[str]) -> float | None:
 
 
 def _paired(a: Run, b: Run) -> list[tuple[Run, Run]]:
-    """The runs of both, seed by seed; empty where some seed of one is not among those of the other."""
-    if is_start(a.scores) or is_start(b.scores):
+    """The runs of both, seed by seed; empty where some seed of one is not among those of the other.
+
+    A start that was judged once is that of every seed.
+    """
+    if any(is_start(method.scores) and len(method.seeds) == 1 for method in (a, b)):
         return [(x, y) for x in a.seeds for y in b.seeds]
     mine, theirs = ({run.scores.training.seed: run for run in method.seeds} for method in (a, b))
     return [(mine[seed], theirs[seed]) for seed in mine] if mine.keys() == theirs.keys() else []

@@ -17,19 +17,15 @@ from typing import Any
 
 from rich.table import Table
 
-from minorkey.data.corruptions import CORRUPTIONS, SEVERITIES, corruption_title
+from minorkey.data.corruptions import CORRUPTED, CORRUPTIONS, SEVERITIES, corruption_title
 from minorkey.evaluation.scores import DomainScore, ScoreTable
 from minorkey.plotting.markdown import in_markdown
 from minorkey.reporting.tables import run_labels
-from minorkey.system.outside import OUTSIDE
 from minorkey.system.storage import write_json, write_text
 from minorkey.tasks.metric import Metric
 
 DIGITS = 6
 """Decimals of what is written."""
-
-_NAMES = "|".join([*CORRUPTIONS, OUTSIDE.pattern])
-_CORRUPTED = re.compile(rf"(?P<domain>.+)\+(?P<corruption>{_NAMES})@(?P<severity>[1-5])")
 
 
 @dataclass(frozen=True)
@@ -174,7 +170,7 @@ def write_robustness(folder: Path, rows: Sequence[RobustnessRow]) -> None:
 
 def _corrupted(table: ScoreTable) -> Iterator[tuple[DomainScore, re.Match[str]]]:
     for score in table.domains:
-        if match := _CORRUPTED.fullmatch(score.domain):
+        if match := CORRUPTED.fullmatch(score.domain):
             yield score, match
 
 

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from minorkey.adapters.specs import METHODS
+from minorkey.data.corruptions import clean_domain
 from minorkey.evaluation.bootstrap import Interval
 from minorkey.evaluation.scores import DomainScore, MeanScore, ScoreTable
 from minorkey.plotting.markdown import in_markdown
@@ -85,7 +86,7 @@ def markdown_table(tables: Sequence[ScoreTable]) -> str:
     ]
     lines += [[in_markdown(row.label) + row.mark, *_texts(row, grid.columns)] for row in grid.rows]
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    return "\n\n".join([table, *grid.footnotes])
+    return "\n\n".join([table, *map(in_markdown, grid.footnotes)])
 
 
 def rich_table(tables: Sequence[ScoreTable], interval: str = "95 % bootstrap interval over images") -> Table:
@@ -112,10 +113,18 @@ def method_name(method: str) -> str:
 
 
 def run_labels(tables: Sequence[ScoreTable]) -> list[str]:
-    """Method and adaptation, followed by the run's name where several runs share them; an oracle is called one."""
+    """Method and adaptation, followed by the run's name where several runs share them; an oracle is called one.
+
+    No two are alike: a run that is there twice, e.g. under two protocols, is numbered.
+    """
     names = [method_label(t) + _adaptation(t) + (" (oracle)" if t.protocol.weights == "oracle" else "") for t in tables]
     count = Counter(names)
-    return [name if count[name] == 1 else f"{name} ({table.run})" for name, table in zip(names, tables, strict=True)]
+    titles, seen = [], Counter[tuple[str, str]]()
+    for name, table in zip(names, tables, strict=True):
+        seen[name, table.run] += 1
+        again = f", {seen[name, table.run]}" if seen[name, table.run] > 1 else ""
+        titles.append(name if count[name] == 1 else f"{name} ({table.run}{again})")
+    return titles
 
 
 def is_start(table: ScoreTable) -> bool:
@@ -170,7 +179,7 @@ def _columns(tables: Sequence[ScoreTable]) -> list[Column]:
     seen = {(score.role, score.domain): None for score in judged}
     unscored = [each for table in tables for each in table.unscored]
     names = {each.domain for each in unscored} | {score.domain for table in tables for score in table.domains}
-    empty = {(e.role, e.domain): None for e in unscored if not (names - {e.domain}) & {e.domain.partition("+")[0]}}
+    empty = {(e.role, e.domain): None for e in unscored if not (names - {e.domain}) & {clean_domain(e.domain)}}
     columns = [
         Column(domain, role) if (role, domain) in seen else Column(domain, role, "none")
         for wanted in ("source", "unseen")
@@ -239,7 +248,8 @@ def _highlight(row: RunRow, best: Sequence[float | None]) -> RunRow:
 
 
 def _texts(row: RunRow, columns: Sequence[Column]) -> list[str]:
-    return [_text(cell, column, "**") for cell, column in zip(row.cells, columns, strict=True)]
+    cells = [cell and replace(cell, note=in_markdown(cell.note)) for cell in row.cells]
+    return [_text(cell, column, "**") for cell, column in zip(cells, columns, strict=True)]
 
 
 def _text(cell: Cell | None, column: Column, strong: str = "") -> str:

@@ -110,7 +110,7 @@ def predict_folder(
     """
     device_for(TrainingOptions())
     suffixes = from_main(lambda: image_suffixes(pixels_of(run)))
-    files, names, clips = from_main(lambda: _listed(images, shard, suffixes))
+    files, names, clips = from_main(lambda: _listed(images, shard, suffixes, out))
     with together():
         predictor = load(run)
     model = from_main(lambda: model_digest(RunFolder(run), predictor))
@@ -185,18 +185,34 @@ def parse_shard(text: str) -> Shard:
     return int(index), int(count)
 
 
-def _listed(images: str, shard: Shard, suffixes: frozenset[str]) -> tuple[list[Path], list[str], dict[str, Source]]:
+def _listed(
+    images: str, shard: Shard, suffixes: frozenset[str], out: Path
+) -> tuple[list[Path], list[str], dict[str, Source]]:
     """The images of a shard and their names, and its clips by their names; names differ among all of them."""
     index, count = shard
     if is_stream(images):
         return [], [], {name_of_stream(images): images} if index == 1 else {}
-    found = list_files(images, suffixes | CLIP_SUFFIXES) or list_images(images, suffixes)  # which says what is expected
+    found = _without_results(images, list_files(images, suffixes | CLIP_SUFFIXES), out)
+    found = found or list_images(images, suffixes)  # which says what is expected
     named = list(zip(_names(found, Path(images)), found, strict=True))
     clips = [(name, file) for name, file in named if is_clip(file)]
     pictures = [(name, file) for name, file in named if not is_clip(file)][index - 1 :: count]
     if clips:
         pyav()
     return [file for _, file in pictures], [name for name, _ in pictures], dict(clips[index - 1 :: count])
+
+
+RESULTS = ("overlays", "ids", "boxes", "classes", "clips", "frames")
+"""Folders that predictions are written to."""
+
+
+def _without_results(images: str, found: Sequence[Path], out: Path) -> Sequence[Path]:
+    """The files without those that an earlier call wrote to `out`, which may be among the images, or hold them."""
+    results = [out.resolve() / name for name in RESULTS]
+    asked = [Path(images).resolve(), *Path(images).resolve().parents]
+    if not is_folder_of_results(out) or any(folder in asked for folder in results):
+        return found
+    return [file for file in found if not any(folder in file.resolve().parents for folder in results)]
 
 
 def _read(files: Sequence[Path], pixels: PixelOptions, room: Room, place: int) -> tuple[int, np.ndarray | DataError]:

@@ -14,7 +14,6 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from minorkey.adapters.roles import Layers
-from minorkey.data.transforms import to_tensor
 from minorkey.evaluation.run import EvaluationDomain
 from minorkey.models.build import backbone_of
 from minorkey.spectrum.blocks import recorded_blocks
@@ -22,7 +21,6 @@ from minorkey.spectrum.rows import DriftRow
 from minorkey.system.console import PlainConsole
 from minorkey.system.progress import Reporter
 from minorkey.tasks.predictor import Predictor
-from minorkey.tasks.protocol import Protocol
 
 
 @torch.inference_mode()
@@ -36,10 +34,10 @@ def measure_drift(
 ) -> list[DriftRow]:
     """Compare the blocks of a run's backbone with those of the pretrained one, per domain.
 
-    An image is resized as in the run's test protocol; where that has a window, its middle one is taken.
+    An image is looked at as the run predicts it: resized, padded; of windows one in their middle is taken.
 
     Args:
-        before: the run's segmentation model with the pretrained backbone; what its head computes plays no part.
+        before: the run's model with the pretrained backbone; what its head computes plays no part.
         predictor: the trained run.
         domains: the images, source and unseen.
         layers: further names of layers per role, as in `MethodOptions.layers`; they too make a block.
@@ -57,11 +55,11 @@ def measure_drift(
     reporter = Reporter(console or PlainConsole(stderr=True), "measuring drift", total, unit="image")
     with reporter, old_blocks as old, new_blocks as new:
         for domain in domains:
-            images = []
+            images, looking = [], predictor.in_domain(domain.reader.domain)
             for index in domain.indices():
-                pixel_values = to_tensor(domain.reader[index].image, predictor.mean, predictor.std)[None]
+                seen = looking.first_pass(domain.reader[index].image).float()
                 for model in (before, predictor.model):
-                    model(seen_by(predictor.protocol, pixel_values.to(predictor.device)))
+                    model(pixel_values=seen[len(seen) // 2][None])
                 images.append([token_drift(old[block], new[block]) for block in sorted(old)])
                 done += 1
                 reporter.update(done, domain.reader.domain)
@@ -87,19 +85,6 @@ def linear_cka(x: Tensor, y: Tensor) -> float:
     x, y = x - x.mean(dim=0), y - y.mean(dim=0)
     norm = torch.linalg.matrix_norm
     return float(norm(y.T @ x).square() / (norm(x.T @ x) * norm(y.T @ y)))
-
-
-def seen_by(protocol: Protocol, pixel_values: Tensor) -> Tensor:
-    """Images `(B, 3, H, W)` at the protocol's size; of its windows the middle one."""
-    height, width = pixel_values.shape[-2:]
-    if protocol.resize is not None:
-        factor = protocol.resize / max(height, width)
-        height, width = max(1, round(height * factor)), max(1, round(width * factor))
-        pixel_values = F.interpolate(pixel_values, (height, width), mode="bilinear", align_corners=False)
-    if protocol.window is None:
-        return pixel_values
-    top, left = (max(0, (side - kept) // 2) for side, kept in zip((height, width), protocol.window, strict=True))
-    return pixel_values[..., top : top + protocol.window[0], left : left + protocol.window[1]]
 
 
 def _rows(domain: EvaluationDomain, drifts: np.ndarray) -> list[DriftRow]:

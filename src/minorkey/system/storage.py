@@ -155,7 +155,7 @@ def write_text(path: Path, text: str, *, ordered: bool = False) -> None:
 
 
 def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+    path.write_text(text, encoding="utf-8", errors="backslashreplace")  # names of files may be in no encoding
 
 
 def write_json(path: Path, value: Mapping[str, Any], *, ordered: bool = False) -> None:
@@ -255,8 +255,10 @@ def read_metadata(path: Path) -> dict[str, str]:
 def new_folder(path: Path) -> Iterator[Path]:
     """A temporary folder that takes the place of `path` once the block ends without an error.
 
-    Between the two moves that this takes there is none of that name; `recover` brings the earlier one back.
+    Between the two moves that this takes there is none of that name; `recover` brings the earlier one back. A link
+    stays one: what it leads to is replaced.
     """
+    path = path.resolve() if path.is_symlink() else path
     temporary = _beside(path, "partial")
     try:
         with storage_errors(path):

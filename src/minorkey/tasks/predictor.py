@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from rich.console import Console
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from minorkey.data.deep_images import read_pixels
@@ -49,6 +49,10 @@ class Started:
     def __call__(self) -> Any:
         """The prediction."""
         return self.finish(self.on_device, self.image)
+
+
+class _Enough(Exception):
+    """The first pass is all that is wanted."""
 
 
 @dataclass
@@ -251,6 +255,23 @@ class Predictor:
         protocol = self._protocol(image.shape[:2])
         with computing(self.model, self.precision):
             return self.task.predict(self.model, self._pixels([image]), protocol, self.window_batch)
+
+    def first_pass(self, image: np.ndarray) -> Tensor:
+        """What goes into the network first as an image is predicted: `(B, C, h, w)`, e.g. some of its windows."""
+        seen: list[Tensor] = []
+
+        def note(model: nn.Module, inputs: tuple, named: dict[str, Any]) -> None:
+            seen.append(named["pixel_values"])
+            raise _Enough
+
+        handle = self.model.register_forward_pre_hook(note, with_kwargs=True)
+        try:
+            self.start([image])
+        except _Enough:
+            pass
+        finally:
+            handle.remove()
+        return seen[0]
 
     def _pixels(self, images: Sequence[np.ndarray]) -> Tensor:
         """Images as the network takes them, `(B, C, H, W)`; of one size, unless the protocol brings them to one."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, model_validator
 
+from minorkey.data.corruptions import clean_domain
 from minorkey.system.precision import NAMES, Precision
 
 if TYPE_CHECKING:
@@ -102,8 +103,10 @@ class Protocol(BaseModel):
 
     def in_domain(self, domain: str) -> "Protocol":
         """The protocol in one domain; a corrupted domain (`camvid+night@3`) is measured like the clean one."""
-        clean = domain.partition("+")[0]
-        return self.model_copy(update={"resize": self.resize_in.get(clean, self.resize), "resize_in": {}})
+        while domain not in self.resize_in and (clean := clean_domain(domain)) != domain:
+            domain = clean
+        resize = self.resize_in.get(domain, self.resize)
+        return self.model_copy(update={"resize": resize, "resize_in": {}})
 
     def id(self) -> str:
         """Eight hexadecimal digits, equal for equal protocols in any process."""

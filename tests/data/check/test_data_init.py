@@ -178,6 +178,13 @@ def test_the_command(tmp_path):
     assert (tmp_path / "guess.yaml").is_file()
 
 
+def test_the_next_command_is_one_that_runs(tmp_path):
+    save(tmp_path / "my farm", "images/train/a.jpg")
+    save(tmp_path / "my farm", "labels/train/a.png", IDS)
+    run = CliRunner().invoke(data, ["init", str(tmp_path / "my farm"), "--images", "1"])
+    assert f"next: minorkey data check '{tmp_path / 'my farm'}'\n" in run.stdout
+
+
 def test_what_is_no_data_set_is_one_line(tmp_path):
     with pytest.raises(DataError, match="none is missing"):
         init_dataset(tmp_path / "none")

@@ -1,6 +1,7 @@
 """How a corrupted domain is written, `camvid:val+night@3`, and read back."""
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,10 @@ from minorkey.errors import ConfigError
 from minorkey.system.outside import OUTSIDE, outside_faults
 
 DEFAULT_SEVERITY = 3
+
+_NAMES = "|".join([*CORRUPTIONS, OUTSIDE.pattern])
+CORRUPTED = re.compile(rf"(?P<domain>.+)\+(?P<corruption>{_NAMES})@(?P<severity>[1-5])")
+"""A domain under a corruption, as scores name it."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,16 @@ def split_corruption(spec: str) -> tuple[str, str | None]:
     if not plus or any(mark in text for mark in ":/\\") or Path(spec).exists():
         return spec, None
     return base, _with_severity(text)
+
+
+def clean_domain(domain: str) -> str:
+    """The domain without the corruption that it is seen under, if any.
+
+    >>> clean_domain("camvid+night@3"), clean_domain("day+rain")
+    ('camvid', 'day+rain')
+    """
+    found = CORRUPTED.fullmatch(domain)
+    return found["domain"] if found else domain
 
 
 def robustness_domains(

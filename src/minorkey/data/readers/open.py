@@ -96,14 +96,14 @@ def each_domain(spec: str, *, annotation: str, data_root: Path | None) -> list[s
     Raises:
         MinorkeyError: as `open_datasets`.
     """
-    clean, plus, corruption = spec.partition("+")
+    clean, corruption = split_corruption(spec)
     name, part = split_name(clean)
     if name in (WORLD, HUB) or split_own(clean) or reader_of(Path(name)):
         return [spec]
     domains = locate(name, data_root, annotation).domains
     if len(domains) < 2:
         return [spec]
-    end = (f":{part}" if part else "") + plus + corruption
+    end = (f":{part}" if part else "") + (f"+{corruption}" if corruption else "")
     return [f"{name.rstrip('/')}-{domain.place}{end}" for domain in domains.values()]
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from minorkey.data.corruptions import split_corruption
+from minorkey.data.corruptions import clean_domain, split_corruption
 from minorkey.data.readers.locate import split_name
 from minorkey.evaluation.bootstrap import Difference, paired_difference
 from minorkey.evaluation.scores import DomainScore
@@ -131,5 +131,6 @@ def _holds(data: str, domain: str) -> bool:
     clean, corruption = split_corruption(data)
     name, part = split_name(clean)
     own = part or "clear" if name == "world" else name.removeprefix("hf:").rstrip("/").rpartition("/")[2]
-    found, _, seen_under = domain.partition("+")
+    found = clean_domain(domain)
+    seen_under = domain.removeprefix(found).removeprefix("+")
     return seen_under == (corruption or "") and (found == own or found.startswith(f"{own}-"))
