@@ -17,12 +17,13 @@ from peft.tuners.lora import Linear
 from rich.console import Console
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import ViTConfig, ViTModel
+from transformers import Dinov2Backbone, Dinov2Config, ViTConfig, ViTModel
 
 from gpu_sections.bench import Bench
 from gpu_sections.recipe import pretrained
 from gpu_sections.report import BOUND, ERROR, Figures
 from minorkey.adapters import attach, fold
+from minorkey.adapters.held import exact as exact_weights
 from minorkey.adapters.held import held_in
 from minorkey.adapters.merged_linear import MergedLinear
 from minorkey.adapters.peft_layers import added_parameters, tuner_layers
@@ -72,6 +73,7 @@ def cases(bench: Bench) -> Iterator[tuple]:
     yield "with torch's choice of attention, for comparison", partial(gradients, bench, 144, chosen=False)
     yield "PEFT's layers with it, for comparison", partial(gradients, bench, 144, own_layers=False, chosen=False)
     yield "replayed = launched", partial(replayed, bench)
+    yield "an EoMT judged while it trains = judged alone", partial(judged, bench)
     yield "folded in = adapted", partial(folded, bench)
     yield "this device = CPU", partial(devices, bench)
     yield "bf16 autocast, for comparison", partial(half, bench)
@@ -107,6 +109,23 @@ def replayed(bench: Bench) -> Figures:
     repeated = float((again - first).norm() / first.norm())
     error = float((found - first).norm() / first.norm())
     return {ERROR: error, BOUND: RESUMED * max(repeated, 1e-6), "repeated": repeated, "replayed": count}
+
+
+def judged(bench: Bench) -> Figures:
+    """Logits of an EoMT, whose encoder is a view of its modules, by exact weights while half precision is held."""
+    exact()
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 64, "num_hidden_layers": 4, "num_attention_heads": 2, "image_size": 64, "patch_size": 8}
+    backbone = Dinov2Backbone(Dinov2Config(**sizes, out_indices=[1, 2, 3, 4]))
+    head = HeadOptions.model_validate({"name": "eomt", "queries": 8, "query_blocks": 1})
+    model = Segmentation().build(backbone, head, 4, seed=0).to(bench.device).eval()
+    attach(encoder := backbone_of(model))
+    images = torch.randn(2, 3, 64, 64, device=bench.device)
+    with torch.inference_mode():
+        before = model(pixel_values=images).class_queries_logits
+        with held_in(encoder, torch.bfloat16, model), exact_weights(model):
+            while_held = model(pixel_values=images).class_queries_logits
+    return {ERROR: farthest([while_held], [before]), BOUND: ROUNDING}
 
 
 def gradients(bench: Bench, side: int, *, own_layers: bool = True, chosen: bool = True) -> Figures:

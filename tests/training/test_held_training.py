@@ -7,6 +7,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from adapting import adapting, assert_same_training
+from torch import nn
 
 from minorkey.runs import fit as fitting
 from minorkey.runs.train import train
@@ -56,3 +57,25 @@ def test_a_training_is_the_same_held_or_not(
     train(config, tmp_path / "plain", console=console)
     assert [count > 0 for step in seen for count in step] == [True] * 4 + [False] * 4
     assert_same_training(RunFolder(tmp_path / "held"), RunFolder(tmp_path / "plain"))
+
+
+class Gated(nn.Module):
+    """A backbone of someone's own, part of which is computed in float32 whatever the training is in."""
+
+    channels, patch_size = (8,), 8
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.gate = nn.Conv2d(3, 8, 8, 8), nn.Linear(8, 8)
+        self.blocks = nn.ModuleList([nn.ModuleDict({"fc1": nn.Linear(8, 8)})])
+
+    def forward(self, pixel_values: torch.Tensor) -> list[torch.Tensor]:
+        tokens = self.blocks[0]["fc1"](self.stem(pixel_values).movedim(1, -1))
+        with torch.autocast("cpu", enabled=False):
+            return [(tokens.float() * self.gate(tokens.float()).sigmoid()).movedim(-1, 1)]
+
+
+def test_a_network_of_ones_own_may_leave_autocast(bf16_on_a_cpu, make_config, console, tmp_path):
+    method = {"name": "lora", "rank": 2, "layers": {"fc1": ["fc1"]}}
+    config = make_config(backbone={"name": f"{__name__}:Gated"}, head={"name": "linear"}, method=method)
+    assert train(config, tmp_path / "run", console=console).domains

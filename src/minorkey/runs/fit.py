@@ -20,6 +20,7 @@ from minorkey.runs.loading import open_batches, pictured
 from minorkey.runs.material import Material
 from minorkey.runs.save import save_result, training_cost
 from minorkey.runs.validate import validation, watching
+from minorkey.system.outside import OUTSIDE
 from minorkey.system.precision import HALF
 from minorkey.system.processes import from_main, together
 from minorkey.system.progress import Reporter
@@ -184,9 +185,11 @@ def _snapshots(config: RunConfig, folder: RunFolder, learner: Learner, material:
 def _held(config: RunConfig, learner: Learner, accelerator: Accelerator) -> Iterator[None]:
     """The frozen weights of the backbone in the precision of autocast, unless they are spread over processes.
 
-    And its passes replayed where that can be.
+    Nor those of a network of one's own, parts of which may be computed without autocast. And its passes replayed where
+    that can be.
     """
-    low = None if config.training.shard else HALF.get(accelerator.mixed_precision)
+    apart = config.training.shard or OUTSIDE.fullmatch(config.backbone.name)
+    low = None if apart else HALF.get(accelerator.mixed_precision)
     network, teacher = learner.network, learner.regime.teacher
     second = network.model if teacher is None else teacher.network  # of the teacher `ema` alone
     with ExitStack() as stack:
