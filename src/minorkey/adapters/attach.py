@@ -123,7 +123,8 @@ def _attach_in_place(network: nn.Module, method: MethodOptions) -> Attached:
             bias.requires_grad_(True)
     else:
         for parameter in network.parameters():  # whole numbers, e.g. of an index, have no gradient
-            parameter.requires_grad_(method.spec.trains == "everything" and parameter.is_floating_point())
+            trains = parameter.is_floating_point() or parameter.is_complex()
+            parameter.requires_grad_(method.spec.trains == "everything" and trains)
     return Attached(network, method)
 
 
