@@ -60,6 +60,32 @@ def test_arguments_are_nested_yaml():
     }
 
 
+@pytest.mark.parametrize("argument", ["seed=010", "data_root=/data/set #2", "x=[1, 2] # both"])
+def test_what_yaml_would_read_otherwise_is_refused(argument):
+    with pytest.raises(ConfigError, match="is read as .*; put it in quotes"):
+        parse_overrides([argument])
+
+
+def test_arguments_add_up_and_a_whole_value_replaces_another():
+    label_space = "label_space.road=[1, 2, 3]", "label_space.sky=[4, 5, 6]"
+    assert parse_overrides(label_space) == {"label_space": {"road": [1, 2, 3], "sky": [4, 5, 6]}}
+    assert parse_overrides([*label_space, "label_space={soil: [0, 0, 0]}"]) == {"label_space": {"soil": [0, 0, 0]}}
+    assert parse_overrides(["data_root='/data/set #2'"]) == {"data_root": "/data/set #2"}
+
+
+def test_a_number_takes_the_place_of_a_measured_batch(tmp_path):
+    (tmp_path / "mine.yaml").write_text("source: world:clear\nunseen: world:night\ntraining: {batch_size: auto}\n")
+    assert resolve(tmp_path / "mine.yaml").training.fit_batch
+    given = resolve(tmp_path / "mine.yaml", {"training": {"batch_size": 2}}).training
+    assert (given.batch_size, given.fit_batch) == (2, False)
+
+
+def test_what_other_tasks_take_of_an_image_is_refused():
+    for transform, name in (({"grey": 0.5}, "grey"), ({"crop_area": [0.1, 0.2]}, "crop_area")):
+        with pytest.raises(ConfigError, match=f"transform.{name} is for classification; leave it out"):
+            resolve("demo_quick", {"transform": transform})
+
+
 def test_a_configuration_cannot_be_changed():
     with pytest.raises(ValidationError, match="frozen"):
         resolve("demo").seed = 3

@@ -57,6 +57,34 @@ def test_a_grid_goes_on_at_its_edges(best, tried, chosen):
     assert (rate, sorted(scores)) == (chosen, tried)
 
 
+@pytest.mark.parametrize("grid", [[1e-4, 1.2e-4], [1.9e-4, 2.1e-4]])
+def test_a_fine_grid_goes_on_beyond_its_edges(grid):
+    for best in (0, 1):
+        _, (beyond,) = choose_rate(grid, {rate: float(place == best) for place, rate in enumerate(grid)}.get)
+        assert beyond > grid[1] if best else beyond < grid[0]
+
+
+def test_a_trial_warms_up_for_as_large_a_part_of_it(preset, console, tmp_path):
+    given = {"training": {"warmup": 2, "steps": 4}}
+    tune(preset, given, out=tmp_path / "out", rates=[1e-3], steps=2, console=console)
+    (trial,) = [folder for folder in (tmp_path / "out").iterdir() if folder.is_dir()]
+    training = yaml.safe_load(RunFolder(trial).config.read_text())["training"]
+    assert (training["steps"], training["warmup"]) == (2, 1)
+
+
+def test_a_trial_that_could_not_be_judged_is_refused_before_it_is_trained(preset, console, tmp_path):
+    given = {"training": {"choose": "ema", "weight_ema_from": 3}}
+    with pytest.raises(ConfigError, match=r"a trial of 2 steps cannot be trained: .*weight_ema_from"):
+        tune(preset, given, out=tmp_path / "out", rates=[1e-3], steps=2, console=console)
+    assert not list((tmp_path / "out").glob("*/log.jsonl"))
+
+
+@pytest.mark.parametrize("wrong", [{"seeds": 0}, {"steps": 0}])
+def test_no_trials_are_refused(preset, console, tmp_path, wrong):
+    with pytest.raises(ConfigError, match="seeds and steps are 1 or more"):
+        tune(preset, out=tmp_path / "out", rates=[1e-3], console=console, **wrong)
+
+
 def test_rates_are_chosen_on_the_source_and_nothing_unseen_is_opened(preset, console, tmp_path):
     out = tmp_path / "out"
     (choice,) = tune(preset, out=out, rates=[1e-4, 1e-3, 1e-2], seeds=2, tolerance=0, console=console)
@@ -224,6 +252,16 @@ def test_files_of_others_are_left_alone(preset, console, tmp_path):
     with pytest.raises(ConfigError, match=r"lora\.yaml.* not part of a choice of rates"):
         tune(preset, out=tmp_path, console=console)
     assert (tmp_path / "lora.yaml").read_text() == "mine"
+
+
+def test_nor_beside_a_run_that_is_no_trial(preset, console, tmp_path):
+    own = tmp_path / "lora.yaml"
+    own.write_text("# mine\n" + preset.read_text())
+    (tmp_path / "oldrun").mkdir()
+    (tmp_path / "oldrun" / "log.jsonl").write_text("{}\n")
+    with pytest.raises(ConfigError, match="lora.yaml"):
+        tune(own, {"method": "lora"}, out=tmp_path, rates=[1e-3], console=console)
+    assert own.read_text().startswith("# mine")
 
 
 def test_the_command(preset, tmp_path):

@@ -49,6 +49,20 @@ def test_a_plain_vit_is_pooled_behind_its_final_norm(name):
         torch.testing.assert_close(model(IMAGES).logits, expected)
 
 
+def test_tokens_are_those_of_the_last_block_that_is_chosen():
+    def early():
+        backbone = PLAIN_VITS["dinov2"]()
+        backbone.config.out_features = ["stage1"]
+        return backbone
+
+    model = build(early)
+    with torch.no_grad():
+        hidden = backbone_of(model)(IMAGES, output_hidden_states=True).hidden_states[1]
+        expected = torch.cat([model.norm(hidden)[:, 0], model.norm(hidden)[:, -16:].mean(1)], 1)
+        torch.testing.assert_close(model.pooled(IMAGES), expected)
+    assert TASK.heads.resolve("pooled").stock(model) is None
+
+
 @pytest.mark.parametrize("pool", ["class", "mean", "both"])
 def test_parts_can_be_pooled_alone(pool):
     model = build(PLAIN_VITS["dinov2"], pool=pool)

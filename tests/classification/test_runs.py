@@ -134,6 +134,15 @@ def test_folds_of_a_whole_set(class_folders, backbone_folder):
         folds_of(resolve(None, {**RUN, "source": str(root / "day")}))
 
 
+def test_folds_share_a_weight_and_keep_what_is_said_of_a_source(class_folders, backbone_folder):
+    styles, other = class_folders(), class_folders("other", domains=["only"])
+    source = [{"data": str(styles), "weight": 1, "fraction": 0.5}, {"data": f"{other}/only", "weight": 1}]
+    config = resolve(None, {**RUN, "source": source, "unseen": [f"{styles}-day"], "backbone": str(backbone_folder)})
+    *_, night, only = folds_of(config)
+    assert [(s.weight, s.fraction) for s in only.config.source] == [(pytest.approx(1 / 3), 0.5)] * 3
+    assert [s.weight for s in night.config.source] == [pytest.approx(1 / 3)] * 2 + [1]
+
+
 def test_folds_of_a_folder_as_a_shell_completes_it(class_folders):
     root = class_folders()
     assert folds_of(resolve(None, {**RUN, "source": f"{root}/"}))[0].config.unseen == [f"{root}-day"]

@@ -362,6 +362,16 @@ def _real(anchors: PositiveAnchors) -> PositiveAnchors:
     return PositiveAnchors(*(values[0][anchors.real[0]] for values in anchors))
 
 
+def test_objects_may_be_more_than_anchors():
+    shapes = [(8, 8), (4, 4), (2, 2)]
+    boxes = torch.rand(200, 4, generator=torch.Generator().manual_seed(0)) * 32
+    boxes = torch.cat([boxes[:, :2], boxes[:, :2] + boxes[:, 2:] + 1], 1)
+    owners = atss_assign(boxes, shapes, (64, 64))
+    anchors = _real(positive_anchors([boxes], shapes, (64, 64)))
+    assert (owners[anchors.places] >= 0).all()
+    assert len(anchors.places) == int((owners >= 0).sum())
+
+
 def test_there_is_room_for_as_many_positive_anchors_as_there_may_be():
     boxes = [_boxes(5), _boxes(1)]
     for most, room in ((300, 5 * 3 * 9), (20, 20)):

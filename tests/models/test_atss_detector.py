@@ -15,6 +15,7 @@ from minorkey.models.heads.detection.atss.suppression import distinct
 from minorkey.models.heads.detection.detr import box_targets
 from minorkey.models.options import BackboneOptions, HeadOptions
 from minorkey.tasks.detection.task import Detection
+from minorkey.tasks.protocol import Protocol
 
 CLASSES = 3
 SIZE = (64, 96)
@@ -188,6 +189,13 @@ def test_images_without_objects_make_every_class_less_likely(make, images):
 def test_a_small_image_has_a_box_for_each_place(make):
     output, _ = dense(make(channels=64, queries=1000), torch.zeros(1, 3, 32, 32))
     assert output.pred_boxes.shape == (1, 4 * 4 + 2 * 2 + 1, 4)
+
+
+def test_nor_does_the_task_refuse_it(make):
+    found = Detection().predict(
+        make(), torch.zeros(1, 3, 64, 64), Protocol(label_space="weather7", metric="coco", task="detection")
+    )
+    assert found
 
 
 def test_half_precision_gives_nearly_the_same(make, images):

@@ -14,6 +14,7 @@ from transformers import (
 
 from minorkey.adapters import attach
 from minorkey.adapters.options import MethodOptions
+from minorkey.errors import ModelError
 from minorkey.models.backbone import load_backbone
 from minorkey.models.build import backbone_of, head_state
 from minorkey.models.heads.segmentation.linear import LinearHead
@@ -121,6 +122,12 @@ def test_survives_saving(backbone, square, name, tmp_path):
     # Not bit for bit: weights mapped from a file lie unaligned in memory, and kernels may sum differently.
     read = attrgetter("logits" if name in PIXELS else "masks_queries_logits")
     torch.testing.assert_close(read(again(pixel_values=square)), read(model(pixel_values=square)))
+
+
+def test_upernet_says_how_many_maps_it_reads(make_backbone):
+    backbone = load_backbone(BackboneOptions(name=str(make_backbone("two")), out_blocks=[2, 4])).network
+    with pytest.raises(ModelError, match="upernet reads 3 feature maps or more, the backbone gives 2"):
+        Segmentation().build(backbone, HeadOptions(name="upernet", channels=8), 3, seed=0)
 
 
 def test_upernet_is_that_of_transformers(backbone):

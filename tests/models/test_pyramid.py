@@ -7,6 +7,8 @@ from transformers import (
     ConvNextConfig,
     Dinov2Backbone,
     Dinov2Config,
+    HieraBackbone,
+    HieraConfig,
     PvtV2Backbone,
     PvtV2Config,
     SwinBackbone,
@@ -114,6 +116,15 @@ def test_a_pvt_sees_images_that_are_smaller_than_its_kernels(size, padded):
 
 
 @torch.no_grad()
+def test_sides_are_multiples_of_the_stride_of_patches_that_overlap():
+    sizes = {"image_size": [64, 64], "embed_dim": 8, "depths": [1] * 4, "num_heads": [1, 1, 2, 2]}
+    backbone = HieraBackbone(HieraConfig(**sizes, out_features=["stage1", "stage4"])).eval()
+    pyramid = PyramidBackbone.around(backbone, None)
+    image = torch.randn(1, 3, 64, 64)
+    for found, expected in zip(pyramid(image).feature_maps, backbone(image).feature_maps, strict=True):
+        assert torch.equal(found, expected)
+
+
 def test_survives_saving(bare, image, tmp_path):
     pyramid = PyramidBackbone.around(bare, strides=[4, 8, 16, 32]).eval()
     pyramid.save_pretrained(tmp_path)

@@ -40,6 +40,7 @@ CASES = {
     "full": {"method": "full", "training": FOUR | {"gradient_checkpointing": True}},
     "accumulated": {"training": FOUR | {"accumulate": 2, "clip_norm": 0.5}},
     "batch norm": {"method": "lora", "head": {"name": "linear"}, "training": FOUR | AVERAGED},
+    "auxiliary head": {"method": "full", "head": {"name": "upernet", "channels": 8}, "training": FOUR},
     "ignored pixels": {"source": "streets", "unseen": "streets:val", "training": FOUR | {"batch_size": 2}},
     "boxes": BOXES | {"head": {"name": "atss", "channels": 32, "decoder_layers": 1}},
     "oracle": {"training": FOUR | {"choose": "oracle", "judge_every": 1}},

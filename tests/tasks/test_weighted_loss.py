@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from accelerate.utils import convert_outputs_to_fp32
 from plain_vits import PLAIN_VITS
 
 from minorkey.data.sample import Batch
@@ -60,6 +61,16 @@ def test_without_weights_it_is_the_models_own_loss(batch):
     assert terms.keys() == {"segmentation", "auxiliary"}
     torch.testing.assert_close(terms["segmentation"] + terms["auxiliary"], expected)
     assert not model.auxiliary_head._forward_hooks
+    assert not model._forward_hooks
+
+
+def test_the_auxiliary_loss_is_not_computed_in_half_precision(batch):
+    model, seen = _model("upernet"), []
+    model.pixel_loss = lambda logits, labels, weights: seen.append(logits.dtype) or {"all": logits.mean()}
+    accelerated = convert_outputs_to_fp32(torch.autocast("cpu", torch.bfloat16)(model.forward))
+    model.forward = accelerated
+    Segmentation().loss(model, batch)
+    assert seen == [torch.float32] * 2
 
 
 def test_weights_count_pixel_by_pixel_in_both_heads(batch, weights):

@@ -13,6 +13,8 @@ from minorkey.runs.evaluate import evaluate
 from minorkey.runs.load import config_of, protocol_of
 from minorkey.runs.train import train as train_run
 from minorkey.system.run_folder import RunFolder
+from minorkey.tasks.metric import Metric
+from minorkey.tasks.segmentation.task import Segmentation
 from minorkey.training.checkpoint import checkpoints
 from minorkey.training.options import TrainingOptions
 from minorkey.training.weights import BestWeights
@@ -40,10 +42,31 @@ def test_of_equal_scores_the_earliest_is_kept():
     assert torch.equal(best.tensors["w"], torch.full((2,), 4.0))
 
 
+def test_the_lowest_error_is_the_best():
+    best = BestWeights()
+    taken = [best.offer(step, error, {}, rank=float) for step, error in enumerate((3.0, 1.0, 1.5, 0.5))]
+    assert (taken, best.step, best.score) == ([True, True, False, True], 3, 0.5)
+
+
+LOW = Metric(
+    "error", "One minus the accuracy of pixels.", Segmentation.metrics["miou"].evaluator, higher_is_better=False
+)
+
+
+def test_weights_and_patience_go_by_the_direction_of_the_metric(train, monkeypatch):
+    """Scores are those of the mean IoU here, said to be an error."""
+    judged = _judged(train("low", choose="best_source", metric=f"{__name__}:LOW"))
+    scores = [record["scores"]["clear"] for record in judged]
+    best = [record["step"] for record in judged if record["best"]][-1]
+    assert best == judged[scores.index(min(scores))]["step"]
+
+
 @pytest.fixture
 def train(make_config, console, tmp_path):
-    def run(name: str, **training) -> RunFolder:
-        config = make_config(training=STEPS | training, head={"name": "linear", "dropout": 0.3}, method="lora")
+    def run(name: str, metric: str | None = None, **training) -> RunFolder:
+        changes = {} if metric is None else {"evaluation": {"metric": metric}}
+        head = {"name": "linear", "dropout": 0.3}
+        config = make_config(training=STEPS | training, head=head, method="lora", **changes)
         train_run(config, tmp_path / name, console=console)
         return RunFolder(tmp_path / name)
 

@@ -169,6 +169,14 @@ def test_a_stop_is_heard_before_more_is_read_and_where_reading_fails_with_it():
         draw(broken(flag), 2, Counts, flag)
 
 
+def test_the_generator_of_the_caller_is_left_alone(make_config, console, tmp_path):
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    train(make_config(method="lora"), tmp_path / "run", console=console)
+    load(tmp_path / "run")
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 class Normed(nn.Module):
     """A backbone of someone's own, whose norm keeps statistics of every image."""
 

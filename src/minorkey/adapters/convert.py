@@ -128,7 +128,8 @@ def load_adapter(backbone: nn.Module, folder: str | Path) -> None:
         layers = _layer_names(tensors)
         if other := sorted(_patterns(config.target_modules) ^ _patterns(layers)):
             raise AdapterError(f"adapter '{folder}' names layer '{other[0]}' in one of its files alone; copy it again")
-        _inject(backbone, config, layers, folder)
+        with torch.random.fork_rng(devices=[]):  # PEFT draws what is loaded right after
+            _inject(backbone, config, layers, folder)
         try:
             result = set_peft_model_state_dict(backbone, tensors, adapter_name=ADAPTER)
         except RuntimeError as error:  # torch lists the tensors of another shape

@@ -1,6 +1,7 @@
 """The nested values of a configuration before they are checked: of presets, of files, of the command line."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, cast
@@ -17,6 +18,9 @@ NAMED = ("backbone", "head", "method", "teacher")
 WHOLE = ("label_space",)
 """Keys whose values are replaced as they are, and not key by key."""
 
+OCTAL = re.compile(r"[-+]?0[0-9_]+")
+"""Numbers that YAML counts by eight."""
+
 
 def presets() -> list[str]:
     """Names of the shipped presets."""
@@ -30,7 +34,7 @@ def preset_values(preset: str | Path | None, overrides: Mapping[str, Any] | None
     Raises:
         ConfigError: there is no such preset, or the file holds no values.
     """
-    over = _fit_batch(overrides or {})
+    over = _fit_batch(overrides or {}, given=True)
     values = _read_preset(preset, over.get("task")) if preset is not None else {}
     return overridden(_fit_batch(values), over)
 
@@ -57,10 +61,14 @@ def parse_overrides(arguments: Sequence[str], options: Mapping[str, Any] | None 
             raise ConfigError(f"'{argument}' is no override; expected key.sub=value, e.g. training.steps=100")
         with reading(f"the value in {shown(argument)}", "quote text with special characters", ConfigError):
             value = yaml_of(text)
+        if OCTAL.fullmatch(text.strip()) or ("#" in text and "#" not in str(value)):
+            read = f"the value in {shown(argument)} is read as {shown(value)}"
+            raise ConfigError(f"{read}; put it in quotes, or leave out zeros in front of a number")
+        keys = path.split(".")
         leaf: dict[str, Any] = value
-        for key in reversed(path.split(".")):
+        for key in reversed(keys):
             leaf = {key: leaf}
-        nested = overridden(nested, leaf)
+        nested = _merge(_expand(nested), _expand(leaf), whole=set(WHOLE) - set(keys[:-1]))
     return nested
 
 
@@ -103,19 +111,24 @@ def _expand(values: Mapping[str, Any]) -> dict[str, Any]:
     return {k: {"name": v} if k in NAMED and isinstance(v, str) else v for k, v in values.items()}
 
 
-def _fit_batch(values: Mapping[str, Any]) -> dict[str, Any]:
-    """`training.batch_size: auto` as the key for it, so that the number of a preset stays what is halved."""
+def _fit_batch(values: Mapping[str, Any], given: bool = False) -> dict[str, Any]:
+    """`training.batch_size: auto` as the key for it, so that the number of a preset stays what is halved.
+
+    A number that is `given` in place of what a preset says is meant as it is.
+    """
     training = values.get("training")
-    if not isinstance(training, Mapping) or training.get("batch_size") != "auto":
+    if not isinstance(training, Mapping) or "batch_size" not in training:
         return dict(values)
+    if training["batch_size"] != "auto":
+        return {**values, "training": {"fit_batch": False, **training}} if given else dict(values)
     rest = {key: value for key, value in training.items() if key != "batch_size"}
     return {**values, "training": {**rest, "fit_batch": True}}
 
 
-def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+def _merge(base: Mapping[str, Any], over: Mapping[str, Any], whole: Collection[str] = WHOLE) -> dict[str, Any]:
     merged = dict(base)
     for key, value in over.items():
         old = merged.get(key)
-        both = isinstance(old, Mapping) and isinstance(value, Mapping) and key not in WHOLE
-        merged[key] = _merge(cast(Mapping[str, Any], old), value) if both else value
+        both = isinstance(old, Mapping) and isinstance(value, Mapping) and key not in whole
+        merged[key] = _merge(cast(Mapping[str, Any], old), value, whole) if both else value
     return merged

@@ -57,6 +57,12 @@ class TransformConfig(BaseModel):
     own: tuple[Annotated[str, AfterValidator(OWN_TRANSFORMS.admitted)], ...] = ()
     photometric: Annotated[PhotometricConfig | None, BeforeValidator(_switch)] = PhotometricConfig()
 
+    def refuse(self, *names: str, task: str) -> None:
+        """Raise `ValueError` for a setting that only another task has a use for, unless it is as it is by default."""
+        for name in names:
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"transform.{name} is for {task}; leave it out")
+
 
 def transform_own(sample: Sample, config: TransformConfig, rng: np.random.Generator) -> Sample:
     """A crop after the transforms of one's own, in their order.

@@ -94,7 +94,7 @@ class PyramidHead(Head):
     def on(self, backbone: PreTrainedModel, num_labels: int, options: HeadOptions, seed: int) -> PreTrainedModel:
         """A model around the backbone."""
         pyramid = PyramidBackbone.around(backbone, self.strides_of(len(backbone.config.out_features)))
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # of the CPU alone, which is put back
         model = self.build(pyramid.config, num_labels, options.channels or self.channels, options)
         model.set_submodule(_pyramid(model)[0], pyramid)  # the pretrained one in place of a random one
         return model

@@ -41,7 +41,7 @@ class Pooled(Head):
             mixup=options.mixup,
             weighted=weights is not None,
         )
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # of the CPU alone, which is put back
         model = PooledForImageClassification(config)
         model.backbone = pyramid  # the pretrained one in place of a random one
         if norm is not None:
@@ -58,7 +58,8 @@ class Pooled(Head):
         """A DINOv2 with its own classifier, which reads both poolings behind the final norm, as this head does."""
         backbone = model.backbone.backbone
         stock_class = STOCK.get(backbone.config.model_type)
-        if stock_class is None or model.config.pool != "both":
+        last = len(backbone.config.stage_names) - 1
+        if stock_class is None or model.config.pool != "both" or backbone.config.out_indices[-1] != last:
             return None
         settings = backbone.config.to_dict()
         config = type(backbone.config).from_dict(settings | {"id2label": model.config.id2label, "label2id": None})

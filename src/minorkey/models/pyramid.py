@@ -105,7 +105,9 @@ class PyramidBackbone(BackboneMixin, PreTrainedModel):
 
 def _patch_size(config: PreTrainedConfig) -> tuple[int, int]:
     """Multiple that the sides of an input must have; (1, 1) for backbones that take any size."""
-    size = getattr(config, "patch_size", None) or 1
+    # A Hiera has patches that overlap: their kernel is not what sides have to be multiples of. `multiple` is timm's.
+    names = ("multiple", "patch_stride", "patch_size")
+    size = next((value for name in names if (value := getattr(config, name, None))), 1)
     return (size, size) if isinstance(size, int) else (size[0], size[1])
 
 

@@ -13,6 +13,7 @@ from transformers import (
     UperNetForSemanticSegmentation,
 )
 
+from minorkey.errors import ModelError
 from minorkey.models.build import Head, PyramidHead, backbone_of, head_catalog, whole
 from minorkey.models.heads.segmentation.eomt import build_eomt, layers_in_eomt
 from minorkey.models.heads.segmentation.linear import LinearForSemanticSegmentation, LinearSegmenterConfig
@@ -39,7 +40,7 @@ class Eomt(Head):
 
     def on(self, backbone: PreTrainedModel, num_labels: int, options: HeadOptions, seed: int) -> PreTrainedModel:
         """A model with the backbone's weights inside."""
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # of the CPU alone, which is put back
         return build_eomt(backbone, num_labels, options)
 
     def layers_inside(self, backbone: PreTrainedModel) -> Mapping[str, str]:
@@ -67,6 +68,11 @@ def _segformer(features: PyramidConfig, num_labels: int, channels: int, options:
 
 
 def _upernet(features: PyramidConfig, num_labels: int, channels: int, options: HeadOptions) -> PreTrainedModel:
+    if len(features.stage_names) < 3:
+        raise ModelError(
+            f"upernet reads 3 feature maps or more, the backbone gives {len(features.stage_names)}; "
+            "set backbone.out_blocks, or take head linear"
+        )
     config = UperNetConfig(
         backbone_config=features,
         num_labels=num_labels,

@@ -31,6 +31,7 @@ class TimmFeaturesConfig(BackboneConfigMixin, PreTrainedConfig):
         stages: names of the feature maps that there are: blocks of a plain ViT, stages of others after a `stem`.
         patch_size: of a plain ViT; None for others, and for the architecture's own.
         image_size: side of the images that its position embedding is made for; None for the architecture's own.
+        multiple: of what the sides of an image have to be; None where that is the patch size, or any side will do.
         settings: what else `timm.create_model` is told.
         image_mean: of the input that the weights expect, per channel.
         image_std: likewise.
@@ -42,6 +43,7 @@ class TimmFeaturesConfig(BackboneConfigMixin, PreTrainedConfig):
     stages: list[str] | None = None
     patch_size: int | None = None
     image_size: int | None = None
+    multiple: int | None = None
     settings: dict[str, Any] | None = None
     image_mean: list[float] | None = None
     image_std: list[float] | None = None
@@ -130,6 +132,8 @@ def timm_config(given: PreTrainedConfig, known: dict[str, Any]) -> TimmFeaturesC
     strides = [info["reduction"] for info in network.feature_info]
     if strides[0] == strides[-1]:  # a plain ViT
         values = {"patch_size": strides[0], "image_size": network.patch_embed.img_size[0]} | values
+    elif getattr(getattr(network, "patch_embed", None), "patch_size", None) == (strides[0], strides[0]):  # a Swin
+        values = {"multiple": strides[0]} | values
     stem = ["stem"] if strides[0] < 4 else []
     return TimmFeaturesConfig(**values, stages=stem + [f"stage{i + 1}" for i in range(len(strides) - len(stem))])
 

@@ -1,10 +1,11 @@
 """One training in three parts: assembled from its configuration, run, and what it gave saved."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
+import torch
 from accelerate import Accelerator
 from rich.console import Console
 
@@ -75,6 +76,7 @@ def fit(
         tracking(config.training.track, folder, identity, console, learner.done) as tracked,
         Reporter(console, label, config.training.steps, done=learner.done) as reporter,
         _held(config, learner, accelerator),
+        _own_draws(accelerator.device),
     ):
         loop = Loop(replace(described, track=tracked.note, config=identity), learner.checkpoint)
         loop.run(reporter)
@@ -83,6 +85,11 @@ def fit(
     loop.state.deploy()
     cost = training_cost(config, learner, loop.state, accelerator.device, earlier)
     save_result(config, material.space, learner, folder, cost, identity)
+
+
+def _own_draws(device: torch.device) -> AbstractContextManager[None]:
+    """What a training draws is by its own seed; whoever called it goes on with theirs."""
+    return torch.random.fork_rng([device] if device.type == "cuda" else [])
 
 
 def _ended_early(state: State) -> str:
@@ -163,6 +170,7 @@ def describe(
         incidents=Incidents(material.space.classes, console, settled),
         snapshots=snapshots,
         validate=validate,
+        rank=regime.task.metric(config.metric).rank,
         watch=watch,
     )
 

@@ -15,6 +15,7 @@ from minorkey.config import RunConfig
 from minorkey.data.readers import SourceOptions, each_domain, validation_of
 from minorkey.errors import ConfigError
 from minorkey.evaluation.scores import DomainScore, ScoreTable, UnscoredDomain
+from minorkey.runs.assemble import open_sources
 from minorkey.runs.from_sources import with_classes
 from minorkey.runs.train import train
 from minorkey.system.names import below
@@ -72,14 +73,16 @@ def folds_of(config: RunConfig) -> list[Fold]:
         MinorkeyError: a data set is not known, or its classes differ from those of another.
     """
     config, annotation = with_classes(config), task_named(config.task).annotation
-    weights = [source.weight for source in config.source if source.weight is not None]
-    weight = sum(weights) / len(weights) if weights else None  # a domain that was unseen counts as the others do
-    asked = [*config.source, *(SourceOptions(data=spec, weight=weight) for spec in config.unseen)]
-    pool = {
-        spec: source.model_copy(update={"data": spec})
-        for source in asked
-        for spec in each_domain(source.data, annotation=annotation, data_root=config.data_root)
-    }
+    pool: dict[str, SourceOptions] = {}
+    for source in config.source:
+        domains = each_domain(source.data, annotation=annotation, data_root=config.data_root)
+        for spec, weight in zip(domains, _weights(config, source, len(domains)), strict=True):
+            pool[spec] = source.model_copy(update={"data": spec, "weight": weight})
+    weights = [source.weight for source in pool.values() if source.weight is not None]
+    usual = sum(weights) / len(weights) if weights else None  # a domain that was unseen counts as the others do
+    for unseen in config.unseen:
+        for spec in each_domain(unseen, annotation=annotation, data_root=config.data_root):
+            pool.setdefault(spec, SourceOptions(data=spec, weight=usual))
     if len(pool) < 2:
         raise ConfigError(f"'{next(iter(pool))}' is one domain only; to leave one out, name two or more as source")
     folds = [_fold(config, pool, spec) for spec in pool]
@@ -87,6 +90,14 @@ def folds_of(config: RunConfig) -> list[Fold]:
         twice = next(name for name in names if sum(fold.domain == name for fold in folds) > 1)
         raise ConfigError(f"two domains are called '{twice}'; give each folder its own name, or name a domain once")
     return folds
+
+
+def _weights(config: RunConfig, source: SourceOptions, domains: int) -> Sequence[float | None]:
+    """The weight of a source, shared by its domains as in a training on all of them."""
+    if source.weight is None or domains == 1:
+        return [source.weight] * domains
+    space = task_named(config.task).space(config.label_space)
+    return open_sources(config.model_copy(update={"source": [source]}), space).weights or []
 
 
 def _fold(config: RunConfig, pool: dict[str, SourceOptions], left_out: str) -> Fold:

@@ -6,6 +6,15 @@ EXTENSIONS = 2
 """How often a grid goes on."""
 
 
+def _rounded(rate: float, edge: float) -> float:
+    """A rate beyond an edge of the grid, in as few digits as leave it there."""
+    for digits in range(1, 18):
+        short = float(f"{rate:.{digits}g}")
+        if (short - edge) * (rate - edge) > 0:
+            break
+    return short
+
+
 def choose_rate(
     grid: Sequence[float],
     score_of: Callable[[float], float | None],
@@ -39,6 +48,6 @@ def choose_rate(
         best = max(scores, key=scores.__getitem__)
         if best not in (grid[0], grid[-1]):
             break
-        beyond = float(f"{best * factor if best == grid[-1] else best / factor:.1g}")
+        beyond = _rounded(best * factor if best == grid[-1] else best / factor, best)
         grid = sorted([*grid, beyond])
     return min(rate for rate, score in scores.items() if score >= scores[best] - tolerance), []

@@ -6,6 +6,7 @@ reported, and what a rate does to unseen domains is not known when it is chosen.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -14,7 +15,8 @@ import yaml
 from rich.console import Console
 
 from minorkey.config import RunConfig, resolve, saved_values
-from minorkey.errors import ConfigError, TrainingError
+from minorkey.config.run_config import checked
+from minorkey.errors import ConfigError, DataError, TrainingError
 from minorkey.evaluation.scores import ScoreTable
 from minorkey.runs.assemble import open_source_validation
 from minorkey.runs.from_sources import with_classes
@@ -144,17 +146,20 @@ def tune(
     Raises:
         MinorkeyError: bad input, or a trial that cannot be trained or judged.
     """
+    if seeds < 1 or (steps is not None and steps < 1):
+        raise ConfigError(f"seeds and steps are 1 or more, got {seeds} and {steps}")
     if tolerance is not None and not 0 <= tolerance < float("inf"):
         raise ConfigError(f"--tolerance is a number, 0 or more, got {tolerance:g}")
     out, console = Path(out), speaker(console)
     given = dict(overrides or {})
-    wanted = [_of_method(preset, given, method) for method in methods] or [resolve(preset, given)]
+    wanted = [_of_method(preset, given, method) for method in dict.fromkeys(methods)] or [resolve(preset, given)]
     wanted = from_main(lambda: [with_classes(config) for config in wanted])
     tried = [_judged_under(config, under) for config in wanted]
     for config in tried:
-        from_main(lambda config=config: _check(config, rates, console))  # type: ignore[misc]
+        from_main(lambda config=config: _check(config, rates, seeds, steps, console))  # type: ignore[misc]
     files = [TABLE, PAGE, *(_preset(out, config).name for config in wanted)]
-    begun = from_main(lambda: any(RunFolder(folder).started for folder in out.glob("*")))
+    trials = [f"{escape(_file_name(config))}-*" for config in wanted]
+    begun = from_main(lambda: any(RunFolder(folder).started for trial in trials for folder in out.glob(trial)))
     from_main(lambda: claim(out, PART, files, home=begun))
     choices = [_choose(config, out, rates, seeds, steps, tolerance, console) for config in tried]
     from_main(lambda: _write(choices, wanted, out))
@@ -173,11 +178,12 @@ def _judged_under(config: RunConfig, under: Sequence[str]) -> RunConfig:
     return config.model_copy(update={"evaluation": evaluation})
 
 
-def _check(config: RunConfig, rates: Sequence[float], console: Console) -> None:
+def _check(config: RunConfig, rates: Sequence[float], seeds: int, steps: int | None, console: Console) -> None:
     """Refuse what could not be chosen by the source.
 
     Raises:
-        ConfigError: there is nothing to choose on, or more than a rate is chosen on unseen domains.
+        ConfigError: there is nothing to choose on, more than a rate is chosen on unseen domains, or a trial so short
+            would not be what the training is.
     """
     if config.training.choose == "oracle":
         raise ConfigError(
@@ -187,6 +193,11 @@ def _check(config: RunConfig, rates: Sequence[float], console: Console) -> None:
         raise ConfigError("training.steps is 0, and nothing is learnt at any rate; set it to those of the training")
     if any(not 0 < rate < INTEGERS for rate in rates):
         raise ConfigError(f"--rates are numbers above 0, got {', '.join(f'{rate:g}' for rate in rates)}")
+    trial = _trial(config, "lr", config.training.lr, config.seed + FIRST_SEED + seeds - 1, steps)
+    try:
+        checked(saved_values(trial))
+    except ConfigError as error:
+        raise ConfigError(f"a trial of {trial.training.steps} steps cannot be trained: {error}") from error
     if not open_source_validation(config, task_named(config.task).space(config.label_space), console):
         raise ConfigError("no source has validation images, by which rates are chosen; name one with a val split")
 
@@ -238,8 +249,10 @@ def _choose(
 
 
 def _trial(config: RunConfig, key: str, rate: float, seed: int, steps: int | None) -> RunConfig:
-    """The configuration of a trial, in which no unseen domain is named."""
-    training = {key: rate, "watch": 0, **({} if steps is None else {"steps": steps})}
+    """The configuration of a trial, in which no unseen domain is named; its warm-up is as large a part of it."""
+    training = {key: rate, "watch": 0}
+    if steps is not None:
+        training |= {"steps": steps, "warmup": round(config.training.warmup * min(1, steps / config.training.steps))}
     return config.model_copy(
         update={
             "seed": seed,
@@ -262,12 +275,19 @@ def _try(config: RunConfig, out: Path, key: str, metric: Metric, console: Consol
     else:
         console.print(f"{config.method.name}, {key} {rate:g}, seed {config.seed}", highlight=False)
         try:
-            score = _source_score(train(config, folder.path, resume=True, console=console))
+            scores = train(config, folder.path, resume=True, console=console)
         except Interrupted as error:
             raise Interrupted(f"{str(error).partition(';')[0]}; the same command goes on from there") from error
         except Diverged as error:
             reason = f"{str(error).partition(',')[0]}\n"
             from_main(lambda: write_text(diverged, reason))
+        else:
+            score = _source_score(scores)
+            if score is None:
+                raise DataError(
+                    "rates are chosen on validation images of the source, in which nothing that a score counts is "
+                    "labelled; check their labels, and evaluation.classes"
+                )
     told = "diverged" if score is None else f"{metric.name} {metric.text(score)} on the source"
     console.print(f"{config.method.name}, {key} {rate:g}, seed {config.seed}: {told}", highlight=False)
     return Trial(config.method.name, rate, config.seed, score)

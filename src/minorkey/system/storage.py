@@ -118,7 +118,8 @@ def new_file(path: Path) -> Iterator[Path]:
             path.parent.mkdir(parents=True, exist_ok=True)
             yield temporary
             flush_file(temporary)
-            temporary.chmod(0o644)
+            with suppress(PermissionError):  # of a share that has no modes
+                temporary.chmod(0o644)
             temporary.replace(path)
     finally:
         with suppress(OSError):

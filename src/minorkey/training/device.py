@@ -2,14 +2,24 @@
 
 import torch
 from accelerate import Accelerator, PartialState
+from accelerate.state import AcceleratorState
 
 from minorkey.system.precision import HALF, Precision, training_precision, units_of
 from minorkey.training.options import TrainingOptions
 
 
 def device_for(options: TrainingOptions) -> torch.device:
-    """The device of this process. The first call connects those that a launcher (torchrun) started together."""
-    return PartialState(cpu=options.device == "cpu").device
+    """The device of this process. The first call connects those that a launcher (torchrun) started together.
+
+    By itself, a process may use another one in every call, which accelerate keeps for good.
+    """
+    on_cpu = options.device == "cpu"
+    state = PartialState(cpu=on_cpu)
+    if state.num_processes > 1:
+        return state.device
+    if on_cpu:
+        return torch.device("cpu")
+    return state.default_device if state.device.type == "cpu" else state.device
 
 
 def precision_for(options: TrainingOptions) -> Precision:
@@ -28,4 +38,8 @@ def accelerator_for(options: TrainingOptions) -> Accelerator:
         ConfigError: the device cannot train in the precision asked for.
     """
     precision = precision_for(options)
-    return Accelerator(cpu=options.device == "cpu", mixed_precision=precision if precision in HALF else "no")
+    wanted = {"_cpu": options.device == "cpu", "_mixed_precision": precision if precision in HALF else "no"}
+    kept = PartialState._shared_state | AcceleratorState._shared_state
+    if any(kept.get(name, value) != value for name, value in wanted.items()) and PartialState().num_processes == 1:
+        AcceleratorState._reset_state(reset_partial_state=True)  # of an earlier training, on or in another one
+    return Accelerator(cpu=wanted["_cpu"], mixed_precision=wanted["_mixed_precision"])

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from operator import neg
 from typing import Any
 
 from accelerate import Accelerator
@@ -46,6 +47,7 @@ class Fit:
         incidents: reports what goes wrong with the target's images and labels.
         snapshots: keeps pictures of pseudo-labels; None where there are none.
         validate: scores of a network, on which the deployed weights are chosen; None: they are not chosen by scores.
+        rank: of such a score, lower for a better one (`Metric.rank`).
         watch: the same on other images, for the log alone.
         track: is given every record of the log, in all processes.
         config: the configuration as it is saved, which goes into checkpoints.
@@ -67,6 +69,7 @@ class Fit:
     incidents: Incidents | None = None
     snapshots: Snapshots | None = None
     validate: Callable[[nn.Module], Scores] | None = None
+    rank: Callable[[float], float] = neg
     watch: Callable[[nn.Module], Scores] | None = None
     track: Callable[[Mapping[str, Any]], None] | None = None
     config: Mapping[str, Any] = field(default_factory=dict)

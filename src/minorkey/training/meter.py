@@ -2,12 +2,13 @@
 
 import time
 from collections import Counter
+from itertools import chain
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from minorkey.system.processes import gathered
+from minorkey.system.processes import gathered, gathered_objects
 
 
 class Meter:
@@ -52,18 +53,20 @@ class Meter:
             self.signals[name] = self.signals.get(name, torch.zeros((), device=self.device)) + value
 
     def signal_means(self) -> dict[str, float | list[float]]:
-        """Mean of every signal over the batches that had it since the restart, and over the processes."""
-        if not self.signals:
-            return {}
-        means = {name: (value / self.noted[name]).cpu().double() for name, value in self.signals.items()}
-        values = gathered([number for mean in means.values() for number in mean.flatten().tolist()]).mean(axis=0)
-        parts = np.split(values.round(6), np.cumsum([mean.numel() for mean in means.values()])[:-1])
-        return {n: p.tolist() if m.ndim else float(p[0]) for (n, m), p in zip(means.items(), parts, strict=True)}
+        """Mean of every signal over the batches that had it since the restart, and over the processes that had it."""
+        mine = {name: (value / self.noted[name]).cpu().double().tolist() for name, value in self.signals.items()}
+        theirs = gathered_objects(mine)
+        names = dict.fromkeys(chain.from_iterable(theirs))
+        return {n: np.mean([each[n] for each in theirs if n in each], axis=0).round(6).tolist() for n in names}
 
     def means(self) -> dict[str, float]:
-        """Mean of every loss over the steps since the restart, and over the processes; of a single one, as `loss`."""
-        shown = list(self.sums) if len(self.sums) > 2 else ["loss"]
-        sums = gathered([float(self.sums[name]) for name in shown]).mean(axis=0)
+        """Mean of every loss over the steps since the restart, and over the processes; of a single one, as `loss`.
+
+        A loss that some process, or all of them for some steps, had not was 0 there.
+        """
+        names = list(dict.fromkeys(chain.from_iterable(gathered_objects(list(self.sums)))))
+        shown = names if len(names) > 2 else ["loss"]
+        sums = gathered([float(self.sums.get(name, 0.0)) for name in shown]).mean(axis=0)
         return {name: round(value / len(self.steps), 6) for name, value in zip(shown, sums.tolist(), strict=True)}
 
     def rate(self) -> float:

@@ -42,7 +42,7 @@ def _validate(fit: Fit, state: State, scores_of: Callable[[nn.Module], Scores]) 
     with evaluating(fit.network), unsharded(fit.network):
         scores = scores_of(fit.network)
     state.judged = state.step
-    best = state.best.offer(state.step, sum(scores.values()) / len(scores), whole(fit.trained))
+    best = state.best.offer(state.step, sum(scores.values()) / len(scores), whole(fit.trained), fit.rank)
     return {"scores": scores, "best": best}
 
 

@@ -1,7 +1,8 @@
 """Which weights of a training are deployed, where it is not the last ones: their average, or the best ones."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from operator import neg
 
 from torch import Tensor
 
@@ -44,9 +45,11 @@ class BestWeights:
     step: int = 0
     tensors: dict[str, Tensor] = field(default_factory=dict)
 
-    def offer(self, step: int, score: float, tensors: Mapping[str, Tensor]) -> bool:
-        """Take these over if they are better, and return whether they are."""
-        if self.score is not None and score <= self.score:
+    def offer(
+        self, step: int, score: float, tensors: Mapping[str, Tensor], rank: Callable[[float], float] = neg
+    ) -> bool:
+        """Take these over if they are better, and return whether they are; `rank` is lower for a better score."""
+        if self.score is not None and rank(score) >= rank(self.score):
             return False
         self.score, self.step = score, step
         self.tensors = {name: value.detach().to("cpu", copy=True) for name, value in tensors.items()}

@@ -19,6 +19,7 @@ from minorkey.errors import ConfigError, ModelError
 from minorkey.labels import LabelSpace
 from minorkey.models.detectors import DETECTION_HEADS
 from minorkey.models.heads.detection.atss.anchors import clipped, in_pixels, scaled
+from minorkey.models.heads.detection.atss.detector import AtssConfig
 from minorkey.models.heads.detection.atss.overlap import iou
 from minorkey.models.heads.detection.detr import box_targets
 from minorkey.tasks.base import Task
@@ -304,7 +305,12 @@ def check_protocol(protocol: Protocol) -> None:
 
 
 def _check_places(config: PreTrainedConfig, images: Tensor) -> None:
-    """Raise `ModelError` where the first stage has fewer places to choose from than queries to choose."""
+    """Raise `ModelError` where the first stage has fewer places to choose from than queries to choose.
+
+    Anchors that are fewer are all taken.
+    """
+    if isinstance(config, AtssConfig):
+        return
     height, width = images.shape[-2:]
     places = sum((height // stride) * (width // stride) for stride in (8, 16, 32))
     if places < config.num_queries:

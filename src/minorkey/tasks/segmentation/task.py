@@ -93,6 +93,7 @@ class Segmentation(Task):
             )
         if config.transform.scale_jitter is not None:
             raise ValueError("transform.scale_jitter is for detection; give scale_ratios")
+        config.transform.refuse("crop_area", "grey", task="classification")
 
     def build(self, backbone: PreTrainedModel, head: HeadOptions, num_labels: int, seed: int) -> PreTrainedModel:
         """A model around a loaded backbone, which learns by the terms that the head's options name."""
@@ -268,14 +269,17 @@ def _classes_present(labels: Tensor) -> int:
 
 def _pixel_loss(model: nn.Module, batch: Batch, weights: Tensor | None) -> Scored:
     network = extract_model_from_parallel(model)
-    heads = [head for head in (getattr(network, "auxiliary_head", None),) if head is not None]
-    with _recorded(heads) as auxiliary:
-        logits = _resize_to(model(pixel_values=batch.pixel_values).logits, batch.labels.shape[-2:])
+    auxiliary = getattr(network, "auxiliary_head", None)
+    with _handing_on(network, auxiliary):
+        output = model(pixel_values=batch.pixel_values)
+    logits = _resize_to(output.logits, batch.labels.shape[-2:])
     criterion = getattr(network, "pixel_loss", PLAIN)
     (_, main), *more = criterion(logits, batch.labels, weights).items()
     terms = {"segmentation": main, **dict(more)}
-    for output in auxiliary:
-        smaller = total(criterion(_resize_to(output, batch.labels.shape[-2:]), batch.labels, weights))
+    if auxiliary is not None:
+        # Out of half precision, as what the model returns by itself is brought: sums over all pixels overflow there.
+        given = output.hidden_states[0].float()
+        smaller = total(criterion(_resize_to(given, batch.labels.shape[-2:]), batch.labels, weights))
         terms["auxiliary"] = network.config.auxiliary_loss_weight * smaller
     return terms, lambda: logits.detach().float().softmax(dim=1)
 
@@ -294,14 +298,26 @@ def _mask_loss(model: nn.Module, batch: Batch, weights: Tensor | None) -> Scored
 
 
 @contextmanager
-def _recorded(modules: Sequence[nn.Module]) -> Iterator[list[Any]]:
-    """What the modules return in each call, where the model that calls them keeps it to itself."""
-    calls: list[Any] = []
+def _handing_on(network: nn.Module, auxiliary: nn.Module | None) -> Iterator[None]:
+    """Have a model return what its auxiliary head gives, which it keeps to itself, as its only `hidden_states`.
+
+    A part whose output is not returned counts as unused where processes train together.
+    """
+    if auxiliary is None:
+        yield
+        return
+    given: list[Tensor] = []
+
+    def hand_on(_module: nn.Module, _inputs: Any, output: Any) -> Any:
+        output["hidden_states"] = (given.pop(),)
+        return output
+
     handles = [
-        module.register_forward_hook(lambda _module, _inputs, output: calls.append(output)) for module in modules
+        auxiliary.register_forward_hook(lambda _module, _inputs, output: given.append(output)),
+        network.register_forward_hook(hand_on),
     ]
     try:
-        yield calls
+        yield
     finally:
         for handle in handles:
             handle.remove()

@@ -68,7 +68,7 @@ class PooledForImageClassification(AroundBackbone):
         if not self.config.class_token:
             return self.norm(patches).mean(dim=1)
         # Not the feature map: some backbones have normalised it already.
-        tokens = self.norm(output.hidden_states[-1])
+        tokens = self.norm(output.hidden_states[self.backbone.config.backbone_config.out_indices[-1]])
         parts = {"class": tokens[:, 0], "mean": tokens[:, -patches.shape[1] :].mean(dim=1)}
         return torch.cat([part for name, part in parts.items() if self.config.pool in (name, "both")], dim=1)
 

@@ -46,7 +46,7 @@ def positive_anchors(
     count = min(most, len(anchors), candidates * max(len(image) for image in boxes))
     positive = owners != NOBODY
     found = positive.sum(1, keepdim=True)
-    order = owners.where(positive, owners.shape[1]).argsort(dim=1, stable=True)
+    order = owners.where(positive, torch.iinfo(owners.dtype).max).argsort(dim=1, stable=True)
     ranks = torch.arange(count, device=device).expand(len(owners), -1)
     places = order.gather(1, torch.where(found > count, ranks * found // max(count, 1), ranks))
     return PositiveAnchors(
