@@ -75,8 +75,8 @@ def fit(
     with (
         tracking(config.training.track, folder, identity, console, learner.done) as tracked,
         Reporter(console, label, config.training.steps, done=learner.done) as reporter,
-        _held(config, learner, accelerator),
         _own_draws(accelerator.device),
+        _held(config, learner, accelerator),
     ):
         loop = Loop(replace(described, track=tracked.note, config=identity), learner.checkpoint)
         loop.run(reporter)

@@ -19,7 +19,7 @@ def device_for(options: TrainingOptions) -> torch.device:
         return state.device
     if on_cpu:
         return torch.device("cpu")
-    return state.default_device if state.device.type == "cpu" else state.device
+    return state.default_device if state._cpu else state.device  # the first call asked for the CPU
 
 
 def precision_for(options: TrainingOptions) -> Precision:
