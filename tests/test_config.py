@@ -80,10 +80,11 @@ def test_a_number_takes_the_place_of_a_measured_batch(tmp_path):
     assert (given.batch_size, given.fit_batch) == (2, False)
 
 
-def test_what_other_tasks_take_of_an_image_is_refused():
+@pytest.mark.parametrize("preset", ["demo_quick", "world_weather"])
+def test_what_other_tasks_take_of_an_image_is_refused(preset):
     for transform, name in (({"grey": 0.5}, "grey"), ({"crop_area": [0.1, 0.2]}, "crop_area")):
-        with pytest.raises(ConfigError, match=f"transform.{name} is for classification; leave it out"):
-            resolve("demo_quick", {"transform": transform})
+        with pytest.raises(ConfigError, match=f"transform.{name} is for another task; leave it out"):
+            resolve(preset, {"transform": transform})
 
 
 def test_a_configuration_cannot_be_changed():

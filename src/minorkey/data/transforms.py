@@ -5,7 +5,7 @@ generator that is passed in. The photometric distortion is part of the recipe an
 it is applied to whole batches on their device (`photometric.distort`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -57,11 +57,11 @@ class TransformConfig(BaseModel):
     own: tuple[Annotated[str, AfterValidator(OWN_TRANSFORMS.admitted)], ...] = ()
     photometric: Annotated[PhotometricConfig | None, BeforeValidator(_switch)] = PhotometricConfig()
 
-    def refuse(self, *names: str, task: str) -> None:
-        """Raise `ValueError` for a setting that only another task has a use for, unless it is as it is by default."""
+    def refuse(self, names: Iterable[str]) -> None:
+        """Raise `ValueError` for a setting of these, which a task has no use for, unless it is as it is by default."""
         for name in names:
             if getattr(self, name) != type(self).model_fields[name].default:
-                raise ValueError(f"transform.{name} is for {task}; leave it out")
+                raise ValueError(f"transform.{name} is for another task; leave it out")
 
 
 def transform_own(sample: Sample, config: TransformConfig, rng: np.random.Generator) -> Sample:

@@ -61,6 +61,7 @@ class Task(ABC):
     main_term: ClassVar[str | None] = None  # of `loss`: logged by what it was learnt of alone, e.g. `source`
 
     unused: ClassVar[Mapping[str, str]] = {}  # options of the evaluation that it has no use for -> why, for the error
+    unused_transforms: ClassVar[tuple[str, ...]] = ()  # of `transform`, likewise
     loss_options: ClassVar[frozenset[str]] = frozenset()  # of the head's, that its loss reads
     loss_alone: ClassVar[frozenset[str]] = frozenset()  # those of them that leave no trace in a head's weights
 
@@ -70,6 +71,7 @@ class Task(ABC):
         Raises:
             ValueError: says which keys, and what to do.
         """
+        config.transform.refuse(self.unused_transforms)
         options = config.evaluation
         for name, why in self.unused.items():
             if getattr(options, name) != type(options).model_fields[name].default:

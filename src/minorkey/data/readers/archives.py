@@ -72,7 +72,7 @@ def _zip_members(archive: str) -> dict[str, Member]:
     try:
         with zipfile.ZipFile(archive) as content:
             entries = [entry for entry in content.infolist() if not entry.is_dir()]
-    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, RuntimeError, zipfile.BadZipFile) as error:  # RuntimeError: a version of zip to come
         raise _broken(archive, error) from error
     if any(entry.flag_bits & 1 for entry in entries):
         raise DataError(f"{archive} is encrypted; unpack it with its password")

@@ -82,6 +82,7 @@ class Segmentation(Task):
     loss_options = loss_alone = frozenset(LOSS_OPTIONS)
     prediction_type = SegmentationPrediction
     self_training = PixelSelfTrainingOptions
+    unused_transforms = ("crop_area", "grey")
 
     def check(self, config: "RunConfig") -> None:
         """Refuse what belongs to boxes, and terms of a loss to a head that has its own."""
@@ -93,7 +94,7 @@ class Segmentation(Task):
             )
         if config.transform.scale_jitter is not None:
             raise ValueError("transform.scale_jitter is for detection; give scale_ratios")
-        config.transform.refuse("crop_area", "grey", task="classification")
+        config.transform.refuse(self.unused_transforms)
 
     def build(self, backbone: PreTrainedModel, head: HeadOptions, num_labels: int, seed: int) -> PreTrainedModel:
         """A model around a loaded backbone, which learns by the terms that the head's options name."""
