@@ -24,6 +24,8 @@ help:
 demo: $(INSTALLED)
 	$(BIN)/minorkey demo --out runs/demo
 
+# Tests start processes by the dozen; where the environment forbids compiled modules, each would compile them anew.
+test: export PYTHONDONTWRITEBYTECODE =
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 

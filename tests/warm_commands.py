@@ -7,6 +7,7 @@ one who called, and ends with it.
     python warm_commands.py FOLDER     # until its standard input ends; a line says when it is ready
 """
 
+import gc
 import json
 import os
 import signal
@@ -63,6 +64,7 @@ def _serve(folder: Path, commands: Commands) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(address))
         listener.listen()
+        gc.freeze()  # what is imported stays for good, in every fork
         print("ready", flush=True)
         while connection.wait([listener, STDIN]) == [listener]:
             caller, _ = listener.accept()
