@@ -1,10 +1,11 @@
-"""What is on disk in which order, and what is left of a folder whose replacement was cut short."""
+"""What is on disk in which order, whom it lets read, and what is left of a folder whose replacement was cut short."""
 
 import os
 from pathlib import Path
 
 import pytest
 
+from minorkey.system import storage
 from minorkey.system.sealed import write_sealed
 from minorkey.system.storage import new_folder, remove_folder, write_text
 
@@ -85,3 +86,16 @@ def test_no_half_of_a_removed_folder_keeps_its_name(tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.rmtree", lambda *args, **kwargs: None)  # killed right after the move
     remove_folder(tmp_path / "step")
     assert [path.name for path in tmp_path.iterdir()] == [".step.gone"]
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_the_umask_says_who_may_read_and_write(tmp_path, umask, mode):
+    before = os.umask(umask)
+    storage._umask.cache_clear()
+    try:
+        write_text(tmp_path / "file", "1")
+        assert os.umask(umask) == umask  # reading it has not changed it
+    finally:
+        os.umask(before)
+        storage._umask.cache_clear()
+    assert (tmp_path / "file").stat().st_mode & 0o777 == mode

@@ -19,7 +19,7 @@ from minorkey.errors import AdapterError, StorageError
 from minorkey.system.reading import FAULTS, json_of, words
 from minorkey.system.regular import regular_bytes
 from minorkey.system.sealed import read_sealed, write_sealed
-from minorkey.system.storage import new_folder, read_tensors
+from minorkey.system.storage import new_folder, read_tensors, usual_mode
 from minorkey.system.tensors import is_finite
 
 TENSORS = "adapter_model.safetensors"
@@ -100,7 +100,7 @@ def save_adapter(backbone: nn.Module, attached: Attached, folder: str | Path, ba
         save_file(named, new / TENSORS, metadata={"format": "pt"})
         write_sealed(new / PROVENANCE, provenance, (CONFIG, TENSORS))
         for file in new.iterdir():
-            file.chmod(0o644)
+            usual_mode(file)
 
 
 def load_adapter(backbone: nn.Module, folder: str | Path) -> None:

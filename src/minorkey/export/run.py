@@ -22,7 +22,7 @@ from minorkey.system.outside import OUTSIDE
 from minorkey.system.reading import json_of, reading
 from minorkey.system.regular import regular_bytes
 from minorkey.system.run_folder import RunFolder
-from minorkey.system.storage import new_folder, write_json, write_text
+from minorkey.system.storage import new_folder, usual_mode, write_json, write_text
 from minorkey.system.unforeseen import public
 
 MARK = "minorkey_export.json"  # lists what an export wrote, so that it can be replaced and nothing else
@@ -157,6 +157,6 @@ def _mark(folder: Path, to: str, base_sha256: str) -> None:
 
     for path in folder.rglob("*"):
         if path.is_file():
-            path.chmod(0o644)  # save_pretrained leaves them readable by their owner alone
+            usual_mode(path)  # save_pretrained leaves them readable by their owner alone
     mark = {"minorkey": __version__, "to": to, "base_weights_sha256": base_sha256, "files": _files(folder)}
     write_json(folder / MARK, mark)

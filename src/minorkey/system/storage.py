@@ -13,6 +13,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -118,12 +119,24 @@ def new_file(path: Path) -> Iterator[Path]:
             path.parent.mkdir(parents=True, exist_ok=True)
             yield temporary
             flush_file(temporary)
-            with suppress(PermissionError):  # of a share that has no modes
-                temporary.chmod(0o644)
+            usual_mode(temporary)
             temporary.replace(path)
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def usual_mode(file: Path) -> None:
+    """Let those read and write a file whom the user's umask lets; libraries make theirs their owner's alone."""
+    with suppress(PermissionError):  # of a share that has no modes
+        file.chmod(0o666 & ~_umask())
+
+
+@cache
+def _umask() -> int:
+    mask = os.umask(0o077)  # it can be read by setting it alone
+    os.umask(mask)
+    return mask
 
 
 def flush_file(file: Path) -> None:
