@@ -86,3 +86,11 @@ def test_list_of_ids_counts_from_0():
 def test_unknown_legend_offers_the_closest():
     with pytest.raises(ConfigError, match="unknown legend 'mapillary-v1'; did you mean 'mapillary-v1.2'"):
         legend("mapillary-v1")
+
+
+@pytest.mark.parametrize("name", ["void", "Unlabelled", "ignored", "unlabeled"])
+def test_what_is_called_as_nothing_is_left_out_where_the_space_has_no_such_class(name):
+    own = parse_row(Legend, {"ids": {0: "sky", 1: "road", 9: name}}, "own")
+    assert own.own == ("sky", "road")
+    assert own.lookup(label_space(list(own.own)))[[0, 1, 9]].tolist() == [0, 1, VOID]
+    assert own.lookup(label_space(["sky", "road", name]))[9] == 2  # it may be asked for

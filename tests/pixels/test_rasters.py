@@ -66,3 +66,9 @@ def test_without_rasterio(tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match=r"a\.tif needs rasterio to be read: pip install 'minorkey\[geo\]'"):
         read_pixels(file, pixels=FIVE)
     assert read_pixels(tmp_path / "grey.tif", pixels=PixelOptions(range=[0, 10000])).max() <= 1
+
+
+def test_a_fourth_band_of_bytes_is_kept(tmp_path):
+    values = (VALUES[..., :4] % 256).astype(np.uint8)
+    for profile in ({"photometric": "RGB"}, {"photometric": "RGB", "alpha": "NO"}, {"photometric": "MINISBLACK"}):
+        np.testing.assert_array_equal(read_values(written(tmp_path / "a.tif", values, **profile)), values)

@@ -107,8 +107,10 @@ def _raster(content: bytes, file: str | Path) -> np.ndarray:
         with opened_image(file, content) as image:
             tags = getattr(image, "tag_v2", {})
             samples, bits = tags.get(SAMPLES, 1), tags.get(BITS, (1,))
-            if image.mode != "P" and (samples == 1 or (samples in (3, 4) and set(bits) == {8})):
-                return np.asarray(image if image.mode in ("RGBA", "RGBX") else _plain(image))
+            # Of four bands Pillow keeps alpha and black; any other fourth one, as a near infrared, it drops.
+            whole = samples == 3 or (samples == 4 and image.mode in ("RGBA", "CMYK"))
+            if image.mode != "P" and (samples == 1 or (whole and set(bits) == {8})):
+                return np.asarray(image if image.mode == "RGBA" else _plain(image))
     except DataError:
         pass  # of a kind that Pillow does not know; rasterio says what is broken
     return upright(read_raster(content, file), orientation_of(content))

@@ -10,6 +10,7 @@ from minorkey.data.readers.categories import bare_spec
 from minorkey.data.readers.exports import is_ours, recognise, recognised_kinds
 from minorkey.data.readers.kinds import KINDS
 from minorkey.data.readers.locate import split_name
+from minorkey.datacheck.guess.names import are_pairs
 from minorkey.errors import MinorkeyError
 from minorkey.labels.tables import read_yaml
 from minorkey.tasks.table import task_settings
@@ -57,7 +58,9 @@ def train_command(spec: str, task: str, overrides: Mapping[str, Any], splits: Se
     """
     name, part = split_name(spec)
     source = spec if part or {"train", "all"} & set(splits) or not splits else f"{name}:{splits[0]}"
-    judged = {"val", "test"} & set(splits) and not part
+    kind = next((kind for kind in KINDS.values() if kind.task == task), None)
+    drawn = kind is not None and kind.drawn and "all" in splits  # where no split is published, one is drawn to judge on
+    judged = not part and (drawn or {"val", "validation", "test"} & set(splits))
     settings = {key: value for key, value in overrides.items() if key in ("label_space", "data_root") and value}
     words = ["minorkey", "train", f"source={source}" if judged else f"source={{data: {source}, validation: 0.1}}"]
     return shlex.join([*words, *task_settings(task), *(f"{key}={value}" for key, value in settings.items())])
@@ -74,5 +77,5 @@ def _kinds(folder: Path) -> list[str]:
         return ["pixels"] if keys & {"ids", "colours", "legend"} else []
     if kinds := recognised_kinds(folder):
         return kinds
-    bare_spec(folder)
-    return ["category"]
+    by_folders = bare_spec(folder).table is None
+    return [] if by_folders and are_pairs(entry.name for entry in folder.iterdir()) else ["category"]

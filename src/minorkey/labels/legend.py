@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from minorkey.errors import ConfigError, unknown
-from minorkey.labels.space import LabelSpace, distinct
+from minorkey.labels.space import LabelSpace, distinct, plain_name
 from minorkey.labels.tables import Numbered, one_target, parse_row, shipped_yaml
 from minorkey.labels.written import Colour
 
@@ -64,7 +64,8 @@ class Legend(BaseModel):
             ConfigError: the space neither accepts nor ignores a class.
         """
         read_as = {name: target for target, names in self.read_as.items() for name in names}
-        return space.id_map(self.classes, self.ignores, read_as)
+        void = [name for name in self.classes.values() if plain_name(name) in VOID and name not in read_as]
+        return space.id_map(self.classes, [*self.ignores, *(name for name in void if space.own(name) is None)], read_as)
 
 
 def legend(name: str) -> Legend:

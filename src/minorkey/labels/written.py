@@ -10,9 +10,6 @@ from minorkey.errors import ConfigError
 from minorkey.labels.tables import parse_row
 from minorkey.system.reading import shown
 
-MOST_CLASSES = 255
-"""In a label image: ids have one byte, and 255 is what is ignored."""
-
 LISTED = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^,]*))\s*(?:,|\Z)')
 """A name in a list with commas, in quotes or without, and the comma."""
 
@@ -35,7 +32,7 @@ class SpaceRow(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str | None = None  # that of its file, or else its list, where absent
-    classes: dict[str, ClassRow] = Field(min_length=1, max_length=MOST_CLASSES)
+    classes: dict[str, ClassRow] = Field(min_length=1)
     ignores: list[str] = []
 
     @field_validator("classes", mode="before")

@@ -202,3 +202,30 @@ def test_what_is_no_data_set_is_one_line(tmp_path):
     with pytest.raises(DataError, match=r"labels/a\.png"):
         init_dataset(tmp_path)
     assert not (tmp_path / "dataset.yaml").exists()
+
+
+def test_classes_of_yolo_keep_their_numbers(tmp_path):
+    for split in ("train", "val"):
+        save(tmp_path, f"images/{split}/a.jpg")
+        write_text(tmp_path / "labels" / split / "a.txt", "3 0.5 0.5 0.5 0.5\n")
+    write_text(tmp_path / "data.yaml", "names: {3: car, 1: person}\n")
+    values, found = made(tmp_path)
+    assert values["classes"] == {1: "person", 3: "car"}
+    assert found.label_space == "person, car"
+
+
+def test_two_folders_of_one_split_are_told(tmp_path):
+    for split in ("train2012", "train2017"):
+        save(tmp_path, f"images/{split}/a.jpg")
+        save(tmp_path, f"labels/{split}/a.png", IDS)
+    with pytest.raises(DataError, match="'train2012' and 'train2017' are one split; rename one of them"):
+        init_dataset(tmp_path)
+
+
+def test_folders_of_images_and_labels_are_no_classes(tmp_path):
+    for split in ("train", "val"):
+        save(tmp_path, f"{split}/a.jpg")
+        save(tmp_path, f"{split}_labels/a.jpg", IDS)  # as JPEG, which holds no ids
+    assert "classification" not in str(check(str(tmp_path), {})[0].all_problems)
+    with pytest.raises(DataError, match="expected images"):
+        init_dataset(tmp_path)

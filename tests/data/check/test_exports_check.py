@@ -82,7 +82,16 @@ def test_images_that_splits_share(tmp_path: Path) -> None:
         ("farm", ["site_a"], "'source={data: farm:site_a, validation: 0.1}'"),
         ("farm:train", ["train"], "'source={data: farm:train, validation: 0.1}'"),
         ("my farm", ["train", "test"], "'source=my farm'"),
+        ("farm", ["train", "validation"], "source=farm"),  # as data sets of the hub call it
     ],
 )
 def test_the_shortest_command(spec: str, splits: list[str], words: str) -> None:
     assert train_command(spec, "segmentation", {}, splits) == f"minorkey train {words}"
+
+
+@pytest.mark.parametrize(
+    ("splits", "words"),
+    [(["train", "all"], "source=fruit"), (["train"], "'source={data: fruit, validation: 0.1}'")],
+)
+def test_what_is_judged_on_is_drawn_where_no_split_is_published(splits: list[str], words: str) -> None:
+    assert train_command("fruit", "classification", {}, splits) == f"minorkey train {words} task=classification"

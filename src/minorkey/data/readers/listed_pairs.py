@@ -59,7 +59,7 @@ def listed_pairs(files: Files, spec: DatasetSpec, split: str, place: str, *, lab
     if not spec.splits:
         wanted.pop("split", None)
     found: dict[str, Row] = {}
-    for number, row in enumerate(read_table(files, names[table], COLUMNS), start=2):
+    for number, row in read_table(files, names[table], COLUMNS):
         if not is_of(row, wanted):
             continue
         where = f"{files.where(names[table])}, line {number}"

@@ -51,11 +51,11 @@ def separator(first_line: str) -> str:
     return max(SEPARATORS, key=first_line.count)
 
 
-def read_table(files: Files, table: str, columns: Columns) -> list[dict[str, str]]:
-    """The rows of a CSV, by the names in its first line.
+def read_table(files: Files, table: str, columns: Columns) -> list[tuple[int, dict[str, str]]]:
+    """The rows of a CSV, each with the number of its line, by the names in its first line.
 
     Raises:
-        DataError: it cannot be read, or lacks a column.
+        DataError: it cannot be read, lacks a column, or says of some rows alone which split or domain they are of.
     """
     where = files.where(table)
     try:
@@ -69,10 +69,18 @@ def read_table(files: Files, table: str, columns: Columns) -> list[dict[str, str
             raise DataError(f"{where} has no column '{missing[0]}'; expected {', '.join(columns.names)} ({optional})")
         if len(set(header)) < len(header):
             raise DataError(f"{where} has two columns of one name; keep one of them")
-        rows = list(rows_of_table)
-        if spare := [number for number, row in enumerate(rows, start=2) if row.get(None)]:
+        rows = [(rows_of_table.line_num, row) for row in rows_of_table]
+        if spare := [number for number, row in rows if row.get(None)]:
             raise DataError(f"{where}, line {spare[0]}: it has more fields than columns; quote names that hold a comma")
-        return [{name: (row[name] or "").strip() for name in columns.names if name in header} for row in rows]
+        named = [
+            (number, {name: (row[name] or "").strip() for name in columns.names if name in header})
+            for number, row in rows
+        ]
+        for column in columns.names[columns.needed :]:
+            empty = [number for number, row in named if not row.get(column)]
+            if 0 < len(empty) < len(named):  # else nobody would miss the image
+                raise DataError(f"{where}, line {empty[0]}: it has no {column}, and other lines have one; fill it")
+        return named
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{where} is no CSV in UTF-8: {error}") from error
 

@@ -9,6 +9,7 @@ from typing import Any
 from minorkey.data.images import IMAGE_SUFFIXES
 from minorkey.data.readers.boxes.kitti import FIELDS, read_kitti
 from minorkey.data.readers.boxes.voc import read_voc
+from minorkey.data.readers.exports.yolo import classes_named
 from minorkey.data.readers.files import Files
 from minorkey.data.readers.text import text_lines
 from minorkey.datacheck.guess.guess import TOP, Guess, line
@@ -61,11 +62,12 @@ def _of_lines(files: Files, names: dict[str, str], pairs: Pairs) -> Guess | None
     named = _names_of_yolo(files, names) or [
         f"class_{number}" for number in range(max(filter(None, [0, *ids]), default=0) + 1)
     ]
-    return _guess("yolo", pairs, line("classes", named, "in the order of their ids"))
+    comment = "in the order of their ids" if isinstance(named, list) else "by their ids"
+    return _guess("yolo", pairs, line("classes", named, comment))
 
 
-def _names_of_yolo(files: Files, names: dict[str, str]) -> list[str]:
-    """The classes in the file that a tool wrote them to; none where there is no such file."""
+def _names_of_yolo(files: Files, names: dict[str, str]) -> list[str] | dict[int, str]:
+    """The classes in the file that a tool wrote them to, by their ids where these have gaps; none without one."""
     name = next((name for name in NAME_FILES if name in names), None)
     if name is None:
         return []
@@ -74,8 +76,10 @@ def _names_of_yolo(files: Files, names: dict[str, str]) -> list[str]:
         return [row for row in text_lines(content, where) if row]
     with reading(where, "mend the file"):
         values = yaml_of(content)
-        found = values.get("names", []) if isinstance(values, dict) else []
-        return checked_names(list(found.values()) if isinstance(found, dict) else found) if found else []
+        if not isinstance(values, dict) or not values.get("names"):
+            return []
+        classes = classes_named(values["names"], values.get("nc"), where)
+        return checked_names(list(classes.values())) if list(classes) == list(range(len(classes))) else classes
 
 
 def _of_voc(files: Files, names: dict[str, str], pairs: Pairs) -> Guess | None:

@@ -3,6 +3,7 @@
 from minorkey.data.readers.categories.bare import USUAL_TABLE, bare_spec
 from minorkey.data.readers.files import Files
 from minorkey.datacheck.guess.guess import TOP, Guess, line
+from minorkey.datacheck.guess.names import are_pairs
 from minorkey.errors import DataError
 
 
@@ -19,6 +20,8 @@ def guess_folders(files: Files) -> Guess | None:
             return None
     else:
         spec = bare_spec(files.root)
+    if not spec.table and are_pairs(entry.name for entry in files.root.iterdir()):
+        return None
     what = f"classified images, listed in {spec.table}" if spec.table else "class folders"
     text = TOP + (line("table", spec.table) if spec.table else line("images", spec.images))
     if not spec.table:

@@ -7,20 +7,22 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from minorkey.data.readers.categories.bare import SPLITS
+from minorkey.errors import DataError
 
 SPLIT_NAMES = {**SPLITS, "dev": "val", "testing": "test"}
 """Names of folders that are splits -> what the split is called."""
 
 # fmt: off
 PHOTOS = frozenset((
-    "camera", "frames", "image", "images", "img", "img_dir", "imgs", "input", "inputs", "jpegimages", "leftimg8bit",
-    "photo", "photos", "rgb",
+    "camera", "frames", "image", "image_2", "images", "img", "img_dir", "imgs", "input", "inputs", "jpegimages",
+    "leftimg8bit", "photo", "photos", "rgb",
 ))
 """Names of folders of images, in lower case."""
 
 LABELS = frozenset((
-    "ann", "ann_dir", "annot", "annotation", "annotations", "anns", "ground_truth", "gt", "gtfine", "label", "labels",
-    "mask", "masks", "seg", "segmentation", "segmentationclass", "segmentations", "semantic", "targets", "truth",
+    "ann", "ann_dir", "annot", "annotation", "annotations", "anns", "ground_truth", "gt", "gtfine", "label", "label_2",
+    "labels", "mask", "masks", "seg", "segmentation", "segmentationclass", "segmentations", "semantic", "targets",
+    "truth",
 ))
 """Names of folders of what is said of them."""
 # fmt: on
@@ -128,6 +130,17 @@ def split_called(folder: str) -> str | None:
     return SPLIT_NAMES.get(low) or (SPLIT_NAMES.get(low[:-4]) if low[-4:].isdecimal() else None)
 
 
+def are_pairs(folders: Iterable[str]) -> bool:
+    """Whether folders are called as images and what is said of them are, rather than as classes.
+
+    >>> are_pairs(["images", "masks"]), are_pairs(["train", "train_labels"]), are_pairs(["mask", "no_mask"])
+    (True, True, False)
+    """
+    read = [_read_folder(name) for name in folders]
+    labels = any(role == "labels" for _, _, role in read)
+    return labels and any(role == "photos" or (split and not role) for _, split, role in read)
+
+
 def _role(name: str) -> str:
     return "photos" if name in PHOTOS else "labels" if name in LABELS else ""
 
@@ -186,10 +199,15 @@ def _by_affixes(photos: Group, labels: Group, ours: Affix, theirs: Affix) -> Pai
 
 
 def named_splits(folders: Iterable[str]) -> dict[str, str]:
-    """Split -> its folder."""
+    """Split -> its folder.
+
+    Raises:
+        DataError: two folders are of one split.
+    """
     named: dict[str, str] = {}
     for folder in sorted(folders):
-        named.setdefault(split_called(folder) or folder, folder)
+        if (other := named.setdefault(split_called(folder) or folder, folder)) != folder:
+            raise DataError(f"'{other}' and '{folder}' are one split; rename one of them, or make them one folder")
     return named
 
 

@@ -65,7 +65,7 @@ def with_columns(spec: CategorySpec, root: Path) -> CategorySpec:
     """
     if spec.table is None:
         return spec
-    rows = read_table(Files(root), spec.table, COLUMNS)
+    rows = [row for _, row in read_table(Files(root), spec.table, COLUMNS)]
     domains = sorted({row["domain"] for row in rows if row.get("domain")})
     splits = sorted({row["split"] for row in rows if row.get("split")})
     found = {

@@ -93,7 +93,7 @@ def _refuse_empty(files: Files, pattern: Pattern, categories: set[str]) -> None:
 def _in_table(files: Files, table: str, known: Mapping[str, str]) -> list[Classified]:
     names = files.names("")
     found = []
-    for number, row in enumerate(read_table(files, table, COLUMNS), start=2):
+    for number, row in read_table(files, table, COLUMNS):
         if not is_of(row, known):
             continue
         where, category = f"{files.where(table)}, line {number}: {row['file']}", row["category"]

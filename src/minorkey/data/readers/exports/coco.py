@@ -77,7 +77,11 @@ def _found(folder: Folder, pattern: str, tables: Mapping[str, ShapeTable]) -> Fo
     several = "{split}" in pattern
     splits = splits_of(sorted(tables), folder.root) if several else {"all": "all"}
     file = next(iter(tables.values())).file
-    images = place_of_images(folder, file, {split: table.images for split, table in tables.items()})
+    files, listed = (
+        {split: table.file for split, table in tables.items()},
+        {split: table.images for split, table in tables.items()},
+    )
+    images = place_of_images(folder, files, listed)
     row: Row = {"images": folder.base + images, "splits": splits}
     rows = {"boxes": {**row, "boxes": "coco", "annotations": folder.base + pattern}}
     if any(row != b"[]" for table in tables.values() for row in table.rows):

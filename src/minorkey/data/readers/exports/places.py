@@ -17,12 +17,12 @@ PROBES = 20
 """Images that are looked for in each of these places."""
 
 
-def place_of_images(folder: Folder, file: str, listed: Mapping[str, Sequence[str]]) -> str:
+def place_of_images(folder: Folder, files: Mapping[str, str], listed: Mapping[str, Sequence[str]]) -> str:
     """The pattern of the images that files list.
 
     Args:
         folder: that holds both.
-        file: that lists them, as errors name it.
+        files: split -> the file that lists its images, as errors name it.
         listed: split, as it is called on disk, or "" where there are none -> the images, as the file names them.
 
     Raises:
@@ -33,11 +33,20 @@ def place_of_images(folder: Folder, file: str, listed: Mapping[str, Sequence[str
             continue
         if all(_are_there(folder, place, split, images) for split, images in listed.items()):
             return place
-    first = next(iter(listed.values()))
-    if "" in listed and len(above := _folders_of(folder, first)) == 1:
-        return f"{above.pop()}/{{key}}.*"
+    places = [place for place in PLACES if not ("" in listed and "{split}" in place)]
+    found = {place: [split for split in listed if _are_there(folder, place, split, listed[split])] for place in places}
+    best = max(places, key=lambda place: len(found[place]))
+    split = next(split for split in listed if split not in found[best])
+    images, said = listed[split], files[split]
+    if above := sorted(_folders_of(folder, images)):
+        if "" in listed and len(above) == 1:
+            return f"{above[0]}/{{key}}.*"
+        raise DataError(
+            f"{said}: its images lie in {some(above)}, and it names them without; put them into one folder, or write "
+            "the folder in front of each name"
+        )
     raise DataError(
-        f"{file}: its image {some(first or ['none'])} is nowhere below {folder.root}; put the images in "
+        f"{said}: its image {some(images or ['none'])} is nowhere below {folder.root}; put the images in "
         "images/ beside it"
     )
 

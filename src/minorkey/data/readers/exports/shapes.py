@@ -43,7 +43,8 @@ def cvat(folder: Folder) -> Found | None:
     parts = {
         split: [name for name, of in zip(table.images, table.splits, strict=True) if of == split] for split in told
     }
-    images = place_of_images(folder, table.file, parts or {"": table.images})
+    listed = parts or {"": table.images}
+    images = place_of_images(folder, dict.fromkeys(listed, table.file), listed)
     row: Row = {"images": folder.base + images, "splits": splits}
     file = folder.base + CVAT
     names = list(table.names)

@@ -16,7 +16,7 @@ def table(folder: Folder) -> Found | None:
     names = [name for name in folder.in_folder("") if name.lower().endswith(".csv") and _has_columns(folder, name)]
     if not names:
         return None
-    rows = {name: read_table(folder.files, folder.addresses[name], COLUMNS) for name in names}
+    rows = {name: [row for _, row in read_table(folder.files, folder.addresses[name], COLUMNS)] for name in names}
     masks = {name: [row["mask"] for row in rows[name] if row["mask"]] for name in names}
     if not any(is_image(mask) for found in masks.values() for mask in found[:1]):
         return None  # a table of classes: `label` may be either

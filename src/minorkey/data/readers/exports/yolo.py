@@ -27,7 +27,7 @@ def yolo(folder: Folder) -> Found | None:
     told = _data_file(folder)
     if told is not None:
         file, content = told
-        classes, places = _classes(content["names"], content.get("nc"), file), _places(folder, content, file)
+        classes, places = classes_named(content["names"], content.get("nc"), file), _places(folder, content, file)
     else:
         listing = next((name for name in CLASS_LISTS if name in folder.addresses), None)
         places = _usual(folder)
@@ -64,12 +64,19 @@ def is_data_file(values: object) -> bool:
     return isinstance(values, dict) and "names" in values and bool(values.keys() & {"train", "val", "test"})
 
 
-def _classes(names: Any, count: Any, file: str) -> dict[int, str]:
+def classes_named(names: Any, count: Any, file: str) -> dict[int, str]:
+    """Number -> class, as `names` of a data file has them; `count` is its `nc`, or None.
+
+    Raises:
+        DataError: they are no classes, or not as many.
+    """
     if isinstance(names, list):
         names = dict(enumerate(names))
     if not isinstance(names, dict) or not names or not all(str(key).isdecimal() for key in names):
         raise DataError(f"{file}: names is {shown(names)}, expected a list of classes, or a mapping of their numbers")
-    classes = {int(key): str(name).strip() for key, name in names.items()}
+    if odd := [name for name in names.values() if isinstance(name, bool) or not isinstance(name, str | int)]:
+        raise DataError(f"{file}: class {shown(odd[0])} is no text; write it in quotes")
+    classes = {int(key): str(names[key]).strip() for key in sorted(names, key=int)}
     if isinstance(count, int) and count != len(classes):
         raise DataError(f"{file}: nc is {count}, but {len(classes)} classes have names; mend one of the two")
     return classes
@@ -78,10 +85,13 @@ def _classes(names: Any, count: Any, file: str) -> dict[int, str]:
 def _places(folder: Folder, content: Mapping[str, Any], file: str) -> dict[str, str]:
     """Name of a split -> the folder of its images, wherever the paths in the file lead on the machine they are from."""
     places: dict[str, str] = {}
+    missing: dict[str, Any] = {}
     for split in ("train", "val", "valid", "test"):
         said = content.get(split)
         for text in said if isinstance(said, list) else [said]:
             place = _place(folder, text, split) if isinstance(text, str) and text.strip() else None
+            if place is None and text and split != "test":  # which tools name though they may have written none
+                missing[split] = text
             if place is not None and places.setdefault(split, place) != place:
                 raise DataError(
                     f"{file}: split '{split}' is in {places[split]} and {place}; put its images into one folder"
@@ -91,6 +101,8 @@ def _places(folder: Folder, content: Mapping[str, Any], file: str) -> dict[str, 
         raise DataError(
             f"{file}: none of its splits is there, e.g. {said}; put the images in images/train, or mend the path"
         )
+    for split, text in missing.items():
+        raise DataError(f"{file}: split '{split}' is {shown(text)}, which is not there; mend or remove the line")
     return places
 
 
