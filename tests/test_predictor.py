@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from minorkey.data.transforms import to_tensor
-from minorkey.errors import DataError, StorageError
+from minorkey.errors import DataError, ImageSizeError, StorageError
 from minorkey.runs.batches import BatchPredictor
 from minorkey.runs.load import load
 from minorkey.runs.predict import predict_folder
@@ -93,6 +93,31 @@ def test_what_does_not_fit_together_is_tried_one_by_one_without_what_failed(pred
 
     monkeypatch.setattr(Predictor, "start", small)
     assert [one().labels.shape for one in predictor._tried([image, image])] == [image.shape[:2]] * 2
+
+
+@pytest.fixture
+def one_too_large(files, monkeypatch):
+    """A network that takes no image as large as one of the files."""
+    start = Predictor.start
+
+    def small(self, images):
+        if any(len(image) == 64 for image in images):
+            raise ImageSizeError("an image of 96x64 is too large")
+        return start(self, images)
+
+    monkeypatch.setattr(Predictor, "start", small)
+
+
+def test_an_image_that_does_not_fit_the_network_is_named_and_passed_over(
+    finished_run, predictor, files, one_too_large, tmp_path, console
+):
+    results = [result for _, result in predictor.map(files, on_error="return")]
+    assert [isinstance(result, ImageSizeError) for result in results] == [False, False, True, False, False]
+    with pytest.raises(ImageSizeError, match="96x64 is too large"):
+        list(predictor.map(files))
+    done = predict_folder(finished_run.path, str(tmp_path / "photos"), tmp_path / "out", console=console)
+    assert done.written == 4
+    assert done.problems == [f"{files[2]}: an image of 96x64 is too large"]
 
 
 def test_an_image_of_many_crops_is_looked_at_by_windows(predictor):

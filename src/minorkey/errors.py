@@ -26,6 +26,10 @@ class DataError(MinorkeyError):
     """An image, label file or data folder is missing, unreadable or inconsistent."""
 
 
+class ImageSizeError(DataError):
+    """An image is too small or too large for the network that is to look at it."""
+
+
 class ModelError(MinorkeyError):
     """A backbone or head cannot be found, loaded or built."""
 

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import nn
 
 from minorkey.data.sample import Sample
-from minorkey.errors import ConfigError, DataError
+from minorkey.errors import ConfigError, DataError, ImageSizeError
 from minorkey.evaluation.run import EvaluationDomain, evaluate_domains, share_scenes
 from minorkey.labels import label_space
 from minorkey.tasks.base import Task
@@ -96,6 +96,15 @@ def test_one_confusion_matrix_per_image_in_order(tmp_path, console):
         sample = day[index]
         assert np.array_equal(matrix, confusion_matrix(sample.image[..., 0] % 7, sample.labels, 7))
         assert matrix.sum() == 5 * 9
+
+
+def test_an_image_that_does_not_fit_the_network_stops_judging_and_is_named(tmp_path, console, monkeypatch):
+    def refuse(self, images):
+        raise ImageSizeError("an image of 9x5 is too small")
+
+    monkeypatch.setattr(Predictor, "start", refuse)
+    with pytest.raises(DataError, match=r"^day/000: an image of 9x5 is too small$"):
+        _judge([EvaluationDomain("unseen", Reader("day"), 99)], tmp_path, console)
 
 
 @pytest.mark.parametrize(("count", "expected"), [(99, [0, 1, 2, 3, 4, 5, 6]), (1, [3]), (3, [1, 3, 5])])

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import nn
 
 import minorkey
-from minorkey.errors import ConfigError, DataError, ModelError
+from minorkey.errors import ConfigError, DataError, ImageSizeError, ModelError
 from minorkey.export.deploy_options import DeployOptions, parse_size
 from minorkey.export.graph import as_onnx, traced
 from minorkey.export.run import export_run
@@ -125,7 +125,8 @@ def test_options_of_a_file(finished_run: RunFolder, photo: Path, tmp_path: Path)
     assert (given.predict(image).labels == wanted.predict(image).labels).mean() > 0.98
     assert given.predict(photo).labels.shape == (37, 61)  # it lay on a canvas
     assert script(folder, photo).startswith(f"{photo}: ")
-    with pytest.raises(ConfigError, match="takes images of at most 64x40, and this one has 61x50; export again with"):
+    refused = "takes images of at most 64x40, and this one has 61x50; export again with --size 50x61$"
+    with pytest.raises(ImageSizeError, match=refused):
         given.predict(np.zeros((50, 61, 3), np.uint8))
 
 

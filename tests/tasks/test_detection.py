@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from minorkey.data.sample import Batch
-from minorkey.errors import ConfigError, ModelError
+from minorkey.errors import ConfigError, ImageSizeError
 from minorkey.labels import label_space
 from minorkey.models.backbone import load_backbone
 from minorkey.models.detectors import DETECTION_HEADS
@@ -190,10 +190,12 @@ def test_views_are_refused(changes, names):
 @pytest.mark.parametrize("name", ["rt_detr_v2", "d_fine", "deformable_detr"])
 def test_images_with_fewer_places_than_queries_are_refused(make, name):
     model = make(name, queries=30)
-    expected = "an image of 32 x 32 pixels has 21 places for 30 queries; set head.queries to 21 or less"
-    with pytest.raises(ModelError, match=expected):
+    expected = (
+        "an image of 32 x 32 pixels has 21 places for 30 queries; take larger images, or train with head.queries=21"
+    )
+    with pytest.raises(ImageSizeError, match=expected):
         TASK.predict(model, torch.zeros(1, 3, 20, 32), protocol())
-    with pytest.raises(ModelError, match=expected):
+    with pytest.raises(ImageSizeError, match=expected):
         TASK.loss(model, batch_of(32, 32, [[]], [[]]))
 
 

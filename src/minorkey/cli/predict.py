@@ -28,8 +28,8 @@ def predict(
     A detector writes boxes in place of the id map, and predictions.json, a COCO results file in which an image's
     id is its file's name; a classifier a table, predictions.csv. predictions.html shows the overlays, and classes.json
     says which number is which class. Images done before, by the same model, are skipped, so an interrupted run goes on;
-    what is there of another model, or of somebody's own, is refused. A broken image is named and skipped, and the exit
-    code is then 2.
+    what is there of another model, or of somebody's own, is refused. An image that is broken, or too large or
+    small for the network, is named and skipped, and the exit code is then 2.
 
     Of a clip (`minorkey[video]`): a video with overlays (MP4), and clips/NAME.jsonl, a line for each frame. A stream
     (rtsp://, http://, /dev/video0) is predicted until it ends or Ctrl-C.

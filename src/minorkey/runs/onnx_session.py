@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from minorkey.errors import ConfigError, DataError
+from minorkey.errors import ConfigError, DataError, ImageSizeError
 from minorkey.runs.deployed_info import KEY, DeployedInfo, read_info
 from minorkey.tasks.deployed import Size
 
@@ -51,7 +51,7 @@ class OnnxSession:
         """What the network gives of images, and the height and width that it saw them in, at the top left.
 
         Raises:
-            ConfigError: they are larger than the size that the file was written for.
+            ImageSizeError: they are larger than the size that the file was written for.
             DataError: onnxruntime fails.
         """
         canvas = self._filled(images)
@@ -66,7 +66,7 @@ class OnnxSession:
         """Normalised images as the file takes them.
 
         Raises:
-            ConfigError: they are larger than the size that it was written for.
+            ImageSizeError: they are larger than the size that it was written for.
         """
         return self._fed(self._filled(images))
 
@@ -79,9 +79,9 @@ class OnnxSession:
             return images
         (height, width), given = self.info.size, images.shape[-2:]
         if given[0] > height or given[1] > width:
-            raise ConfigError(
+            raise ImageSizeError(
                 f"'{self.file}' takes images of at most {width}x{height}, and this one has {given[1]}x{given[0]}; "
-                f"export again with --size {given[0]}x{given[1]}, or set evaluation.resize"
+                f"export again with --size {given[0]}x{given[1]}"
             )
         return pad(images, (0, width - given[1], 0, height - given[0]))
 

@@ -1,7 +1,7 @@
 """A finished run as something to use: the folded network with its preprocessing and label space."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from minorkey.data.images import rgb_pixels
 from minorkey.data.pixels import DEFAULT, PixelOptions, of_one_kind, picture
 from minorkey.data.video.clip import opened_clip
 from minorkey.data.video.frames import Frame, Sampling, read_ahead
-from minorkey.errors import DataError
+from minorkey.errors import DataError, ImageSizeError
 from minorkey.labels import LabelSpace
 from minorkey.models.options import PerChannel
 from minorkey.system.ahead import IN_MEMORY, Room, ahead, grouped
@@ -103,6 +103,7 @@ class Predictor:
 
         Raises:
             DataError: an image is missing, broken or no image.
+            ImageSizeError: it is too large or small for the network.
             ConfigError: probabilities are asked of a detector.
         """
         if isinstance(images, (list, tuple)):
@@ -122,13 +123,14 @@ class Predictor:
 
         Args:
             images: paths, PIL images or arrays, of any sizes; taken a few at a time.
-            on_error: what a broken image does: `raise` its error, or `return` it in place of the prediction.
+            on_error: what an image does that is broken, or too large or small for the network: `raise` its error, or
+                `return` it in place of the prediction.
 
         Returns:
             Each image as it was given, with its prediction.
 
         Raises:
-            DataError: an image is missing, broken or no image, and errors are raised.
+            DataError: an image is missing, broken, no image or of a size that does not fit, and errors are raised.
         """
 
         def finish(pair: tuple[ImageLike, Started | DataError]) -> tuple[ImageLike, Any]:
@@ -177,7 +179,8 @@ class Predictor:
     ) -> Iterator[tuple[Key, Started | DataError]]:
         """Predictions that have begun, each with what came with its image; neighbours of one size in one pass.
 
-        An error in place of an image stays one, and what does not fit the device's memory becomes one.
+        An error in place of an image stays one; an image that fits neither the network nor the device's memory becomes
+        one.
         """
         for group in grouped(images, lambda pair: self._seen(pair[1]), lambda pair: self.at_once(_size(pair[1]))):
             started = iter(self._tried([image for _, image in group if isinstance(image, np.ndarray)]))
@@ -190,14 +193,18 @@ class Predictor:
         return self.protocol.input_size or size if size else None
 
     def _tried(self, images: list[np.ndarray]) -> Sequence[Started | DataError]:
-        with suppress(torch.OutOfMemoryError):
+        try:
             return self.start(images) if images else []
+        except torch.OutOfMemoryError:
+            height, width = images[0].shape[:2]
+            advice = "lower evaluation.batch_size or set a window"
+            problem = DataError(f"an image of {width}x{height} does not fit the GPU's memory; {advice}")
+        except ImageSizeError as error:
+            problem = ImageSizeError(str(error))
         # Out of the block, and of the error, whose traceback would keep what the pass had on the device.
         if len(images) > 1:
             return [one for image in images for one in self._tried([image])]
-        height, width = images[0].shape[:2]
-        advice = "lower evaluation.batch_size or set a window"
-        return [DataError(f"an image of {width}x{height} does not fit the GPU's memory; {advice}")]
+        return [problem]
 
     @torch.inference_mode()
     def start(self, images: Sequence[np.ndarray]) -> list[Started]:

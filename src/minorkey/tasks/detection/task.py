@@ -15,7 +15,7 @@ from transformers.utils import ModelOutput
 from minorkey.data.records import Record, box_record
 from minorkey.data.sample import Batch, Sample
 from minorkey.data.transforms import TransformConfig
-from minorkey.errors import ConfigError, ModelError
+from minorkey.errors import ConfigError, ImageSizeError
 from minorkey.labels import LabelSpace
 from minorkey.models.detectors import DETECTION_HEADS
 from minorkey.models.heads.detection.atss.anchors import clipped, in_pixels, scaled
@@ -112,7 +112,7 @@ class Detection(Task):
             `atss_centerness` and, if any anchor is assigned, `positives` of an auxiliary head.
 
         Raises:
-            ModelError: the images are too small for the queries.
+            ImageSizeError: the images are too small for the queries.
         """
         labels = batch.labels
         assert isinstance(labels, BoxLabels), "detection learns from batches with boxes"
@@ -138,7 +138,7 @@ class Detection(Task):
 
         Raises:
             ConfigError: the protocol asks for windows, mirrored images or several scales.
-            ModelError: the image is too small for the queries.
+            ImageSizeError: the image is too small for the queries.
         """
         return _found(self.start(model, pixel_values, protocol, window_batch)[0])
 
@@ -306,7 +306,7 @@ def check_protocol(protocol: Protocol) -> None:
 
 
 def _check_places(config: PreTrainedConfig, images: Tensor) -> None:
-    """Raise `ModelError` where the first stage has fewer places to choose from than queries to choose.
+    """Raise `ImageSizeError` where the first stage has fewer places to choose from than queries to choose.
 
     Anchors that are fewer are all taken.
     """
@@ -315,9 +315,9 @@ def _check_places(config: PreTrainedConfig, images: Tensor) -> None:
     height, width = images.shape[-2:]
     places = sum((height // stride) * (width // stride) for stride in (8, 16, 32))
     if places < config.num_queries:
-        raise ModelError(
+        raise ImageSizeError(
             f"an image of {height} x {width} pixels has {places} places for {config.num_queries} queries; "
-            f"set head.queries to {places} or less, or take larger images"
+            f"take larger images, or train with head.queries={places} or less"
         )
 
 
