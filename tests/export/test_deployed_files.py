@@ -18,7 +18,10 @@ from minorkey.errors import ConfigError, DataError, ImageSizeError, ModelError
 from minorkey.export.deploy_options import DeployOptions, parse_size
 from minorkey.export.graph import as_onnx, traced
 from minorkey.export.run import export_run
+from minorkey.runs.deployed import deployed_config
 from minorkey.runs.deployed_info import KEY
+from minorkey.runs.load import predictor_of_session
+from minorkey.runs.onnx_session import OnnxSession
 from minorkey.system.run_folder import RunFolder
 
 onnx = pytest.importorskip("onnx")
@@ -128,6 +131,13 @@ def test_options_of_a_file(finished_run: RunFolder, photo: Path, tmp_path: Path)
     refused = "takes images of at most 64x40, and this one has 61x50; export again with --size 50x61$"
     with pytest.raises(ImageSizeError, match=refused):
         given.predict(np.zeros((50, 61, 3), np.uint8))
+    given.crop = (16, 16)
+    with pytest.raises(ImageSizeError, match="the file takes 64x40, and an image of 161x50 would be cut into windows"):
+        given.predict(np.zeros((50, 161, 3), np.uint8))
+    session = OnnxSession(folder / "model.onnx", "cpu")
+    for crop, only in {(40, 64): None, (32, 64): (40, 64)}.items():
+        config = deployed_config(session.info, session.file, {"transform": {"crop": list(crop)}})
+        assert predictor_of_session(session, config).only == only
 
 
 def test_eight_bits(finished_run: RunFolder, tmp_path: Path) -> None:

@@ -161,4 +161,7 @@ def predictor_of_session(session: OnnxSession, config: RunConfig) -> Predictor:
     network: Any = DeployedNetwork(session, task.from_deployed, info.by_masks).eval()
     protocol = protocol_of(config).model_copy(update={"weights": info.weights})
     size = config.transform.crop
-    return Predictor(network, space, protocol, info.mean, info.std, info.window_batch, task, size, config.pixels)
+    # A run fills its windows up to whole multiples too: those the file has to have.
+    windows = tuple(-(-side // info.multiple) * info.multiple for side in size)
+    only = None if info.size in (None, windows) else info.size
+    return Predictor(network, space, protocol, info.mean, info.std, info.window_batch, task, size, config.pixels, only)

@@ -71,6 +71,7 @@ class Predictor:
     task: Task = field(default_factory=lambda: task_named(USUAL))
     crop: Size | None = None  # height, width of the training crops; None: images of any size are looked at as a whole
     pixels: PixelOptions = DEFAULT  # channels and range of images
+    only: Size | None = None  # height, width of a deployed file that windows as large as `crop` do not fit
 
     @property
     def device(self) -> torch.device:
@@ -238,8 +239,17 @@ class Predictor:
         return self.crop if size[0] * size[1] > LARGE * self.crop[0] * self.crop[1] else None
 
     def _protocol(self, size: Size) -> Protocol:
-        """How an image (height, width) is looked at."""
+        """How an image (height, width) is looked at.
+
+        Raises:
+            ImageSizeError: windows would be filled up to the size of a deployed file, unlike those of its run.
+        """
         tile = self.tile(size)
+        if tile is not None and self.only is not None:
+            raise ImageSizeError(
+                f"the file takes {self.only[1]}x{self.only[0]}, and an image of {size[1]}x{size[0]} would be cut into "
+                f"windows of {tile[1]}x{tile[0]}; export again with --size {tile[0]}x{tile[1]}"
+            )
         return self.protocol if tile is None else self.protocol.model_copy(update={"tile": tile})
 
     def at_once(self, size: Size | None) -> int:
@@ -318,7 +328,7 @@ def telling(
     announced = False
     for key, image in images:
         size = _size(image)
-        tile = None if announced or size is None else predictor.tile(size)
+        tile = None if announced or size is None or predictor.only else predictor.tile(size)
         if size is not None and tile is not None:
             announced = True
             console.print(
