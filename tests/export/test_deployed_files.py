@@ -45,14 +45,20 @@ def photo(tmp_path: Path) -> Path:
 
 
 def script(folder: Path, *images: Path) -> str:
-    """What predict.py prints, where neither minorkey nor torch can be imported."""
-    alone = "import runpy, sys; sys.modules.update(dict.fromkeys(('minorkey', 'torch', 'transformers'))); "
-    run = f"sys.argv[1:] = {[str(image) for image in images]!r}; runpy.run_path({str(folder / 'predict.py')!r})"
-    process = subprocess.run(
-        [sys.executable, "-c", alone + run], capture_output=True, text=True, cwd=images[0].parent, check=False
-    )
+    """What predict.py prints."""
+    process = run_script(folder, *images)
     assert process.returncode == 0, process.stderr[-2000:]
     return process.stdout
+
+
+def run_script(folder: Path, *images: Path) -> subprocess.CompletedProcess[str]:
+    """Run predict.py beside the first image, where neither minorkey nor torch can be imported."""
+    alone = "import runpy, sys; sys.modules.update(dict.fromkeys(('minorkey', 'torch', 'transformers'))); "
+    path = str(folder / "predict.py")
+    run = f"sys.argv[1:] = {[str(image) for image in images]!r}; runpy.run_path({path!r}, run_name='__main__')"
+    return subprocess.run(
+        [sys.executable, "-c", alone + run], capture_output=True, text=True, cwd=images[0].parent, check=False
+    )
 
 
 def test_the_file_predicts_as_its_run_at_any_size(deployed: Path, finished_run: RunFolder, photo: Path) -> None:
@@ -112,6 +118,26 @@ def test_the_script_needs_nothing_of_ours(deployed: Path, finished_run: RunFolde
     labels = np.asarray(Image.open(photo.with_name("photo-labels.png")))
     wanted = minorkey.load(finished_run.path, device="cpu").predict(photo).labels
     assert (labels == wanted).mean() > 0.999
+
+
+def test_the_script_replaces_nothing_and_reads_16_bits(deployed: Path, finished_run: RunFolder, photo: Path) -> None:
+    grey = np.random.default_rng(1).integers(0, 65536, (37, 61)).astype(np.uint16)
+    deep, twin = photo.with_name("deep.png"), photo.parent / "other" / "deep.png"
+    twin.parent.mkdir()
+    for file in (deep, twin):
+        Image.fromarray(grey).save(file)
+    (broken := photo.with_name("broken.png")).write_text("no image")
+    (kept := photo.with_name("photo-labels.png")).write_text("mine")
+    process = run_script(deployed, photo, broken, deep, twin)
+    assert process.returncode == 1
+    said = process.stderr.splitlines()
+    assert said[0].startswith(f"{photo}: 'photo-labels.png' is there already")
+    assert said[1].startswith(f"{broken}: cannot identify")
+    assert said[2].startswith(f"{twin}: 'deep-labels.png' is there already")
+    assert kept.read_text() == "mine"
+    assert process.stdout.startswith(f"{deep}: deep-labels.png, ")
+    wanted = minorkey.load(finished_run.path, device="cpu").predict(deep).labels
+    assert (np.asarray(Image.open(photo.with_name("deep-labels.png"))) == wanted).mean() > 0.999
 
 
 def test_options_of_a_file(finished_run: RunFolder, photo: Path, tmp_path: Path) -> None:

@@ -26,8 +26,8 @@ class Deployed:
         network: from normalised images `(B, 3, H, W)` to a tuple of tensors, without branches on their values.
         outputs: what each of them is, by its name, in their order.
         difference: the largest difference of outputs from those expected, as a share of what they can be.
-        script: Python that reads an image's outputs, the end of the script beside the file; what is above it there
-            is `minorkey.export.script.HEAD`.
+        script: Python of `predict(name)`, which says and writes what is in an image, for the script beside the file;
+            what is above it there is `minorkey.export.script.HEAD`.
         multiple: of which the sides of an image are.
         any_size: images may have any height and width.
         by_masks: scores of pixels are averaged as they are, and not as logits.

@@ -5,12 +5,13 @@ from transformers.utils import ModelOutput
 
 from minorkey.tasks.deployed import Deployed, Outputs, largest_difference
 
-SCRIPT = """\
-for name in sys.argv[1:]:
-    (logits,), _ = look(ImageOps.exif_transpose(Image.open(name)).convert("RGB"))
+SCRIPT = '''\
+def predict(name):
+    """Say the class of an image."""
+    (logits,), _ = look(opened(name))
     shares = np.exp(logits - logits.max())
     print(f"{name}: {ABOUT['classes'][int(shares.argmax())]} {shares.max() / shares.sum():.3f}")
-"""
+'''
 
 
 class Logits(nn.Module):

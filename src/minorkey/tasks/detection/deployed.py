@@ -10,9 +10,10 @@ from minorkey.models.heads.detection.atss.anchors import clipped, in_pixels, sha
 from minorkey.tasks.deployed import Deployed, Outputs, Size
 from minorkey.tasks.detection.padding import UNIT
 
-SCRIPT = """\
-for name in sys.argv[1:]:
-    image = ImageOps.exif_transpose(Image.open(name)).convert("RGB")
+SCRIPT = '''\
+def predict(name):
+    """Say what is found in an image and where, and draw it."""
+    file, image = new_file(name, "boxes"), opened(name)
     (boxes, scores, classes), _ = look(image)
     boxes = np.clip(boxes * np.tile(np.divide(image.size, seen(image)), 2), 0, np.tile(image.size, 2))
     draw = ImageDraw.Draw(image)
@@ -20,8 +21,8 @@ for name in sys.argv[1:]:
         if score >= 0.3 and box[2] > box[0] and box[3] > box[1]:
             print(f"{name}: {ABOUT['classes'][number]} {score:.3f} at {' '.join(f'{side:.1f}' for side in box)}")
             draw.rectangle(box, outline="red")
-    image.save(f"{Path(name).stem}-boxes.png")
-"""
+    image.save(file)
+'''
 
 
 class Found(nn.Module):

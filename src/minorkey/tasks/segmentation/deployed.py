@@ -12,18 +12,19 @@ from minorkey.models.heads.segmentation.dense import DenseSegmenter
 from minorkey.models.heads.segmentation.masks import MASK_MODELS
 from minorkey.tasks.deployed import Deployed, Outputs, Scale, Size, largest_difference
 
-SCRIPT = """\
-for name in sys.argv[1:]:
-    image = ImageOps.exif_transpose(Image.open(name)).convert("RGB")
+SCRIPT = '''\
+def predict(name):
+    """Write the classes of an image's pixels, and say which there are."""
+    file, image = new_file(name, "labels"), opened(name)
     (scores,), (height, width) = look(image)  # of each class at each pixel, or at each place of a smaller map
     rows, columns = -(-seen(image)[1] * scores.shape[1] // height), -(-seen(image)[0] * scores.shape[2] // width)
     labels = Image.fromarray(scores[:, :rows, :columns].argmax(0).astype(np.uint8)).convert("P")
     labels.putpalette([value for colour in ABOUT["colours"] for value in colour])
     labels = labels.resize(image.size, Image.Resampling.NEAREST)
-    labels.save(f"{Path(name).stem}-labels.png")
+    labels.save(file)
     shown = ", ".join(ABOUT["classes"][number] for number in np.unique(labels))
-    print(f"{name}: {Path(name).stem}-labels.png, {shown}")
-"""
+    print(f"{name}: {file}, {shown}")
+'''
 
 PIXELS = "(B, K, {size}) float32: logits; softmax over the classes makes probabilities of them"
 MASKS = "(B, K, {size}) float32: positive scores, the sum of a pixel's need not be 1"
