@@ -14,8 +14,10 @@ from minorkey.data.transforms import to_tensor
 from minorkey.errors import DataError, ImageSizeError, StorageError
 from minorkey.runs.batches import BatchPredictor
 from minorkey.runs.load import load
+from minorkey.runs.made import model_digest
 from minorkey.runs.predict import predict_folder
 from minorkey.system.lock import locked
+from minorkey.system.run_folder import RunFolder
 from minorkey.tasks.predictor import Predictor
 from minorkey.tasks.protocol import LARGE
 
@@ -152,6 +154,16 @@ def test_overlays_are_jpeg_or_none(finished_run, files, tmp_path, console):
     overlays = tmp_path / "plain" / "overlays"
     assert {path.name for path in overlays.iterdir()} == {f"{index}.jpg" for index in range(5)}
     assert Image.open(overlays / "2.jpg").size == (96, 64)
+
+
+def test_weights_beside_a_deployed_file_are_part_of_its_name(predictor, tmp_path):
+    file, weights = tmp_path / "model.onnx", tmp_path / "model.onnx.data"
+    file.write_bytes(b"graph")
+    digests = [model_digest(RunFolder(file), predictor)]
+    for content in (b"weights", b"others"):
+        weights.write_bytes(content)
+        digests.append(model_digest(RunFolder(file), predictor))
+    assert len(set(digests)) == 3
 
 
 def test_where_nothing_can_be_written(finished_run, files, tmp_path, console):

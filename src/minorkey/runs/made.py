@@ -143,7 +143,9 @@ def model_digest(run: RunFolder, predictor: Predictor) -> str:
         parts += (predictor.pixels,)
     digest = hashlib.blake2b(repr(parts).encode(), digest_size=16)
     if run.path.is_file():
-        digest.update(sha256_of(run.path).encode())
+        weights = run.path.with_name(f"{run.path.name}.data")  # beside it, where a model is too large for one file
+        for file in (run.path, *([weights] if weights.is_file() else [])):
+            digest.update(sha256_of(file).encode())
         return digest.hexdigest()
     record = run.record()
     for file in (run.head, run.backbone, *(sorted(run.adapter.iterdir()) if run.adapter.is_dir() else ())):
