@@ -244,6 +244,7 @@ def test_a_network_that_cannot_be_followed() -> None:
         (["--half", "--int8", "--calibrate", "world:fog"], "--half and --int8 are two precisions"),
         (["--int8"], "--int8 needs images to measure ranges on; give --calibrate DATASET"),
         (["--calibrate", "world:fog"], "--calibrate is for --int8"),
+        (["--int8", "--calibrate", " world:fog, "], "--calibrate has images of one domain, fog"),
         (["--int8", "--calibrate", "world:fog"], "--calibrate has images of one domain, fog"),
         (["--size", "12"], "--size 12 is none; expected HEIGHTxWIDTH"),
     ],

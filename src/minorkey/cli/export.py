@@ -55,7 +55,7 @@ def export(
     deploy = DeployOptions(
         half=half,
         int8=int8,
-        calibrate=tuple(name for given in calibrate or () for name in given.split(",")),
+        calibrate=tuple(name.strip() for given in calibrate or () for name in given.split(",") if name.strip()),
         size=None if size is None else parse_size(size),
         preprocess=preprocess,
         coarse=coarse,
