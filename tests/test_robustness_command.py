@@ -56,3 +56,8 @@ def test_only_scored_classes_count(finished_run, tmp_path, console):
     assert "2 classes" in scores.protocol.describe()
     with pytest.raises(ConfigError, match="unknown class of label space 'cityscapes19' 'raod'; did you mean 'road'"):
         api.evaluate(finished_run.path, out=tmp_path, console=console, evaluation={"classes": ["raod"]})
+
+
+def test_a_domain_under_a_corruption_is_not_corrupted_again(finished_run):
+    with pytest.raises(ConfigError, match=r"'world:night\+fog@2' is under a corruption already; name the domain"):
+        api.under_corruptions(finished_run.path, {"unseen": ["world:night+fog@2"]})

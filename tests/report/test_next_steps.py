@@ -52,6 +52,16 @@ def test_methods_that_are_compared_lead_to_their_rates(make_run):
     assert not [step for step in after_comparing([read_run(run) for run in runs[:2]]) if " tune " in step.command]
 
 
+@pytest.mark.parametrize(
+    ("changes", "asked"),
+    [({}, True), ({"unseen": []}, False), ({"pixels": {"range": [0, 4095]}}, False)],
+)
+def test_corruptions_are_asked_of_where_they_can_be_judged(run, changes, asked):
+    save_config(resolve("demo", changes), run / "config.yaml")
+    for steps in (after_training(run), after_comparing([read_run(run)]), after_judging(run, run, robustness=False)):
+        assert any("--robustness" in step.command for step in steps) == asked
+
+
 def test_scores_under_corruptions_lead_to_their_page(run):
     (step,) = after_judging(run, run / "there", robustness=True)
     assert step.command == f"minorkey report {shlex.quote(str(run / 'there'))}"

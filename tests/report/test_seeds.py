@@ -1,11 +1,12 @@
 """Runs that differ in their seed alone are one method of the page."""
 
 import re
+from dataclasses import replace
 from statistics import fmean
 
 import pytest
 
-from minorkey.reporting.compared import compare
+from minorkey.reporting.compared import Entry, compare
 from minorkey.reporting.gains import gain_figure, points
 from minorkey.reporting.page import build_report
 from minorkey.reporting.runs import read_run
@@ -64,6 +65,18 @@ def test_gains_are_those_of_each_seed_over_the_start(folders):
     drawn = [line for line in axes.lines if line.get_color() == "#333333"]
     assert [len(line.get_xdata()) for line in drawn] == [3, 1], "the seeds, and their mean"
     assert axes.get_xlabel() == "change on clear, points"
+    assert axes.get_xlim()[0] < axes.get_xlim()[1]
+
+
+def test_right_and_up_are_better_where_less_is(folders, monkeypatch):
+    runs = by_method(read(folders))
+    parts = compare(runs)
+    less = replace(parts.subject.metric, higher_is_better=False)
+    monkeypatch.setattr(Entry, "metric", less)
+    (axes,) = gain_figure(parts, runs, ["#111111", "#222222", "#333333"]).axes
+    axes.figure.canvas.draw()
+    assert axes.get_xlim()[0] > axes.get_xlim()[1]
+    assert axes.get_ylim()[0] > axes.get_ylim()[1]
 
 
 def test_without_a_start_scores_stand_in_the_plane(make_run):

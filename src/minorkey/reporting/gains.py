@@ -81,6 +81,9 @@ def _cross(axes: Axes, label: str, colour: str) -> None:
 
 def _name(axes: Axes, parts: Compared) -> None:
     metric, home = parts.subject.metric, ", ".join(parts.source)
+    if not metric.higher_is_better:  # right and up are better on every page
+        axes.invert_xaxis()
+        axes.invert_yaxis()
     if parts.baseline is None:
         axes.set_xlabel(f"{home}: {metric.heading}")
         axes.set_ylabel(f"unseen mean: {metric.heading}")

@@ -6,6 +6,7 @@ from pathlib import Path
 from shlex import quote
 
 from minorkey.config import load_config
+from minorkey.labels.tables import read_yaml
 from minorkey.reporting.compared import FROZEN, compare, ranked
 from minorkey.reporting.runs import Run, read_run
 from minorkey.reporting.tables import is_start
@@ -35,7 +36,7 @@ def after_comparing(methods: Sequence[Run]) -> list[Step]:
         *again,
         *_rates(run, methods),
         _step(PREDICT, run.folder),
-        _step(ROBUSTNESS, run.folder),
+        *_withstood(run.folder),
         _step(SPECTRUM, run.folder),
         _step(EXPORT, run.folder),
         _own(run),
@@ -44,13 +45,13 @@ def after_comparing(methods: Sequence[Run]) -> list[Step]:
 
 def after_training(folder: Path) -> list[Step]:
     """With a run that has just ended."""
-    return [_step(PAGE, folder), _step(PREDICT, folder), _step(ROBUSTNESS, folder), _step(EXPORT, folder)]
+    return [_step(PAGE, folder), _step(PREDICT, folder), *_withstood(folder), _step(EXPORT, folder)]
 
 
 def after_demo(folder: Path) -> list[Step]:
     """With the run of a demo that its page is about."""
     run = read_run(folder)
-    return [_step(PREDICT, folder), _step(ROBUSTNESS, folder), _own(run)]
+    return [_step(PREDICT, folder), *_withstood(folder), _own(run)]
 
 
 def after_judging(run: Path, scores: Path, *, robustness: bool) -> list[Step]:
@@ -61,7 +62,7 @@ def after_judging(run: Path, scores: Path, *, robustness: bool) -> list[Step]:
         scores: where they are.
         robustness: whether they are of corruptions already.
     """
-    return [_step(PAGE, scores), *([] if robustness else [_step(ROBUSTNESS, run)])]
+    return [_step(PAGE, scores), *([] if robustness else _withstood(run))]
 
 
 def after_predicting(run: Path, images: Path) -> Iterator[Step]:
@@ -87,6 +88,17 @@ EXPORT = "Take it away as a plain transformers model:", "export {} --to model --
 def _step(row: tuple[str, str], folder: Path) -> Step:
     words, command = row
     return Step(words, f"minorkey {command.format(quote(str(folder)))}")
+
+
+def _withstood(run: Path) -> list[Step]:
+    """Corruptions: of a run that names what they are put on, and of images that they are made for."""
+    file = RunFolder(run).config
+    values = read_yaml(file) if file.is_file() else None
+    if isinstance(values, dict):
+        pixels = values.get("pixels") or {}
+        if not values.get("unseen") or any(pixels.get(key) for key in ("channels", "range")):
+            return []
+    return [_step(ROBUSTNESS, run)]
 
 
 def _lacks_seeds(run: Run, methods: Sequence[Run]) -> bool:

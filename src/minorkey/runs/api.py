@@ -183,13 +183,18 @@ def under_corruptions(
         severities: 1 (mild) to 5 (strong); None: all.
 
     Raises:
-        ConfigError: a severity is out of range.
+        ConfigError: a severity is out of range, or all unseen domains are under a corruption already.
     """
     if is_deployed(run):
         config = deployed_config(OnnxSession(Path(run)).info, Path(run), overrides)
     else:
         config = load_config(RunFolder(Path(run)).config, overrides)
     clean = [spec for spec in config.unseen if split_corruption(spec)[1] is None]
+    if config.unseen and not clean:
+        first = config.unseen[0]
+        raise ConfigError(
+            f"'{first}' is under a corruption already; name the domain itself, --unseen {split_corruption(first)[0]}"
+        )
     corrupted = [name for spec in clean for name in robustness_domains(spec, severities=severities or SEVERITIES)]
     evaluation = {"source": False, "pictures": 0, **overrides.get("evaluation", {})}
     return {**overrides, "unseen": [*clean, *corrupted], "evaluation": evaluation}
