@@ -20,6 +20,7 @@ from minorkey.runs.from_sources import with_pixels
 from minorkey.runs.load import load
 from minorkey.runs.predict import predict_folder
 from minorkey.runs.train import train
+from minorkey.show.stage import Stage
 from minorkey.system.run_folder import RunFolder
 from minorkey.tasks.predictor import as_image
 
@@ -201,6 +202,8 @@ def test_grey_alone(make_config, write_arrays, tmp_path, console):
     assert (config.backbone.channels, config.backbone.mean) == (("grey",), None)
     train(config, tmp_path / "run", console=console)
     assert len(load(tmp_path / "run", device="cpu").mean) == 1
+    with pytest.raises(ConfigError, match="takes images with channels grey, .*the page shows 8-bit RGB alone"):
+        Stage.of([tmp_path / "run"])
 
 
 def test_what_does_not_go_together(make_config, write_arrays, tmp_path, console):

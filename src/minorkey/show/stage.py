@@ -85,14 +85,21 @@ class Stage:
         """The finished runs in these folders.
 
         Raises:
-            ConfigError: they are too many, or one is named twice.
+            ConfigError: they are too many, one is named twice, or takes images that the page does not show.
             DataError: one is no finished run.
         """
         if len(folders) > MOST_RUNS:
             raise ConfigError(f"{len(folders)} runs were given; at most {MOST_RUNS} are shown side by side")
         if len(set(map(os.path.realpath, folders))) < len(folders):
             raise ConfigError("a run is named twice; name each once")
-        return cls({printable(str(folder)): load(folder) for folder in folders})
+        runs = {printable(str(folder)): load(folder) for folder in folders}
+        for name, predictor in runs.items():
+            if predictor.pixels.stated:
+                raise ConfigError(
+                    f"'{name}' takes images with {predictor.pixels}, and the page shows 8-bit RGB alone; "
+                    "take minorkey predict"
+                )
+        return cls(runs)
 
     def show(self, image: np.ndarray, corruption: Corruption | None) -> dict[str, Any]:
         """What the page shows of an image, in the form of JSON; pictures are data URIs.
