@@ -87,6 +87,12 @@ def test_what_other_tasks_take_of_an_image_is_refused(preset):
             resolve(preset, {"transform": transform})
 
 
+@pytest.mark.parametrize("betas", [[0.9, 1.0], [1.5, 0.9], [-0.1, 0.9]])
+def test_what_adam_cannot_average_is_refused(betas):
+    with pytest.raises(ConfigError, match=r"training\.betas"):
+        resolve("demo", {"training": {"betas": betas}})
+
+
 def test_a_configuration_cannot_be_changed():
     with pytest.raises(ValidationError, match="frozen"):
         resolve("demo").seed = 3

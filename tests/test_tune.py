@@ -65,16 +65,19 @@ def test_a_fine_grid_goes_on_beyond_its_edges(grid):
 
 
 def test_a_trial_warms_up_for_as_large_a_part_of_it(preset, console, tmp_path):
-    given = {"training": {"warmup": 2, "steps": 4}}
+    lengths = {"warmup": 2, "decay_from": 2, "horizon": 8, "milestones": [2], "weight_ema_from": 4}
+    given = {"training": {**lengths, "steps": 4, "choose": "ema"}}
     tune(preset, given, out=tmp_path / "out", rates=[1e-3], steps=2, console=console)
     (trial,) = [folder for folder in (tmp_path / "out").iterdir() if folder.is_dir()]
     training = yaml.safe_load(RunFolder(trial).config.read_text())["training"]
     assert (training["steps"], training["warmup"]) == (2, 1)
+    assert (training["decay_from"], training["horizon"], training["milestones"]) == (1, 4, [1])
+    assert training["weight_ema_from"] == 2
 
 
 def test_a_trial_that_could_not_be_judged_is_refused_before_it_is_trained(preset, console, tmp_path):
-    given = {"training": {"choose": "ema", "weight_ema_from": 3}}
-    with pytest.raises(ConfigError, match=r"a trial of 2 steps cannot be trained: .*weight_ema_from"):
+    given = {"regime": "self_training", "target": "world:dusk", "self_training": {"warmup": 2}}
+    with pytest.raises(ConfigError, match=r"a trial of 2 steps cannot be trained: .*warmup is 2 of 2 steps"):
         tune(preset, given, out=tmp_path / "out", rates=[1e-3], steps=2, console=console)
     assert not list((tmp_path / "out").glob("*/log.jsonl"))
 

@@ -54,7 +54,12 @@ def test_methods_that_are_compared_lead_to_their_rates(make_run):
 
 @pytest.mark.parametrize(
     ("changes", "asked"),
-    [({}, True), ({"unseen": []}, False), ({"pixels": {"range": [0, 4095]}}, False)],
+    [
+        ({}, True),
+        ({"unseen": []}, False),
+        ({"unseen": ["world:fog+night@2"]}, False),
+        ({"pixels": {"range": [0, 4095]}}, False),
+    ],
 )
 def test_corruptions_are_asked_of_where_they_can_be_judged(run, changes, asked):
     save_config(resolve("demo", changes), run / "config.yaml")

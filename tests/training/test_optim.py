@@ -7,6 +7,7 @@ from torch.optim import SGD, AdamW
 from transformers import Dinov2Backbone, Dinov2Config, Dinov2WithRegistersConfig, Dinov2WithRegistersModel
 
 from minorkey.adapters import MethodOptions, attach
+from minorkey.config import resolve
 from minorkey.errors import ConfigError
 from minorkey.models.backbone import load_backbone
 from minorkey.models.options import BackboneOptions, HeadOptions
@@ -153,6 +154,20 @@ def test_cosine():
     assert factors[0] == 1
     assert factors[5] == pytest.approx(0.5)
     assert factors[9] == pytest.approx((1 + math.cos(0.9 * math.pi)) / 2)
+
+
+def test_poly_may_begin_when_the_warm_up_ends():
+    """As in the released recipes of SoMA for Cityscapes -> ACDC, whose poly schedule counts from there."""
+    expected = [0.25, 0.5, 0.75, 1, *((1 - step / 6) ** 0.9 for step in range(6))]
+    assert _factors(schedule="poly", warmup=4, decay_from=4) == pytest.approx(expected)
+    assert _factors(schedule="constant", decay_from=4) == [1] * 10
+    assert _factors(schedule="poly", decay_from=10) == [1] * 10
+
+
+def test_the_rate_of_a_recipe_is_reached():
+    training = resolve("cityscapes_to_acdc").training
+    assert lr_factor(10_000, training) == 1
+    assert lr_factor(25_000, training) == pytest.approx(0.5**0.9)
 
 
 def test_steps():

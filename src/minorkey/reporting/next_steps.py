@@ -6,6 +6,7 @@ from pathlib import Path
 from shlex import quote
 
 from minorkey.config import load_config
+from minorkey.data.corruptions.naming import split_corruption
 from minorkey.labels.tables import read_yaml
 from minorkey.reporting.compared import FROZEN, compare, ranked
 from minorkey.reporting.runs import Run, read_run
@@ -96,7 +97,8 @@ def _withstood(run: Path) -> list[Step]:
     values = read_yaml(file) if file.is_file() else None
     if isinstance(values, dict):
         pixels = values.get("pixels") or {}
-        if not values.get("unseen") or any(pixels.get(key) for key in ("channels", "range")):
+        clean = [spec for spec in values.get("unseen") or [] if split_corruption(str(spec))[1] is None]
+        if not clean or any(pixels.get(key) for key in ("channels", "range")):
             return []
     return [_step(ROBUSTNESS, run)]
 

@@ -35,6 +35,7 @@ from minorkey.tasks.metric import Metric
 from minorkey.tasks.table import task_named
 from minorkey.training.divergence import Diverged
 from minorkey.training.loop import Interrupted
+from minorkey.training.options import TrainingOptions
 
 TABLE = "tune.csv"
 PAGE = "tune.html"
@@ -248,11 +249,19 @@ def _choose(
     )
 
 
+def _shortened(training: TrainingOptions, share: float) -> dict[str, Any]:
+    """What lies at some step of a training, in one of that share of its length."""
+    lengths = {"warmup": training.warmup, "decay_from": training.decay_from}
+    lengths |= {key: at for key in ("horizon", "weight_ema_from") if (at := getattr(training, key)) is not None}
+    shorter: dict[str, Any] = {key: max(key == "horizon", round(at * share)) for key, at in lengths.items()}
+    return shorter | {"milestones": [round(at * share) for at in training.milestones]}
+
+
 def _trial(config: RunConfig, key: str, rate: float, seed: int, steps: int | None) -> RunConfig:
-    """The configuration of a trial, in which no unseen domain is named; its warm-up is as large a part of it."""
+    """The configuration of a trial, in which no unseen domain is named."""
     training = {key: rate, "watch": 0}
     if steps is not None:
-        training |= {"steps": steps, "warmup": round(config.training.warmup * min(1, steps / config.training.steps))}
+        training |= {"steps": steps, **_shortened(config.training, min(1.0, steps / config.training.steps))}
     return config.model_copy(
         update={
             "seed": seed,

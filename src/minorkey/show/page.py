@@ -29,7 +29,7 @@ def page_server(folders: Sequence[Path], images: str | None = None, port: int = 
         DataError: a folder holds no finished run, or there are no images.
         StorageError: the port is not to be had.
     """
-    examples, stage = Examples.at(images), Stage.of(folders)
+    stage, examples = Stage.of(folders), Examples.at(images)
 
     def page(nonce: str) -> str:
         return page_template("show.html.j2").render(

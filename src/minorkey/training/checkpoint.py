@@ -54,6 +54,7 @@ class Checkpoint:
     config: Mapping[str, Any] = field(default_factory=dict)  # of the run, as saved; empty: of an earlier version
     log_size: int = 0  # bytes of the log by then
     log_sha256: str = ""  # of these; empty: of an earlier version, or there was no log
+    peak_memory_mb: float = 0.0  # of training so far; 0: of an earlier version
 
     @property
     def values(self) -> dict[str, Any]:

@@ -116,7 +116,8 @@ def build_optimizer(model: nn.Module, options: TrainingOptions, method: str) -> 
 def lr_factor(step: int, options: TrainingOptions) -> float:
     """Share of the initial learning rate at a 0-based step: warm-up times schedule."""
     warm = min(1.0, (step + 1) / options.warmup) if options.warmup else 1.0
-    progress = min(1.0, step / (options.horizon or options.steps))
+    begin, end = options.decay_from, options.horizon or options.steps
+    progress = min(1.0, max(0, step - begin) / max(1, end - begin))
     if options.schedule == "poly":
         return warm * (1 - progress) ** options.power
     if options.schedule == "cosine":

@@ -11,6 +11,8 @@ from minorkey.system.bounds import MOST_PROCESSES, MOST_RUNS, Batch
 from minorkey.system.precision import Asked
 from minorkey.tasks.protocol import Weights
 
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
 TrackerName = Literal["tensorboard", "wandb", "trackio", "mlflow"]
 """Keys of `tracking.TRACKERS`."""
 
@@ -38,12 +40,13 @@ class TrainingOptions(BaseModel):
     backbone_lr: float | dict[str, float] = Field(
         5e-5, description="learning rate of what trains in the backbone; one number, or one per method and a `default`"
     )
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
     schedule: Literal["poly", "cosine", "constant", "steps"] = "poly"
     power: float = Field(0.9, gt=0, description="exponent of the poly schedule")
     horizon: int | None = Field(
         None, gt=0, description="step at which poly and cosine schedules would end; default: with the training"
     )
+    decay_from: int = Field(0, ge=0, description="step at which poly and cosine schedules begin to fall")
     milestones: list[int] = Field(default=[], description="'steps' schedule: the rate falls to a tenth at each")
     warmup: int = Field(0, ge=0, description="steps of linear warm-up")
     weight_decay: float = Field(0.05, ge=0)

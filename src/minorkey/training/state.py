@@ -30,7 +30,7 @@ class State:
         self.fit = fit
         self.step = self.saved = 0  # steps done, and done when the last checkpoint was written
         self.seconds = 0.0  # of training
-        self.peak_memory_mb = 0.0
+        self.peak_memory_mb = 0.0  # of training
         self.scale = LossScale(fit.accelerator.scaler)
         self.ema = WeightEma(fit.options.average_momentum)
         self.best = BestWeights()
@@ -79,6 +79,7 @@ class State:
         return Checkpoint(
             step=self.step,
             seconds=self.seconds,
+            peak_memory_mb=self.peak_memory_mb,
             base_sha256=fit.base_sha256,
             adapter=whole(fit.attached.state_dict()),
             head=whole(head_state(fit.network)),
@@ -97,6 +98,7 @@ class State:
     def _restore(self, checkpoint: Checkpoint) -> None:
         fit = self.fit
         self.step, self.seconds, self.saved = checkpoint.step, checkpoint.seconds, checkpoint.step
+        self.peak_memory_mb = checkpoint.peak_memory_mb
         for name, tensors in {"head": checkpoint.head, "ema": checkpoint.ema, "best": checkpoint.best}.items():
             expected = head_state(fit.network) if name == "head" else fit.trained
             if tensors or name == "head":  # the others may not have begun
