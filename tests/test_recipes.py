@@ -41,7 +41,9 @@ ROWS = {row["preset"]: row for row in table(PAGE.read_text(), "preset")}
 
 def schedule_of(config: RunConfig) -> str:
     training = config.training
-    warmup = f"warm-up {training.warmup}, " if training.warmup else ""
+    then = "then " if training.decay_from else ""  # the schedule begins where the warm-up ends
+    assert training.decay_from in (0, training.warmup)
+    warmup = f"warm-up {training.warmup}, {then}" if training.warmup else ""
     return f"{warmup}{training.schedule} {training.power:g}"
 
 
