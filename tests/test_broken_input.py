@@ -12,6 +12,7 @@ from torch import nn
 
 import minorkey
 from minorkey.config import load_config, parse_overrides, resolve
+from minorkey.data.given import as_rgb
 from minorkey.data.images import read_image
 from minorkey.data.polygons import read_polygons
 from minorkey.data.readers.boxes.annotations import SPLIT_FILES
@@ -29,7 +30,6 @@ from minorkey.system.reading import json_of, xml_of, yaml_of
 from minorkey.system.run_folder import RunFolder
 from minorkey.system.unforeseen import one_line_of
 from minorkey.tasks.prediction import read_saved
-from minorkey.tasks.predictor import as_rgb
 from minorkey.training.checkpoint import load_checkpoint
 from minorkey.training.log import trim_log
 

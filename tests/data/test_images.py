@@ -3,10 +3,10 @@ import pytest
 from deep_png import sixteen_bit_colours
 from PIL import Image
 
+from minorkey.data.given import as_rgb
 from minorkey.data.images import list_images, read_image
 from minorkey.data.label_images import read_ids
 from minorkey.errors import DataError
-from minorkey.tasks.predictor import as_rgb
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
 

@@ -10,6 +10,7 @@ from PIL import Image
 from transformers import AutoModelForSemanticSegmentation
 
 from minorkey.config import load_config
+from minorkey.data.given import as_image
 from minorkey.data.loaders import stack_images
 from minorkey.data.looks import looks
 from minorkey.data.readers import open_datasets
@@ -22,7 +23,6 @@ from minorkey.runs.predict import predict_folder
 from minorkey.runs.train import train
 from minorkey.show.stage import Stage
 from minorkey.system.run_folder import RunFolder
-from minorkey.tasks.predictor import as_image
 
 SAID = "channels: [red, green, blue, nir, swir]\nrange: [0, 4095]\nshown: [swir, nir, red]"
 TWO = "field, water"

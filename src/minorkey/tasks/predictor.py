@@ -10,13 +10,11 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from rich.console import Console
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from minorkey.data.deep_images import read_pixels
-from minorkey.data.images import rgb_pixels
+from minorkey.data.given import ImageLike, as_image
 from minorkey.data.pixels import DEFAULT, PixelOptions, of_one_kind, picture
 from minorkey.data.video.clip import opened_clip
 from minorkey.data.video.frames import Frame, Sampling, read_ahead
@@ -25,15 +23,12 @@ from minorkey.labels import LabelSpace
 from minorkey.models.options import PerChannel
 from minorkey.system.ahead import IN_MEMORY, Room, ahead, grouped
 from minorkey.system.precision import Precision, computing
-from minorkey.system.reading import words
 from minorkey.system.unforeseen import public
 from minorkey.tasks.base import Task
 from minorkey.tasks.prediction import Prediction
 from minorkey.tasks.protocol import LARGE, Protocol
 from minorkey.tasks.table import USUAL, task_named
 
-ImageLike = str | Path | Image.Image | np.ndarray
-EXPECTED = "expected (H, W, 3) uint8 RGB, of at least one pixel"
 Size = tuple[int, int]
 Key = TypeVar("Key")
 
@@ -366,39 +361,3 @@ def _read(room: Room, pixels: PixelOptions, image: ImageLike) -> tuple[ImageLike
         return image, error
     room.note(values)
     return image, values
-
-
-def as_image(image: ImageLike, pixels: PixelOptions) -> np.ndarray:
-    """Any accepted image as `as_rgb` has it or, where something is said of its values, as that says.
-
-    Raises:
-        DataError: it is none of these.
-    """
-    if isinstance(image, (str, Path)):
-        return read_pixels(image, pixels=pixels)
-    return pixels.image(_array(image), "the array") if pixels.stated else as_rgb(image)
-
-
-def as_rgb(image: ImageLike) -> np.ndarray:
-    """Any accepted image as `(H, W, 3)` uint8 RGB.
-
-    Raises:
-        DataError: it is none of these.
-    """
-    if isinstance(image, (str, Path)):
-        return read_pixels(image)
-    if isinstance(image, Image.Image):
-        return rgb_pixels(image, getattr(image, "filename", "") or "the PIL image")
-    array = _array(image)
-    if array.ndim == 2:
-        array = np.repeat(array[..., None], 3, axis=2)
-    if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8 or not array.size:
-        raise DataError(f"got an array of shape {array.shape} and type {array.dtype}; {EXPECTED}")
-    return array
-
-
-def _array(image: object) -> np.ndarray:
-    try:
-        return np.asarray(image)
-    except (ValueError, TypeError, RuntimeError) as error:  # rows of several lengths; a tensor on a GPU
-        raise DataError(f"got a {type(image).__name__} that is no array ({words(error)}); {EXPECTED}") from error
