@@ -77,10 +77,8 @@ def _found(folder: Folder, pattern: str, tables: Mapping[str, ShapeTable]) -> Fo
     several = "{split}" in pattern
     splits = splits_of(sorted(tables), folder.root) if several else {"all": "all"}
     file = next(iter(tables.values())).file
-    files, listed = (
-        {split: table.file for split, table in tables.items()},
-        {split: table.images for split, table in tables.items()},
-    )
+    files = {split: table.file for split, table in tables.items()}
+    listed = {split: table.images for split, table in tables.items()}
     images = place_of_images(folder, files, listed)
     row: Row = {"images": folder.base + images, "splits": splits}
     rows = {"boxes": {**row, "boxes": "coco", "annotations": folder.base + pattern}}
