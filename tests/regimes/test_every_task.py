@@ -46,9 +46,9 @@ def test_which_regimes_go_with_which_tasks():
     assert {"segmentation", "detection"} <= able
 
 
-def _regime(name: str, task_name: str) -> Regime:
-    config, task = _config(name, task_name, self_training={"threshold": 0.01}), task_named(task_name)
-    options = HeadOptions(name=task.default_head, channels=32, queries=6, decoder_layers=2)
+def _regime(name: str, task_name: str, mixup: float = 0.0, **options) -> Regime:
+    config, task = _config(name, task_name, self_training={"threshold": 0.01} | options), task_named(task_name)
+    options = HeadOptions(name=task.default_head, channels=32, queries=6, decoder_layers=2, mixup=mixup)
     model = task.build(BACKBONES["dinov2"](), options, CLASSES, seed=0)
     attached = attach(backbone_of(model), MethodOptions(name="lora", rank=2, first_block=0))
     own = getattr(config, config.regime_class.section)
@@ -83,3 +83,15 @@ def test_a_step(name, task):
     assert_same(again.state_dict(), state)
     with pytest.raises(ValueError, match=r"got \['strange\.key'\]"):
         again.load_state_dict(state | {"strange.key": torch.zeros(1)})
+
+
+def test_features_are_compared_with_the_pretrained_ones_of_the_same_blended_images():
+    """A student that has learnt nothing yet is where the pretrained network is, whatever images are shown."""
+    torch.manual_seed(0)
+    distances = {"feature_distance_source": 1.0, "feature_distance_target": 1.0, "masking": None}
+    regime = _regime("self_training", "classification", mixup=1.0, **distances)
+    terms = {}
+    for group in regime.losses(Pair(_batch(regime, 1), _batch(regime, 2))):
+        terms |= group
+    assert terms["feature_distance_source"].item() == pytest.approx(0, abs=1e-6)
+    assert terms["feature_distance_target"].item() == pytest.approx(0, abs=1e-6)

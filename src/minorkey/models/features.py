@@ -49,13 +49,15 @@ class FeatureTap:
 
     def __init__(self, model: nn.Module, level: int = THIRD, *, ends: bool = False) -> None:
         self._ends = ends
-        self._backbone = backbone_of(extract_model_from_parallel(model))
+        self._model = extract_model_from_parallel(model)
+        self._backbone = backbone_of(self._model)
         self._at_eomt = isinstance(self._backbone, EomtEncoder)
         levels = len(FEATURE_FRACTIONS) if self._at_eomt else len(self._backbone.channels)  # type: ignore[arg-type]
         if not -levels <= level < levels:
             raise ModelError(f"feature level {level} of a backbone with {levels}; take 0 ... {levels - 1}, or -1")
         self._level = level % levels
         self._features: Tensor | None = None
+        self._pixel_values: Tensor | None = None
 
     @property
     def channels(self) -> int:
@@ -69,17 +71,28 @@ class FeatureTap:
         assert self._features is not None, "the model has not run inside of the tap"
         return self._features
 
+    @property
+    def pixel_values(self) -> Tensor:
+        """The images `(B, 3, H, W)` that it is a map of, as the model took them: blended, where a task blends them."""
+        assert self._pixel_values is not None, "the model has not run inside of the tap"
+        return self._pixel_values
+
     def __enter__(self) -> Self:
-        if self._at_eomt:
-            self._handle = self._eomt_module().register_forward_hook(self._keep_tokens)
-        else:
-            self._handle = self._backbone.register_forward_hook(self._keep_map)
+        tapped = self._eomt_module() if self._at_eomt else self._backbone
+        self._handles = [
+            self._model.register_forward_pre_hook(self._keep_images, with_kwargs=True),
+            tapped.register_forward_hook(self._keep_tokens if self._at_eomt else self._keep_map),
+        ]
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._handle.remove()
+        for handle in self._handles:
+            handle.remove()
+
+    def _keep_images(self, module: nn.Module, inputs: tuple, named: dict[str, Any]) -> None:
+        self._pixel_values = named["pixel_values"] if "pixel_values" in named else inputs[0]
 
     def _keep_map(self, module: nn.Module, inputs: tuple, output: Any) -> None:
         self._keep(output.feature_maps[self._level])

@@ -63,7 +63,7 @@ class SelfTraining(TeacherRegime):
         self.signals = self.labeller.signals(labels, batch)
         with self._tap(options.feature_distance_source) as tap:
             terms = self.task.loss(self.model, batch.source)
-        distance = self._distance(options.feature_distance_source, tap, batch.source)
+        distance = self._distance(options.feature_distance_source, tap)
         yield self.named("source", terms, batch.source) | _part("feature_distance_source", distance)
         if self.done < options.warmup:
             return
@@ -72,7 +72,7 @@ class SelfTraining(TeacherRegime):
             view = make_view(batch, labels)
             with self._seen(view) as seen, self._tap(weight) as tap:
                 terms, probabilities = self.task.loss_and_probabilities(self.model, seen, view.weights)
-            distance = self._distance(weight, tap, seen)
+            distance = self._distance(weight, tap)
             yield {name: options.weight * total(terms)} | _part("feature_distance_target", distance)
             if view.compared is not None:
                 found = probabilities()
@@ -113,12 +113,12 @@ class SelfTraining(TeacherRegime):
         """Reads the student's features, where their distance counts."""
         return FeatureTap(self.model, LAST) if weight else nullcontext()
 
-    def _distance(self, weight: float, tap: FeatureTap | None, batch: Batch) -> Tensor | None:
+    def _distance(self, weight: float, tap: FeatureTap | None) -> Tensor | None:
         """The weighted distance of the student's features to the pretrained ones of the same images."""
         if tap is None or self.anchor is None or self.feature_head is None:
             return None
         with self.anchor.installed() as network:
-            pretrained = features_alone(network, batch.pixel_values, LAST)
+            pretrained = features_alone(network, tap.pixel_values, LAST)
         return weight * feature_distance(self.feature_head(tap.features.float()), pretrained)
 
     @classmethod

@@ -77,7 +77,8 @@ class Classification(Task):
         """As `loss`, with a call that gives the class probabilities `(B, K)` of the same pass, without its graph.
 
         Where the model trains with mixup (arXiv 1710.09412), image i is shown as l x_i + (1 - l) x_j with another image
-        j of the batch and one share l ~ Beta(a, a), and its loss is l L(y_i) + (1 - l) L(y_j).
+        j of the batch and one share l ~ Beta(a, a), and its loss is l L(y_i) + (1 - l) L(y_j). Of l and 1 - l the
+        larger is taken: the batch is as likely in another order, and most of what is shown in place i is image i.
         """
         bare = extract_model_from_parallel(model)
         images, labels = batch.pixel_values, batch.labels
@@ -171,4 +172,5 @@ def _drawn(model: Any, batch: int) -> tuple[float, Tensor | None]:
     a = model.config.mixup
     if not model.training or not a or batch < 2:
         return 1.0, None
-    return float(torch.distributions.Beta(a, a).sample()), torch.randperm(batch)
+    share = float(torch.distributions.Beta(a, a).sample())
+    return max(share, 1 - share), torch.randperm(batch)
