@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from minorkey.errors import ConfigError
 from minorkey.models.build import backbone_of, head_state
 from minorkey.models.options import HeadOptions
 from minorkey.regimes.base import Setup
@@ -26,10 +27,14 @@ def run(request, make_config, backbone_folder, tmp_path_factory):
     config = make_config(
         head={"name": request.param, **SMALL},
         backbone={"name": str(backbone_folder), "image_size": 32},
-        evaluation={"window": [32, 32]},
     )
     folder = tmp_path_factory.mktemp("masks") / request.param
     return config, folder, train(config, folder)
+
+
+def test_a_window_that_an_eomt_cannot_take_is_refused_before_it_trains(make_config):
+    with pytest.raises(ConfigError, match=r"window is \[64, 64\], but eomt takes .* crops alone, \[32, 32\]; leave"):
+        make_config(head={"name": "eomt", **SMALL}, evaluation={"window": [64, 64]})
 
 
 def test_loss_is_logged_by_its_terms(run):

@@ -42,6 +42,7 @@ class Head(ABC):
         own_class: of a model whose class is of transformers: the one of ours that it is exported in, where its
             backbone is none of theirs.
         own_loss: its model has a criterion of its own, where other heads of the task learn by `HeadOptions.loss`.
+        one_size: its model takes images of the size of its training crops alone.
     """
 
     compiled: Callable[[Any], nn.Module] | None = None
@@ -49,6 +50,7 @@ class Head(ABC):
     holds_backbone: bool = False
     own_class: type[PreTrainedModel] | None = None
     own_loss: bool = False
+    one_size: bool = False
 
     def layers_inside(self, backbone: PreTrainedModel) -> Mapping[str, str]:
         """Name of each layer in the model's copy of a backbone -> in the backbone, where the model holds one."""

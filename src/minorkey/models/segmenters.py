@@ -37,6 +37,7 @@ class Eomt(Head):
 
     holds_backbone: bool = True
     own_loss: bool = True
+    one_size: bool = True
 
     def on(self, backbone: PreTrainedModel, num_labels: int, options: HeadOptions, seed: int) -> PreTrainedModel:
         """A model with the backbone's weights inside."""

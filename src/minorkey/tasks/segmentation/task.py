@@ -95,6 +95,12 @@ class Segmentation(Task):
         if config.transform.scale_jitter is not None:
             raise ValueError("transform.scale_jitter is for detection; give scale_ratios")
         config.transform.refuse(self.unused_transforms)
+        window, crop = config.evaluation.window, config.transform.crop
+        if window is not None and window != crop and self.heads.resolve(head.name).one_size:
+            raise ValueError(
+                f"evaluation.window is {list(window)}, but {head.name} takes images in the size of its training "
+                f"crops alone, {list(crop)}; leave the window out"
+            )
 
     def build(self, backbone: PreTrainedModel, head: HeadOptions, num_labels: int, seed: int) -> PreTrainedModel:
         """A model around a loaded backbone, which learns by the terms that the head's options name."""
@@ -231,9 +237,15 @@ class Segmentation(Task):
     def protocol(self, config: "RunConfig") -> dict[str, Any]:
         """Windows, mirrored images and scales that scores are averaged over, and how a class counts that is absent."""
         options = config.evaluation
-        views = {"window": options.window, "flip": options.flip, "scales": options.scales}
-        stride = options.stride or (default_stride(options.window) if options.window else None)
+        window = self._window(config)
+        views = {"window": window, "flip": options.flip, "scales": options.scales}
+        stride = options.stride or (default_stride(window) if window else None)
         return views | {"stride": stride, "absent": options.absent}
+
+    def _window(self, config: "RunConfig") -> Size | None:
+        """What images are looked at through: as asked, or the training crop where the network takes nothing else."""
+        given, only = config.evaluation.window, self.heads.resolve(config.head.name).one_size
+        return given or (config.transform.crop if only else None)
 
     def exported(self, model: PreTrainedModel) -> Exported:
         """The stock classes and processors for it, and how its outputs are read."""

@@ -171,8 +171,8 @@ def _check_size(model: PreTrainedModel, arguments: tuple, named: dict[str, Any])
     height, width = (named["pixel_values"] if "pixel_values" in named else arguments[0]).shape[-2:]
     if (height, width) != (side, side):
         raise ModelError(
-            f"eomt takes images of {side} x {side} pixels here, got {height} x {width}; set transform.crop and "
-            f"evaluation.window to [{side}, {side}], or backbone.image_size to the side of the crop"
+            f"eomt takes images of {side} x {side} pixels here, got {height} x {width}; set transform.crop "
+            f"to [{side}, {side}], or backbone.image_size to the side of the crop"
         )
 
 
