@@ -39,6 +39,12 @@ def test_linear_cka_is_that_of_centred_gram_matrices():
     assert linear_cka(x, 3 * x @ turn + 1) == pytest.approx(1, abs=1e-5)
 
 
+def test_features_of_a_single_place_have_a_similarity():
+    assert token_drift(normal(1, 6), normal(1, 6, seed=1))[2] == 1
+    assert linear_cka(normal(5, 6), torch.ones(5, 6)) == 0
+    assert token_drift(torch.zeros(3, 6), torch.zeros(3, 6))[0] == 0
+
+
 def test_the_recorded_blocks_are_the_hidden_states(backbone_folder):
     network = load_backbone(BackboneOptions(name=str(backbone_folder))).network
     pixel_values = normal(1, 3, 32, 48)
@@ -70,8 +76,14 @@ def test_a_convolutional_block_has_its_places_as_tokens():
 
 @pytest.mark.parametrize("shape", [(2, 6, 4), (2, 2, 3, 4), (2, 4, 2, 3)])
 def test_tokens_have_their_channels_last(shape):
-    assert as_tokens(torch.zeros(shape), channels=4).shape == (12, 4)
-    assert as_tokens((torch.zeros(shape), None), channels=4).shape == (12, 4)
+    assert as_tokens(torch.zeros(shape), channels=4, convolves=False).shape == (12, 4)
+    assert as_tokens((torch.zeros(shape), None), channels=4, convolves=True).shape == (12, 4)
+
+
+def test_a_map_as_high_and_wide_as_it_is_deep_is_read_as_its_block_writes_it():
+    maps = normal(1, 4, 4, 4)
+    assert torch.equal(as_tokens(maps, channels=4, convolves=False), maps.reshape(16, 4))
+    assert torch.equal(as_tokens(maps, channels=4, convolves=True), maps.permute(0, 2, 3, 1).reshape(16, 4))
 
 
 @pytest.mark.parametrize(

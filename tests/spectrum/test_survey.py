@@ -10,6 +10,7 @@ from torch import nn
 
 from minorkey.errors import AdapterError
 from minorkey.spectrum import survey_update, survey_weights
+from minorkey.spectrum.summary import ranks_of
 
 QUIET = Console(quiet=True)
 
@@ -45,6 +46,24 @@ def test_every_weight_has_its_own_spectrum(network):
         assert row.energy == pytest.approx((values**2).sum())
         assert row.minor_share == pytest.approx((values[-3:] ** 2).sum() / (values**2).sum())
     assert (rows["1.conv1"].role, rows["1.conv1"].block) == ("conv", 1)
+
+
+def test_each_block_has_its_rank_and_no_weight_more_than_it_has(network):
+    rows = survey_weights(network, lambda block: 7 + block, console=QUIET)
+    assert {(row.block, row.role == "conv", row.rank) for row in rows} == {
+        (0, False, 7), (0, True, 6), (1, False, 8), (1, True, 6)
+    }  # fmt: skip
+    assert ranks_of(rows) == "6 to 8"
+    assert ranks_of(rows[:2]) == "7"
+    assert next(row.minor_share for row in rows if row.role == "conv") == pytest.approx(1)
+
+
+def test_a_weight_that_was_zero_is_all_new(network):
+    before = copy.deepcopy(network)
+    with torch.no_grad():
+        before[0].attn.proj.weight.zero_()
+    row = next(row for row in survey_update(before, network, 2, console=QUIET) if row.layer == "0.attn.proj")
+    assert row.relative_size == 1
 
 
 def test_only_the_roles_wanted(network):

@@ -12,7 +12,7 @@ from minorkey.reporting.tables import run_labels
 from minorkey.spectrum.files import holds_spectrum, read_spectrum
 from minorkey.spectrum.plots import spectrum_figures
 from minorkey.spectrum.rows import Spectrum
-from minorkey.spectrum.summary import findings, last_drift, percent, pool
+from minorkey.spectrum.summary import findings, last_drift, percent, pool, ranks_of
 from minorkey.system.run_folder import RunFolder
 
 CAPTIONS = {
@@ -68,7 +68,7 @@ def _view(spectrum: Spectrum, label: str, colour: str, number: int) -> SpectrumV
 
 
 def _values(spectrum: Spectrum) -> dict[str, str]:
-    update, rank = pool(spectrum.update), spectrum.rank
+    update, rank = pool(spectrum.update), ranks_of(spectrum.update) if spectrum.update else ""
     values = {
         "Weights changed": f"{update.changed} of {update.weights}",
         "Size of the update": percent(update.relative_size),

@@ -26,7 +26,8 @@ def recorded_blocks(network: nn.Module, layers: Layers | None = None) -> Iterato
     hooks = []
     for block, targets in _targets_by_block(network, layers).items():
         module = network.get_submodule(container([target.name for target in targets]))
-        hooks.append(module.register_forward_hook(partial(_record, tokens, block, targets[-1].matrix_shape[0])))
+        channels, convolves = targets[-1].matrix_shape[0], any(isinstance(m, nn.Conv2d) for m in module.modules())
+        hooks.append(module.register_forward_hook(partial(_record, tokens, block, channels, convolves)))
     try:
         yield tokens
     finally:
@@ -46,17 +47,20 @@ def container(names: Sequence[str]) -> str:
     return ".".join(shared[: last + 1])
 
 
-def as_tokens(output: Tensor | tuple, channels: int) -> Tensor:
-    """A block's output as `(N, C)`: from `(B, N, C)`, `(B, H, W, C)` or `(B, C, H, W)`, or a tuple that begins so."""
+def as_tokens(output: Tensor | tuple, channels: int, convolves: bool) -> Tensor:
+    """A block's output as `(N, C)`: from `(B, N, C)`, `(B, H, W, C)` or `(B, C, H, W)`, or a tuple that begins so.
+
+    Where C could be either side of a map, channels come first if the block has convolutions.
+    """
     hidden = output if isinstance(output, Tensor) else output[0]
-    if hidden.ndim == 4 and hidden.shape[1] == channels:
+    if hidden.ndim == 4 and hidden.shape[1] == channels and (convolves or hidden.shape[-1] != channels):
         hidden = hidden.movedim(1, -1)
     return hidden.flatten(0, -2)
 
 
-def _record(tokens: dict[int, Tensor], block: int, channels: int, *call: object) -> None:
+def _record(tokens: dict[int, Tensor], block: int, channels: int, convolves: bool, *call: object) -> None:
     """A forward hook, called with module, inputs and output."""
-    tokens[block] = as_tokens(call[-1], channels)  # type: ignore[arg-type]
+    tokens[block] = as_tokens(call[-1], channels, convolves)  # type: ignore[arg-type]
 
 
 def _targets_by_block(network: nn.Module, layers: Layers | None) -> dict[int, list[Target]]:

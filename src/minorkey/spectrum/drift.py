@@ -17,6 +17,7 @@ from minorkey.adapters.roles import Layers
 from minorkey.evaluation.run import EvaluationDomain
 from minorkey.models.build import backbone_of
 from minorkey.spectrum.blocks import recorded_blocks
+from minorkey.spectrum.measures import relative_size
 from minorkey.spectrum.rows import DriftRow
 from minorkey.system.console import PlainConsole
 from minorkey.system.progress import Reporter
@@ -75,16 +76,19 @@ def token_drift(before: Tensor, after: Tensor) -> tuple[float, float, float]:
         (Kornblith et al., arXiv 1905.00414, equation 4).
     """
     old, new = before.double(), after.double()  # the cosine of a small change is lost in float32
-    change = torch.linalg.matrix_norm(new - old) / torch.linalg.matrix_norm(old)
     angle = 1 - F.cosine_similarity(old, new, dim=1).mean()
-    return float(change), float(angle), linear_cka(before, after)
+    return relative_size(new - old, old), float(angle), linear_cka(before, after)
 
 
 def linear_cka(x: Tensor, y: Tensor) -> float:
-    """Linear centred kernel alignment of `x (N, C)` and `y (N, D)`: `|Yc^T Xc|^2 / (|Xc^T Xc| |Yc^T Yc|)`."""
+    """Linear centred kernel alignment of `x (N, C)` and `y (N, D)`: `|Yc^T Xc|^2 / (|Xc^T Xc| |Yc^T Yc|)`.
+
+    Where it is 0 / 0, as of a single token: 1 if neither varies, 0 if one of them does.
+    """
     x, y = x - x.mean(dim=0), y - y.mean(dim=0)
     norm = torch.linalg.matrix_norm
-    return float(norm(y.T @ x).square() / (norm(x.T @ x) * norm(y.T @ y)))
+    own = norm(x.T @ x) * norm(y.T @ y)
+    return float(norm(y.T @ x).square() / own) if own > 0 else float(not x.any() and not y.any())
 
 
 def _rows(domain: EvaluationDomain, drifts: np.ndarray) -> list[DriftRow]:

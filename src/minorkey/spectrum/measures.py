@@ -84,9 +84,9 @@ def minor_share(values: Tensor, rank: int) -> float:
 
 
 def relative_size(update: Tensor, weight: Tensor) -> float:
-    """`|dW|_F / |W|_F`; infinite where a zero weight was changed."""
-    size = torch.linalg.matrix_norm(update.double())
-    return float(size / torch.linalg.matrix_norm(weight.double())) if size > 0 else 0.0
+    """`|dW|_F / |W|_F`; 1 where a zero weight was changed: all that it is now is new."""
+    size, before = (torch.linalg.matrix_norm(matrix.double()) for matrix in (update, weight))
+    return float(size / (before if before > 0 else size)) if size > 0 else 0.0
 
 
 def subspace_share(update: Tensor, left: Tensor, right: Tensor) -> Share:

@@ -17,7 +17,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from minorkey.plotting.canvas import DOMAIN_COLOURS, MAJOR, MINOR, REFERENCE, block_axis, canvas
 from minorkey.plotting.style import INK, MARKERS
 from minorkey.spectrum.rows import DriftRow, Spectrum, UpdateRow, WeightRow
-from minorkey.spectrum.summary import by_block, by_block_and_role, drift_by_domain, hundredths, roles_of
+from minorkey.spectrum.summary import by_block, by_block_and_role, drift_by_domain, hundredths, ranks_of, roles_of
 
 FIGURES = ("singular-values", "minor-share", "update", "drift")
 CURVE_POINTS = 96
@@ -66,7 +66,7 @@ def singular_value_figure(rows: Sequence[WeightRow]) -> Figure:
     for panel in axes[::columns]:
         panel.set_ylabel("singular value")
     _block_bar(figure, axes, blocks)
-    dot = Line2D([], [], color=INK, marker="o", markersize=3, linestyle="", label=f"the minor {rows[0].rank} begin")
+    dot = Line2D([], [], color=INK, marker="o", markersize=3, linestyle="", label=f"the minor {ranks_of(rows)} begin")
     figure.legend(handles=[dot], loc="outside upper left", frameon=False, labelcolor=INK)
     return figure
 
@@ -95,7 +95,7 @@ def minor_share_figure(rows: Sequence[WeightRow]) -> Figure:
     axes.grid(visible=False)
     if len(cells) <= NUMBERED_BLOCKS:
         _write_cells(axes, shares, mesh)
-    bar = figure.colorbar(mesh, ax=axes, label=f"energy in the minor {rows[0].rank}, %", aspect=12, format="%g")
+    bar = figure.colorbar(mesh, ax=axes, label=f"energy in the minor {ranks_of(rows)}, %", aspect=12, format="%g")
     _plain(bar)
     return figure
 
@@ -115,7 +115,7 @@ def update_figure(update: Sequence[UpdateRow]) -> Figure:
     for panel, side, title in zip(axes, ("both", "either"), ("on both sides", "on at least one side"), strict=True):
         for name, colour, marker in (("major", MAJOR, "s"), ("minor", MINOR, "o"), ("random", REFERENCE, "")):
             shares = [100 * getattr(getattr(each, name), side) for each in pooled.values()]
-            label = f"{name} {update[0].rank}" if marker else "a random update"
+            label = f"{name} {ranks_of(update)}" if marker else "a random update"
             line = "-" if marker else "--"
             panel.plot(list(pooled), shares, line, color=colour, marker=marker, markersize=5, label=label)
         panel.set_title(title, fontsize=10, loc="left", color=INK)

@@ -17,7 +17,7 @@ from minorkey.spectrum.drift import measure_drift
 from minorkey.spectrum.files import check_spectrum, claim_spectrum, write_spectrum
 from minorkey.spectrum.plots import FIGURES, spectrum_figures
 from minorkey.spectrum.rows import DriftRow, Spectrum
-from minorkey.spectrum.survey import survey_update, survey_weights
+from minorkey.spectrum.survey import Ranks, survey_update, survey_weights
 from minorkey.system.console import PlainConsole
 from minorkey.system.run_folder import RunFolder
 from minorkey.system.storage import storage_errors
@@ -39,8 +39,8 @@ def survey(
 
     Args:
         target: a run folder (it holds a config.yaml), or a backbone: 'builtin', a local folder, a hub id.
-        rank: how many of the smallest (and largest) singular components count as minor (major); None: the
-            rank of the run, 16 for a backbone.
+        rank: how many of the smallest (and largest) singular components count as minor (major), at most all of a
+            weight; None: the rank of the run in each block, 16 for a backbone.
         images: images per domain on which the drift of block outputs is measured; 0: it is not measured.
         out: folder for tables and pictures; None: `spectrum_folder`.
         console: where progress is shown; None: standard error.
@@ -99,12 +99,13 @@ def _survey_backbone(name: str | Path, rank: int | None, console: Console) -> Sp
 def _survey_run(folder: RunFolder, rank: int | None, images: int, console: Console) -> Spectrum:
     folder.require_trained()
     config = config_of(folder.path)
+    ranks: Ranks = config.method.rank_in if rank is None else rank
     rank, layers = config.method.rank if rank is None else rank, config.method.layers
     before = build_network(config, label_space(config.label_space))
-    weights = survey_weights(before.backbone, rank, layers=layers, console=console)
+    weights = survey_weights(before.backbone, ranks, layers=layers, console=console)
     predictor = load(folder.path)
     trained = backbone_of(predictor.model)
-    update = survey_update(before.backbone, trained, rank, layers=layers, console=console)
+    update = survey_update(before.backbone, trained, ranks, layers=layers, console=console)
     drift: list[DriftRow] = []
     if images:
         judging = load_config(folder.config, {"evaluation": {"images": images}})

@@ -8,7 +8,7 @@ from typing import get_args
 from minorkey.adapters.options import Role
 from minorkey.evaluation.scores import DomainRole
 from minorkey.spectrum.measures import INTRUDER_TOP, NOTHING, Share
-from minorkey.spectrum.rows import DriftRow, Spectrum, UpdateRow, WeightRow
+from minorkey.spectrum.rows import DriftRow, Row, Spectrum, UpdateRow, WeightRow
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,12 @@ def roles_of(rows: Sequence[WeightRow]) -> list[Role]:
     """The roles that occur, in their usual order."""
     found = {row.role for row in rows}
     return [role for role in get_args(Role) if role in found]
+
+
+def ranks_of(rows: Sequence[Row]) -> str:
+    """How many components count as minor in these weights, for reading: `16`, or `4 to 16` where they differ."""
+    least, most = min(row.rank for row in rows), max(row.rank for row in rows)
+    return str(most) if least == most else f"{least} to {most}"
 
 
 def by_block_and_role(rows: Sequence[WeightRow], value: Callable[[WeightRow], float]) -> dict[int, dict[Role, float]]:
@@ -92,11 +98,11 @@ def findings(spectrum: Spectrum) -> list[str]:
 
 
 def _about_weights(spectrum: Spectrum) -> str:
-    shares = [row.minor_share for row in spectrum.weights]
+    shares, ranks = [row.minor_share for row in spectrum.weights], ranks_of(spectrum.weights)
     filled = fmean(row.effective_rank / min(row.out, row.columns) for row in spectrum.weights)
     return (
-        f"{len(shares)} weights: the {spectrum.rank} smallest singular components hold {percent(fmean(shares))} of a "
-        f"weight's energy on average ({percent(min(shares))} to {percent(max(shares))}); "
+        f"{len(shares)} weights: the {ranks} smallest singular components hold {percent(fmean(shares))} of a weight's "
+        f"energy on average ({percent(min(shares))} to {percent(max(shares))}); "
         f"the effective rank is {percent(filled)} of the full one."
     )
 
@@ -105,12 +111,13 @@ def _about_update(spectrum: Spectrum) -> list[str]:
     whole = pool(spectrum.update)
     if not whole.changed:
         return ["The training changed none of these weights."]
+    ranks = ranks_of(spectrum.update)
     looked_at = sum(min(INTRUDER_TOP, row.out, row.columns) for row in spectrum.update if row.changed)
     return [
         f"The training changed {whole.changed} of {whole.weights} weights, by {percent(whole.relative_size)} of their "
         f"norm on average; the effective rank of a change is {whole.effective_rank:.0f} on average.",
-        f"Of the update's energy {percent(whole.minor.either)} lies in the minor {spectrum.rank} components on at "
-        f"least one side and {percent(whole.major.either)} in the major {spectrum.rank}, where a random update has "
+        f"Of the update's energy {percent(whole.minor.either)} lies in the minor {ranks} components on at "
+        f"least one side and {percent(whole.major.either)} in the major {ranks}, where a random update has "
         f"{percent(whole.random.either)}.",
         f"Intruder dimensions: {whole.intruders} of the {looked_at} leading directions of the changed weights.",
     ]

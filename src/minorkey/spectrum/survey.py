@@ -31,11 +31,13 @@ from minorkey.system.console import PlainConsole
 from minorkey.system.progress import Reporter
 
 T = TypeVar("T")
+Ranks = int | Callable[[int], int]
+"""A rank, or what gives that of a block (0-based), such as `MethodOptions.rank_in`."""
 
 
 def survey_weights(
     network: nn.Module,
-    rank: int = 16,
+    rank: Ranks = 16,
     *,
     roles: Collection[Role] | None = None,
     layers: Layers | None = None,
@@ -45,22 +47,22 @@ def survey_weights(
 
     Args:
         network: any network in which layers are found by role, without adapters.
-        rank: how many of the smallest singular values count as minor.
+        rank: how many of the smallest singular values count as minor; of a weight with fewer, all do.
         roles: which layers; None for all.
         layers: further names of layers per role, for a network of your own.
         console: where progress is shown; None: standard error.
 
     Raises:
-        AdapterError: no layer matches, the rank does not fit a weight, or weights are quantised or not finite.
+        AdapterError: no layer matches, the rank fits no weight, or weights are quantised or not finite.
     """
-    targets = _checked_targets(network, rank, roles, layers)
-    return list(_reported(targets, lambda target: _weight_row(target, rank), "surveying the weights", console))
+    ranked = _checked_targets(network, rank, roles, layers)
+    return list(_reported(ranked, lambda each: _weight_row(*each), "surveying the weights", console))
 
 
 def survey_update(
     before: nn.Module,
     after: nn.Module,
-    rank: int = 16,
+    rank: Ranks = 16,
     *,
     roles: Collection[Role] | None = None,
     layers: Layers | None = None,
@@ -79,24 +81,27 @@ def survey_update(
     Raises:
         AdapterError: as `survey_weights`, or the two networks have different layers.
     """
-    targets, trained = (_checked_targets(network, rank, roles, layers) for network in (before, after))
-    if [(t.name, t.weight.shape) for t in targets] != [(t.name, t.weight.shape) for t in trained]:
+    old, new = (_checked_targets(network, rank, roles, layers) for network in (before, after))
+    if [(t.name, t.weight.shape) for t, _ in old] != [(t.name, t.weight.shape) for t, _ in new]:
         raise AdapterError(
             f"the trained {type(after).__name__} has other layers than the pretrained {type(before).__name__}; "
             "fold its adapter in first, and compare it with the network it started from"
         )
-    pairs = list(zip(targets, trained, strict=True))
-    return list(_reported(pairs, lambda pair: _update_row(*pair, rank), "surveying the update", console))
+    pairs = [(target, trained, size) for (target, size), (trained, _) in zip(old, new, strict=True)]
+    return list(_reported(pairs, lambda each: _update_row(*each), "surveying the update", console))
 
 
 def _checked_targets(
-    network: nn.Module, rank: int, roles: Collection[Role] | None, layers: Layers | None
-) -> list[Target]:
+    network: nn.Module, rank: Ranks, roles: Collection[Role] | None, layers: Layers | None
+) -> list[tuple[Target, int]]:
+    """The targets, each with its rank: no more than it has."""
     targets = find_targets(network, roles, layers)
     for target in targets:
         check_weight(target)
-        check_rank(target, rank)
-    return targets
+    ranks = [rank(target.block) if callable(rank) else rank for target in targets]
+    widest = max(range(len(targets)), key=lambda place: min(targets[place].matrix_shape))
+    check_rank(targets[widest], ranks[widest])
+    return [(target, min(wanted, *target.matrix_shape)) for target, wanted in zip(targets, ranks, strict=True)]
 
 
 def _reported(items: list[T], row: Callable[[T], object], label: str, console: Console | None) -> Iterator:

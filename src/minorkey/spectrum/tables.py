@@ -6,20 +6,33 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from minorkey.spectrum.rows import DriftRow, Spectrum, UpdateRow, WeightRow
-from minorkey.spectrum.summary import Pooled, by_block, by_block_and_role, drift_by_domain, hundredths, pool, roles_of
+from minorkey.spectrum.summary import (
+    Pooled,
+    by_block,
+    by_block_and_role,
+    drift_by_domain,
+    hundredths,
+    pool,
+    ranks_of,
+    roles_of,
+)
 
 NO_VALUE = "–"
 
 
 def spectrum_tables(spectrum: Spectrum) -> list[Table]:
     """The tables of a spectrum: weights, and of a run its update and drift."""
-    rank = spectrum.rank
     tables = [
         _grid("Effective rank", spectrum.weights, lambda row: row.effective_rank, lambda value: f"{value:.0f}"),
-        _grid(f"Energy in the minor {rank}, %", spectrum.weights, lambda row: row.minor_share, hundredths),
+        _grid(
+            f"Energy in the minor {ranks_of(spectrum.weights)}, %",
+            spectrum.weights,
+            lambda row: row.minor_share,
+            hundredths,
+        ),
     ]
     if spectrum.update:
-        tables.append(_update_table(spectrum.update, rank))
+        tables.append(_update_table(spectrum.update))
     if spectrum.drift:
         tables.append(_drift_table(spectrum.drift))
     return tables
@@ -35,10 +48,10 @@ def _grid(
     return table
 
 
-def _update_table(update: Sequence[UpdateRow], rank: int) -> Table:
+def _update_table(update: Sequence[UpdateRow]) -> Table:
     both, either = ([f"{name} {sides}" for name in ("major", "minor", "random")] for sides in ("both", "either"))
     headings = ["size", "eff. rank", *both, *either, "intru- ders"]
-    table = _table(f"Update: size |dW|/|W| in %, energy in the major and minor {rank} in %", headings)
+    table = _table(f"Update: size |dW|/|W| in %, energy in the major and minor {ranks_of(update)} in %", headings)
     for block, pooled in by_block(update).items():
         table.add_row(str(block), *_update_cells(pooled))
     table.add_section()
