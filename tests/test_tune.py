@@ -66,7 +66,7 @@ def test_a_fine_grid_goes_on_beyond_its_edges(grid):
 
 def test_a_trial_warms_up_for_as_large_a_part_of_it(preset, console, tmp_path):
     lengths = {"warmup": 2, "decay_from": 2, "horizon": 8, "milestones": [2], "weight_ema_from": 4}
-    given = {"training": {**lengths, "steps": 4, "choose": "ema"}}
+    given = {"training": {**lengths, "steps": 4, "choose": "ema", "schedule": "steps"}}
     tune(preset, given, out=tmp_path / "out", rates=[1e-3], steps=2, console=console)
     (trial,) = [folder for folder in (tmp_path / "out").iterdir() if folder.is_dir()]
     training = yaml.safe_load(RunFolder(trial).config.read_text())["training"]

@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import nn
 from torch.optim import SGD, AdamW
 from transformers import Dinov2Backbone, Dinov2Config, Dinov2WithRegistersConfig, Dinov2WithRegistersModel
@@ -173,6 +174,19 @@ def test_the_rate_of_a_recipe_is_reached():
 def test_steps():
     expected = [1, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.01, 0.01]
     assert _factors(schedule="steps", milestones=[3, 6]) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"schedule": "steps"}, "steps falls at training.milestones, and there are none"),
+        ({"schedule": "cosine", "milestones": [3]}, "milestones are of schedule steps, and training.schedule is cosine"),
+        ({"schedule": "steps", "milestones": [-3]}, "milestones.0.*greater than 0"),
+    ],
+)
+def test_milestones_belong_to_steps(given, said):
+    with pytest.raises(ValidationError, match=f"(?s){said}"):
+        TrainingOptions(**given)
 
 
 def test_warm_up_is_linear_and_multiplies_the_schedule():

@@ -254,7 +254,7 @@ def _shortened(training: TrainingOptions, share: float) -> dict[str, Any]:
     lengths = {"warmup": training.warmup, "decay_from": training.decay_from}
     lengths |= {key: at for key in ("horizon", "weight_ema_from") if (at := getattr(training, key)) is not None}
     shorter: dict[str, Any] = {key: max(key == "horizon", round(at * share)) for key, at in lengths.items()}
-    return shorter | {"milestones": [round(at * share) for at in training.milestones]}
+    return shorter | {"milestones": [max(1, round(at * share)) for at in training.milestones]}
 
 
 def _trial(config: RunConfig, key: str, rate: float, seed: int, steps: int | None) -> RunConfig:

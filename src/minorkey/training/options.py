@@ -12,6 +12,7 @@ from minorkey.system.precision import Asked
 from minorkey.tasks.protocol import Weights
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
+Milestone = Annotated[int, Field(gt=0)]
 
 TrackerName = Literal["tensorboard", "wandb", "trackio", "mlflow"]
 """Keys of `tracking.TRACKERS`."""
@@ -47,7 +48,7 @@ class TrainingOptions(BaseModel):
         None, gt=0, description="step at which poly and cosine schedules would end; default: with the training"
     )
     decay_from: int = Field(0, ge=0, description="step at which poly and cosine schedules begin to fall")
-    milestones: list[int] = Field(default=[], description="'steps' schedule: the rate falls to a tenth at each")
+    milestones: list[Milestone] = Field(default=[], description="'steps' schedule: the rate falls to a tenth at each")
     warmup: int = Field(0, ge=0, description="steps of linear warm-up")
     weight_decay: float = Field(0.05, ge=0)
     backbone_weight_decay: float | None = Field(None, ge=0, description="of the backbone; default: weight_decay")
@@ -128,6 +129,17 @@ class TrainingOptions(BaseModel):
         rates = self.backbone_lr.values() if isinstance(self.backbone_lr, dict) else [self.backbone_lr]
         if not all(rate > 0 for rate in rates):
             raise ValueError("backbone_lr must be above 0")
+        return self
+
+    @model_validator(mode="after")
+    def _milestones_are_of_steps(self) -> Self:
+        if self.schedule == "steps" and not self.milestones:
+            raise ValueError("schedule steps falls at training.milestones, and there are none; give some, or constant")
+        if self.schedule != "steps" and self.milestones:
+            raise ValueError(
+                f"milestones are of schedule steps, and training.schedule is {self.schedule}; set it to steps, or "
+                "training.milestones=[]"
+            )
         return self
 
     @model_validator(mode="after")
