@@ -11,10 +11,11 @@ from minorkey.data.readers.boxes.kitti import FIELDS, read_kitti
 from minorkey.data.readers.boxes.voc import read_voc
 from minorkey.data.readers.exports.yolo import classes_named
 from minorkey.data.readers.files import Files
+from minorkey.data.readers.splits import SPLITS
 from minorkey.data.readers.text import text_lines
 from minorkey.datacheck.guess.guess import TOP, Guess, line
 from minorkey.datacheck.guess.masks import splits_line
-from minorkey.datacheck.guess.names import SPLIT_NAMES, Group, Pairs, groups_of, named_splits, paired
+from minorkey.datacheck.guess.names import Group, Pairs, groups_of, named_splits, paired
 from minorkey.errors import DataError, printable
 from minorkey.labels.written import checked_names
 from minorkey.system.reading import json_of, reading, yaml_of
@@ -28,9 +29,7 @@ PARTS = ("images", "annotations", "categories")
 LISTS = "ImageSets/Main/{split}.txt"
 """The lists of splits that Pascal VOC has."""
 
-OF_SPLIT = re.compile(
-    rf"(?<![a-z])(?:{'|'.join(sorted(SPLIT_NAMES, key=len, reverse=True))})(?:\d{{4}})?(?![a-z\d])", re.I
-)
+OF_SPLIT = re.compile(rf"(?<![a-z])(?:{'|'.join(sorted(SPLITS, key=len, reverse=True))})(?:\d{{4}})?(?![a-z\d])", re.I)
 """What says in the name of a file of which split it is."""
 
 

@@ -6,11 +6,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from minorkey.data.readers.categories.bare import SPLITS
+from minorkey.data.readers.splits import SPLITS, split_called
 from minorkey.errors import DataError
-
-SPLIT_NAMES = {**SPLITS, "dev": "val", "testing": "test"}
-"""Names of folders that are splits -> what the split is called."""
 
 # fmt: off
 PHOTOS = frozenset((
@@ -112,22 +109,12 @@ def _read_folder(part: str) -> tuple[str, str, str]:
         return "{split}", part, ""
     if role := _role(low):
         return part, "", role
-    for name in sorted(SPLIT_NAMES, key=len, reverse=True):
+    for name in sorted(SPLITS, key=len, reverse=True):
         if low.startswith(name) and (role := _role(low[len(name) :].strip(JOINTS))):
             return "{split}" + part[len(name) :], part[: len(name)], role
         if low.endswith(name) and (role := _role(low[: -len(name)].strip(JOINTS))):
             return part[: -len(name)] + "{split}", part[-len(name) :], role
     return part, "", ""
-
-
-def split_called(folder: str) -> str | None:
-    """The split that a folder is of, `train` of `train2017`; None: it is none.
-
-    >>> split_called("Validation"), split_called("train2017"), split_called("photos")
-    ('val', 'train', None)
-    """
-    low = folder.lower()
-    return SPLIT_NAMES.get(low) or (SPLIT_NAMES.get(low[:-4]) if low[-4:].isdecimal() else None)
 
 
 def are_pairs(folders: Iterable[str]) -> bool:

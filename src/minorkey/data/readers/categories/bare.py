@@ -9,17 +9,12 @@ from minorkey.data.readers.categories.listing import COLUMNS
 from minorkey.data.readers.categories.spec import CategorySpec
 from minorkey.data.readers.files import Files
 from minorkey.data.readers.reader import Categorised
+from minorkey.data.readers.splits import SPLITS, split_called
 from minorkey.data.readers.table import read_table
 from minorkey.data.readers.text import text_lines
 from minorkey.errors import DataError
 
 USUAL_TABLE = "labels.csv"
-SPLITS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
-"""Names of folders that are splits, where those below them are classes -> what the split is called."""
 
 
 def bare_spec(root: Path) -> CategorySpec:
@@ -51,7 +46,7 @@ def _splits(root: Path, names: Sequence[str]) -> dict[str, str]:
     """What the folders of classes are called as splits, those that are known as such by their usual name."""
     splits: dict[str, str] = {}
     for name in names:
-        split = SPLITS.get(name.lower(), name)
+        split = split_called(name) or name
         if splits.setdefault(split, name) != name:
             raise DataError(f"{root} has split '{split}' twice, as {splits[split]}/ and {name}/; move one of them away")
     return splits
@@ -70,7 +65,7 @@ def with_columns(spec: CategorySpec, root: Path) -> CategorySpec:
     splits = sorted({row["split"] for row in rows if row.get("split")})
     found = {
         "domains": {name: name for name in domains},
-        "splits": {SPLITS.get(name.lower(), name): name for name in splits},
+        "splits": {split_called(name) or name: name for name in splits},
     }
     return spec.model_copy(update=found | {"split_column": bool(splits)})
 

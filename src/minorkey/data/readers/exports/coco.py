@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from minorkey.data.readers.exports.folder import Folder, Found, Row
 from minorkey.data.readers.exports.legends import drawn_ids, objects
 from minorkey.data.readers.exports.places import place_of_images
-from minorkey.data.readers.exports.splits import is_split, splits_of
 from minorkey.data.readers.shapes.sources import split_table
 from minorkey.data.readers.shapes.table import ShapeTable
+from minorkey.data.readers.splits import is_split, splits_of
 from minorkey.errors import DataError
 
 SURE = {

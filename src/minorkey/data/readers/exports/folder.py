@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 from minorkey.data.images import IMAGE_SUFFIXES
 from minorkey.data.raw_cache import file_stamp
-from minorkey.data.readers.exports.splits import is_split
 from minorkey.data.readers.files import ARCHIVES, Files
+from minorkey.data.readers.splits import is_split
 from minorkey.data.readers.text import text_lines
 
 Value = TypeVar("Value")

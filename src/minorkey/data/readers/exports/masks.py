@@ -9,8 +9,8 @@ from minorkey.data.label_images import LABEL_SUFFIXES, read_ids
 from minorkey.data.readers.exports.alike import alike
 from minorkey.data.readers.exports.folder import Folder, Found, Row, stem
 from minorkey.data.readers.exports.legends import mask_ids
-from minorkey.data.readers.exports.splits import splits_of
 from minorkey.data.readers.pairing import some
+from minorkey.data.readers.splits import splits_of
 from minorkey.errors import DataError
 
 IMAGES = ("images", "image", "imgs", "img", "img_dir", "rgb", "inputs", "input", "frames", "photos")

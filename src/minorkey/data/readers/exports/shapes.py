@@ -7,8 +7,8 @@ from pathlib import PurePosixPath
 from minorkey.data.readers.exports.folder import Folder, Found, Row, is_image, stem
 from minorkey.data.readers.exports.legends import drawn_ids, objects
 from minorkey.data.readers.exports.places import place_of_images
-from minorkey.data.readers.exports.splits import is_split, splits_of
 from minorkey.data.readers.shapes.sources import split_table
+from minorkey.data.readers.splits import is_split, splits_of
 from minorkey.errors import DataError
 from minorkey.system.reading import reading
 

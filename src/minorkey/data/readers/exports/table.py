@@ -2,8 +2,8 @@
 
 from minorkey.data.readers.exports.folder import Folder, Found, Row, is_image, stem
 from minorkey.data.readers.exports.masks import legend_of_masks
-from minorkey.data.readers.exports.splits import is_split, splits_of
 from minorkey.data.readers.listed_pairs import COLUMNS
+from minorkey.data.readers.splits import is_split, splits_of
 from minorkey.data.readers.table import named_from, read_table
 
 

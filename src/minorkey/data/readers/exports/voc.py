@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from minorkey.data.readers.exports.folder import Folder, Found, Row, is_image, stem
 from minorkey.data.readers.exports.legends import is_background, objects
 from minorkey.data.readers.exports.masks import legend_of_masks
-from minorkey.data.readers.exports.splits import is_split, splits_of
+from minorkey.data.readers.splits import is_split, splits_of
 from minorkey.errors import DataError
 from minorkey.labels import label_space
 from minorkey.system.reading import reading, xml_of

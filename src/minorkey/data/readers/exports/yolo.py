@@ -6,8 +6,8 @@ from typing import Any
 
 from minorkey.data.readers.exports.folder import Folder, Found, Row, is_image
 from minorkey.data.readers.exports.legends import numbered_ids, objects
-from minorkey.data.readers.exports.splits import is_split, splits_of
 from minorkey.data.readers.shapes.yolo import BOX
+from minorkey.data.readers.splits import is_split, splits_of
 from minorkey.errors import DataError
 from minorkey.system.reading import LARGEST_YAML, reading, shown, text_of, yaml_of
 
