@@ -180,7 +180,10 @@ def test_steps():
     ("given", "said"),
     [
         ({"schedule": "steps"}, "steps falls at training.milestones, and there are none"),
-        ({"schedule": "cosine", "milestones": [3]}, "milestones are of schedule steps, and training.schedule is cosine"),
+        (
+            {"schedule": "cosine", "milestones": [3]},
+            "milestones are of schedule steps, and training.schedule is cosine",
+        ),
         ({"schedule": "steps", "milestones": [-3]}, "milestones.0.*greater than 0"),
     ],
 )

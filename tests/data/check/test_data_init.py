@@ -91,6 +91,24 @@ def test_painted_labels_of_which_some_are_grey(tmp_path):
     assert values["unlabelled"] == ["test"]
 
 
+def test_colours_have_the_names_that_a_table_says(tmp_path):
+    for key in "ab":
+        save(tmp_path, f"images/{key}.jpg")
+        save(tmp_path, f"masks/{key}.png", COLOURS)
+    write_text(tmp_path / "class_dict.csv", "name,r,g,b\nroof,9,8,7\nsky,1,1,1\n")
+    values, _ = made(tmp_path)
+    assert values["colours"] == {"roof": [9, 8, 7], "sky": [1, 1, 1], "class_2": [0, 0, 0], "class_3": [200, 0, 0]}
+
+
+def test_ids_have_the_names_that_a_list_says(tmp_path):
+    for key in "ab":
+        save(tmp_path, f"images/{key}.jpg")
+        save(tmp_path, f"masks/{key}.png", IDS)
+    write_text(tmp_path / "classes.txt", "ground\nroof\nsky\n")
+    values, _ = made(tmp_path)
+    assert values["ids"] == {0: "ground", 1: "roof", 2: "sky", 3: "class_3", 255: "ignore"}
+
+
 BOXES = {
     "yolo": "2 0.5 0.5 0.5 0.5\n",
     "kitti": "Car 0 0 0 1 1 4 3 0 0 0 0 0 0 0\nDontCare 0 0 0 0 0 1 1 0 0 0 0 0 0 0\n",
@@ -227,5 +245,7 @@ def test_folders_of_images_and_labels_are_no_classes(tmp_path):
         save(tmp_path, f"{split}/a.jpg")
         save(tmp_path, f"{split}_labels/a.jpg", IDS)  # as JPEG, which holds no ids
     assert "classification" not in str(check(str(tmp_path), {})[0].all_problems)
-    with pytest.raises(DataError, match="expected images"):
+    with pytest.raises(
+        DataError, match=r"train_labels/a.jpg and 1 more look like labels, but JPEG blurs .*: save them as PNG"
+    ):
         init_dataset(tmp_path)

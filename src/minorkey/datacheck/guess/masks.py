@@ -1,12 +1,14 @@
 """Label images: which ids or colours are in them."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
 from minorkey.data.images import IMAGE_SUFFIXES
 from minorkey.data.label_images import LABEL_SUFFIXES, read_colours, read_ids
+from minorkey.data.readers.exports.folder import Folder
+from minorkey.data.readers.exports.masks import told_classes
 from minorkey.data.readers.files import Files
 from minorkey.data.records import evenly_spread
 from minorkey.datacheck.guess.guess import TOP, Guess, line
@@ -17,6 +19,9 @@ Progress = Callable[[Iterable[str], int], Iterable[str]]
 """`(names, how many)`: the same names, shown as they are read."""
 
 MOST_COLOURS = 256
+SMOOTHED = (".jpg", ".jpeg")
+"""Suffixes of images in which ids and colours do not survive."""
+
 MASK = ("background", "foreground")
 """What ids stand for where there are two, 0 and 1 or 0 and 255."""
 
@@ -30,8 +35,15 @@ def find_masks(files: Files) -> Pairs | None:
     return paired(groups_of(names, IMAGE_SUFFIXES), groups_of(names, LABEL_SUFFIXES))
 
 
+def find_smoothed(files: Files) -> list[str]:
+    """Names of label images that were saved as JPEG, which no reader takes."""
+    names = list(files.names(""))
+    pairs = paired(groups_of(names, IMAGE_SUFFIXES), [g for g in groups_of(names, SMOOTHED) if g.role == "labels"])
+    return [] if pairs is None else pairs.found
+
+
 def guess_masks(files: Files, pairs: Pairs, images: int | None, progress: Progress) -> Guess:
-    """The classes by the ids, or the colours, that occur.
+    """The classes that a file beside names, or else by the ids, or the colours, that occur.
 
     Raises:
         DataError: a label image is broken, or holds more than a label image does.
@@ -44,7 +56,8 @@ def guess_masks(files: Files, pairs: Pairs, images: int | None, progress: Progre
     what = "colours" if painted else "ids"
     note = f"# What the {what} in the label images stand for; `ignore` is left out of training and scores.\n"
     note += f"# {seen}: others may occur.\n" if seen else ""
-    rows = [f"  {row}" for row in (_colour_rows(counts) if painted else _id_rows(counts))]
+    colours, names = told_classes(Folder(files.root))
+    rows = [f"  {row}" for row in (_colour_rows(counts, colours) if painted else _id_rows(counts, names))]
     kind = f"{len(pairs.found)} images with label images of {len(counts)} {what}"
     kind += f", and {pairs.alone} without, at which a training stops" if pairs.alone else ""
     return Guess("segmentation", kind, f"{head}{note}{what}:\n{''.join(rows)}")
@@ -96,15 +109,22 @@ def _colours_in(where: str, content: bytes) -> Counter:
     return Counter(dict(zip(triples, counts.tolist(), strict=True)))
 
 
-def _id_rows(counts: Counter) -> list[str]:
+def _id_rows(counts: Counter, names: Sequence[str]) -> list[str]:
+    if names:
+        told = dict(enumerate(names)) | ({IGNORED: "ignore"} if len(names) <= IGNORED else {})
+        others = {number: f"class_{number}" for number in sorted(counts) if number not in told}
+        return [line(number, name, _share(number, counts)) for number, name in (told | others).items()]
     if counts.keys() in ({0, 1}, {0, ON}):
         return [line(number, name, _share(number, counts)) for number, name in zip(sorted(counts), MASK, strict=True)]
     named = {number: "ignore" if number == IGNORED else f"class_{number}" for number in sorted(counts)}
     return [line(number, name, _share(number, counts)) for number, name in named.items()]
 
 
-def _colour_rows(counts: Counter) -> list[str]:
-    return [line(f"class_{place}", list(colour), _share(colour, counts)) for place, colour in enumerate(sorted(counts))]
+def _colour_rows(counts: Counter, told: Mapping[str, Sequence[int]]) -> list[str]:
+    others = sorted(set(counts) - {tuple(colour) for colour in told.values()})
+    named = {name: tuple(colour) for name, colour in told.items()}
+    named |= {f"class_{place}": colour for place, colour in enumerate(others, start=len(told))}
+    return [line(name, list(colour), _share(colour, counts)) for name, colour in named.items()]
 
 
 def _share(value: object, counts: Counter) -> str:

@@ -8,7 +8,7 @@ from minorkey.datacheck.guess.boxes import guess_boxes
 from minorkey.datacheck.guess.exports import guess_export
 from minorkey.datacheck.guess.folders import guess_folders
 from minorkey.datacheck.guess.guess import Guess
-from minorkey.datacheck.guess.masks import Progress, find_masks, guess_masks
+from minorkey.datacheck.guess.masks import Progress, find_masks, find_smoothed, guess_masks
 from minorkey.errors import ConfigError, DataError, unknown
 from minorkey.system.storage import write_text
 
@@ -78,6 +78,10 @@ def guess_dataset(folder: Path, *, task: str | None, images: int | None, progres
     for way in [ways[task]] if task else ways.values():
         if (found := way()) is not None:
             return found
+    hint = ""
+    if smoothed := find_smoothed(files):
+        names = f"{smoothed[0]} and {len(smoothed) - 1} more look" if len(smoothed) > 1 else f"{smoothed[0]} looks"
+        hint = f"; {names} like labels, but JPEG blurs ids and colours: save them as PNG"
     raise DataError(
-        f"{folder} holds no data set{f' for {task}' if task else ''} that is known by its files; {EXPECTED}"
+        f"{folder} holds no data set{f' for {task}' if task else ''} that is known by its files; {EXPECTED}{hint}"
     )

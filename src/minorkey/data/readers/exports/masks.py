@@ -23,6 +23,9 @@ MASKS = (
 CLASS_LISTS = ("classes.txt", "class_names.txt", "labels.txt", "codes.txt")
 """Files with the name of a class in each line, in the order of their ids."""
 
+TABLE = "class_dict.csv"
+"""A table `name,r,g,b` of the colours of classes."""
+
 PROBES = 500
 """Label images whose ids are looked at, where no file says the classes."""
 
@@ -80,13 +83,24 @@ def legend_of_masks(folder: Folder, labels: Sequence[str]) -> Row:
     Raises:
         DataError: they are broken, or painted in colours that no file explains.
     """
-    if "class_dict.csv" in folder.addresses:
-        return {"colours": _painted(folder, "class_dict.csv")}
-    listing = next((name for name in CLASS_LISTS if name in folder.addresses), None)
-    names = folder.lines(listing) if listing else []
+    colours, names = told_classes(folder)
+    if colours:
+        return {"colours": colours}
     probes = labels[:1] if names else labels[:: max(1, -(-len(labels) // PROBES))]
     ids = mask_ids(sorted(folder.scan(probes, _values)), names)
     return {"ids": ids, "ignores": ["ignore"] if "ignore" in ids.values() else []}
+
+
+def told_classes(folder: Folder) -> tuple[dict[str, list[int]], list[str]]:
+    """What a file beside label images says of their classes: name -> colour, or the names in the order of their ids.
+
+    Raises:
+        DataError: the file is broken.
+    """
+    if TABLE in folder.addresses:
+        return _painted(folder, TABLE), []
+    listing = next((name for name in CLASS_LISTS if name in folder.addresses), None)
+    return {}, folder.lines(listing) if listing else []
 
 
 def _two(folders: Iterable[str]) -> tuple[str, str] | None:
@@ -134,7 +148,7 @@ def _values(content: bytes, file: str) -> list[int]:
         return np.unique(read_ids(file, content)).tolist()
     except DataError as error:
         raise DataError(
-            f"{error} (no file beside says the classes: looked for {', '.join(CLASS_LISTS)}, class_dict.csv)"
+            f"{error} (no file beside says the classes: looked for {', '.join(CLASS_LISTS)}, {TABLE})"
         ) from error
 
 
