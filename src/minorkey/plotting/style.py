@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from minorkey.errors import printable
 from minorkey.system.storage import write_atomically, write_text
@@ -27,6 +28,9 @@ METHOD_COLOURS = {
 SPARE_COLOURS = ("#c9981a", "#17a2a2", "#d6598f", "#5b6ee1", "#8a6d3b", "#6aa121")
 MARKERS = "oDs^vPX*"
 
+_FILES: "WeakKeyDictionary[Figure, dict[str, str]]" = WeakKeyDictionary()
+"""Figures that were drawn -> by name, what is in their files."""
+
 
 def css(colour: Sequence[int]) -> str:
     """An RGB colour as style sheets write it.
@@ -46,7 +50,7 @@ def save_figure(figure: "Figure", stem: Path) -> None:
     write_text(stem.with_suffix(".svg"), _svg(figure, stem.name))
     look: dict[str, Any] = {"format": "png", "dpi": 160, "facecolor": "white", "metadata": {"Software": "minorkey"}}
     with _any_letters():
-        _as_written(figure)
+        _lay_out(figure)
         write_atomically(stem.with_suffix(".png"), lambda temporary: figure.savefig(temporary, **look))
 
 
@@ -62,14 +66,30 @@ def inline_svg(figure: "Figure", name: str) -> str:
 
 
 def _svg(figure: "Figure", name: str) -> str:
+    """The figure, which is finished, as a file; kept, for a page shows what lies beside it."""
+    kept = _FILES.setdefault(figure, {})
+    if name not in kept:
+        kept[name] = _drawn(figure, name)
+    return kept[name]
+
+
+def _drawn(figure: "Figure", name: str) -> str:
     import matplotlib  # here, so that colours can be had where nothing is drawn
 
     buffer = StringIO()
-    _as_written(figure)
+    _lay_out(figure)
     # a salt of its own per figure keeps ids apart on one page, and the file the same on every build
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}), _any_letters():
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": "minorkey"})
     return "\n".join(map(printable, buffer.getvalue().split("\n")))  # XML takes no control characters
+
+
+def _lay_out(figure: "Figure") -> None:
+    """Give all parts their places, once: what writes a file would do it, and draw all of it, again for each."""
+    if (engine := figure.get_layout_engine()) is not None:
+        _as_written(figure)
+        engine.execute(figure)
+        figure.set_layout_engine(None)
 
 
 def _as_written(figure: "Figure") -> None:
