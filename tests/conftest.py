@@ -8,8 +8,10 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import gc
 import io
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ import torch
 from PIL import Image
 from rich.console import Console
 from transformers import Dinov2Backbone, Dinov2Config
+from warm_commands import Forked, wait_until_warm, warm_commands
 
 from minorkey.config import RunConfig, resolve, save_config
 from minorkey.runs.train import train
@@ -62,6 +65,46 @@ def pytest_collection_finish() -> None:
     """Libraries and tests stay for good: looking through them for what to free took a fifth of the tests' time."""
     gc.collect()
     gc.freeze()
+
+
+WARM = "MINORKEY_WARM_COMMANDS"
+"""Where the processes that share the tests find the commands that were started for all of them."""
+
+
+@contextmanager
+def _started() -> Iterator[Path]:
+    with TemporaryDirectory() as short, warm_commands(Path(short, "bin")):
+        yield Path(short, "bin")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Where several processes share the tests, start the warm commands for all of them."""
+    if config.getoption("dist", "no") != "no" and not hasattr(config, "workerinput"):
+        stack = ExitStack()
+        config.add_cleanup(stack.close)
+        os.environ[WARM] = str(stack.enter_context(_started()))
+
+
+@pytest.fixture(scope="session")
+def commands() -> Iterator[Path]:
+    """The folder of `warm_commands`."""
+    with ExitStack() as stack:
+        folder = Path(os.environ[WARM]) if WARM in os.environ else stack.enter_context(_started())
+        wait_until_warm(folder)
+        yield folder
+
+
+@pytest.fixture
+def start(commands: Path) -> Iterator[Callable[..., Forked]]:
+    """Start `minorkey` in a process of its own; what is left running is killed at the end."""
+    with ExitStack() as started:
+
+        def run(*arguments: object) -> Forked:
+            forked = Forked(commands, "minorkey", *arguments)
+            started.callback(forked.close)
+            return forked
+
+        yield run
 
 
 @pytest.fixture(scope="session")

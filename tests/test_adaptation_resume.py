@@ -5,8 +5,6 @@ import json
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -110,21 +108,18 @@ def test_resumed_run_ends_as_an_uninterrupted_one(reference, make_config, consol
     assert len(labels) == (6 if name.startswith("transda") else 0)
 
 
-def test_killed_in_the_last_round(reference, make_config, console, tmp_path):
+def test_killed_in_the_last_round(reference, make_config, start, console, tmp_path):
     whole, folder = reference("transda self"), RunFolder(tmp_path / "run")
     save_config(make_config(**CASES["transda self"]), tmp_path / "run.yaml")
-    command = [sys.executable, "-m", "minorkey", "train", str(tmp_path / "run.yaml"), "--out", str(folder.path)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    try:
-        deadline = time.monotonic() + 120
-        while not folder.log.is_file():
-            assert process.poll() is None, process.communicate()[1]
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
-        time.sleep(random.uniform(0, 0.1))
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
+    process = start("train", tmp_path / "run.yaml", "--out", folder.path)
+    deadline = time.monotonic() + 120
+    while not folder.log.is_file():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    time.sleep(random.uniform(0, 0.1))
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
     assert not folder.cost.is_file()
     train(make_config(**CASES["transda self"]), folder.path, resume=True, console=console)
     assert_same_training(folder, whole)

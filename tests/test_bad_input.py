@@ -281,13 +281,12 @@ def test_full_disk_while_saving(make_config, finished_run, console, small_disk):
     assert all(torch.equal(value, expected.adapter[name]) for name, value in last.adapter.items())
 
 
-def test_file_system_refuses_to_write(make_config, console, tmp_path):
+def test_file_system_refuses_to_write(make_config, start, console, tmp_path):
     """As above where nothing can be mounted: the running process may suddenly write only small files."""
     folder = RunFolder(tmp_path / "run")
     config = make_config(training={"steps": 60, "checkpoint_every": 3})
     save_config(config, tmp_path / "run.yaml")
-    command = [sys.executable, "-m", "minorkey", "train", str(tmp_path / "run.yaml"), "--out", str(folder.path)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    process = start("train", tmp_path / "run.yaml", "--out", folder.path)
     deadline = time.monotonic() + 120
     while not checkpoints(folder.checkpoints) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)

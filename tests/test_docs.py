@@ -1,13 +1,11 @@
 """Every example of README.md and docs/ runs as written; see doc_examples.py."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 from doc_examples import REPO, Example, find_examples, run_page
-from warm_commands import warm_commands
 
 SECONDS_PER_PAGE = 240
 PAGES = [REPO / "README.md", *sorted((REPO / "docs").glob("**/*.md"))]
@@ -21,12 +19,6 @@ NEEDED = {"deployment.md": ("onnx", "onnxscript", "onnxruntime")}
 """Packages that a page is about, where the environment may lack them."""
 
 Outcome = tuple[set[int], str]
-
-
-@pytest.fixture(scope="module")
-def commands() -> Iterator[Path]:
-    with TemporaryDirectory() as short, warm_commands(Path(short, "bin")) as folder:
-        yield folder
 
 
 @pytest.fixture(scope="module")

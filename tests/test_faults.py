@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,8 +9,8 @@ import pytest
 
 @pytest.mark.timeout(900)
 @pytest.mark.skipif("PYTEST_XDIST_WORKER" not in os.environ, reason="tests/faults run by themselves")
-def test_faults():
+def test_faults(commands):
     alone = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(Path(__file__).with_name("faults"))]
+    command = [commands / "pytest", "-q", "-p", "no:cacheprovider", Path(__file__).with_name("faults")]
     ended = subprocess.run(command, env=alone, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stdout[-8000:] + ended.stderr[-2000:]

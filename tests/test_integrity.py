@@ -3,8 +3,6 @@
 import io
 import json
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -339,10 +337,10 @@ def test_an_earlier_checkpoint_under_a_later_name_is_damaged(stopped, console):
         train(config_of(stopped.path), stopped.path, resume=True, console=console)
 
 
-def test_a_run_that_another_process_writes_is_left_alone(make_config, command, tmp_path):
+def test_a_run_that_another_process_writes_is_left_alone(make_config, command, start, tmp_path):
     save_config(make_config(training={"steps": 30}), tmp_path / "run.yaml")
     arguments = ["train", str(tmp_path / "run.yaml"), "--out", str(tmp_path / "run")]
-    first = subprocess.Popen([sys.executable, "-m", "minorkey", *arguments], stderr=subprocess.PIPE, text=True)
+    first = start(*arguments)
     deadline = time.monotonic() + 120
     while not (tmp_path / "run" / "log.jsonl").exists() and first.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)

@@ -2,18 +2,21 @@
 
 Importing torch and transformers, and reading tables at first use, takes longer than most of what an example asks for.
 Here one process does both, and each call is a fork of it, with the arguments, folder, environment and streams of the
-one who called, and ends with it.
+one who called, and ends with it. Calls come from the files in its folder, which stand for commands, and from `Warm`.
 
-    python warm_commands.py FOLDER     # until its standard input ends; a line says when it is ready
+    python warm_commands.py FOLDER     # until its standard input ends; the folder is there once it is ready
 """
 
 import gc
 import json
 import os
+import runpy
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib import import_module
@@ -23,6 +26,7 @@ from pkgutil import walk_packages
 
 FORK = get_context("fork")
 STDIN = 0
+SOCKET = "socket"
 
 CALL = """#!{python} -IS
 import json, os, socket, sys
@@ -30,42 +34,93 @@ with socket.socket(socket.AF_UNIX) as server:
     server.connect({address!r})
     socket.send_fds(server, [b"0"], [0, 1, 2])
     server.sendall(json.dumps([{name!r}, sys.argv[1:], os.getcwd(), dict(os.environ)]).encode() + b"\\n")
-    sys.exit(int(server.recv(16) or 1))
+    with server.makefile() as said:
+        said.readline()  # its process id
+        sys.exit(int(said.readline() or 1) % 256)
 """
 
 Commands = Mapping[str, Callable[[], object]]
 
 
 @contextmanager
-def warm_commands(folder: Path) -> Iterator[Path]:
-    """A folder with `minorkey` and `page` in it, which start at once.
+def warm_commands(folder: Path) -> Iterator[None]:
+    """Start what answers calls, and end it.
 
     Args:
         folder: for the commands and their socket; made, and of a short name: sockets take about a hundred characters.
     """
     environment = {**os.environ, "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1"}
-    server = subprocess.Popen(
-        [sys.executable, __file__, str(folder)], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    with server:  # leaving it closes the streams, and waits
-        assert server.stdout is not None
-        assert server.stdout.readline() == b"ready\n"
-        yield folder
+    with subprocess.Popen([sys.executable, __file__, str(folder)], env=environment, stdin=subprocess.PIPE):
+        yield  # what comes after closes its standard input, and waits
+
+
+def wait_until_warm(folder: Path, seconds: float = 120) -> None:
+    """Wait until calls are answered."""
+    deadline = time.monotonic() + seconds
+    while not folder.is_dir():
+        assert time.monotonic() < deadline, "the warm commands did not start"
+        time.sleep(0.05)
+
+
+class Forked:
+    """A call of a warm command from a test, with what the tests use of `subprocess.Popen`; what it prints is dropped.
+
+    It ends with this object, at the latest.
+    """
+
+    def __init__(self, folder: Path, name: str, *arguments: object) -> None:
+        self.returncode: int | None = None
+        self._stderr = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by `close`
+        self._server = socket.socket(socket.AF_UNIX)
+        self._server.connect(str(folder / SOCKET))
+        with open(os.devnull, "r+") as nothing:
+            socket.send_fds(self._server, [b"0"], [nothing.fileno(), nothing.fileno(), self._stderr.fileno()])
+        call = [name, [*map(str, arguments)], os.getcwd(), dict(os.environ)]
+        self._server.sendall(json.dumps(call).encode() + b"\n")
+        self._said = self._server.makefile()
+        self.pid = int(self._said.readline())
+
+    def poll(self) -> int | None:
+        """How it ended, as `Popen.poll` says it; None: it runs."""
+        if self.returncode is None and connection.wait([self._server], timeout=0):
+            self.returncode = int(self._said.readline())
+        return self.returncode
+
+    def communicate(self, timeout: float = 120) -> tuple[None, str]:
+        """Wait for its end; what it wrote to its standard error."""
+        if self.returncode is None and not connection.wait([self._server], timeout):
+            raise subprocess.TimeoutExpired("a warm command", timeout)
+        self.poll()
+        self._stderr.seek(0)
+        return None, self._stderr.read()
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal to the process that does the work."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def close(self) -> None:
+        """End it."""
+        self.send_signal(signal.SIGKILL)
+        self.communicate()
+        self._said.close()
+        self._server.close()
+        self._stderr.close()
 
 
 def _serve(folder: Path, commands: Commands) -> None:
     """Answer calls, each in a process of its own, until the standard input ends."""
-    folder.mkdir()
-    address = folder / "socket"
+    partial = folder.with_name(f"{folder.name}.partial")
+    partial.mkdir()
     for name in commands:
-        command = folder / name
-        command.write_text(CALL.format(python=sys.executable, address=str(address), name=name))
+        command = partial / name
+        command.write_text(CALL.format(python=sys.executable, address=str(folder / SOCKET), name=name))
         command.chmod(0o700)
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(address))
+        listener.bind(str(partial / SOCKET))
         listener.listen()
         gc.freeze()  # what is imported stays for good, in every fork
-        print("ready", flush=True)
+        partial.rename(folder)
         while connection.wait([listener, STDIN]) == [listener]:
             caller, _ = listener.accept()
             with caller:
@@ -79,11 +134,12 @@ def _answer(caller: socket.socket, commands: Commands) -> None:
         name, arguments, folder, environment = json.loads(said.readline())
     process = FORK.Process(target=_run, args=(commands[name], [name, *arguments], folder, environment, streams))
     process.start()
+    caller.sendall(f"{process.pid}\n".encode())
     for stream in streams:
         os.close(stream)
     if process.sentinel in connection.wait([process.sentinel, caller]):
         process.join()
-        caller.sendall(str(process.exitcode % 256).encode())
+        caller.sendall(f"{process.exitcode}\n".encode())
     else:
         os.killpg(process.pid, signal.SIGKILL)
 
@@ -104,6 +160,13 @@ def _run(
     command()
 
 
+def _run_script() -> None:
+    """The command `script FILE ARGUMENTS`, as `python` has it."""
+    del sys.argv[0]
+    sys.path.insert(0, str(Path(sys.argv[0]).parent))
+    runpy.run_path(sys.argv[0], run_name="__main__")
+
+
 def _import_all() -> None:
     """Import every module of minorkey but those whose libraries are not installed, and what is read at first use."""
     for module in walk_packages(minorkey.__path__, "minorkey."):
@@ -114,7 +177,9 @@ def _import_all() -> None:
 
 
 if __name__ == "__main__":
+    import pytest
     from doc_examples import run_examples
+    from torch.distributed.run import main as torchrun
 
     import minorkey
     from minorkey.cli import main
@@ -122,5 +187,16 @@ if __name__ == "__main__":
     from minorkey.models.backbone import load_backbone
     from minorkey.models.options import BackboneOptions
 
+    sys.path.append(str(Path(__file__).with_name("scale")))
+    from worker import do_jobs
+
     _import_all()
-    _serve(Path(sys.argv[1]), {"minorkey": main, "page": run_examples})
+    commands = {
+        "minorkey": main,
+        "page": run_examples,
+        "pytest": pytest.console_main,
+        "script": _run_script,
+        "torchrun": torchrun,
+        "jobs": do_jobs,
+    }
+    _serve(Path(sys.argv[1]), commands)

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,11 @@ pytestmark = pytest.mark.timeout(1200)  # the first test waits for all trials
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory) -> dict[tuple[str, int], dict[str, Any]]:
+def results(commands, tmp_path_factory) -> dict[tuple[str, int], dict[str, Any]]:
     """What the script found, by row and number."""
     out = tmp_path_factory.mktemp("faults")
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY / "src")}
-    command = [sys.executable, REPOSITORY / "benchmarks" / "faults.py", "--sample", "--out", out]
+    command = [commands / "script", REPOSITORY / "benchmarks" / "faults.py", "--sample", "--out", out]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     (file,) = out.glob("*.jsonl")
     found = [json.loads(line) for line in file.read_text().splitlines()]

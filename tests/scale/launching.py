@@ -19,14 +19,21 @@ class Launched:
     stderr: list[str]
 
 
-def torchrun(folder: Path, *command: object) -> Launched:
-    """Run a command in two processes, whose outputs are kept apart."""
+def torchrun(folder: Path, *command: object, warm: Path | None = None) -> Launched:
+    """Run a command in two processes, whose outputs are kept apart.
+
+    Args:
+        folder: for their outputs.
+        command: a script or a module as torchrun takes it, or the name of a warm command, and arguments.
+        warm: folder of `warm_commands`, which then start launcher and processes; their ends are no longer their own.
+    """
     logs = folder / "logs"
     options = ["--nproc_per_node", "2", "--redirects", "3", "--log-dir", str(logs)]
-    result = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", *options, *map(str, command)],
-        capture_output=True, text=True, timeout=240, check=False,
-    )  # fmt: skip
+    start: list[object] = [sys.executable, "-m", "torch.distributed.run", *options, *command]
+    if warm is not None:
+        name, *arguments = command
+        start = [warm / "torchrun", *options, "--no-python", warm / str(name), *arguments]
+    result = subprocess.run([*map(str, start)], capture_output=True, text=True, timeout=240, check=False)
     texts = {
         name: [path.read_text() for path in sorted(logs.glob(f"*/attempt_0/*/{name}.log"))]
         for name in ("stdout", "stderr")

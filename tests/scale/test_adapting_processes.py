@@ -26,13 +26,13 @@ PARTS = {
 
 
 @pytest.fixture(scope="module")
-def launched(make_config, tmp_path_factory) -> tuple[Path, Launched]:
+def launched(make_config, commands, tmp_path_factory) -> tuple[Path, Launched]:
     root, jobs = tmp_path_factory.mktemp("adapting"), []
     for name, case in CASES.items():
         save_config(make_config(**case), root / f"{name}.yaml")
         jobs.append({"do": "adapt", "config": str(root / f"{name}.yaml"), "out": str(root / name)})
     (root / "jobs.json").write_text(json.dumps(jobs))
-    launched = torchrun(root, Path(__file__).with_name("worker.py"), root / "jobs.json")
+    launched = torchrun(root, "jobs", root / "jobs.json", warm=commands)
     assert launched.code == 0, launched.stderr
     return root, launched
 

@@ -1,4 +1,4 @@
-"""Started by torchrun: does a list of jobs in all of its processes, one after the other, in the order given."""
+"""Done by processes that torchrun started: a list of jobs, one after the other, in the order given."""
 
 import json
 import sys
@@ -108,7 +108,9 @@ def adapt(config: str, out: str) -> None:
 
 JOBS = {job.__name__: job for job in (train, evaluate, predict, batch_norm, mixed_shards, adapt)}
 
-if __name__ == "__main__":
+
+def do_jobs() -> None:
+    """The command `jobs FILE`."""
     torch.set_num_threads(1)
     for job in json.loads(Path(sys.argv[1]).read_text()):
         JOBS[job.pop("do")](**job)
