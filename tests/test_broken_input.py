@@ -55,7 +55,7 @@ BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("!!int ''", "line 1: '' is no int"),
         ("!!bool x", "line 1: 'x' is no bool"),
         ('a: "\\0"', "line 1: .* holds NUL"),
-        ('a: "\\ud800"', "line 1: .* half a character"),
+        ('a: "\\ud800"', "line 1: .*(half a character|invalid Unicode)"),
         ("? [1]\n: 2", "line 1: found unhashable key"),
         ("!!python/object/apply:os.system [x]", "line 1: could not determine a constructor"),
     ],

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from minorkey.config.run_config import task_of
 from minorkey.errors import ConfigError, unknown
-from minorkey.labels.tables import read_yaml
+from minorkey.labels.tables import read_yaml, shipped_yaml
 from minorkey.system.reading import reading, shown, yaml_of
 from minorkey.tasks.table import TASKS, task_named
 
@@ -77,7 +77,7 @@ def _read_preset(preset: str | Path, task: Any = None) -> dict[str, Any]:
     if name.endswith((".yaml", ".yml")):
         content = read_yaml(Path(name))
     elif name in presets():
-        content = read_yaml(Path(str(files("minorkey") / "presets" / f"{name}.yaml")))
+        content = shipped_yaml(Path(str(files("minorkey") / "presets" / f"{name}.yaml")))
     else:
         raise ConfigError(unknown("preset", name, presets()) + ", or a path that ends in .yaml")
     if not isinstance(content, dict):

@@ -18,7 +18,7 @@ from xml.parsers import expat
 import yaml
 from pydantic import ValidationError
 from safetensors import SafetensorError
-from yaml.composer import ComposerError
+from yaml.composer import Composer, ComposerError
 from yaml.constructor import ConstructorError
 
 from minorkey.errors import DataError, MinorkeyError
@@ -169,7 +169,7 @@ def yaml_of(content: bytes | str) -> Any:
         return _SafeLoader(text).get_single_data()
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        line = f" at line {mark.line + 1}" if mark else ""
+        line = f" at line {min(mark.line, text.count(chr(10))) + 1}" if mark else ""  # libyaml ends behind the text
         raise ValueError(f"not valid YAML{line}: {getattr(error, 'problem', None) or _first_line(error)}") from error
     except RecursionError as error:
         raise ValueError("not valid YAML: it is nested too deeply") from error
@@ -220,11 +220,17 @@ def _refuse_strange(value: Any) -> None:
         raise ValueError("a text in it holds NUL or half a character")
 
 
-class _SafeLoader(yaml.SafeLoader):
+_Scanner: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""What scans the text, libyaml in a sixth of the time; nodes are composed here, where they are counted."""
+_Composer: Any = type("_Composer", (yaml.SafeLoader,) if _Scanner is yaml.SafeLoader else (Composer, _Scanner), {})
+
+
+class _SafeLoader(_Composer):
     """A `SafeLoader` that stays small on any input, and says the line of every value that it cannot make sense of."""
 
     def __init__(self, text: str) -> None:
-        super().__init__(text)
+        _Scanner.__init__(self, text)
+        Composer.__init__(self)
         self._depth = self._values = 0
         self._sizes: dict[int, int] = {}  # values in a node, by its id
         self._escapes = "\\" in text
