@@ -69,6 +69,7 @@ def run_page(page: Path, folder: Path, seconds: float, commands: Path) -> tuple[
     path = os.pathsep.join([str(commands), str(Path(sys.executable).parent), os.environ["PATH"]])
     modules = os.pathsep.join(filter(None, [str(work), os.environ.get("PYTHONPATH")]))
     own = {"PATH": path, "PYTHONPATH": modules, "REPO": str(REPO), "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1"}
+    own["PYTHON_EXEC"] = str(commands / "warm-python")  # which torchrun starts
     with log.open("w") as output:
         try:
             subprocess.run(

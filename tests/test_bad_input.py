@@ -135,7 +135,7 @@ def test_data_set_without_map(bad_streets, streets):
         ("backbone=no-lab/no-model", "without network access give a local folder"),
         ("backbone=/no/such/folder", "not found: expected a hub id"),
         ("training.steps", "'training.steps' is no override; expected key.sub=value"),
-        ("training.steps=[", "but found '<stream end>'; quote text with special characters"),
+        ("training.steps=[", "not valid YAML at line 1: did not find expected node content; quote text with special"),
     ],
 )
 def test_wrong_setting(refused, override, expected):

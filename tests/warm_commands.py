@@ -2,7 +2,7 @@
 
 Importing torch and transformers, and reading tables at first use, takes longer than most of what an example asks for.
 Here one process does both, and each call is a fork of it, with the arguments, folder, environment and streams of the
-one who called, and ends with it. Calls come from the files in its folder, which stand for commands, and from `Warm`.
+one who called, and ends with it. Calls come from the files in its folder, which stand for commands, and from `Forked`.
 
     python warm_commands.py FOLDER     # until its standard input ends; the folder is there once it is ready
 """
@@ -160,11 +160,16 @@ def _run(
     command()
 
 
-def _run_script() -> None:
-    """The command `script FILE ARGUMENTS`, as `python` has it."""
-    del sys.argv[0]
-    sys.path.insert(0, str(Path(sys.argv[0]).parent))
-    runpy.run_path(sys.argv[0], run_name="__main__")
+def _run_python() -> None:
+    """The command `warm-python [-u] FILE ARGUMENTS`, or `-m MODULE ARGUMENTS`, as `python` has it."""
+    sys.argv[:] = [argument for argument in sys.argv[1:2] if argument != "-u"] + sys.argv[2:]
+    if sys.argv[0] == "-m":
+        del sys.argv[0]
+        sys.modules.pop(f"{sys.argv[0]}.__main__", None)  # else it is warned of
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    else:
+        sys.path.insert(0, str(Path(sys.argv[0]).parent))
+        runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 def _import_all() -> None:
@@ -187,16 +192,12 @@ if __name__ == "__main__":
     from minorkey.models.backbone import load_backbone
     from minorkey.models.options import BackboneOptions
 
-    sys.path.append(str(Path(__file__).with_name("scale")))
-    from worker import do_jobs
-
     _import_all()
     commands = {
         "minorkey": main,
         "page": run_examples,
         "pytest": pytest.console_main,
-        "script": _run_script,
+        "warm-python": _run_python,
         "torchrun": torchrun,
-        "jobs": do_jobs,
     }
     _serve(Path(sys.argv[1]), commands)

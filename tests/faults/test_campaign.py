@@ -20,7 +20,7 @@ def results(commands, tmp_path_factory) -> dict[tuple[str, int], dict[str, Any]]
     """What the script found, by row and number."""
     out = tmp_path_factory.mktemp("faults")
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY / "src")}
-    command = [commands / "script", REPOSITORY / "benchmarks" / "faults.py", "--sample", "--out", out]
+    command = [commands / "warm-python", REPOSITORY / "benchmarks" / "faults.py", "--sample", "--out", out]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     (file,) = out.glob("*.jsonl")
     found = [json.loads(line) for line in file.read_text().splitlines()]

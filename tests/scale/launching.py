@@ -1,5 +1,6 @@
 """Two processes on this machine, started as a user does: with torchrun."""
 
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -24,16 +25,21 @@ def torchrun(folder: Path, *command: object, warm: Path | None = None) -> Launch
 
     Args:
         folder: for their outputs.
-        command: a script or a module as torchrun takes it, or the name of a warm command, and arguments.
+        command: a script or a module, and arguments.
         warm: folder of `warm_commands`, which then start launcher and processes; their ends are no longer their own.
     """
     logs = folder / "logs"
     options = ["--nproc_per_node", "2", "--redirects", "3", "--log-dir", str(logs)]
-    start: list[object] = [sys.executable, "-m", "torch.distributed.run", *options, *command]
-    if warm is not None:
-        name, *arguments = command
-        start = [warm / "torchrun", *options, "--no-python", warm / str(name), *arguments]
-    result = subprocess.run([*map(str, start)], capture_output=True, text=True, timeout=240, check=False)
+    launcher = [sys.executable, "-m", "torch.distributed.run"] if warm is None else [warm / "torchrun"]
+    python = sys.executable if warm is None else warm / "warm-python"
+    result = subprocess.run(
+        [*map(str, [*launcher, *options, *command])],
+        env={**os.environ, "PYTHON_EXEC": str(python)},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
     texts = {
         name: [path.read_text() for path in sorted(logs.glob(f"*/attempt_0/*/{name}.log"))]
         for name in ("stdout", "stderr")

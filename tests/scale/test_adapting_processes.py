@@ -32,7 +32,7 @@ def launched(make_config, commands, tmp_path_factory) -> tuple[Path, Launched]:
         save_config(make_config(**case), root / f"{name}.yaml")
         jobs.append({"do": "adapt", "config": str(root / f"{name}.yaml"), "out": str(root / name)})
     (root / "jobs.json").write_text(json.dumps(jobs))
-    launched = torchrun(root, "jobs", root / "jobs.json", warm=commands)
+    launched = torchrun(root, Path(__file__).with_name("worker.py"), root / "jobs.json", warm=commands)
     assert launched.code == 0, launched.stderr
     return root, launched
 

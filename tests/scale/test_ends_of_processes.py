@@ -28,8 +28,9 @@ def test_a_broken_image_of_one_process_ends_both_with_one_line(make_config, tmp_
     assert not RunFolder(tmp_path / "run").cost.exists()
 
 
-def test_a_mistake_that_all_make_is_told_once(backbone_folder, tmp_path):
-    launched = torchrun(tmp_path, *MODULE, "train", "demo_quick", "training.batch_size=3", "--out", tmp_path / "run")
+def test_a_mistake_that_all_make_is_told_once(commands, tmp_path):
+    asked = ("train", "demo_quick", "training.batch_size=3", "--out", tmp_path / "run")
+    launched = torchrun(tmp_path, *MODULE, *asked, warm=commands)
     assert launched.code != 0
     assert launched.stderr[1] == ""
     assert launched.stderr[0].splitlines()[-1].startswith("minorkey: batch size 3 cannot be split over 2 processes")

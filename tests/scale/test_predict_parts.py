@@ -64,7 +64,7 @@ def test_a_shard_on_the_command_line(finished_run, images, command, tmp_path):
 
 def test_torchrun_predicts_all_but_the_broken_image_and_says_so_once(finished_run, images, commands, tmp_path):
     (images / "day" / "broken.png").write_text("no image")
-    asked = ("minorkey", "predict", finished_run.path, images, "--out", tmp_path / "out")
+    asked = ("-m", "minorkey", "predict", finished_run.path, images, "--out", tmp_path / "out")
     launched = torchrun(tmp_path, *asked, warm=commands)
     assert len(_written(tmp_path / "out")) == 7
     assert launched.stdout == [f"7 images in '{tmp_path / 'out'}', 0 were there already\n", ""]

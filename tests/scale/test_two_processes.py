@@ -99,7 +99,7 @@ def runs(configs, commands, tmp_path_factory) -> Runs:
     jobs.append({"do": "batch_norm", "batch": BATCH.tolist(), "out": str(root)})
     jobs.append({"do": "mixed_shards", "config": str(root / "soma.yaml"), "out": str(root)})
     (root / "jobs.json").write_text(json.dumps(jobs))
-    launched = torchrun(root, "jobs", root / "jobs.json", warm=commands)
+    launched = torchrun(root, Path(__file__).with_name("worker.py"), root / "jobs.json", warm=commands)
     assert launched.code == 0, launched.stderr
     return Runs(root, launched)
 

@@ -109,8 +109,7 @@ def adapt(config: str, out: str) -> None:
 JOBS = {job.__name__: job for job in (train, evaluate, predict, batch_norm, mixed_shards, adapt)}
 
 
-def do_jobs() -> None:
-    """The command `jobs FILE`."""
+if __name__ == "__main__":
     torch.set_num_threads(1)
     for job in json.loads(Path(sys.argv[1]).read_text()):
         JOBS[job.pop("do")](**job)

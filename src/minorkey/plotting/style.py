@@ -77,9 +77,9 @@ def _drawn(figure: "Figure", name: str) -> str:
     import matplotlib  # here, so that colours can be had where nothing is drawn
 
     buffer = StringIO()
-    _lay_out(figure)
     # a salt of its own per figure keeps ids apart on one page, and the file the same on every build
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}), _any_letters():
+        _lay_out(figure)
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": "minorkey"})
     return "\n".join(map(printable, buffer.getvalue().split("\n")))  # XML takes no control characters
 
