@@ -62,7 +62,7 @@ def test_mirrored_images_are_averaged_as_probabilities(images):
 )
 @pytest.mark.parametrize("at_once", [2**28, 1])
 def test_labels_are_the_likeliest_classes(images, protocol, at_once, monkeypatch):
-    monkeypatch.setattr("minorkey.tasks.segmentation.task.AT_ONCE", at_once)  # by bands of one row
+    monkeypatch.setattr("minorkey.tasks.segmentation.class_scores.AT_ONCE", at_once)  # by bands of one row
     labels = torch.stack(Segmentation().start(Pointwise(), images, Protocol(label_space="x", **protocol), 3))
     assert labels.dtype == torch.uint8
     assert torch.equal(labels, _predict(images, **protocol).argmax(1).to(torch.uint8))

@@ -91,22 +91,22 @@ def test_painted_labels_of_which_some_are_grey(tmp_path):
     assert values["unlabelled"] == ["test"]
 
 
-def test_colours_have_the_names_that_a_table_says(tmp_path):
-    for key in "ab":
-        save(tmp_path, f"images/{key}.jpg")
-        save(tmp_path, f"masks/{key}.png", COLOURS)
-    write_text(tmp_path / "class_dict.csv", "name,r,g,b\nroof,9,8,7\nsky,1,1,1\n")
-    values, _ = made(tmp_path)
-    assert values["colours"] == {"roof": [9, 8, 7], "sky": [1, 1, 1], "class_2": [0, 0, 0], "class_3": [200, 0, 0]}
+NAMED = [
+    (COLOURS, "class_dict.csv", "name,r,g,b\nroof,9,8,7\nsky,1,1,1\n", "colours",
+     {"roof": [9, 8, 7], "sky": [1, 1, 1], "class_2": [0, 0, 0], "class_3": [200, 0, 0]}),
+    (IDS, "classes.txt", "ground\nroof\nsky\n", "ids",
+     {0: "ground", 1: "roof", 2: "sky", 3: "class_3", 255: "ignore"}),
+]  # fmt: skip
 
 
-def test_ids_have_the_names_that_a_list_says(tmp_path):
-    for key in "ab":
-        save(tmp_path, f"images/{key}.jpg")
-        save(tmp_path, f"masks/{key}.png", IDS)
-    write_text(tmp_path / "classes.txt", "ground\nroof\nsky\n")
+@pytest.mark.parametrize(("labels", "file", "content", "key", "expected"), NAMED)
+def test_classes_have_the_names_that_a_file_beside_says(tmp_path, labels, file, content, key, expected):
+    for image in "ab":
+        save(tmp_path, f"images/{image}.jpg")
+        save(tmp_path, f"masks/{image}.png", labels)
+    write_text(tmp_path / file, content)
     values, _ = made(tmp_path)
-    assert values["ids"] == {0: "ground", 1: "roof", 2: "sky", 3: "class_3", 255: "ignore"}
+    assert values[key] == expected
 
 
 BOXES = {

@@ -1,16 +1,14 @@
 """Semantic segmentation: its loss, and the class probabilities of whole images.
 
-The one place that tells models of logits per pixel from models of masks (`MASK_MODELS`).
+Here, and in `class_scores.py`, models of logits per pixel are told from models of masks (`MASK_MODELS`).
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from accelerate.utils import extract_model_from_parallel
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -22,19 +20,29 @@ from minorkey.data.sample import Batch, Sample
 from minorkey.data.transforms import TransformConfig
 from minorkey.labels import IGNORE_INDEX, LabelSpace
 from minorkey.models.heads.segmentation.eomt import set_progress
-from minorkey.models.heads.segmentation.masks import MASK_MODELS, mask_targets, semantic_scores
+from minorkey.models.heads.segmentation.masks import MASK_MODELS
 from minorkey.models.heads.segmentation.pixel_loss import PixelLoss
-from minorkey.models.heads.set_criterion import total
 from minorkey.models.options import LOSS_OPTIONS, HeadOptions
 from minorkey.models.segmenters import SEGMENTATION_HEADS
 from minorkey.tasks.base import Task
 from minorkey.tasks.counts import Counts
-from minorkey.tasks.deployed import Deployed, DeployedNetwork, Outputs, Scale, Size
+from minorkey.tasks.deployed import Deployed, Outputs, Scale, Size
 from minorkey.tasks.exported import Exported
 from minorkey.tasks.gallery import GalleryWords, Kept, Scene
 from minorkey.tasks.protocol import Protocol
 from minorkey.tasks.segmentation import gallery
+from minorkey.tasks.segmentation.batch_losses import Scored, mask_loss, pixel_loss
 from minorkey.tasks.segmentation.check import COUNTED, draw_labels
+from minorkey.tasks.segmentation.class_scores import (
+    likeliest,
+    mask_scores,
+    normalised,
+    pixel_logits,
+    reader_of,
+    resize_to,
+    resized,
+    resized_bands,
+)
 from minorkey.tasks.segmentation.crops import train_transform
 from minorkey.tasks.segmentation.deployed import deployed, from_deployed
 from minorkey.tasks.segmentation.exported import exported
@@ -47,17 +55,8 @@ from minorkey.tasks.sliding import default_stride, sliding_bands, sliding_logits
 if TYPE_CHECKING:
     from minorkey.config import RunConfig
 
-Scored = tuple[dict[str, Tensor], Callable[[], Tensor]]
-"""Terms of a loss, and what gives class probabilities, for those who want them."""
-
 CLASS_TERM = "loss_cross_entropy"
 """The term of a mask head that is a mean over its queries, weighted by what they are to say."""
-
-PLAIN = PixelLoss()
-"""The cross-entropy."""
-
-AT_ONCE = 2**28
-"""Scores of pixels and classes that are held at a time where the network saw a smaller image, 1 GB."""
 
 
 class Segmentation(Task):
@@ -150,8 +149,8 @@ class Segmentation(Task):
     def loss_and_probabilities(self, model: nn.Module, batch: Batch, weights: Tensor | None = None) -> Scored:
         """As `loss`, with a call that gives the class probabilities `(B, K, H, W)` of the same pass, detached."""
         if isinstance(extract_model_from_parallel(model), MASK_MODELS):
-            return _mask_loss(model, batch, weights)
-        return _pixel_loss(model, batch, weights)
+            return mask_loss(model, batch, weights)
+        return pixel_loss(model, batch, weights)
 
     def pseudo_labeller(self, options: Any, classes: int, colours: Colours) -> PixelLabeller:
         """By `probabilities`."""
@@ -160,8 +159,8 @@ class Segmentation(Task):
     def probabilities(self, model: nn.Module, pixel_values: Tensor) -> Tensor:
         """Class probabilities `(B, K, H, W)` of training crops `(B, 3, H, W)`, in one pass."""
         if isinstance(extract_model_from_parallel(model), MASK_MODELS):
-            return _normalised(_mask_scores(model, pixel_values))
-        return _resize_to(_pixel_logits(model, pixel_values), pixel_values.shape[-2:]).softmax(dim=1)
+            return normalised(mask_scores(model, pixel_values))
+        return resize_to(pixel_logits(model, pixel_values), pixel_values.shape[-2:]).softmax(dim=1)
 
     def set_progress(self, model: nn.Module, share: float) -> None:
         """Tell the model how much of its training is done, 0 to 1; an EoMT's masked attention follows it."""
@@ -173,11 +172,11 @@ class Segmentation(Task):
         Windows are averaged as logits; scales and mirrored images as probabilities. Of a mask model, windows,
         scales and mirrored images are all averaged as scores, and the sum of a pixel's scores is made 1 at the end.
         """
-        read, by_masks = _reader(model)
+        read, by_masks = reader_of(model)
         views = [(scale, mirrored) for scale in protocol.scales for mirrored in (False, True)[: 1 + protocol.flip]]
         total = torch.zeros(())
         for scale, mirrored in views:
-            images = _resized(pixel_values, protocol.resize, scale)
+            images = resized(pixel_values, protocol.resize, scale)
             scores = sliding_logits(
                 lambda crops: read(model, crops),
                 images.flip(-1) if mirrored else images,
@@ -185,9 +184,9 @@ class Segmentation(Task):
                 protocol.stride,
                 window_batch,
             )
-            scores = _resize_to(scores.flip(-1) if mirrored else scores, pixel_values.shape[-2:])
+            scores = resize_to(scores.flip(-1) if mirrored else scores, pixel_values.shape[-2:])
             total = total.to(scores) + (scores if by_masks else scores.softmax(dim=1))
-        return _normalised(total)
+        return normalised(total)
 
     @torch.no_grad()
     def start(self, model: nn.Module, pixel_values: Tensor, protocol: Protocol, window_batch: int = 8) -> list[Tensor]:
@@ -198,9 +197,9 @@ class Segmentation(Task):
         """
         if len(protocol.scales) > 1:
             return list(self.predict(model, pixel_values, protocol, window_batch).argmax(dim=1).to(torch.uint8))
-        read, by_masks = _reader(model)
+        read, by_masks = reader_of(model)
         window = protocol.window or protocol.tile
-        images = _resized(pixel_values, protocol.resize, protocol.scales[0])
+        images = resized(pixel_values, protocol.resize, protocol.scales[0])
         views = [images, images.flip(-1)] if protocol.flip else [images]
         bands = [
             sliding_bands(lambda crops: read(model, crops), view, window, protocol.stride, window_batch)
@@ -209,10 +208,10 @@ class Segmentation(Task):
         alike = by_masks or len(views) == 1  # else it is the probabilities that are averaged
         size = pixel_values.shape[-2:]
         if images.shape[-2:] == size:
-            parts = [_likeliest([scores for _, scores in band], alike) for band in zip(*bands, strict=True)]
+            parts = [likeliest([scores for _, scores in band], alike) for band in zip(*bands, strict=True)]
             return list(torch.cat(parts, dim=1))
         small = [torch.cat([scores for _, scores in view], dim=2) for view in bands]
-        return list(torch.cat([_likeliest(part, alike) for part in _resized_bands(small, size)], dim=1))
+        return list(torch.cat([likeliest(part, alike) for part in resized_bands(small, size)], dim=1))
 
     def finish(self, started: Tensor, image: np.ndarray, space: LabelSpace) -> SegmentationPrediction:
         """What `start` gave of one image, once the device has it."""
@@ -278,128 +277,3 @@ class Segmentation(Task):
 
 def _classes_present(labels: Tensor) -> int:
     return int(np.count_nonzero(np.bincount(labels.cpu().numpy().ravel(), minlength=IGNORE_INDEX)[:IGNORE_INDEX]))
-
-
-def _pixel_loss(model: nn.Module, batch: Batch, weights: Tensor | None) -> Scored:
-    network = extract_model_from_parallel(model)
-    auxiliary = getattr(network, "auxiliary_head", None)
-    with _handing_on(network, auxiliary):
-        output = model(pixel_values=batch.pixel_values)
-    logits = _resize_to(output.logits, batch.labels.shape[-2:])
-    criterion = getattr(network, "pixel_loss", PLAIN)
-    (_, main), *more = criterion(logits, batch.labels, weights).items()
-    terms = {"segmentation": main, **dict(more)}
-    if auxiliary is not None:
-        # Out of half precision, as what the model returns by itself is brought: sums over all pixels overflow there.
-        given = output.hidden_states[0].float()
-        smaller = total(criterion(_resize_to(given, batch.labels.shape[-2:]), batch.labels, weights))
-        terms["auxiliary"] = network.config.auxiliary_loss_weight * smaller
-    return terms, lambda: logits.detach().float().softmax(dim=1)
-
-
-def _mask_loss(model: nn.Module, batch: Batch, weights: Tensor | None) -> Scored:
-    network = extract_model_from_parallel(model)
-    masks, classes = mask_targets(batch.labels, network.config.num_labels)
-    with network.criterion.gathered() as layers:
-        output = model(pixel_values=batch.pixel_values, mask_labels=masks, class_labels=classes)
-    terms = network.criterion.terms(layers, masks, classes)
-    if weights is not None:
-        labelled = batch.labels != IGNORE_INDEX
-        share = (weights * labelled).sum() / labelled.sum().clamp(min=1)
-        terms = {name: share * term for name, term in terms.items()}
-    return terms, torch.no_grad()(lambda: _normalised(_scores_of(output, batch.labels.shape[-2:])))
-
-
-@contextmanager
-def _handing_on(network: nn.Module, auxiliary: nn.Module | None) -> Iterator[None]:
-    """Have a model return what its auxiliary head gives, which it keeps to itself, as its only `hidden_states`.
-
-    A part whose output is not returned counts as unused where processes train together.
-    """
-    if auxiliary is None:
-        yield
-        return
-    given: list[Tensor] = []
-
-    def hand_on(_module: nn.Module, _inputs: Any, output: Any) -> Any:
-        output["hidden_states"] = (given.pop(),)
-        return output
-
-    handles = [
-        auxiliary.register_forward_hook(lambda _module, _inputs, output: given.append(output)),
-        network.register_forward_hook(hand_on),
-    ]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _likeliest(views: Sequence[Tensor], as_they_are: bool) -> Tensor:
-    """The likeliest class `(B, rows, W)` uint8 by scores `(B, K, rows, W)` of an image and perhaps its mirror image."""
-    seen = [view.flip(-1) if mirrored else view for mirrored, view in enumerate(views)]
-    total = seen[0] if len(seen) == 1 else torch.stack([v if as_they_are else v.softmax(dim=1) for v in seen]).sum(0)
-    return total.max(dim=1).indices.to(torch.uint8)  # as argmax, a quarter of its time on a CPU
-
-
-def _resized_bands(views: Sequence[Tensor], size: torch.Size) -> Iterator[list[Tensor]]:
-    """Scores `(B, K, h, w)` of each view in the image's size, in one piece or, above `AT_ONCE`, by bands of rows."""
-    batch, classes = views[0].shape[:2]
-    rows = max(1, AT_ONCE // (batch * classes * size[1]))
-    if rows >= size[0]:
-        yield [_resize_to(view, size) for view in views]
-        return
-    for top in range(0, size[0], rows):
-        yield [_resized_rows(view, size, top, min(top + rows, size[0])) for view in views]
-
-
-def _resized_rows(maps: Tensor, size: torch.Size, top: int, end: int) -> Tensor:
-    """Rows `top` to `end` (exclusive) of `_resize_to(maps, size)`: along the rows by torch, between two rows here."""
-    height = maps.shape[-2]
-    centres = ((torch.arange(top, end, dtype=torch.float64) + 0.5) * height / size[0] - 0.5).clamp(min=0)
-    upper = centres.floor().long().clamp(max=height - 1)
-    share = (centres - upper).to(maps.dtype).to(maps.device)[:, None]  # not every device has float64
-    above, below = upper.to(maps.device), (upper + 1).clamp(max=height - 1).to(maps.device)
-    first, last = int(top * height // size[0]), int(-(-end * height // size[0]))
-    first, last = max(0, first - 1), min(height, last + 1)
-    wide = _resize_to(maps[..., first:last, :], torch.Size((last - first, size[1])))
-    return wide[..., above - first, :] * (1 - share) + wide[..., below - first, :] * share
-
-
-def _normalised(scores: Tensor) -> Tensor:
-    # No mask at all may claim a pixel of a mask model: it is then of no class, with a probability of 0.
-    return scores / scores.sum(dim=1, keepdim=True).clamp_min(torch.finfo(scores.dtype).tiny)
-
-
-def _reader(model: nn.Module) -> tuple[Callable[[nn.Module, Tensor], Tensor], bool]:
-    """What reads the scores of a model, and whether these are averaged as they are."""
-    if isinstance(model, DeployedNetwork):
-        return _pixel_logits, model.by_masks
-    by_masks = isinstance(model, MASK_MODELS)
-    return (_mask_scores if by_masks else _pixel_logits), by_masks
-
-
-def _pixel_logits(model: nn.Module, crops: Tensor) -> Tensor:
-    return model(pixel_values=crops).logits.float()
-
-
-def _mask_scores(model: nn.Module, crops: Tensor) -> Tensor:
-    return _scores_of(model(pixel_values=crops), crops.shape[-2:])
-
-
-def _scores_of(output: ModelOutput, size: torch.Size) -> Tensor:
-    return semantic_scores(output.class_queries_logits.float(), output.masks_queries_logits.float(), size)
-
-
-def _resized(images: Tensor, long_side: int | None, scale: float) -> Tensor:
-    """Images with their long side at `long_side` (None: as it is) times `scale`."""
-    height, width = images.shape[-2:]
-    factor = scale * (long_side / max(height, width) if long_side is not None else 1.0)
-    return _resize_to(images, torch.Size((max(1, round(height * factor)), max(1, round(width * factor)))))
-
-
-def _resize_to(maps: Tensor, size: torch.Size) -> Tensor:
-    if maps.shape[-2:] == size:
-        return maps
-    return F.interpolate(maps, size=tuple(size), mode="bilinear", align_corners=False)
