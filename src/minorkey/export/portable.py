@@ -6,8 +6,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from minorkey.models.build import Head
-from minorkey.models.pyramid import PyramidBackbone
+from minorkey.models.build import Head, pyramid_in
 from minorkey.models.timm_backbone import TimmFeatures
 
 UNEVEN = 198, 230  # no multiple of any stride: who rounds sides down shows it here, at every level
@@ -24,7 +23,7 @@ def portable(model: PreTrainedModel, head: Head) -> tuple[PreTrainedModel, bool]
         return stock, True
     if head.own_class is None:
         return model, False
-    name, pyramid = next((name, part) for name, part in model.named_modules() if isinstance(part, PyramidBackbone))
+    name, pyramid = pyramid_in(model)
     if isinstance(pyramid.backbone, TimmFeatures) or not has_native_pyramid(pyramid.backbone, pyramid.config.strides):
         return _under_own_name(model, head.own_class), False
     model.set_submodule(name, pyramid.backbone)

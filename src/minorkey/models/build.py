@@ -98,7 +98,7 @@ class PyramidHead(Head):
         pyramid = PyramidBackbone.around(backbone, self.strides_of(len(backbone.config.out_features)))
         torch.default_generator.manual_seed(seed)  # of the CPU alone, which is put back
         model = self.build(pyramid.config, num_labels, options.channels or self.channels, options)
-        model.set_submodule(_pyramid(model)[0], pyramid)  # the pretrained one in place of a random one
+        model.set_submodule(pyramid_in(model)[0], pyramid)  # the pretrained one in place of a random one
         return model
 
     def strides_of(self, maps: int) -> list[int] | None:
@@ -120,7 +120,8 @@ def whole(model: nn.Module) -> nn.Module:
     return model
 
 
-def _pyramid(model: nn.Module) -> tuple[str, PyramidBackbone]:
+def pyramid_in(model: nn.Module) -> tuple[str, PyramidBackbone]:
+    """The pyramid inside a model that a head was built around, and where it is."""
     return next((name, module) for name, module in model.named_modules() if isinstance(module, PyramidBackbone))
 
 
@@ -131,7 +132,7 @@ def backbone_of(model: nn.Module) -> nn.Module:
     """
     if isinstance(model, EOMT_MODELS):
         return EomtEncoder(model)
-    return _pyramid(model)[1].backbone
+    return pyramid_in(model)[1].backbone
 
 
 def load_head(model: nn.Module, run: RunFolder, backbone: str, base_sha256: str) -> None:
