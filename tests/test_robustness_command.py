@@ -61,3 +61,10 @@ def test_only_scored_classes_count(finished_run, tmp_path, console):
 def test_a_domain_under_a_corruption_is_not_corrupted_again(finished_run):
     with pytest.raises(ConfigError, match=r"'world:night\+fog@2' is under a corruption already; name the domain"):
         api.under_corruptions(finished_run.path, {"unseen": ["world:night+fog@2"]})
+
+
+def test_what_was_asked_under_a_corruption_is_judged_beside_the_others_once(finished_run):
+    asked = {"unseen": ["world:night", "world:fog+rain", "world:night+fog@2"]}
+    judged = api.under_corruptions(finished_run.path, asked, [2])["unseen"]
+    under = [f"world:night+{name}@2" for name in CORRUPTIONS]
+    assert judged == ["world:night", *under, "world:fog+rain@3"]

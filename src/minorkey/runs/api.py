@@ -177,6 +177,8 @@ def under_corruptions(
 ) -> dict[str, Any]:
     """The overrides with which `evaluate` takes every unseen domain clean and under every corruption.
 
+    Those that are under a corruption already are taken as they are.
+
     Args:
         run: run folder.
         overrides: further changes to its configuration.
@@ -189,15 +191,16 @@ def under_corruptions(
         config = deployed_config(OnnxSession(Path(run)).info, Path(run), overrides)
     else:
         config = load_config(RunFolder(Path(run)).config, overrides)
-    clean = [spec for spec in config.unseen if split_corruption(spec)[1] is None]
+    parts = [split_corruption(spec) for spec in config.unseen]
+    clean = [spec for spec, corruption in parts if corruption is None]
     if config.unseen and not clean:
-        first = config.unseen[0]
         raise ConfigError(
-            f"'{first}' is under a corruption already; name the domain itself, --unseen {split_corruption(first)[0]}"
+            f"'{config.unseen[0]}' is under a corruption already; name the domain itself, --unseen {parts[0][0]}"
         )
     corrupted = [name for spec in clean for name in robustness_domains(spec, severities=severities or SEVERITIES)]
+    asked = [f"{spec}+{corruption}" for spec, corruption in parts if corruption is not None]
     evaluation = {"source": False, "pictures": 0, **overrides.get("evaluation", {})}
-    return {**overrides, "unseen": [*clean, *corrupted], "evaluation": evaluation}
+    return {**overrides, "unseen": list(dict.fromkeys([*clean, *corrupted, *asked])), "evaluation": evaluation}
 
 
 @public
