@@ -80,11 +80,27 @@ def test_a_number_takes_the_place_of_a_measured_batch(tmp_path):
     assert (given.batch_size, given.fit_batch) == (2, False)
 
 
-@pytest.mark.parametrize("preset", ["demo_quick", "world_weather"])
-def test_what_other_tasks_take_of_an_image_is_refused(preset):
-    for transform, name in (({"grey": 0.5}, "grey"), ({"crop_area": [0.1, 0.2]}, "crop_area")):
-        with pytest.raises(ConfigError, match=f"transform.{name} is for another task; leave it out"):
-            resolve(preset, {"transform": transform})
+@pytest.mark.parametrize(
+    ("preset", "transform"),
+    [
+        *((preset, {"grey": 0.5}) for preset in ("demo_quick", "world_weather")),
+        *((preset, {"crop_area": [0.1, 0.2]}) for preset in ("demo_quick", "world_weather")),
+        *((preset, {"max_class_share": 0.5}) for preset in ("pacs", "world_weather")),
+        ("pacs", {"scale_ratios": [2.0]}),
+        ("pacs", {"scale_jitter": [0.5, 1.0]}),
+        ("pacs", {"max_long_side": 64}),
+    ],
+)
+def test_what_other_tasks_take_of_an_image_is_refused(preset, transform):
+    (name,) = transform
+    with pytest.raises(ConfigError, match=f"transform.{name} is for another task; leave it out"):
+        resolve(preset, {"transform": transform})
+
+
+@pytest.mark.parametrize("preset", ["demo_quick", "pacs"])
+def test_how_many_boxes_count_is_for_detection(preset):
+    with pytest.raises(ConfigError, match=r"evaluation.detections is for detection"):
+        resolve(preset, {"evaluation": {"detections": 5}})
 
 
 @pytest.mark.parametrize("betas", [[0.9, 1.0], [1.5, 0.9], [-0.1, 0.9]])
@@ -121,6 +137,11 @@ def test_file_that_cannot_be_read(tmp_path, content, expected):
 def test_stride_without_window():
     with pytest.raises(ConfigError, match="evaluation is .*: stride without window; give both"):
         resolve(None, MINIMAL | {"evaluation": {"stride": [4, 4]}})
+
+
+def test_a_stride_that_leaves_pixels_out():
+    with pytest.raises(ConfigError, match="stride 8x4 is larger than window 4x4: pixels would be missed"):
+        resolve(None, MINIMAL | {"evaluation": {"window": [4, 4], "stride": [8, 4]}})
 
 
 def test_protocol_fills_in_the_stride():

@@ -137,3 +137,21 @@ def test_evidence_of_many_images_and_classes_is_small():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert 50 * (kept + peak) < 2e9
+
+
+@pytest.mark.parametrize("absent", ["zero", "skip"])
+def test_a_class_that_a_resample_misses_is_left_out_though_pixels_are_taken_for_it(absent):
+    matrices = np.tile(np.array([[90, 0, 1], [0, 90, 0], [0, 0, 0]]), (20, 1, 1))
+    matrices[0, 2, 2] = 50  # the one image that shows class 2
+    evidence = PixelEvidence.of_matrices(matrices, absent)
+    without, with_it = np.ones((2, 20), np.int64)
+    without[:2] = 0, 2
+    expected = [np.mean([90 / 91, 1.0]), np.mean([90 / 91, 1.0, 50 / 70])]
+    assert np.allclose(evidence.scores(np.stack([without, with_it])), expected)
+
+
+def test_a_class_that_no_image_shows_counts_in_a_resample_as_in_the_score():
+    matrices = np.tile(np.array([[90, 0, 1], [0, 90, 0], [0, 0, 0]]), (5, 1, 1))
+    evidence = PixelEvidence.of_matrices(matrices, "zero")
+    assert np.allclose(evidence.scores(np.ones((1, 5), np.int64)), evidence.score())
+    assert evidence.score() == pytest.approx((90 / 91 + 1) / 3)

@@ -1,4 +1,5 @@
 import base64
+import json
 from io import BytesIO
 
 import numpy as np
@@ -71,3 +72,16 @@ def test_error_texts(make_run):
     (place / "prediction.png").write_bytes(b"not a picture")
     with pytest.raises(DataError, match=r"cannot read picture .*prediction\.png"):
         build_gallery([read_run(folder)], SPACE)
+
+
+def test_a_run_on_another_version_of_an_image_has_nothing_to_show(make_run):
+    first, second = (read_run(make_run("soma", 0.9, size=size)) for size in ((64, 128), (32, 64)))
+    scene = build_gallery([first, second], SPACE, 1)["night"][0]
+    assert scene.predictions[0] is not None
+    assert scene.predictions[1] is None
+
+
+def test_pictures_of_an_earlier_judging_are_not_shown(make_run):
+    folder = make_run("soma", 0.9)
+    (folder / "figures" / "samples.json").write_text(json.dumps({"night": {"0001": 1}}))
+    assert set(read_run(folder).samples) == {("night", "0001")}

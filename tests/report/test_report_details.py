@@ -71,3 +71,27 @@ def test_classes_that_are_only_predicted_are_told_of(runs):
     values["protocol"]["absent"] = "zero"
     notes = missing_class_notes([ScoreTable.from_json(values)])
     assert "Predicted, but not in the labels of night, so 0 in the mIoU: car." in notes
+
+
+def test_a_class_counts_where_labels_show_it_whatever_a_run_finds_elsewhere(runs):
+    values = json.loads((runs[0] / "metrics.json").read_text())
+    night = values["domains"][2]
+    night["by_class"]["car"], night["class_details"]["accuracy"]["car"] = 0.0, None
+    table = ScoreTable.from_json(values)
+    car = next(row for row in unseen_class_rows([table]) if row.name == "car")
+    others = [score.by_class["car"] for score in table.unseen if score.domain != "night"]
+    assert car.values == [100 * sum(others) / 3]
+
+
+def test_what_one_run_predicts_and_another_does_not_is_told_once(runs):
+    values = json.loads((runs[0] / "metrics.json").read_text())
+    night = values["domains"][2]
+    night["by_class"]["car"], night["class_details"]["accuracy"]["car"] = 0.0, None
+    predicts = ScoreTable.from_json(values)
+    night["by_class"]["car"], night["missing_classes"] = None, ["car"]
+    notes = missing_class_notes([predicts, ScoreTable.from_json(values)])
+    assert not any("Never seen in the labels of night" in note for note in notes)
+    assert (
+        "Predicted, but not in the labels of night, so 0 in the mIoU of a run that predicts it, and not in that of "
+        "others: car." in notes
+    )

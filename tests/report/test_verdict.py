@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from minorkey.evaluation.bootstrap import paired_t_interval
+from minorkey.reporting.compared import Entry
 from minorkey.reporting.differences import gap
 from minorkey.reporting.runs import read_run
 from minorkey.reporting.seeds import by_method
@@ -142,3 +145,19 @@ def test_one_run_claims_no_comparison(runs):
 
 def test_one_run_of_each_is_said_to_be_that(runs):
     assert verdict(loaded(runs)).certainty[-1] == ONE_RUN
+
+
+def test_of_one_image_a_domain_nothing_is_claimed(make_run):
+    a, b = loaded([make_run("soma", 0.9, images=1), make_run("full", 0.5, images=1)])
+    found = gap(a, b, ["night", "fog"])
+    assert found.value > 0
+    assert found.direction == "untested"
+
+
+def test_the_source_under_corruptions_is_no_further_source(make_run):
+    (run,) = loaded([make_run("soma", 0.9)])
+    clear = run.scores.domains[0]
+    night = clear.model_copy(update={"domain": "clear+night@3", "score": 0.1})
+    table = run.scores.model_copy(update={"domains": [clear, night, *run.scores.domains[1:]]})
+    assert [score.domain for score in table.home] == ["clear"]
+    assert Entry("SoMA", replace(run, scores=table), 0.5).domains("source") == ["clear"]

@@ -52,4 +52,7 @@ class EvaluationOptions(BaseModel):
     def _stride_needs_window(self) -> Self:
         if self.stride and not self.window:
             raise ValueError("stride without window; give both")
+        if self.window and self.stride and any(s > w for s, w in zip(self.stride, self.window, strict=True)):
+            stride, window = ("x".join(map(str, size)) for size in (self.stride, self.window))
+            raise ValueError(f"stride {stride} is larger than window {window}: pixels would be missed")
         return self

@@ -132,7 +132,12 @@ class ScoreTable(_Record):
 
         The corruptions of one (`camvid+night@3`) are no further domains.
         """
-        return _unseen(self.domains)
+        return _uncorrupted(self.domains, "unseen")
+
+    @property
+    def home(self) -> list[DomainScore]:
+        """The domains that were trained on; their corruptions, likewise, are no further ones."""
+        return _uncorrupted(self.domains, "source")
 
     @property
     def warnings(self) -> list[str]:
@@ -223,7 +228,7 @@ def build_scores(
     }
     scored = {name: kept for name, kept in judged.items() if has_score(kept[1])}
     domains = [score_domain(name, role, kept, classes) for name, (role, kept) in scored.items()]
-    unseen = _unseen(domains)
+    unseen = _uncorrupted(domains, "unseen")
     worst = max(unseen, key=lambda score: protocol.scored.rank(score.score), default=None)
     return ScoreTable(
         run=run,
@@ -269,10 +274,10 @@ def _unscored(domain: str, role: DomainRole, evidence: Evidence) -> UnscoredDoma
     return UnscoredDomain(domain=domain, role=role, images=evidence.shape[0], why=why)
 
 
-def _unseen(domains: Sequence[DomainScore]) -> list[DomainScore]:
-    """The unseen domains, without the corruptions of those that were judged clean as well."""
-    names = {score.domain for score in domains if score.role == "unseen"}
-    return [s for s in domains if s.role == "unseen" and not (names - {s.domain}) & {clean_domain(s.domain)}]
+def _uncorrupted(domains: Sequence[DomainScore], role: DomainRole) -> list[DomainScore]:
+    """The domains of a role, without the corruptions of those that were judged clean as well."""
+    names = {score.domain for score in domains if score.role == role}
+    return [s for s in domains if s.role == role and not (names - {s.domain}) & {clean_domain(s.domain)}]
 
 
 def _unseen_mean(scores: Sequence[DomainScore], evidence: Sequence[Evidence], shared_scenes: bool) -> MeanScore | None:

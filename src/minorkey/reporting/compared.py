@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from minorkey.evaluation.scores import DomainRole
 from minorkey.reporting.runs import Run
 from minorkey.reporting.tables import comparable, is_start, run_labels
 from minorkey.tasks.metric import Metric
@@ -34,11 +35,10 @@ class Entry:
         plain = self.label[0].lower() + self.label[1:] if self.label.partition(" ")[0].istitle() else self.label
         return f"the {plain}" if is_start(self.run.scores) or self.run.scores.method == FROZEN else plain
 
-    def domains(self, role: str) -> list[str]:
+    def domains(self, role: DomainRole) -> list[str]:
         """Those that it was trained on (`source`), or those never seen (`unseen`)."""
         table = self.run.scores
-        scores = table.unseen if role == "unseen" else [s for s in table.domains if s.role == role]
-        return [score.domain for score in scores]
+        return [score.domain for score in (table.unseen if role == "unseen" else table.home)]
 
 
 @dataclass(frozen=True)

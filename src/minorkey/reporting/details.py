@@ -31,7 +31,9 @@ class ScoreRow:
 def unseen_class_rows(tables: Sequence[ScoreTable]) -> list[ScoreRow]:
     """Per class that occurs, the mean score over the unseen domains that show it; one column per run."""
     metric = tables[0].metric
-    rows = [_row(metric, name, [_mean_score(name, table.unseen) for table in tables]) for name in tables[0].classes]
+    rows = [
+        _row(metric, name, [_mean_score(name, _showing(name, table)) for table in tables]) for name in tables[0].classes
+    ]
     return [row for row in rows if row.best is not None]
 
 
@@ -66,12 +68,19 @@ def cost_rows(costs: Sequence[TrainingCost]) -> list[tuple[str, list[str]]]:
 
 def missing_class_notes(tables: Sequence[ScoreTable]) -> list[str]:
     """A line per set of classes that the labels of some domains never show: in no score there, or 0 as found there."""
-    metric = tables[0].metric.name
-    never = _by_classes(tables, lambda score: score.missing_classes)
-    wrong = _by_classes(tables, lambda score: _only_predicted(score, tables[0].metric.of_truth))
+    metric, of_truth = tables[0].metric.name, tables[0].metric.of_truth
+    scores = [score for table in tables for score in table.domains]
+    predicted = {(score.domain, name) for score in scores for name in _only_predicted(score, of_truth)}
+    missing = {(score.domain, name) for score in scores for name in score.missing_classes}
+    never = _by_classes(tables, lambda s: [name for name in s.missing_classes if (s.domain, name) not in predicted])
+    wrong = _by_classes(tables, lambda score: _only_predicted(score, of_truth))
+    whose = " of a run that predicts it, and not in that of others" if missing & predicted else ""
     return [
         *(f"Never seen in the labels of {where}, so not in the {metric} there: {names}." for names, where in never),
-        *(f"Predicted, but not in the labels of {where}, so 0 in the {metric}: {names}." for names, where in wrong),
+        *(
+            f"Predicted, but not in the labels of {where}, so 0 in the {metric}{whose}: {names}."
+            for names, where in wrong
+        ),
     ]
 
 
@@ -88,6 +97,11 @@ def _by_classes(
         (", ".join(classes), "any domain" if judged == names.keys() else ", ".join(names))
         for classes, names in domains.items()
     ]
+
+
+def _showing(name: str, table: ScoreTable) -> list[DomainScore]:
+    """The unseen domains that show a class, of which another run may have found nothing where it is not."""
+    return [score for score in table.unseen if name not in _only_predicted(score, table.metric.of_truth)]
 
 
 def _only_predicted(score: DomainScore, of_truth: str) -> list[str]:

@@ -101,8 +101,8 @@ def _over_images(a: Run, b: Run, domains: Sequence[str]) -> Difference | None:
     if any(domain not in a.evidence or domain not in b.evidence for domain in domains):
         return None
     first, second = ([run.evidence[domain] for domain in domains] for run in (a, b) if run.evidence)
-    if [x.shape for x in first] != [x.shape for x in second]:
-        return None
+    if [x.shape for x in first] != [x.shape for x in second] or any(x.shape[0] < 2 for x in first):
+        return None  # one image, drawn again and again, has no spread
     shared = len({evidence.shape[0] for evidence in first}) == 1
     return paired_difference(first, second, shared_scenes=shared)
 

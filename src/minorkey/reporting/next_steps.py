@@ -110,7 +110,8 @@ def _lacks_seeds(run: Run, methods: Sequence[Run]) -> bool:
 
 
 def _another_seed(run: Run) -> Step:
-    config, seed = quote(str(run.folder / "config.yaml")), (run.scores.training.seed or 0) + len(run.seeds)
+    config = quote(str(run.folder / "config.yaml"))
+    seed = 1 + max(each.scores.training.seed or 0 for each in run.seeds)
     out = quote(str(run.folder.with_name(f"{run.folder.name}-seed{seed}")))
     return Step(
         "Train each method again with other seeds, and give all runs to minorkey report, which pairs them:",

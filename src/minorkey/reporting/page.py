@@ -238,7 +238,7 @@ def _note(runs: Sequence[Run]) -> str:
 def _title(runs: Sequence[Run], adapted: Sequence[AdaptedRun]) -> str:
     methods = list(dict.fromkeys(method_label(run.scores) for run in runs))
     names = " and ".join(part for part in (", ".join(methods[:-1]), methods[-1]) if part)
-    sources = dict.fromkeys(s.domain for run in runs for s in run.scores.domains if s.role == "source")
+    sources = dict.fromkeys(score.domain for run in runs for score in run.scores.home)
     targets = dict.fromkeys(domain for each in adapted for domain in each.targets)
     return (
         names

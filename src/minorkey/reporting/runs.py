@@ -132,11 +132,14 @@ def _find_samples(root: Path, known: Iterable[Place]) -> dict[Place, Path]:
 
     Args:
         root: of the folders.
-        known: places whose names were perhaps no names of folders.
+        known: places of the images that were kept last; where there are some, what lies beside them is of an earlier
+            judging. None: of a run of before they were written down.
     """
     named = {below(root, *place): place for place in known}
     folders = [image.parent for image in sorted(root.glob("*/*/**/image.png"))]
-    return {named.get(folder, _place(folder.relative_to(root).parts)): folder for folder in folders}
+    if named:
+        return {named[folder]: folder for folder in folders if folder in named}
+    return {_place(folder.relative_to(root).parts): folder for folder in folders}
 
 
 def _place(parts: Sequence[str]) -> Place:

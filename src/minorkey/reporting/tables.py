@@ -201,7 +201,9 @@ def _cell(table: ScoreTable, column: Column) -> Cell | None:
         found = next((s for s in table.domains if (s.domain, s.role) == (column.title, column.kind)), None)
     if found is None:
         return None
-    return Cell(metric.amount(found.score), Interval(*map(metric.amount, found.interval)), write=metric.write)
+    alone = isinstance(found, DomainScore) and found.images == 1  # drawn again and again: no spread
+    interval = None if alone else Interval(*map(metric.amount, found.interval))
+    return Cell(metric.amount(found.score), interval, write=metric.write)
 
 
 def _marks(tables: Sequence[ScoreTable]) -> tuple[list[str], list[str]]:

@@ -141,7 +141,7 @@ def _certainty(entry: Entry, other: Entry, found: Gap) -> str:
     between = f"The difference between {entry.name} and {other.name} in unseen domains"
     if found.interval is None:
         return (
-            f"{between} was not tested: there are neither equal seeds of both nor results of single images in common."
+            f"{between} was not tested: there are neither equal seeds of both nor results of several images in common."
         )
     span = f"{found.span} {found.metric.points}".rstrip()
     begin = f"{between} has a 95 % interval of {span} {found.how}"

@@ -15,6 +15,7 @@ from minorkey.labels.tables import read_yaml
 from minorkey.runs.evaluate import evaluate, judged_names
 from minorkey.runs.fit import fit
 from minorkey.runs.from_sources import with_classes, with_pixels
+from minorkey.runs.load import protocol_of
 from minorkey.runs.material import open_material
 from minorkey.runs.rounds import fit_in_rounds
 from minorkey.runs.settled import settled
@@ -51,6 +52,7 @@ def train(config: RunConfig, out: Path, *, resume: bool = False, console: Consol
     console = speaker(console)
     folder = RunFolder(Path(out))
     config = from_main(lambda: _with_pixels(_with_classes(config, folder), folder))
+    from_main(lambda: protocol_of(config))  # what it refuses is better found before the training
     config = settled(config, folder, console)
     if from_main(lambda: folder.finished):  # and nothing is written
         from_main(lambda: claim(folder, config, resume))

@@ -101,7 +101,7 @@ def _paired(adapted: Run, source_only: Run, domain: str) -> Difference | None:
     if adapted.evidence is None or source_only.evidence is None:
         return None
     first, second = adapted.evidence.get(domain), source_only.evidence.get(domain)
-    if first is None or second is None or first.shape != second.shape:
+    if first is None or second is None or first.shape != second.shape or first.shape[0] < 2:
         return None
     return paired_difference([first], [second])
 

@@ -80,7 +80,9 @@ class PixelEvidence:
     def scores(self, draws: NDArray[np.int64]) -> Floats:
         """mIoU of every resample, `(R, N)` to `(R,)`; a class that a resample misses is left out of its mean."""
         weights = draws.astype(np.float64)  # float64 goes through BLAS
-        return mean_present(self._iou(*(weights @ counts for counts in self._per_image)))
+        hits, truth, predicted = (weights @ counts for counts in self._per_image)
+        missed = (truth == 0) & (self.total.sum(1) > 0)  # pixels taken for it would count 0, whatever `absent` is
+        return mean_present(np.where(missed, np.nan, self._iou(hits, truth, predicted)))
 
     def _iou(self, hits: NDArray, truth: NDArray, predicted: NDArray) -> Floats:
         """As `iou_from_counts`, of the classes that are scored."""

@@ -40,13 +40,18 @@ def keep(sample: Sample, prediction: SegmentationPrediction, folder: Path) -> No
 
 
 def scene(kept: Kept, space: LabelSpace) -> Scene:
-    """A kept image.
+    """A kept image; a run that was judged on another version of it, by its labels, has nothing to show.
 
     Raises:
         DataError: A file cannot be read, or a prediction has another size than its truth.
     """
     image, truth = read_picture(kept.any / "image.png", "RGB"), read_picture(kept.any / "truth.png", "L")
-    predictions = kept.of_each(lambda folder: _prediction(image, truth, folder / "prediction.png", space))
+
+    def shown(folder: Path) -> LabelMap | None:
+        same = np.array_equal(read_picture(folder / "truth.png", "L"), truth)
+        return _prediction(image, truth, folder / "prediction.png", space) if same else None
+
+    predictions = kept.of_each(shown)
     return Scene(kept.domain, kept.key, photo(image), label_map(truth, space), predictions)
 
 

@@ -82,9 +82,11 @@ class Segmentation(Task):
     prediction_type = SegmentationPrediction
     self_training = PixelSelfTrainingOptions
     unused_transforms = ("crop_area", "grey")
+    unused = dict.fromkeys(("detections",), "is for detection")
 
     def check(self, config: "RunConfig") -> None:
         """Refuse what belongs to boxes, and terms of a loss to a head that has its own."""
+        super().check(config)
         head = config.head
         if head.of_loss and self.heads.resolve(head.name).own_loss:
             raise ValueError(
@@ -93,7 +95,6 @@ class Segmentation(Task):
             )
         if config.transform.scale_jitter is not None:
             raise ValueError("transform.scale_jitter is for detection; give scale_ratios")
-        config.transform.refuse(self.unused_transforms)
         window, crop = config.evaluation.window, config.transform.crop
         if window is not None and window != crop and self.heads.resolve(head.name).one_size:
             raise ValueError(
