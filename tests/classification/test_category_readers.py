@@ -1,5 +1,6 @@
 """Class folders, tables and published sets, opened as a user names them."""
 
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -306,3 +307,36 @@ def test_the_check_looks_at_the_split_that_the_seed_of_the_run_draws(class_folde
     root = class_folders(domains=["day"])
     checked = open_target(f"{root}-day", {"task": "classification", "seed": 3}).opened[0].reader
     assert keys(checked) == keys(opened(f"{root}-day", seed=3)[0]) != keys(opened(f"{root}-day")[0])
+
+
+@pytest.mark.parametrize("names", [("train", "test"), ("train_images", "test_images"), ("train", "valid", "test")])
+def test_splits_of_photographs_are_no_classes(class_folders, names):
+    root = class_folders(domains=["day"]) / "day"
+    for folder, name in zip(sorted(root.iterdir()), names, strict=False):
+        folder.rename(root / name)
+    for folder in sorted(root.iterdir()):
+        if folder.name not in names:
+            shutil.rmtree(folder)
+    with pytest.raises(DataError, match=r"folders .* are called as splits, not as classes; put class folders in them"):
+        opened(root)
+
+
+@pytest.mark.parametrize("end", [".json", ".xml", ".txt"])
+def test_folders_of_annotated_images_are_no_classes(class_folders, end):
+    root = class_folders(domains=["day"]) / "day"
+    for image in sorted(root.glob("*/*.*")):
+        image.with_suffix(end).write_text("x")
+    with pytest.raises(DataError, match=rf"{end} and the like beside them, so the folders are perhaps no classes"):
+        opened(root)
+    (root / "dataset.yaml").write_text("images: '{category}/{key}.*'\n")
+    assert len(opened(root)[0]) == 24
+
+
+def test_images_that_browsers_save_are_read(class_folders):
+    root = class_folders(domains=["day"]) / "day"
+    file = sorted(root.glob("*/*.*"))[0]
+    Image.open(file).convert("RGB").save(file.with_suffix(".jfif"), "JPEG")
+    file.unlink()
+    (reader,) = opened(f"{root}:all")
+    assert len(reader) == 30
+    assert reader[0].image.shape == (40, 32, 3)

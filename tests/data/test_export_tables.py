@@ -9,6 +9,7 @@ from exported.cases import SPACE, opened
 
 from minorkey.data.readers import open_datasets
 from minorkey.data.readers.exports import recognise
+from minorkey.errors import DataError
 
 
 def test_a_table_with_a_split_without_masks(tmp_path: Path) -> None:
@@ -46,3 +47,22 @@ def test_a_table_names_domains(tmp_path: Path) -> None:
     file.write_text("\n".join([header.replace("note", "domain"), *lines]))
     readers = open_datasets(f"{tmp_path / 'streets'}:train", role="unseen", label_space=SPACE, annotation="pixels")
     assert {reader.domain: len(reader) for reader in readers} == {"streets-day": 1, "streets-night": 1}
+
+
+def test_tables_of_splits_may_end_in_capitals(tmp_path: Path) -> None:
+    root = tmp_path / "streets"
+    exported.tables_of_splits(root)
+    for name in ("train", "valid"):
+        (root / f"{name}.csv").rename(root / f"{name}.CSV")
+    assert [len(opened(root, split)) for split in ("train", "val")] == [2, 2]
+    (root / "valid.CSV").rename(root / "valid.csv")
+    with pytest.raises(DataError, match=r"tables end in .CSV and .csv; rename them alike"):
+        recognise(root, "pixels")
+
+
+def test_of_several_tables_none_is_taken_by_its_name(tmp_path: Path) -> None:
+    root = tmp_path / "streets"
+    exported.tables_of_splits(root)
+    (root / "valid.csv").rename(root / "holdout.csv")
+    with pytest.raises(DataError, match=r"tables holdout.csv, train.csv, of which not all are called as splits"):
+        recognise(root, "pixels")

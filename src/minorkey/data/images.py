@@ -15,7 +15,7 @@ from minorkey.data.plain_images import read_plain_jpeg, read_plain_png
 from minorkey.errors import DataError
 from minorkey.system.regular import regular_bytes
 
-PICTURES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm"})
+PICTURES = frozenset({".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".tif", ".tiff", ".webp", ".ppm"})
 IMAGE_SUFFIXES = PICTURES | {".dcm"}
 
 DARK = 1 << 12

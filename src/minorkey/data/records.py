@@ -76,6 +76,7 @@ def read_records(
     workers: int = 0,
     cache: Path | None = None,
     own_classes: bool = False,
+    anew: bool = False,
 ) -> Iterator[Record]:
     """The records of a data set, image by image.
 
@@ -91,6 +92,7 @@ def read_records(
         workers: processes that read; 0 reads in this one.
         cache: the folder of the caches; None reads every image anew.
         own_classes: also look at what only files on disk say, `Record.own` and `Record.turned`.
+        anew: read all of them, whatever the cache has of them, which is then replaced.
 
     Raises:
         StorageError: the cache cannot be written.
@@ -98,6 +100,9 @@ def read_records(
     chosen = range(len(reader)) if indices is None else indices
     file = None if cache is None else cache / f"labels-{_fingerprint(reader, space, task)}.json"
     known = _load(file)
+    if anew:
+        asked = {reader.key(index) for index in chosen}
+        known = {key: record for key, record in known.items() if key not in asked}
     if own_classes:
         known = {key: record for key, record in known.items() if record.own is not None or record.counts is None}
     unread = {index: None for index in chosen if reader.key(index) not in known}  # in order, and quick to look up

@@ -53,6 +53,7 @@ def check(
             workers=workers,
             cache=cache_folder(),
             own_classes=True,
+            anew=True,  # files may have changed since
         )
         data.append(findings(opened, list(progress(records, reader.name, len(chosen))), found.space))
     shared = shared_content([opened.reader for opened in found.opened])

@@ -175,6 +175,13 @@ def test_own_classes_are_kept_with_the_counts(streets, tmp_path, monkeypatch):
     assert sum(each.count for each in first[0].own) == 4 * 32 * 48
 
 
+def test_what_has_changed_is_seen_whatever_is_kept(streets, tmp_path, monkeypatch):
+    monkeypatch.setenv("MINORKEY_CACHE", str(tmp_path / "cache"))
+    assert not any(each.problems for each in look(streets).data)
+    (streets / "images" / "train" / "1.png").write_bytes(b"")
+    assert any("1.png" in problem for each in look(streets).data for problem in each.problems)
+
+
 def test_turned_images_are_said(streets):
     exif = Image.Exif()
     exif[0x0112] = 3

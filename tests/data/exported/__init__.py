@@ -5,7 +5,7 @@ from exported.masks import mmsegmentation, plain_masks, roboflow_masks, table_of
 from exported.scene import BOXES, LABELS, ids_png, painted_png, photo, text
 from exported.shapes import cvat_images, labelme, supervisely
 from exported.voc import cvat_voc, labelimg_voc, labelme_voc, published_voc, roboflow_voc
-from exported.yolo import cvat_yolo, label_studio_yolo, roboflow_yolo, ultralytics_pose, ultralytics_seg
+from exported.yolo import cvat_yolo, cvat_yolo_1_1, label_studio_yolo, roboflow_yolo, ultralytics_pose, ultralytics_seg
 
 __all__ = [
     "BOXES",
@@ -15,6 +15,7 @@ __all__ = [
     "cvat_images",
     "cvat_voc",
     "cvat_yolo",
+    "cvat_yolo_1_1",
     "ids_png",
     "label_studio_coco",
     "label_studio_yolo",

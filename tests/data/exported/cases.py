@@ -29,6 +29,7 @@ CASES = [
     Case(exported.ultralytics_pose, "YOLO", "train val", 2, "boxes"),
     Case(exported.roboflow_yolo, "YOLO", "train val test", 2, "boxes"),
     Case(exported.cvat_yolo, "YOLO", "train val", 2),
+    Case(exported.cvat_yolo_1_1, "YOLO", "train val", 2, "boxes"),
     Case(exported.label_studio_yolo, "YOLO", "all", 2, "boxes"),
     Case(exported.cvat_voc, "Pascal VOC", "train val", 2, "pixels"),
     Case(exported.labelme_voc, "Pascal VOC", "all", 2, "pixels"),

@@ -73,6 +73,17 @@ def cvat_yolo(root: Path) -> None:
         text(root / f"{split}.txt", f"data/images/{split}/a.png\ndata/images/{split}/b.png\n")
 
 
+def cvat_yolo_1_1(root: Path) -> None:
+    """CVAT, 'YOLO 1.1': a folder of images and text files for each subset, named in lists of paths."""
+    text(root / "obj.names", "car\nroad\n")
+    text(root / "obj.data", "classes = 2\ntrain = data/train.txt\nvalid = data/valid.txt\nnames = data/obj.names\n")
+    for split in ("train", "valid"):
+        for key in "ab":
+            photo(root / f"obj_{split}_data" / f"{key}.png")
+            text(root / f"obj_{split}_data" / f"{key}.txt", box_lines(["car", "road"]))
+        text(root / f"{split}.txt", "".join(f"data/obj_{split}_data/{key}.png\n" for key in "ab"))
+
+
 def label_studio_yolo(root: Path) -> None:
     """Label Studio, 'YOLO with images': classes in a text file, no splits."""
     text(root / "classes.txt", "car\nroad\n")

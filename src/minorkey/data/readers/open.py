@@ -149,6 +149,11 @@ def _open(
             f"{spec}: images of `{name}` are RGB, those of this run have channels {', '.join(pixels.names)}"
         )
     if spec.startswith(f"{HUB}:"):
+        if pixels.range is not None:
+            raise ConfigError(
+                f"{spec}: `{HUB}:` reads images of 8 bits as they are, and takes no range of values; save them as "
+                "files, and give that folder"
+            )
         if role != "target" and (instead := kind_of(annotation).hub):
             raise ConfigError(f"{spec}: no {annotation} are read by `{HUB}:`; {instead}")
         text = spec.removeprefix(f"{HUB}:")

@@ -1,5 +1,6 @@
 """A folder of class folders, or one with a table, of which no `dataset.yaml` says anything: what it shows by itself."""
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -15,6 +16,12 @@ from minorkey.data.readers.text import text_lines
 from minorkey.errors import DataError
 
 USUAL_TABLE = "labels.csv"
+
+OF_IMAGES = re.compile(r"[_-]?(images?|imgs?)$", re.IGNORECASE)
+"""What follows the name of a split in that of its folder of images."""
+
+NOTED = (".json", ".xml", ".txt")
+"""Files beside images that annotate them."""
 
 
 def bare_spec(root: Path) -> CategorySpec:
@@ -33,6 +40,7 @@ def bare_spec(root: Path) -> CategorySpec:
     if "train" in splits or (splits and not flat and splits.keys() <= set(SPLITS.values())):
         return CategorySpec(images="{split}/{category}/{key}.*", splits=splits)
     if flat:
+        _refuse_other_folders(root, sorted(flat))
         return CategorySpec(images="{category}/{key}.*")
     if inner:
         return CategorySpec(domains={name: name for name in inner})
@@ -40,6 +48,23 @@ def bare_spec(root: Path) -> CategorySpec:
         f"{root} holds no classified images; expected <class>/, <domain>/<class>/ or <split>/<class>/ with images, "
         f"{USUAL_TABLE} with columns file and category, or a dataset.yaml"
     )
+
+
+def _refuse_other_folders(root: Path, names: Sequence[str]) -> None:
+    """Raise `DataError` where folders of images are splits or parts of other data, which nobody means to tell apart."""
+    found = ", ".join(f"{name}/" for name in names[:3])
+    if all(split_called(OF_IMAGES.sub("", name)) for name in names):
+        raise DataError(
+            f"{root}: folders {found} are called as splits, not as classes; put class folders in them, or list the "
+            f"images in {USUAL_TABLE} with columns file, category and split"
+        )
+    photos = [entry for name in names for entry in sorted((root / name).iterdir()) if _is_image(entry)]
+    noted = [beside for photo in photos for end in NOTED if (beside := photo.with_suffix(end)).is_file()]
+    if 2 * len(noted) > len(photos):
+        raise DataError(
+            f"{root}: images of {found} have {noted[0].relative_to(root)} and the like beside them, so the folders are "
+            "perhaps no classes; if they are, write dataset.yaml with `images: '{category}/{key}.*'`"
+        )
 
 
 def _splits(root: Path, names: Sequence[str]) -> dict[str, str]:
@@ -110,4 +135,8 @@ def _folders(root: Path) -> list[Path]:
 
 def _images(folder: Path) -> bool:
     """Whether images lie in a folder itself."""
-    return any(entry.suffix.lower() in IMAGE_SUFFIXES and not is_hidden(entry.name) for entry in folder.iterdir())
+    return any(map(_is_image, folder.iterdir()))
+
+
+def _is_image(entry: Path) -> bool:
+    return entry.suffix.lower() in IMAGE_SUFFIXES and not is_hidden(entry.name)

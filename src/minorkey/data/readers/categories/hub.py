@@ -85,8 +85,12 @@ def open_category_hub(text: str, role: Role, space: LabelSpace | None, seed: int
     path, asked, options = hub_name(text, HubCategoryOptions)
     splits = load_splits(path, options.config)
     drawn = splits.keys() == {"train"} and (asked or "train") in DRAWN
-    split = (asked or CategorySpec(images="{category}/{key}.*").default_split(role) or "") if drawn else asked
-    rows = splits["train"] if drawn else splits[split_asked(splits, asked, role, path)]
+    split = (
+        (asked or CategorySpec(images="{category}/{key}.*").default_split(role) or "")
+        if drawn
+        else split_asked(splits, asked, role, path)
+    )
+    rows = splits["train" if drawn else split]
     titles = _column(rows, options.label, f"hf:{path}", "unlabelled" if role == "target" else None)
     domains = [""] * len(titles) if options.domain is None else _column(rows, options.domain, f"hf:{path}")
     train_ids = None if space is None or role == "target" else _train_ids(space, set(titles), f"hf:{path}")

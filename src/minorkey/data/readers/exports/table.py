@@ -1,10 +1,13 @@
 """A table beside images: a CSV with the path of each and of its label image, one for all or one for each split."""
 
+from pathlib import PurePosixPath
+
 from minorkey.data.readers.exports.folder import Folder, Found, Row, is_image, stem
 from minorkey.data.readers.exports.masks import legend_of_masks
 from minorkey.data.readers.listed_pairs import COLUMNS
 from minorkey.data.readers.splits import is_split, splits_of
 from minorkey.data.readers.table import named_from, read_table
+from minorkey.errors import DataError
 
 
 def table(folder: Folder) -> Found | None:
@@ -23,8 +26,17 @@ def table(folder: Folder) -> Found | None:
     parts = [name for name in names if is_split(stem(name))]
     if len(parts) == len(names) > 1:
         splits = splits_of([stem(name) for name in names], folder.root)
-        row: Row = {"table": f"{folder.base}{{split}}.csv", "splits": splits}
-        bare = [split for split, on_disk in splits.items() if not masks[f"{on_disk}.csv"]]
+        ends = {PurePosixPath(name).suffix for name in names}
+        if len(ends) > 1:
+            raise DataError(f"{folder.where(names[0])}: tables end in {' and '.join(sorted(ends))}; rename them alike")
+        (end,) = ends
+        row: Row = {"table": f"{folder.base}{{split}}{end}", "splits": splits}
+        bare = [split for split, on_disk in splits.items() if not masks[f"{on_disk}{end}"]]
+    elif len(names) > 1:
+        raise DataError(
+            f"{folder.root} has tables {', '.join(names[:3])}, of which not all are called as splits; rename them "
+            "train.csv, val.csv, or say which one is meant in dataset.yaml: `table: NAME`"
+        )
     else:
         parts = names[:1]
         told = sorted({each["split"] for each in rows[names[0]] if each.get("split")})

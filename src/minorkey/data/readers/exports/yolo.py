@@ -1,5 +1,6 @@
 """YOLO, as Ultralytics, Roboflow, CVAT and Label Studio write it: text files, and a file that names the classes."""
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
@@ -13,6 +14,9 @@ from minorkey.system.reading import LARGEST_YAML, reading, shown, text_of, yaml_
 
 CLASS_LISTS = ("classes.txt", "obj.names", "_darknet.labels", "train/_darknet.labels")
 """Files with the name of a class in each line."""
+
+SUBSET = re.compile("obj_(.+)_data")
+"""The folder of a subset, as CVAT writes YOLO 1.1."""
 
 PROBES = 50
 """Text files that are looked into for outlines."""
@@ -121,8 +125,8 @@ def _usual(folder: Folder) -> dict[str, str]:
         splits = folder.folders("images")
         return {split: f"images/{split}" for split in splits} or {"": "images"}
     beside = {name: name for name in folder.folders() if is_split(name)}
-    if "obj_train_data" in folder.folders():
-        return {"": "obj_train_data"}
+    if subsets := {found[1]: name for name in folder.folders() if (found := SUBSET.fullmatch(name))}:
+        return subsets if len(subsets) > 1 else {"": next(iter(subsets.values()))}
     return {name: place for name, place in beside.items() if any(_texts(folder, place))}
 
 
@@ -145,10 +149,11 @@ def _pattern(folder: Folder, places: Mapping[str, str], file: str) -> tuple[str,
         )
     at = differ[0] if differ else next((at for at, part in enumerate(first) if is_split(part)), None)
     folders = list(first)
+    named = at is not None and all(SUBSET.fullmatch(path[at]) for path in paths.values())
     if at is not None:
-        folders[at] = "{split}"
+        folders[at] = "obj_{split}_data" if named else "{split}"
     texts = ["labels" if part == "images" else part for part in folders]
-    on_disk = {split: path[at] if at is not None else split for split, path in paths.items()}
+    on_disk = {split: path[at] if at is not None and not named else split for split, path in paths.items()}
     splits = splits_of(sorted(set(on_disk.values())), folder.root) if at is not None else {"all": "all"}
     return "/".join([*folders, "{key}.*"]), "/".join([*texts, "{key}.txt"]), splits
 
