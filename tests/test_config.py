@@ -222,3 +222,21 @@ def test_a_wrong_name_is_told_before_the_options_that_it_decides(content, expect
     file.write_text(content)
     with pytest.raises(ConfigError, match=expected):
         resolve(file)
+
+
+def test_blends_need_two_images_at_a_time():
+    with pytest.raises(ConfigError, match="but head.mixup blends images of a batch; give it 2 or more"):
+        resolve("pacs", {"head": {"mixup": 0.2}, "training": {"batch_size": 1, "accumulate": 4}})
+
+
+def test_nothing_can_be_watched_without_unseen_domains():
+    with pytest.raises(ConfigError, match="training.watch judges on unseen domains, and none is named"):
+        resolve("demo_quick", {"unseen": [], "training": {"watch": 3}})
+
+
+def test_an_average_is_kept_in_the_last_round():
+    asked = {"steps": 4, "weight_ema_from": 3, "choose": "ema", "warmup": 0}
+    values = {"target": "world:night", "regime": "transda", "training": asked}
+    assert resolve("demo_quick", values | {"transda": {"rounds": 1, "warmup_steps": 2}}).deployed == "ema"
+    with pytest.raises(ConfigError, match="no average is kept in the last round, of 2 steps"):
+        resolve("demo_quick", values | {"transda": {"rounds": 0, "warmup_steps": 2}})

@@ -17,7 +17,7 @@ from minorkey.errors import ConfigError, DataError, TrainingError
 from minorkey.reporting.tuned import after_tuning, tuned_page
 from minorkey.runs.rates import choose_rate
 from minorkey.runs.train import train
-from minorkey.runs.tune import Choice, Trial, tune
+from minorkey.runs.tune import Choice, Trial, _trial, tune
 from minorkey.system.run_folder import RunFolder
 from minorkey.tasks.table import task_named
 
@@ -77,8 +77,8 @@ def test_a_trial_warms_up_for_as_large_a_part_of_it(preset, console, tmp_path):
 
 def test_a_trial_that_could_not_be_judged_is_refused_before_it_is_trained(preset, console, tmp_path):
     given = {"regime": "self_training", "target": "world:dusk", "self_training": {"warmup": 2}}
-    with pytest.raises(ConfigError, match=r"a trial of 2 steps cannot be trained: .*warmup is 2 of 2 steps"):
-        tune(preset, given, out=tmp_path / "out", rates=[1e-3], steps=2, console=console)
+    with pytest.raises(ConfigError, match=r"a trial of 1 steps cannot be trained: .*warmup is 1 of 1 steps"):
+        tune(preset, given, out=tmp_path / "out", rates=[1e-3], steps=1, console=console)
     assert not list((tmp_path / "out").glob("*/log.jsonl"))
 
 
@@ -278,3 +278,12 @@ def test_the_command(preset, tmp_path):
     assert (out / "tune.html").is_file()
     failed = CliRunner().invoke(app, ["tune", str(preset), "--rates", "a,b"])
     assert "numbers with commas" in str(failed.exception)
+
+
+def test_the_lengths_of_a_regime_are_shorter_in_a_trial_too():
+    long = {"training": {"steps": 60, "warmup": 0}, "target": "world:night"}
+    alone = resolve("demo_quick", long | {"regime": "self_training", "self_training": {"warmup": 30}})
+    assert _trial(alone, "lr", 1e-3, 0, steps=12).self_training.warmup == 6
+    assert _trial(alone, "lr", 1e-3, 0, steps=None).self_training.warmup == 30
+    rounds = resolve("demo_quick", long | {"regime": "transda", "transda": {"warmup_steps": 40}})
+    assert _trial(rounds, "lr", 1e-3, 0, steps=12).transda.warmup_steps == 8

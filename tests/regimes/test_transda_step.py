@@ -271,6 +271,14 @@ def test_signals_of_a_step():
     assert not any(value.requires_grad for value in signals.values())
 
 
+def test_nobody_is_agreed_with_before_there_are_pseudo_labels():
+    student, pair = make_student(), random_pair()
+    regime = _transda(student, student.teacher("ema"), labelled=False)
+    list(regime.losses(pair))
+    assert "confidence" in regime.signals
+    assert "agreement" not in regime.signals
+
+
 def test_state_survives(tmp_path):
     """Teacher, statistics and both discriminators; loading copies."""
     student = make_student()

@@ -74,7 +74,7 @@ def _with_batch(config: RunConfig, size: int, accumulate: int, **more: Any) -> R
 
 def _sizes(config: RunConfig) -> Iterator[int]:
     """The batch of the configuration and its halves, as long as they are whole and the head can learn from them."""
-    size, least = config.training.batch_size, task_named(config.task).heads.resolve(config.head.name).smallest_batch
+    size, least = config.training.batch_size, config.smallest_batch
     yield size
     while size % 2 == 0 and size // 2 >= least:
         size //= 2

@@ -105,7 +105,8 @@ def _fold(config: RunConfig, pool: dict[str, SourceOptions], left_out: str) -> F
     # `x:train` is what is trained on of a domain, whichever are: unseen, it is judged by its other images, or all.
     changes = {"source": sources, "unseen": [validation_of(left_out)]}
     if config.target:
-        changes["target"] = [SourceOptions(data=left_out)]
+        asked = config.target[0]  # of which a share may be taken; its files are of another domain
+        changes["target"] = [SourceOptions(data=left_out, fraction=asked.fraction)]
     return Fold(Path(left_out).name.replace(":", "-"), config.model_copy(update=changes))
 
 

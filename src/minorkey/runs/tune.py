@@ -259,11 +259,18 @@ def _shortened(training: TrainingOptions, share: float) -> dict[str, Any]:
 
 def _trial(config: RunConfig, key: str, rate: float, seed: int, steps: int | None) -> RunConfig:
     """The configuration of a trial, in which no unseen domain is named."""
-    training = {key: rate, "watch": 0}
+    training: dict[str, Any] = {key: rate, "watch": 0}
+    regimes: dict[str, Any] = {}
     if steps is not None:
-        training |= {"steps": steps, **_shortened(config.training, min(1.0, steps / config.training.steps))}
+        share = min(1.0, steps / config.training.steps)
+        training |= {"steps": steps, **_shortened(config.training, share)}
+        alone, first = config.self_training.warmup, config.transda.warmup_steps
+        regimes["self_training"] = config.self_training.model_copy(update={"warmup": round(alone * share)})
+        if first is not None:
+            regimes["transda"] = config.transda.model_copy(update={"warmup_steps": max(1, round(first * share))})
     return config.model_copy(
-        update={
+        update=regimes
+        | {
             "seed": seed,
             "unseen": [],
             "training": config.training.model_copy(update=training),

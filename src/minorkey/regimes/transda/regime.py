@@ -103,7 +103,7 @@ class Transda(TeacherRegime):
             yield {"target": total(terms)}
         else:
             target = self._teacher_output(batch.target)
-            student = target.probabilities
+            student = None  # which saw no target image: it agrees with nobody
             if self.labelled:
                 terms, probabilities = self.task.loss_and_probabilities(self.model, batch.target)
                 student = probabilities()
@@ -166,11 +166,13 @@ class Transda(TeacherRegime):
             return None
         return soft_labels(log_probabilities(output.probabilities), domains)
 
-    def _note(self, batch: Pair, teacher: Tensor, student: Tensor) -> None:
-        """The signals, of the class probabilities of both on the target."""
+    def _note(self, batch: Pair, teacher: Tensor, student: Tensor | None) -> None:
+        """The signals, of the class probabilities of both on the target; None: the student has none."""
         pseudo = pseudo_labels(teacher, filled=batch.target.filled)
         health = health_signals(pseudo, batch.source.labels, self.classes)
-        self.signals = health | {"agreement": agreement(student.argmax(dim=1), pseudo.labels)}
+        self.signals = dict(health)
+        if student is not None:
+            self.signals["agreement"] = agreement(student.argmax(dim=1), pseudo.labels)
 
     @classmethod
     def check(cls, config: "RunConfig") -> None:
