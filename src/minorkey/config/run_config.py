@@ -161,13 +161,6 @@ class RunConfig(BaseModel):
             raise ValueError(f"target '{held}' has `validation`, but its labels are not looked at; leave it out")
         if self.start_from is not None and self.head_from is not None:
             raise ValueError("start_from and head_from are both given, and the first brings a head too; leave one out")
-        if self.training.watch and not self.unseen:
-            raise ValueError("training.watch judges on unseen domains, and none is named; leave it out")
-        last = dict((self.regime_class.rounds(self) or [{}])[-1]).get("steps", self.training.steps)
-        if self.training.choose == "ema" and (self.training.weight_ema_from or 0) > last:
-            raise ValueError(
-                f"no average is kept in the last round, of {last} steps; set training.weight_ema_from to one of them"
-            )
         if self.training.steps == 0 and self.start_from is None and self.head_from is None:
             raise ValueError("training.steps is 0, which judges what a run begins with; name that as head_from")
         return self
@@ -185,11 +178,12 @@ class RunConfig(BaseModel):
     def _task_agrees(self) -> Self:
         task, metric = task_named(self.task), self.evaluation.metric
         _check_head(task, self.head.name)
-        least, given = self.smallest_batch, self.training.batch_size
+        least, given = task.heads.resolve(self.head.name).smallest_batch, self.training.batch_size
         if given < least:
-            blends = "head.mixup blends images of a batch"
-            why = blends if self.head.mixup else f"head {self.head.name} normalises over the batch"
-            raise ValueError(f"training.batch_size is {given}, but {why}; give it {least} or more")
+            raise ValueError(
+                f"training.batch_size is {given}, but head {self.head.name} normalises over the batch; give it {least} "
+                "or more"
+            )
         if metric is not None and metric not in task.metrics and task_with(metric):
             raise ValueError(f"evaluation.metric {metric} does not score {self.task}; leave it out")
         task.metric(self.metric)

@@ -52,6 +52,7 @@ def train(config: RunConfig, out: Path, *, resume: bool = False, console: Consol
     console = speaker(console)
     folder = RunFolder(Path(out))
     config = from_main(lambda: _with_pixels(_with_classes(config, folder), folder))
+    from_main(lambda: refuse_in_vain(config))
     from_main(lambda: protocol_of(config))  # what it refuses is better found before the training
     config = settled(config, folder, console)
     if from_main(lambda: folder.finished):  # and nothing is written
@@ -66,6 +67,24 @@ def train(config: RunConfig, out: Path, *, resume: bool = False, console: Consol
             scores = evaluate(folder.path, console=console)
         track_result(config, folder, scores, console)
         return scores
+
+
+def refuse_in_vain(config: RunConfig) -> None:
+    """Refuse what is asked of a training and would not happen; a run that was trained so before is read all the same.
+
+    Raises:
+        ConfigError: says what, and what to do.
+    """
+    training = config.training
+    if training.watch and not config.unseen:
+        raise ConfigError("training.watch judges on unseen domains, and none is named; leave it out")
+    if config.head.mixup and training.batch_size < 2 and not training.fit_batch:
+        raise ConfigError("training.batch_size is 1, but head.mixup blends images of a batch; give it 2 or more")
+    last = dict((config.regime_class.rounds(config) or [{}])[-1]).get("steps", training.steps)
+    if training.choose == "ema" and (training.weight_ema_from or 0) > last:
+        raise ConfigError(
+            f"no average is kept in the last round, of {last} steps; set training.weight_ema_from to one of them"
+        )
 
 
 def _with_classes(config: RunConfig, folder: RunFolder) -> RunConfig:

@@ -50,7 +50,6 @@ class Classification(Task):
     loss_options = frozenset({"class_weights"})
     prediction_type = CategoryPrediction
     self_training = CategorySelfTrainingOptions
-    unused_transforms = ("scale_ratios", "scale_jitter", "max_long_side", "max_class_share")
     unused = dict.fromkeys(
         ("window", "stride", "resize", "resize_in", "scales"),
         "is not for classification, which sees images at transform.crop",

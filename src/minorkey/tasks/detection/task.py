@@ -73,7 +73,7 @@ class Detection(Task):
     builtin_head = "detector"
     prediction_type = DetectionPrediction
     self_training = BoxSelfTrainingOptions
-    unused_transforms = ("crop_area", "grey", "max_class_share")
+    unused_transforms = ("crop_area", "grey")
     unused = dict.fromkeys(
         ("window", "flip", "classes", "scales"), "is for segmentation; detection sees whole images, once"
     ) | {"absent": "is for segmentation; AP leaves out classes without objects"}
