@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from minorkey.adapters.attach import attach
 from minorkey.adapters.merged_linear import MergedLinear
 from minorkey.adapters.options import MethodOptions
-from minorkey.adapters.packed import packed_weight
+from minorkey.adapters.packed import pack, packed_weight
 from minorkey.adapters.peft_layers import tuner_layers
 from minorkey.adapters.shared_input import share_inputs
 
@@ -308,3 +308,15 @@ def test_every_family_trains_as_with_the_layers_of_peft(small_backbone, image):
     assert [g is None for g in found[MergedLinear]] == [g is None for g in found[Linear]]
     ours, theirs = (torch.cat([g.flatten() for g in found[cls] if g is not None]) for cls in (MergedLinear, Linear))
     assert (ours - theirs).norm() < 0.1 * theirs.norm()
+
+
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
+def test_what_the_memory_held_before_is_not_seen(precision, monkeypatch):
+    """An inner size of 88 is one of those for which the product of a CPU in bfloat16 does not overwrite NaN."""
+    x, A = torch.randn(130, 88), torch.randn(8, 88)
+
+    def recycled(like: Tensor, *shape: int, dtype: torch.dtype) -> Tensor:
+        return torch.full(shape, float("nan"), dtype=dtype)
+
+    monkeypatch.setattr(Tensor, "new_empty", recycled)
+    assert pack(x, [A], precision).isfinite().all()

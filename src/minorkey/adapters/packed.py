@@ -131,6 +131,8 @@ class _Pack(torch.autograd.Function):
         packed = x.new_empty(*x.shape[:-1], columns + spare, dtype=dtype)
         packed[..., :columns].copy_(x)
         rows = packed.view(-1, columns + spare)
+        if packed.device.type == "cpu" and dtype != torch.float32:
+            rows[:, columns:] = 0  # of some sizes the product in half precision keeps NaN of what the memory held
         torch.mm(rows[:, :columns], A.t(), out=rows[:, columns:])
         ctx.save_for_backward(packed, A)
         return packed
