@@ -38,6 +38,7 @@ BANDWIDTH = 3.35e12  # bytes/s
 PEAK = {torch.bfloat16: 989e12, torch.float32: 67e12}  # flops/s of matrix products
 ADAMW = 7 * 4  # bytes per value: reads p, g, m, v, writes p, m, v
 FREE = ("empty", "new_empty", "empty_like", "empty_strided")  # memory alone
+OF_CPU = ("zero_",)  # packed inputs are zeroed there alone (minorkey/adapters/packed.py), and nothing else is
 OVERWRITES = ("copy_", "fill_", "zero_")  # do not read what they write to
 ATTENTION = "_scaled_dot_product_flash_attention_for_cpu"
 
@@ -75,7 +76,7 @@ class Roofline(TorchDispatchMode):
         given, made = tensors((args, kwargs)), tensors(out)
         name = func._schema.name.removeprefix("aten::")
         is_view = not func._schema.is_mutable and storages(made) <= storages(given)
-        if made and not is_view and name not in FREE:
+        if made and not is_view and name not in (*FREE, *OF_CPU):
             reads = sum(map(size, given[1:] if name in OVERWRITES else given))
             self.count.add(name, reads + sum(map(size, made)), flops(name, args), made[0].dtype)
             if name == "addmm" and args[0].dim() == 2:

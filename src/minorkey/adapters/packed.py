@@ -132,7 +132,7 @@ class _Pack(torch.autograd.Function):
         packed[..., :columns].copy_(x)
         rows = packed.view(-1, columns + spare)
         if packed.device.type == "cpu" and dtype != torch.float32:
-            rows[:, columns:] = 0  # of some sizes the product in half precision keeps NaN of what the memory held
+            rows[:, columns:].zero_()  # of some sizes the product in half precision keeps NaN of what the memory held
         torch.mm(rows[:, :columns], A.t(), out=rows[:, columns:])
         ctx.save_for_backward(packed, A)
         return packed
