@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from minorkey.system.bounds import MOST_BOXES, MOST_IMAGES, MOST_RUNS, Batch, Scale, Side
 from minorkey.system.precision import Asked
-from minorkey.tasks.protocol import DETECTIONS, Absent
+from minorkey.tasks.protocol import DETECTIONS, Absent, refuse_gaps
 
 Size = tuple[Side, Side]
 
@@ -52,7 +52,5 @@ class EvaluationOptions(BaseModel):
     def _stride_needs_window(self) -> Self:
         if self.stride and not self.window:
             raise ValueError("stride without window; give both")
-        if self.window and self.stride and any(s > w for s, w in zip(self.stride, self.window, strict=True)):
-            stride, window = ("x".join(map(str, size)) for size in (self.stride, self.window))
-            raise ValueError(f"stride {stride} is larger than window {window}: pixels would be missed")
+        refuse_gaps(self.window, self.stride)
         return self

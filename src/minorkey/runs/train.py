@@ -78,8 +78,11 @@ def refuse_in_vain(config: RunConfig) -> None:
     training = config.training
     if training.watch and not config.unseen:
         raise ConfigError("training.watch judges on unseen domains, and none is named; leave it out")
-    if config.head.mixup and training.batch_size < 2 and not training.fit_batch:
-        raise ConfigError("training.batch_size is 1, but head.mixup blends images of a batch; give it 2 or more")
+    if training.batch_size < config.smallest_batch and not training.fit_batch:
+        raise ConfigError(
+            f"training.batch_size is {training.batch_size}, but head.mixup blends images of a batch; give it "
+            f"{config.smallest_batch} or more"
+        )
     last = dict((config.regime_class.rounds(config) or [{}])[-1]).get("steps", training.steps)
     if training.choose == "ema" and (training.weight_ema_from or 0) > last:
         raise ConfigError(

@@ -50,6 +50,13 @@ DETECTIONS = 100
 """The most detections per image that count, unless a protocol says otherwise."""
 
 
+def refuse_gaps(window: Size | None, stride: Size | None) -> None:
+    """Raise `ValueError` where windows of such a stride, both height and width in pixels, leave pixels out."""
+    if window and stride and any(s > w for s, w in zip(stride, window, strict=True)):
+        step, size = ("x".join(map(str, each)) for each in (stride, window))
+        raise ValueError(f"stride {step} is larger than window {size}: pixels would be missed")
+
+
 class Protocol(BaseModel):
     """Everything about the measurement, apart from the model, that changes the score.
 
@@ -97,8 +104,7 @@ class Protocol(BaseModel):
     def _stride_fits_window(self) -> "Protocol":
         if (self.window is None) != (self.stride is None):
             raise ValueError("window and stride go together; give both or neither")
-        if self.window and self.stride and any(s > w for s, w in zip(self.stride, self.window, strict=True)):
-            raise ValueError(f"stride {self.stride} is larger than window {self.window}; pixels are missed")
+        refuse_gaps(self.window, self.stride)
         return self
 
     def in_domain(self, domain: str) -> "Protocol":
