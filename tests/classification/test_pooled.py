@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from plain_vits import PLAIN_VITS
-from transformers import ResNetBackbone, ResNetConfig, SwinBackbone, SwinConfig
+from transformers import BeitBackbone, BeitConfig, ResNetBackbone, ResNetConfig, SwinBackbone, SwinConfig
 
 from minorkey.errors import ModelError
 from minorkey.models.build import backbone_of, head_state
@@ -47,6 +47,33 @@ def test_a_plain_vit_is_pooled_behind_its_final_norm(name):
         patches = tokens[:, -16:]
         expected = model.classifier(torch.cat([tokens[:, 0], patches.mean(1)], 1))
         torch.testing.assert_close(model(IMAGES).logits, expected)
+
+
+def _beit(mean_pooling):
+    config = BeitConfig(
+        hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64, image_size=32, patch_size=8,
+        use_mean_pooling=mean_pooling, out_features=["stage2"],
+    )  # fmt: skip
+    return BeitBackbone(config)
+
+
+@pytest.mark.parametrize("mean_pooling", [True, False])
+def test_the_class_token_and_norm_of_a_model_inside_the_backbone_are_found(mean_pooling):
+    model = build(lambda: _beit(mean_pooling))
+    inner = backbone_of(model).beit
+    assert model.config.pool == "both"
+    with torch.no_grad():
+        tokens = model.norm(inner(IMAGES, output_hidden_states=True).hidden_states[-1])
+        expected = model.classifier(torch.cat([tokens[:, 0], tokens[:, -16:].mean(1)], 1))
+        torch.testing.assert_close(model(IMAGES).logits, expected)
+    if not mean_pooling:  # else there is no norm behind the last block
+        assert torch.equal(model.norm.weight, inner.layernorm.weight)
+
+
+def test_the_final_norm_of_a_swin_is_taken():
+    model = build(OTHERS["swin"])
+    assert torch.equal(model.norm.bias, backbone_of(model).swin.layernorm.bias)
+    assert model.norm.bias.any()
 
 
 def test_tokens_are_those_of_the_last_block_that_is_chosen():

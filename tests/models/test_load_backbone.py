@@ -5,7 +5,16 @@ from importlib.resources import files
 import pytest
 import torch
 import torch.nn.functional as F
-from transformers import BertConfig, BertModel, Dinov2Backbone, Dinov2Config, Dinov2Model, PvtV2Backbone
+from transformers import (
+    BertConfig,
+    BertModel,
+    Dinov2Backbone,
+    Dinov2Config,
+    Dinov2Model,
+    HieraBackbone,
+    HieraConfig,
+    PvtV2Backbone,
+)
 
 from minorkey.config import resolve
 from minorkey.errors import ModelError
@@ -74,6 +83,15 @@ def test_patch_and_image_size_can_be_changed(backbone_folder):
     assert network.embeddings.position_embeddings.shape == (1, 1 + 100, 32)
     with torch.no_grad():
         assert network(torch.randn(1, 3, 160, 160)).feature_maps[0].shape == (1, 32, 10, 10)
+
+
+def test_a_backbone_with_a_side_for_each_direction_is_resized_too(tmp_path):
+    sizes = {"image_size": [64, 64], "depths": [1] * 4, "num_heads": [1] * 4, "embed_dim": 8}
+    HieraBackbone(HieraConfig(**sizes)).save_pretrained(tmp_path)
+    network = _load(tmp_path, image_size=128).network
+    assert network.config.image_size == [128, 128]
+    with torch.no_grad():
+        assert network(torch.randn(1, 3, 128, 128)).feature_maps[0].shape == (1, 8, 32, 32)
 
 
 def test_recipe_for_512_crops_in_small(make_backbone):

@@ -213,14 +213,20 @@ def _choose_features(config: PreTrainedConfig, out_blocks: list[int] | None) -> 
 
 def _resized_config(config: PreTrainedConfig, options: BackboneOptions) -> PreTrainedConfig | None:
     """`config` with the asked patch and image size; None where nothing changes."""
-    wanted: dict[str, Any] = {"patch_size": options.patch_size, "image_size": options.image_size}
-    changes = {key: value for key, value in wanted.items() if value is not None and value != getattr(config, key, None)}
+    asked = {"patch_size": options.patch_size, "image_size": options.image_size}
+    wanted = {key: _sides(value, getattr(config, key, None)) for key, value in asked.items() if value is not None}
+    changes = {key: value for key, value in wanted.items() if value != getattr(config, key, None)}
     if not changes:
         return None
     absent = sorted(key for key in changes if key not in config.to_dict())
     if absent:
         raise ModelError(f"a {config.model_type} backbone has no {' or '.join(absent)} to change")
     return type(config).from_dict({**config.to_dict(), **changes})
+
+
+def _sides(side: int, present: Any) -> int | list[int]:
+    """A side in the form of the present value: a Hiera has one for each direction."""
+    return side if present is None or isinstance(present, int) else [side] * len(present)
 
 
 def _normalisation(options: BackboneOptions, source: str, config: PreTrainedConfig) -> tuple[PerChannel, PerChannel]:

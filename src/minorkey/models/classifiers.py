@@ -80,15 +80,22 @@ def _pool(backbone: Any, asked: str | None) -> str:
 
 
 def _has_class_token(backbone: Any) -> bool:
-    """Whether hidden states begin with a class token, as those of transformers' own ViTs do."""
-    return hasattr(getattr(backbone, "embeddings", None), "cls_token")
+    """Whether hidden states begin with a class token, as those of transformers' own ViTs do; a Pixio has several."""
+    tokens = [getattr(getattr(part, "embeddings", None), "cls_token", None) for part in _parts(backbone)]
+    return any(token is not None and token.shape[1] == 1 for token in tokens)
 
 
 def _final_norm(backbone: Any) -> torch.nn.LayerNorm | None:
     """The norm that follows the last block, which feature maps come without."""
-    norm = getattr(backbone, "layernorm", None) or getattr(backbone, "norm", None)
-    matches = isinstance(norm, torch.nn.LayerNorm) and tuple(norm.normalized_shape) == (backbone.channels[-1],)
-    return norm if matches else None
+    norms = [getattr(part, name, None) for part in _parts(backbone) for name in ("layernorm", "norm")]
+    width = (backbone.channels[-1],)
+    fitting = (norm for norm in norms if isinstance(norm, nn.LayerNorm) and tuple(norm.normalized_shape) == width)
+    return next(fitting, None)
+
+
+def _parts(backbone: Any) -> list[Any]:
+    """A backbone and the model that it is made around, as a BEiT's and a Swin's are."""
+    return [backbone, getattr(backbone, backbone.base_model_prefix, None)]
 
 
 CLASSIFICATION_HEADS = head_catalog({"pooled": Pooled(compiled=whole)})
