@@ -10,7 +10,7 @@ from torch import nn
 
 from minorkey.data.sample import Sample
 from minorkey.errors import ConfigError, DataError, ImageSizeError
-from minorkey.evaluation.run import EvaluationDomain, evaluate_domains, share_scenes
+from minorkey.evaluation.run import EvaluationDomain, evaluate_domains, image_sets, share_scenes
 from minorkey.labels import label_space
 from minorkey.tasks.base import Task
 from minorkey.tasks.detection.task import Candidates, Detection
@@ -189,3 +189,10 @@ def test_scenes_are_shared_where_all_unseen_keys_agree():
     assert not share_scenes([day])
     assert not share_scenes([day, EvaluationDomain("unseen", Reader("fog", count=6), 9)])
     assert share_scenes([EvaluationDomain("source", Reader("clear", count=2), 9), day, night])
+
+
+def test_the_images_of_a_domain_have_a_fingerprint():
+    day, other, night = (Reader("day"), Reader("day", count=8), Reader("night"))
+    first, second, third = (image_sets([EvaluationDomain("unseen", each, 3)]) for each in (day, other, night))
+    assert first == {"day": third["night"]}
+    assert first["day"] != second["day"], "as many, evenly spaced, are others of more images"

@@ -54,6 +54,18 @@ def test_other_images_are_marked_too(runs, make_run):
     assert grid.footnotes == ["† Not comparable with the other rows: judged on other domains or images."]
 
 
+def test_as_many_other_images_are_other_images(runs):
+    """Where scores say which images they are of; those of before do not, and then their number has to do."""
+    scores = tables(runs)
+    one, other = ([_of_images(table, name) for table in scores] for name in ("a", "b"))
+    assert comparable([one[0], *other[1:]]) == [False, True, True, True]
+    assert comparable(one) == comparable([scores[0], *other[1:]]) == [True] * 4
+
+
+def _of_images(table, name):
+    return table.model_copy(update={"domains": [s.model_copy(update={"image_set": name}) for s in table.domains]})
+
+
 def test_two_kinds_of_difference_get_two_marks(runs, make_run):
     extra = [
         make_run("pissa", 0.9, resize=512),

@@ -1,5 +1,7 @@
 """Judge a model on its domains: readers in, evidence and kept pictures out."""
 
+import hashlib
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
@@ -113,6 +115,12 @@ def pictured_places(domains: Sequence[EvaluationDomain], pictures: int) -> dict[
         for domain in domains
         for indices in [domain.indices()]
     }
+
+
+def image_sets(domains: Sequence[EvaluationDomain]) -> dict[str, str]:
+    """By domain, a fingerprint of the keys of the images that are judged, in their order."""
+    keys = {domain.reader.domain: [domain.reader.key(index) for index in domain.indices()] for domain in domains}
+    return {name: hashlib.sha256(json.dumps(each).encode()).hexdigest()[:16] for name, each in keys.items()}
 
 
 def share_scenes(domains: Sequence[EvaluationDomain]) -> bool:

@@ -41,6 +41,7 @@ class DomainScore(_Record):
     details: dict[str, float | None]  # by the name of a further score
     class_details: dict[str, dict[str, float | None]]  # by the name of a further score, then by class
     missing_classes: list[str]
+    image_set: str | None = None  # fingerprint of the keys of its images; None: judged before there was one
 
 
 class UnscoredDomain(_Record):
@@ -207,6 +208,7 @@ def build_scores(
     adaptation: Adaptation | None = None,
     shared_scenes: bool = False,
     task: str = "segmentation",
+    image_sets: Mapping[str, str] | None = None,
 ) -> ScoreTable:
     """Score a run from what was kept of its images.
 
@@ -222,12 +224,14 @@ def build_scores(
         adaptation: How it used a target.
         shared_scenes: Image i shows the same scene in every unseen domain (see `bootstrap.mean_interval`).
         task: Name of the task.
+        image_sets: Fingerprint of the images of each domain; None: they have none.
     """
     judged = {
         domain: (role, only_scored(kept, classes, protocol.classes_scored)) for domain, (role, kept) in evidence.items()
     }
     scored = {name: kept for name, kept in judged.items() if has_score(kept[1])}
-    domains = [score_domain(name, role, kept, classes) for name, (role, kept) in scored.items()]
+    sets = image_sets or {}
+    domains = [score_domain(name, *kept, classes, sets.get(name)) for name, kept in scored.items()]
     unseen = _uncorrupted(domains, "unseen")
     worst = max(unseen, key=lambda score: protocol.scored.rank(score.score), default=None)
     return ScoreTable(
@@ -246,7 +250,9 @@ def build_scores(
     )
 
 
-def score_domain(domain: str, role: DomainRole, evidence: Evidence, classes: Sequence[str]) -> DomainScore:
+def score_domain(
+    domain: str, role: DomainRole, evidence: Evidence, classes: Sequence[str], image_set: str | None = None
+) -> DomainScore:
     """Score one domain from the evidence of its images, one that has a score."""
     by_class = evidence.by_class()
     scored = classes if len(by_class) else ()  # a metric may have no scores of classes
@@ -261,6 +267,7 @@ def score_domain(domain: str, role: DomainRole, evidence: Evidence, classes: Seq
         details=_named(details.keys(), details.values()),
         class_details={name: _named(scored, values) for name, values in evidence.class_details().items()},
         missing_classes=[name for name, value in zip(scored, by_class, strict=True) if np.isnan(value)],
+        image_set=image_set,
     )
 
 

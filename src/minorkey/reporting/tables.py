@@ -150,7 +150,8 @@ def column_title(column: Column) -> str:
 
 def comparable(tables: Sequence[ScoreTable]) -> list[bool]:
     """Which runs belong to the largest group measured in the same way, on the same images and classes."""
-    keys = [measurement(table) for table in tables]
+    sets = [score.image_set for table in tables for score in table.domains]
+    keys = [measurement(table, image_sets=None not in sets) for table in tables]
     largest = Counter(keys).most_common(1)[0][0]
     return [key == largest for key in keys]
 
@@ -160,12 +161,18 @@ def reference(tables: Sequence[ScoreTable]) -> ScoreTable:
     return next(table for table, same in zip(tables, comparable(tables), strict=True) if same)
 
 
-def measurement(table: ScoreTable) -> tuple:
+def measurement(table: ScoreTable, *, image_sets: bool = True) -> tuple:
     """What must be equal for scores to be compared: task, protocol, classes and, last, scored domains and images.
 
     A teacher's weights are the last ones of the training that it belongs to.
+
+    Args:
+        table: the scores.
+        image_sets: whether images are told apart by more than their number, which scores of before cannot.
     """
-    domains = tuple((score.domain, score.role, score.images) for score in table.domains)
+    domains = tuple(
+        (score.domain, score.role, score.images, score.image_set if image_sets else None) for score in table.domains
+    )
     return table.task, _protocol(table).id(), tuple(table.classes), domains
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from minorkey.config import RunConfig, load_config, save_config
 from minorkey.errors import ConfigError
 from minorkey.evaluation.evidence_files import evidence_file, write_evidence, write_places
-from minorkey.evaluation.run import EvaluationDomain, evaluate_domains, pictured_places, share_scenes
+from minorkey.evaluation.run import EvaluationDomain, evaluate_domains, image_sets, pictured_places, share_scenes
 from minorkey.evaluation.scores import Adaptation, DomainRole, ScoreTable, TrainingCost, build_scores
 from minorkey.runs.assemble import open_judged
 from minorkey.runs.deployed import deployed_config, evaluations_of
@@ -125,6 +125,7 @@ def _judge(
             adaptation=_adaptation(config),
             shared_scenes=share_scenes(domains),
             task=config.task,
+            image_sets=image_sets(domains),
             **about,
         )
         from_main(lambda: write_places(target, pictured_places(domains, config.evaluation.pictures)))

@@ -66,7 +66,12 @@ def _fit(source_only: Run, adapted: Run, domain: str) -> bool:
         return False
     first, second = (_score(run, domain) for run in (source_only, adapted))
     same = measurement(source_only.scores)[:-1] == measurement(adapted.scores)[:-1]  # their other domains may differ
-    return same and first is not None and second is not None and first.images == second.images
+    return same and first is not None and second is not None and _same_images(first, second)
+
+
+def _same_images(first: DomainScore, second: DomainScore) -> bool:
+    sets = {first.image_set, second.image_set}
+    return first.images == second.images and (None in sets or len(sets) == 1)
 
 
 def _likeness(source_only: Run, adapted: Run) -> tuple[bool, bool]:
