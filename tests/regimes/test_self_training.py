@@ -1,12 +1,15 @@
 """The losses of self-training, each part a switch, computed again from what the network was given."""
 
 from copy import deepcopy
+from dataclasses import fields, replace
 
 import pytest
 import torch
 import torch.nn.functional as F
 from students import CLASSES, Student, assert_same, make_student, move, random_pair
+from torch import Tensor
 
+from minorkey.data.sample import Batch, Pair
 from minorkey.labels import IGNORE_INDEX
 from minorkey.models.build import backbone_of
 from minorkey.regimes.self_training.regime import SelfTraining
@@ -104,9 +107,7 @@ def test_mixed_and_masked_losses_by_hand(unsure, class_mix):
     sure = confidence >= THRESHOLD
     assert 0.05 < sure.float().mean() < 0.95
     labels[~pair.target.filled] = IGNORE_INDEX
-    if unsure == "drop":
-        labels[~sure] = IGNORE_INDEX
-    weights = torch.ones_like(confidence)
+    weights = sure.float() if unsure == "drop" else torch.ones_like(confidence)
     if unsure == "weigh":
         shown = zip(sure, pair.target.filled, strict=True)
         weights[:] = torch.stack([image[filled].float().mean() for image, filled in shown])[:, None, None]
@@ -132,7 +133,7 @@ def test_mixed_and_masked_losses_by_hand(unsure, class_mix):
 
 @pytest.mark.parametrize("class_mix", [True, False])
 def test_nothing_sure_is_no_loss(class_mix):
-    """Early in a training hardly a pixel reaches the threshold; with `drop` there may then be no label at all."""
+    """Early in a training hardly a pixel reaches the threshold; with `drop` there may then be none that counts."""
     student, pair = make_student(), random_pair()
     found = _losses(_regime(student, unsure="drop", threshold=1.0, class_mix=class_mix), pair)
     assert found["masked"].item() == 0
@@ -141,6 +142,33 @@ def test_nothing_sure_is_no_loss(class_mix):
     gradients = [p.grad for p in student.trained.values() if p.grad is not None]
     assert all(torch.isfinite(gradient).all() for gradient in gradients)
     assert any(gradient.any() for gradient in gradients) == class_mix
+
+
+@pytest.mark.parametrize("unsure", ["weigh", "drop", "keep"])
+def test_losses_do_not_depend_on_how_images_are_shared_out(unsure):
+    """Batches of one image, averaged, make the losses of one batch of both, however sure either image is."""
+    student, pair = make_student(head="semfpn"), random_pair()  # a head without batch norm, which does depend on it
+    regime = _regime(student, unsure=unsure, class_mix=False, masking=None)
+    parts, sure = [], []
+    for place in range(2):
+        parts.append(_losses(regime, _image(pair, place)))
+        sure.append(float(regime.signals["kept"]))
+    assert 0 < sure[1] < sure[0] < 1
+    whole = _losses(regime, pair)
+    assert {"source", "mixed"} <= whole.keys()
+    for name, loss in whole.items():
+        assert sum(part[name].item() for part in parts) / 2 == pytest.approx(loss.item(), rel=1e-5), name
+
+
+def _image(pair: Pair, place: int) -> Pair:
+    """A pair of one image of each."""
+
+    def one(batch: Batch) -> Batch:
+        parts = {field.name: getattr(batch, field.name) for field in fields(batch)}
+        cut = {name: part[place : place + 1] for name, part in parts.items() if isinstance(part, Tensor | list)}
+        return replace(batch, **cut)
+
+    return Pair(one(pair.source), one(pair.target))
 
 
 @pytest.mark.parametrize("part", ["source", "target"])

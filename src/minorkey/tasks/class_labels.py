@@ -33,7 +33,7 @@ class ClassSelfTrainingOptions(BalancedSelfTrainingOptions):
     unsure: Literal["weigh", "drop", "keep"] = Field(
         "weigh",
         description="weigh: the share of sure labels of an image weighs all of them; drop: those that are not sure "
-        "count in no loss; keep: all count alike",
+        "count 0, and losses are means over all; keep: all count alike",
     )
 
 
@@ -71,10 +71,12 @@ class ClassLabeller(BalancedLabeller):
 
     options: ClassSelfTrainingOptions
 
-    def learnt(self, pseudo: PseudoLabels) -> Tensor:
-        """The labels that a loss sees, IGNORE_INDEX where they count in none."""
-        return pseudo.sure() if self.options.unsure == "drop" else pseudo.labels
-
     def weights(self, pseudo: PseudoLabels) -> Tensor:
-        """What each of them counts."""
-        return pseudo.weights if self.options.unsure == "weigh" else torch.ones_like(pseudo.weights)
+        """What each of the labels counts, 0 ... 1.
+
+        Those that are dropped count 0 in a mean over all labels, as in FixMatch (arXiv 2001.07685): over the sure ones
+        alone, what a label counts would depend on which others are in its batch.
+        """
+        if self.options.unsure == "weigh":
+            return pseudo.weights
+        return pseudo.kept.float() if self.options.unsure == "drop" else torch.ones_like(pseudo.weights)

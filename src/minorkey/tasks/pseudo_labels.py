@@ -20,10 +20,6 @@ class PseudoLabels:
     kept: Tensor  # (B, ...) bool, whether the confidence reaches the threshold; false where there is no image
     weights: Tensor  # (B, ...) float32, the share of kept labels of each image, the same at all of its pixels
 
-    def sure(self) -> Tensor:
-        """The labels, IGNORE_INDEX where they are not kept."""
-        return self.labels.where(self.kept, IGNORE_INDEX)
-
 
 @torch.no_grad()
 def pseudo_labels(probabilities: Tensor, threshold: float = 0.968, filled: Tensor | None = None) -> PseudoLabels:
@@ -38,8 +34,8 @@ def pseudo_labels(probabilities: Tensor, threshold: float = 0.968, filled: Tenso
         filled: bool in the shape of the labels, false where a crop is larger than its image; None: nowhere.
 
     >>> found = pseudo_labels(torch.tensor([[0.98, 0.02], [0.4, 0.6]]))
-    >>> found.labels.tolist(), found.sure().tolist(), found.weights.tolist()
-    ([0, 1], [0, 255], [1.0, 0.0])
+    >>> found.labels.tolist(), found.kept.tolist(), found.weights.tolist()
+    ([0, 1], [True, False], [1.0, 0.0])
     """
     confidence, labels = probabilities.max(dim=1)
     filled = torch.ones_like(labels, dtype=torch.bool) if filled is None else filled

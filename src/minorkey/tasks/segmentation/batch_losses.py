@@ -43,7 +43,8 @@ def pixel_loss(model: nn.Module, batch: Batch, weights: Tensor | None) -> Scored
 def mask_loss(model: nn.Module, batch: Batch, weights: Tensor | None) -> Scored:
     """Of a model of masks, as `Segmentation.loss` says."""
     network = extract_model_from_parallel(model)
-    masks, classes = mask_targets(batch.labels, network.config.num_labels)
+    labels = batch.labels if weights is None else batch.labels.where(weights > 0, IGNORE_INDEX)
+    masks, classes = mask_targets(labels, network.config.num_labels)
     with network.criterion.gathered() as layers:
         output = model(pixel_values=batch.pixel_values, mask_labels=masks, class_labels=classes)
     terms = network.criterion.terms(layers, masks, classes)

@@ -54,7 +54,7 @@ class PixelLabeller(ClassLabeller):
         (source, source_filled), (target, target_filled) = _clean(batch.source), _clean(batch.target)
         pasted = class_mask(truth) if self.options.class_mix else torch.zeros_like(truth).bool()
         images = self._distorted(mix(pasted, source, target), mix(pasted, source_filled, target_filled))
-        labels = mix(pasted, truth, self.learnt(pseudo))
+        labels = mix(pasted, truth, pseudo.labels)
         return View(
             _labelled(batch.target, images, labels),
             mix(pasted, torch.ones_like(weights), weights),
@@ -64,7 +64,7 @@ class PixelLabeller(ClassLabeller):
     def _masked(self, batch: Pair, pseudo: PseudoLabels) -> View:
         """Target images alone."""
         images = self._distorted(*_clean(batch.target))
-        return View(_labelled(batch.target, images, self.learnt(pseudo)), self.weights(pseudo), masked=True)
+        return View(_labelled(batch.target, images, pseudo.labels), self.weights(pseudo), masked=True)
 
     def _distorted(self, images: Tensor, filled: Tensor) -> Tensor:
         return self.colours.distorted(images, filled) if self.options.distort else images

@@ -138,7 +138,7 @@ class Segmentation(Task):
             model: in training mode or not, wrapped for several processes or not.
             batch: images and labels.
             weights: `(B, H, W)` of the pixels, 0 ... 1; None: all 1. The criterion of a mask model weighs no single
-                pixels, so its terms are multiplied by the mean over the labelled ones.
+                pixels, so its terms, over those that weigh anything, are multiplied by the mean over the labelled ones.
 
         Returns:
             Mask models: what their criterion names. Others: `segmentation`, the first of the terms in `head.loss`,
