@@ -88,7 +88,7 @@ def test_list_images(tmp_path):
 
 
 def test_list_images_of_nothing(tmp_path):
-    with pytest.raises(DataError, match=r"holds no images; expected one of \.bmp, \.dcm, \.jfif, \.jpeg"):
+    with pytest.raises(DataError, match=r"holds no images; expected one of \.bmp, \.dcm, \.gif, \.jfif"):
         list_images(tmp_path)
     with pytest.raises(DataError, match="names no file, folder or glob"):
         list_images(tmp_path / "none" / "*.png")

@@ -85,6 +85,15 @@ def test_sixteen_bits():
     )
 
 
+def test_a_gif_has_the_grey_values_of_its_palette():
+    """As the masks of Carvana do; what is written leaves colours out that do not occur, and numbers the others anew."""
+    np.testing.assert_array_equal(read_ids("x.gif", saved(Image.fromarray(IDS * 2 + 3), "GIF")), IDS * 2 + 3)
+    coloured = Image.fromarray(IDS, "P")
+    coloured.putpalette([value for index in range(256) for value in (index, 255 - index, 0)])
+    with pytest.raises(DataError, match=r"x\.gif: label image has"):
+        read_ids("x.gif", saved(coloured, "GIF"))
+
+
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "BMP"])
 def test_equal_channels(kind):
     grey = Image.fromarray(IDS)

@@ -47,6 +47,16 @@ def test_bare_folder(frames):
     assert reader.notes == ("images of 2 folders are taken: ., clip",)
 
 
+def test_pictures_that_are_not_read_are_said(frames):
+    folder, _ = frames
+    for name in ("IMG_1.HEIC", "clip/IMG_2.heic", "IMG_3.dng"):
+        (folder / name).touch()
+    reader = open_target(folder)
+    assert len(reader) == 4
+    assert reader.notes[-1] == "3 pictures passed over, as IMG_1.HEIC: save as PNG or JPEG what is to be read"
+    assert len(open_target(folder / "a.jpg").notes) == 0
+
+
 def test_glob_and_file(frames):
     folder, _ = frames
     reader = open_target(f"{folder}/cl*/*.png")

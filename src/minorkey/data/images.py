@@ -15,8 +15,11 @@ from minorkey.data.plain_images import read_plain_jpeg, read_plain_png
 from minorkey.errors import DataError
 from minorkey.system.regular import regular_bytes
 
-PICTURES = frozenset({".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".tif", ".tiff", ".webp", ".ppm"})
+PICTURES = frozenset({".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm"})
 IMAGE_SUFFIXES = PICTURES | {".dcm"}
+
+UNREAD = frozenset({".heic", ".heif", ".avif", ".jp2", ".dng", ".nef", ".cr2", ".cr3", ".arw"})
+"""Of pictures that telephones and cameras make, and nothing here reads."""
 
 DARK = 1 << 12
 """16-bit values that all lie below it are those of a camera of at most 12 bits: of 8 bits, at most 15 would be left."""
@@ -35,6 +38,15 @@ def list_images(where: str | Path, suffixes: frozenset[str] = IMAGE_SUFFIXES) ->
         reason = "holds no images" if Path(where).is_dir() else "names no file, folder or glob that matches images"
         raise DataError(f"{where} {reason}; expected one of {', '.join(sorted(suffixes))}")
     return images
+
+
+def unread(where: str | Path) -> tuple[str, ...]:
+    """A line where pictures lie at a path that are not read, for a user who may miss them; none otherwise."""
+    files = [] if Path(where).is_file() else list_files(where, UNREAD)
+    if not files:
+        return ()
+    pictures = "1 picture" if len(files) == 1 else f"{len(files)} pictures"
+    return (f"{pictures} passed over, as {files[0].name}: save as PNG or JPEG what is to be read",)
 
 
 def list_files(where: str | Path, suffixes: Collection[str]) -> list[Path]:

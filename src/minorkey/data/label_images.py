@@ -10,7 +10,7 @@ from minorkey.data.images import low_bytes, opened_image, raw_mode, read_image, 
 from minorkey.data.plain_images import read_plain_png
 from minorkey.errors import DataError
 
-LABEL_SUFFIXES = frozenset({".png", ".bmp", ".tif", ".tiff"})
+LABEL_SUFFIXES = frozenset({".png", ".bmp", ".gif", ".tif", ".tiff"})
 """What `.*` stands for in a pattern of label files."""
 
 LOSSLESS = frozenset({"PNG", "BMP", "DIB", "TIFF", "GIF", "PPM"})
@@ -24,7 +24,8 @@ STEPS = {"2": 85, "4": 17}
 def read_ids(file: str | Path, content: bytes | None = None) -> np.ndarray:
     """The ids of a label image as (H, W) uint8, uint16 or int32: grey values of 1 to 32 bits, or palette indices.
 
-    Where there are several channels they must be equal, and nothing transparent. As images, labels are turned upright.
+    Of a GIF the grey values of its palette, whose order is that of whoever wrote the file last. Where there are several
+    channels they must be equal, and nothing transparent. As images, labels are turned upright.
 
     Args:
         file: its path, or the name of `content` in errors.
@@ -41,9 +42,10 @@ def read_ids(file: str | Path, content: bytes | None = None) -> np.ndarray:
         _refuse_lossy(image, file, content)
         written = raw_mode(image)
         ImageOps.exif_transpose(image, in_place=True)
-        pixels = np.array(image)
+        shown = image.convert("RGB") if image.format == "GIF" else image
+        pixels = np.array(shown)
         if pixels.ndim == 3:
-            return _one_channel(pixels, image.mode, written, file)
+            return _one_channel(pixels, shown.mode, written, file)
         if image.mode not in ("1", "L", "P") and not image.mode.startswith("I"):
             raise _no_ids(file, image.mode)
     return _as_written(pixels, written)

@@ -12,7 +12,7 @@ import numpy as np
 from rich.console import Console
 
 from minorkey.data.deep_images import image_suffixes, read_pixels
-from minorkey.data.images import list_files, list_images
+from minorkey.data.images import list_files, list_images, unread
 from minorkey.data.pixels import PixelOptions
 from minorkey.data.video.frames import ALL, Sampling
 from minorkey.data.video.library import CLIP_SUFFIXES, is_clip, is_stream, pyav
@@ -120,6 +120,8 @@ def predict_folder(
     clip_writer = ClipFolder(out, predictor.prediction_type, ClipOptions(sampling, overlays, frames), made)
     classes = {str(i): c for i, c in enumerate(predictor.space.classes)}
     console, done = speaker(console), Done()
+    for line in () if is_stream(images) else unread(images):
+        console.print(line, highlight=False, soft_wrap=True)
     with sole_writer(made.folder / "{}-of-{}".format(*shard), console):  # jobs write their own shares
         made.refresh()
         if not overwrite:

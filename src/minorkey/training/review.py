@@ -50,7 +50,10 @@ def _watch(fit: Fit, scores_of: Callable[[nn.Module], Scores]) -> dict[str, Scor
     """Score student and teacher by labels that nothing else sees."""
     with evaluating(fit.network), unsharded(fit.network):
         watched = {"student": scores_of(fit.network)}
-    if fit.regime.teacher is not None:
-        with fit.regime.teacher.installed() as network, evaluating(network):
-            watched["teacher"] = scores_of(network)
-    return watched
+    teacher = fit.regime.teacher
+    if teacher is None:
+        return watched
+    if teacher.is_student and not teacher.own:
+        return watched | {"teacher": watched["student"]}
+    with teacher.installed() as network, evaluating(network):
+        return watched | {"teacher": scores_of(network)}

@@ -43,6 +43,7 @@ LAYOUTS = [
     ("{s}/images/{k}.jpg", "{s}/masks/{k}.png"),
     ("leftImg8bit/{s}/city/city_{k}_leftImg8bit.png", "gtFine/{s}/city/city_{k}_gtFine_labelIds.png"),
     ("rgb/{s}/rgb_{k}.png", "gt/{s}/ss_{k}.png"),
+    ("{s}/{k}_01.jpg", "{s}_masks/{k}_01_mask.gif"),
 ]
 
 

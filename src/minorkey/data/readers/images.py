@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from minorkey.data.deep_images import image_suffixes, read_pixels
-from minorkey.data.images import list_images
+from minorkey.data.images import list_images, unread
 from minorkey.data.pixels import DEFAULT, PixelOptions
 from minorkey.data.raw_cache import RawCache, file_stamp
 from minorkey.data.readers.on_disk import kind_of_pixels
@@ -38,7 +38,7 @@ class ImageReader:
             if (other := places.setdefault(key, file)) != file:
                 raise DataError(f"{other} and {file.name} share the name '{key}'; keep one of them, or give a glob")
         self.name, self.domain = where, root.resolve().name
-        self.notes = _folders(self._keys)
+        self.notes = (*_folders(self._keys), *unread(where))
 
     def __len__(self) -> int:
         """Number of images."""
