@@ -100,17 +100,14 @@ def test_the_card_finds_the_boxes_of_the_run_without_minorkey(
     run, folder = cases[name]
     expected = minorkey.load(run.path, device="cpu").predict(folder.parent / "image.png")
     found = told[name]
-    count = len(found["scores"])
-    assert count == (100 if name == "vit_deformable" else 20), "the stock functions return so many"
-    # The run's boxes end at the edge of the image; those wholly outside are not in it.
+    kept, boxes = len(found["scores"]), np.array(found["boxes"])
+    assert 3 < kept <= (100 if name == "vit_deformable" else 20), "the stock functions return so many"
     height, width = SIZE
-    boxes = np.array(found["boxes"]).clip(0, [width, height, width, height])
-    inside = (boxes[:, 2:] > boxes[:, :2]).all(1)
-    kept = int(inside.sum())
-    assert kept > 3
-    assert np.allclose(np.array(found["scores"])[inside], expected.scores[:kept], atol=1e-5)
-    assert np.abs(boxes[inside] - expected.boxes[:kept]).max() < 0.02, "pixels"
-    assert (np.array(found["labels"])[inside] == expected.classes[:kept]).mean() > 0.9, "equal scores may change places"
+    assert boxes.min() >= 0
+    assert (boxes <= [width, height, width, height]).all(), "they end where the image does"
+    assert np.allclose(found["scores"], expected.scores[:kept], atol=1e-5)
+    assert np.abs(boxes - expected.boxes[:kept]).max() < 0.02, "pixels"
+    assert (np.array(found["labels"]) == expected.classes[:kept]).mean() > 0.9, "equal scores may change places"
 
 
 @pytest.mark.parametrize("name", CASES)

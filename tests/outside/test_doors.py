@@ -152,6 +152,64 @@ def test_a_data_set_of_ones_own(opened):
     assert opened("mine.data:Grey", "target")[0].labels is None
 
 
+BOXED = """
+    import numpy as np
+    from minorkey.data.sample import Sample
+    NAN = float("nan")
+    GIVEN = {
+        "good": ([[-4, 1, 5, 6.5]], [3], None),
+        "none": ([], None, None),
+        "classless": ([[1, 1, 5, 6]], None, None),
+        "beyond": ([[1, 1, 5, 6]], [7], None),
+        "named": ([[1, 1, 5, 6]], ["car"], None),
+        "nan": ([[1, NAN, 5, 6]], [0], None),
+        "outside": ([[1, 1, 5, 6], [9, 9, 12, 12]], [0, 0], None),
+        "marked": ([[1, 1, 5, 6]], [0], [True, False]),
+    }
+    class Boxed:
+        def __init__(self, asked):
+            self.given = GIVEN[asked.part]
+        def __len__(self):
+            return 1
+        def __getitem__(self, index):
+            boxes, classes, crowd = self.given
+            boxes = np.array(boxes, np.float64).reshape(-1, 4)
+            return Sample(np.zeros((8, 8, 3), np.uint8), "?", "?", boxes=boxes, box_classes=classes, crowd=crowd)
+    """
+
+WRONG = {
+    "classless": r"gives 1 boxes, box_classes \(0,\) and crowd \(1,\); expected a class and a mark for each box",
+    "beyond": "sample '0' gives class 7; expected train ids, whole numbers from 0 to 6",
+    "named": "gives class 'car'; expected train ids",
+    "nan": r"gives box \[1\.0, nan, 5\.0, 6\.0\], which is not finite in an image of 8x8",
+    "outside": r"gives box \[9\.0, 9\.0, 12\.0, 12\.0\], which is outside in an image of 8x8",
+    "marked": r"gives 1 boxes, box_classes \(1,\) and crowd \(2,\)",
+}
+
+
+@pytest.fixture
+def boxed(write_module) -> Callable:
+    write_module("boxed", BOXED)
+    space = label_space("street7")
+    return lambda part: open_datasets(f"mine.boxed:Boxed:{part}", role="source", label_space=space, annotation="boxes")[
+        0
+    ]
+
+
+def test_boxes_of_ones_own_data_set_are_clipped_and_none_is_a_crowd_by_itself(boxed):
+    sample = boxed("good")[0]
+    assert sample.boxes.tolist() == [[0, 1, 5, 6.5]]
+    assert (sample.boxes.dtype, sample.box_classes.dtype) == (np.float32, np.int64)
+    assert (sample.crowd.tolist(), sample.cut) == ([False], 1)
+    assert (boxed("none")[0].boxes.shape, len(boxed("none")[0].box_classes)) == ((0, 4), 0)
+
+
+@pytest.mark.parametrize("part", WRONG)
+def test_boxes_of_ones_own_data_set_that_are_wrong_are_one_line(boxed, part):
+    with pytest.raises(OutsideError, match=WRONG[part]):
+        boxed(part)[0]
+
+
 def test_a_data_set_of_ones_own_may_name_its_classes(write_module):
     write_module("data", DATA + "class Named(Grey):\n        categories = ('soil', 'road')\n")
     assert classes_of_source(["mine.data:Named"], annotation="pixels", data_root=None) == "soil, road"

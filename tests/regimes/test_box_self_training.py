@@ -46,9 +46,9 @@ def _batch(seed: int, labelled: bool) -> Batch:
     clean, noise = torch.randn(2, 2, 3, 64, 64, generator=generator)
     boxes = [torch.tensor([[4.0, 8.0, 30.0, 40.0], [20.0, 30.0, 60.0, 60.0]]), torch.zeros(0, 4)]
     classes = [torch.tensor([0, 2]), torch.zeros(0, dtype=torch.int64)]
-    return Batch(
-        clean + 0.3 * noise, BoxLabels(boxes, classes) if labelled else None, ["a"] * 2, ["0", "1"], clean=clean
-    )
+    labels = BoxLabels(boxes, classes) if labelled else None
+    filled = torch.ones_like(clean[:, 0], dtype=torch.bool)
+    return Batch(clean + 0.3 * noise, labels, ["a"] * 2, ["0", "1"], clean=clean, filled=filled)
 
 
 @pytest.fixture
@@ -67,12 +67,27 @@ def _losses(regime, pair) -> dict[str, torch.Tensor]:
 
 def _found(regime, images) -> FoundBoxes:
     with regime.teacher.installed() as network:
-        return TASK.find(network, images)
+        return TASK.find(network, images, torch.ones_like(images[:, 0]).bool())
 
 
 def _between(found: FoundBoxes) -> float:
     """A threshold that some boxes reach and others do not."""
     return float(found.scores.median()) + 1e-6
+
+
+def test_boxes_end_where_an_image_does_and_not_where_it_is_filled_up(pair):
+    regime, images = _regime(), pair.target.clean
+    whole = _found(regime, images)
+    filled = torch.ones_like(images[:, 0], dtype=torch.bool)
+    filled[0, 40:], filled[0, :, 24:] = False, False
+    with regime.teacher.installed() as network:
+        found = TASK.find(network, images, filled)
+    torch.testing.assert_close(found.boxes[0], whole.boxes[0].minimum(torch.tensor([24.0, 40, 24, 40])))
+    sides = found.boxes[0, :, 2:] - found.boxes[0, :, :2]
+    outside = (sides <= 0).any(dim=1)
+    assert torch.equal(found.scores[0], whole.scores[0].where(~outside, 0.0))
+    torch.testing.assert_close(found.boxes[1], whole.boxes[1])
+    assert (whole.boxes[0] > found.boxes[0]).any()
 
 
 @pytest.mark.parametrize("teacher", ["ema", "self", "adapter_ema"])

@@ -5,6 +5,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -58,7 +59,8 @@ def attach(
 
     Raises:
         AdapterError: if no layer fits, the rank is too large, weights are quantised, not loaded or not finite, the
-            network carries an adapter already, or the state is of another method or network.
+            network carries an adapter already, `also` names what it has not, or the state does not fit: it lacks
+            tensors, has others, or of other shapes. Whose weights it started from, a state does not say.
 
     Warns:
         UserWarning: layers of a kind that gets no adapter; layers where the method would tune components of zero.
@@ -67,6 +69,8 @@ def attach(
     if not isinstance(method, MethodOptions):
         raise AdapterError(f"method is {shown(method)}; expected a name such as 'soma', or MethodOptions")
     check_bare(network)
+    if unknown := sorted(set(also) - dict(network.named_parameters()).keys()):
+        raise AdapterError(f"also names {shown(unknown[0])}, which is no parameter of {type(network).__name__}")
     with as_it_was_on_error(network, keep_weights=state is not None):  # only a state can fail once they changed
         if method.spec.trains == "adapter":
             attached = _attach_low_rank(network, method, seed, state)
@@ -76,6 +80,7 @@ def attach(
             attached = _attach_in_place(network, method)
         for name in set(also) & dict(network.named_parameters()).keys():
             network.get_parameter(name).requires_grad_(True)
+        attached = replace(attached, trained=tuple(attached.trained_parameters()))
         if state is not None and load:
             attached.load_state_dict(state)
     network.__dict__[MARK] = method.name

@@ -26,6 +26,7 @@ class Attached:
     method: MethodOptions
     layers: tuple[str, ...] = ()  # layers that PEFT has wrapped, dotted names relative to the backbone
     initial: dict[str, Factors] = field(default_factory=dict)  # per layer; methods that start from the weights
+    trained: tuple[str, ...] = ()  # parameters that trained as it was attached, whether gradients are off by now or not
 
     def trained_parameters(self) -> dict[str, nn.Parameter]:
         """The parameters that train, by their name in the backbone."""
@@ -40,6 +41,9 @@ class Attached:
         """Trained tensors (`trained.*`) and initial factors (`initial.*`), not copied.
 
         With `full`, all of the backbone's state, buffers included.
+
+        Raises:
+            AdapterError: the adapter was folded in.
         """
         state = {f"trained.{name}": tensor for name, tensor in self.trained_tensors().items()}
         for layer, (A, B) in self.initial.items():
@@ -68,11 +72,17 @@ class Attached:
         """What training changes, by name in the backbone, not copied; with `full` all state, buffers included.
 
         A tensor with several names, where layers are tied, has its first one.
+
+        Raises:
+            AdapterError: the adapter was folded in.
         """
         everything = self.method.spec.trains == "everything"
-        trained = self.trained_parameters()
+        state = self.backbone.state_dict(keep_vars=True)
+        if gone := [name for name in self.trained if name not in state]:
+            raise AdapterError(f"the network has no '{gone[0]}' any more: its adapter was folded in, or taken out")
+        trained = {*self.trained, *self.trained_parameters()}
         found: dict[int, tuple[str, Tensor]] = {}
-        for name, tensor in self.backbone.state_dict(keep_vars=True).items():
+        for name, tensor in state.items():
             if everything or name in trained:
                 found.setdefault(id(tensor), (name, tensor.detach()))
         return dict(found.values())

@@ -1,5 +1,6 @@
 """Fold an adapter into the weights: the original network again, with what it has learnt."""
 
+import torch
 from torch import nn
 
 from minorkey.adapters.attach import MARK
@@ -28,8 +29,11 @@ def fold(network: nn.Module) -> None:
         raise AdapterError(
             f"{type(network).__name__} carries no adapter; it was folded in already, or attach was not called"
         )
-    for layer in layers.values():
-        layer.merge()
-    remove(network)
+    # Neither rounded by autocast, nor made where no gradient can ever be asked for.
+    with torch.inference_mode(False), torch.no_grad():
+        for layer in layers.values():
+            with torch.autocast(next(layer.parameters()).device.type, enabled=False):
+                layer.merge()
+        remove(network)
     for module in marked:
         del module.__dict__[MARK]

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from minorkey.adapters.hooks import hand_over_hooks
 from minorkey.adapters.merged_linear import MergedLinear, packed_linear, packs
 
 _APART = "qkv_bias_separate"  # timm's switch: call the projection, then add the bias
@@ -29,6 +30,7 @@ class SplitProjection(nn.Module):
         for name, weight, bias in zip(parts, weights, biases, strict=True):
             self.add_module(name, _linear(weight.clone(), None if bias is None else bias.clone()))
         self.train(fused.training)
+        hand_over_hooks(fused, self)
 
     def forward(self, x: Tensor) -> Tensor:
         """`(..., in)` to `(..., out)`; under autocast as one product again, where every part is adapted."""
@@ -43,6 +45,7 @@ class SplitProjection(nn.Module):
         assert len(parts) == len(self.parts), "adapters must be gone before"
         biases = [part.bias.detach() for part in parts if part.bias is not None]
         fused = _linear(torch.cat([part.weight.detach() for part in parts]), torch.cat(biases) if biases else None)
+        hand_over_hooks(self, fused)
         return fused.train(self.training)
 
 

@@ -90,6 +90,7 @@ def packs(layers: Sequence[MergedLinear], x: Tensor) -> bool:
     low, (name, *others) = torch.get_autocast_dtype(x.device.type), {layer.active_adapters[0] for layer in layers}
     return (
         low in LOW
+        and all(layer in shared_input(layer).layers for layer in layers)  # a replica shares the original's
         and x.dim() > 1
         and x.dtype in (torch.float32, low)
         and not others

@@ -1,7 +1,11 @@
 """The normalisation layers of a network."""
 
+import warnings
+
 from torch import nn
 
+from minorkey.adapters.selection import check_owned
+from minorkey.adapters.targets import READS_WEIGHTS, shortened
 from minorkey.errors import AdapterError
 
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, nn.RMSNorm)
@@ -16,13 +20,24 @@ def find_norms(network: nn.Module) -> list[str]:
     """Names of the normalisation layers that have weights of their own, in the order of modules.
 
     Raises:
-        AdapterError: if there is none.
+        AdapterError: if there is none, or one is used in several places.
+
+    Warns:
+        UserWarning: layers that a module of torch around them does not call.
     """
-    found = [
-        name
+    found = {
+        name: module
         for name, module in network.named_modules()
         if name and is_norm(module) and next(module.parameters(recurse=False), None) is not None
-    ]
-    if not found:
+    }
+    uncalled = [name for name in found if isinstance(network.get_submodule(name.rpartition(".")[0]), READS_WEIGHTS)]
+    if len(uncalled) == len(found):
         raise AdapterError(f"{type(network).__name__} has no normalisation layers to train; choose another method")
-    return found
+    if uncalled:
+        message = (
+            f"{len(uncalled)} norms are not trained, as what is around them does not call them: {shortened(uncalled)}"
+        )
+        warnings.warn(message, stacklevel=4)  # where attach was called
+    chosen = {name: module for name, module in found.items() if name not in uncalled}
+    check_owned(network, [(name, module, module.parameters(recurse=False)) for name, module in chosen.items()])
+    return list(chosen)

@@ -11,6 +11,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
 from minorkey.adapters.fused import fuse_all
+from minorkey.adapters.hooks import hand_over_hooks
 from minorkey.adapters.merged_linear import MergedLinear
 
 ADAPTER = "default"  # PEFT's name for the only adapter of a network
@@ -31,6 +32,7 @@ def inject(network: nn.Module, config: PeftConfig, names: Collection[str]) -> No
     for layer in layers.values():
         base = layer.get_base_layer()
         layer.train(base.training)
+        hand_over_hooks(base, layer)
         if type(layer) is Linear:
             layer.__class__ = MergedLinear  # all that it holds is PEFT's; only the way to its output is another
         if isinstance(base, nn.Conv2d):
@@ -75,7 +77,9 @@ def added_parameters(layer: BaseTunerLayer) -> dict[str, nn.Parameter]:
 def remove(network: nn.Module) -> None:
     """Put the plain layers back, as they are now; nothing of PEFT or of ours stays in the network."""
     for name, layer in tuner_layers(network).items():
-        network.set_submodule(name, layer.get_base_layer())
+        base = layer.get_base_layer()
+        hand_over_hooks(layer, base)
+        network.set_submodule(name, base)
     fuse_all(network)
     for module in network.modules():
         module.__dict__.pop("peft_config", None)  # PEFT's mark on the module that it injected into

@@ -1,6 +1,7 @@
 """The layers that a method adapts, checked before any of them is touched."""
 
 from collections import Counter
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -36,7 +37,7 @@ def adapted_targets(network: nn.Module, method: MethodOptions) -> list[Target]:
     for target in targets:
         check_weight(target)
         check_rank(target, method.rank_in(target.block))
-    _check_ownership(network, targets)
+    check_owned(network, [(target.name, target.module, [target.module.weight]) for target in targets])
     return targets
 
 
@@ -83,15 +84,23 @@ def check_rank(target: Target, rank: int) -> None:
         )
 
 
-def _check_ownership(network: nn.Module, targets: list[Target]) -> None:
-    """Attaching and folding change a weight in place: it must be a parameter that one layer alone has."""
+def check_owned(network: nn.Module, layers: Iterable[tuple[str, nn.Module, Iterable[Tensor]]]) -> None:
+    """Attaching and folding change weights in place: they must be parameters that one layer alone has.
+
+    Args:
+        network: with the layers.
+        layers: name, module, and what of it is adapted.
+
+    Raises:
+        AdapterError: a layer, or a weight of it, is used in several places, or is no parameter.
+    """
     uses = Counter(id(held) for m in network.modules() for held in (*m._parameters.values(), *m._modules.values()))
-    for target in targets:
-        weight = uses[id(target.module.weight)]
-        if weight == uses[id(target.module)] == 1:
+    for name, module, weights in layers:
+        counts = [uses[id(weight)] for weight in weights]
+        if {*counts, uses[id(module)]} == {1}:
             continue
-        found = "is used in several places" if weight else "is computed from other parameters, as in weight norm"
+        found = "is used in several places" if all(counts) else "is computed from other parameters, as in weight norm"
         raise AdapterError(
-            f"the weight of layer '{target.name}' {found}, expected a parameter of this layer alone; "
+            f"the weight of layer '{name}' {found}, expected a parameter of this layer alone; "
             "give the layer such a weight first, or choose roles without it"
         )

@@ -15,7 +15,7 @@ READS_WEIGHTS = (nn.MultiheadAttention, nn.TransformerEncoderLayer)
 
 _IN_BLOCK = r"(?P<block>(?:.+?\.)?\d+)\.(?:{paths})"  # the outermost numbered module that leaves a known path
 _ENDING = r"(?:(?P<block>(?:.+\.)?\d+)\.)?(?:[^\d.][^.]*\.)*(?:{paths})"  # the innermost, or none
-_EMBEDDING = re.compile(r"(?:.+\.)?\w*(?:embed|stem)\w*\..+")
+_EMBEDDING = re.compile(r"(?:.+\.)?\w*(?:embed|(?<![a-z])stem)\w*\..+")  # no system
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,8 @@ def find_targets(
 def left_out(network: nn.Module, roles: Collection[Role] | None = None, layers: Layers | None = None) -> list[str]:
     """Names of the layers that have a role but cannot be adapted, as `find_targets` leaves them out.
 
-    PEFT cannot adapt and merge convolutions with groups, dilation, padding other than zeros or a forward pass of
-    their own; and some modules of torch do not call their layers.
+    PEFT cannot adapt and merge layers with a forward pass of their own, nor convolutions with groups, dilation or
+    padding other than zeros; and some modules of torch do not call their layers.
     """
     return [
         name
@@ -112,7 +112,7 @@ def _adaptable(network: nn.Module, name: str, module: nn.Linear | nn.Conv2d) -> 
     if isinstance(network.get_submodule(name.rpartition(".")[0]), READS_WEIGHTS):
         return False
     if isinstance(module, nn.Linear):
-        return True
+        return type(module).forward is nn.Linear.forward
     plain = type(module).forward is nn.Conv2d.forward and module.padding_mode == "zeros"
     return plain and module.groups == 1 and set(module.dilation) == {1}
 

@@ -16,6 +16,7 @@ from minorkey.runs.deployed import deployed_config, is_deployed
 from minorkey.runs.onnx_session import OnnxSession
 from minorkey.system.outside import outside_allowed, outside_faults
 from minorkey.system.precision import evaluation_precision, units_of
+from minorkey.system.reading import shown
 from minorkey.system.run_folder import RunFolder, resuming
 from minorkey.system.storage import read_tensors
 from minorkey.system.tensors import check_tensors
@@ -59,11 +60,12 @@ def load(run: str | Path, *, device: str = "auto", allow_outside: bool = False) 
 
     Args:
         run: run folder, or an ONNX file that `export_run` wrote of one.
-        device: where it predicts.
+        device: where it predicts: auto (a GPU, if there is one) or cpu; a file also cuda.
         allow_outside: let the run name code that is not of this package, and run it.
 
     Raises:
-        ConfigError: the run names such code, and that is not allowed; or onnxruntime, which runs a file, is missing.
+        ConfigError: the run names such code, and that is not allowed; there is no such device; or onnxruntime, which
+            runs a file, is missing.
         DataError: there is no finished training in `run`.
         AdapterError: the backbone's weights are not those that the run started from.
     """
@@ -73,6 +75,10 @@ def load(run: str | Path, *, device: str = "auto", allow_outside: bool = False) 
             return predictor_of_session(session, deployed_config(session.info, session.file, {}))
     folder = RunFolder(Path(run))
     folder.require_trained()
+    if device not in ("auto", "cpu"):
+        raise ConfigError(
+            f"device is {shown(device)}; a run predicts on 'auto', which is a GPU if there is one, or 'cpu'"
+        )
     with outside_allowed(allow_outside):
         config = load_config(folder.config)
     config = config.model_copy(update={"training": config.training.model_copy(update={"device": device})})

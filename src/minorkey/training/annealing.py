@@ -76,7 +76,7 @@ class AnnealingWeightDecay:
             "steps_done": self.steps_done,
             "total_steps": self.total_steps,
             "minimum": self.minimum,
-            "initial": [group["initial_weight_decay"] for group in self.optimizer.param_groups],
+            "initial": [_initial(group) for group in self.optimizer.param_groups],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -133,7 +133,7 @@ def note_initial(optimizer: Optimizer, minimum: float) -> None:
         ConfigError: no group has a weight decay above the minimum, so nothing would ever be annealed.
     """
     groups = optimizer.param_groups
-    initial = [group.get("initial_weight_decay", group.get("weight_decay", 0.0)) for group in groups]
+    initial = [_initial(group) for group in groups]
     if max(initial) <= minimum:
         raise ConfigError(
             f"the highest weight decay of the optimizer is {max(initial):g}, nothing to anneal to {minimum:g}; "
@@ -146,4 +146,10 @@ def note_initial(optimizer: Optimizer, minimum: float) -> None:
 def anneal(optimizer: Optimizer, step: int, total: int, minimum: float) -> None:
     """Set every group's weight decay, from its `initial_weight_decay`, after `step` of `total` optimizer steps."""
     for group in optimizer.param_groups:
+        group["initial_weight_decay"] = _initial(group)  # it may have been added meanwhile
         group["weight_decay"] = annealed_weight_decay(step, total, group["initial_weight_decay"], minimum)
+
+
+def _initial(group: dict[str, Any]) -> float:
+    """Where the decay of a group starts: as it is noted, else as it is now."""
+    return float(group.get("initial_weight_decay", group.get("weight_decay", 0.0)))

@@ -3,12 +3,14 @@
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from minorkey.catalog import Catalog
+from minorkey.data.boxes import box_faults, clip_boxes, cut_boxes
 from minorkey.data.corruptions.naming import split_corruption
 from minorkey.data.corruptions.spec import CATALOG
 from minorkey.data.readers.reader import Role
@@ -99,6 +101,7 @@ class OwnReader:
                 raise OutsideError(f"data set '{own}' makes a {kind}; expected __len__ and __getitem__ of it")
             self._length = len(self._samples)
         self.name, self._labelled = spec, asked.role != "target"
+        self._classes = inf if asked.label_space is None else len(asked.label_space)
         self.domain: str = getattr(self._samples, "domain", own.rpartition(":")[2])
         self.notes: tuple[str, ...] = tuple(getattr(self._samples, "notes", ()))
         self.categories: tuple[str, ...] = tuple(map(str, getattr(self._samples, "categories", ())))
@@ -124,7 +127,30 @@ class OwnReader:
             raise OutsideError(f"data set '{self.name}' gives an image {given}; expected (H, W, C), uint8 or float32")
         if not self._labelled:
             return Sample(sample.image, self.domain, self.key(index), shown=sample.shown)
-        return replace(sample, domain=self.domain, key=self.key(index))
+        return replace(self._boxed(sample, index), domain=self.domain, key=self.key(index))
+
+    def _boxed(self, sample: Sample, index: int) -> Sample:
+        """A sample whose boxes, if it has any, lie in its image and have a class each; by itself, none is a crowd."""
+        if sample.boxes is None:
+            return sample
+        boxes = np.asarray(sample.boxes, np.float32).reshape(-1, 4)
+        classes = np.asarray([] if sample.box_classes is None else sample.box_classes)
+        crowd = np.zeros(len(boxes), bool) if sample.crowd is None else np.asarray(sample.crowd, bool)
+        where = f"data set '{self.name}', sample '{self.key(index)}'"
+        if not classes.shape == crowd.shape == (len(boxes),):
+            given = f"{len(boxes)} boxes, box_classes {classes.shape} and crowd {crowd.shape}"
+            raise OutsideError(f"{where} gives {given}; expected a class and a mark for each box")
+        whole = classes.dtype.kind in "iu" or not len(classes)
+        if wrong := [number for number in classes.tolist() if not (whole and 0 <= number < self._classes)]:
+            expected = "0 and up" if self._classes == inf else f"0 to {self._classes - 1}"
+            raise OutsideError(f"{where} gives class {wrong[0]!r}; expected train ids, whole numbers from {expected}")
+        height, width = sample.image.shape[:2]
+        for box, fault in zip(boxes.tolist(), box_faults(boxes, width, height), strict=True):
+            if fault is not None:
+                raise OutsideError(f"{where} gives box {box}, which is {fault} in an image of {width}x{height}")
+        cut = int(cut_boxes(boxes, width, height).sum())
+        boxes = clip_boxes(boxes, width, height)
+        return replace(sample, boxes=boxes, box_classes=classes.astype(np.int64), crowd=crowd, cut=sample.cut + cut)
 
 
 def outside_parts(spec: str) -> Iterator[tuple[Catalog[Any], str]]:

@@ -24,7 +24,11 @@ def detect(image, threshold=0.3):
     filled = torch.nn.functional.pad(pixels, (0, width - pixels.shape[-1], 0, height - pixels.shape[-2]))
     with torch.no_grad():
         outputs = model(filled)
-    return processor.post_process_object_detection(outputs, threshold, [(height, width)])[0]
+    found = processor.post_process_object_detection(outputs, threshold, [(height, width)])[0]
+    bottom, right = pixels.shape[-2:]
+    boxes = found["boxes"].clamp(min=0).minimum(torch.tensor([right, bottom, right, bottom]))
+    inside = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)  # and not in what was filled up
+    return {{name: values[inside] for name, values in (found | {{"boxes": boxes}}).items()}}
 '''
 
 

@@ -57,7 +57,8 @@ class BoxLabeller(PseudoLabeller):
     def label(self, network: nn.Module, batch: Pair) -> SureBoxes:
         """What every query finds, and which of it is sure. The host waits once, for how much that is."""
         assert batch.target.clean is not None
-        found = self.task.find(network, batch.target.clean)
+        assert batch.target.filled is not None
+        found = self.task.find(network, batch.target.clean, batch.target.filled)
         return SureBoxes(found, *found.above(self.options.threshold))
 
     def signals(self, labels: SureBoxes, batch: Pair) -> dict[str, Tensor]:

@@ -19,7 +19,7 @@ from minorkey.errors import ConfigError, ImageSizeError
 from minorkey.labels import LabelSpace
 from minorkey.models.detectors import DETECTION_HEADS
 from minorkey.models.heads.detection.atss.anchors import clipped, in_pixels, scaled
-from minorkey.models.heads.detection.atss.detector import AtssConfig
+from minorkey.models.heads.detection.atss.detector import SUPPRESSED, AtssConfig
 from minorkey.models.heads.detection.atss.overlap import iou
 from minorkey.models.heads.detection.detr import box_targets
 from minorkey.tasks.base import Task
@@ -188,8 +188,7 @@ class Detection(Task):
             crops = torch.stack([image[:, y0:y1, x0:x1] for y0, x0, y1, x1 in chunk])
             for (y0, x0, _, _), found in zip(chunk, self._look(model, crops, protocol), strict=True):
                 corners = (found.corners + found.corners.new_tensor([x0, y0] * 2)).minimum(limits)
-                inside = (corners[:, 2:] > corners[:, :2]).all(dim=1)
-                seen.append(found._replace(corners=corners, kept=found.kept & inside))
+                seen.append(found._replace(corners=corners, kept=found.kept & _have_area(corners)))
         merged = Candidates(*(torch.cat(column) for column in zip(*seen, strict=True)))
         return _surest(merged, protocol.most_detections)
 
@@ -197,14 +196,26 @@ class Detection(Task):
         """By `find`; the colours of what is learnt are distorted already."""
         return BoxLabeller(self, options, classes)
 
-    def find(self, model: nn.Module, pixel_values: Tensor) -> FoundBoxes:
-        """What is found in each of a batch of training crops `(B, 3, H, W)`: the likeliest class of every query."""
-        height, width = pixel_values.shape[-2:]
+    def find(self, model: nn.Module, pixel_values: Tensor, filled: Tensor) -> FoundBoxes:
+        """What is found in each of a batch of training crops `(B, 3, H, W)`: the likeliest class of every query.
+
+        Args:
+            model: the detector.
+            pixel_values: the crops.
+            filled: `(B, H, W)` bool, false at the right and bottom where a crop is larger than its image.
+        """
         canvas = padded(pixel_values)
         output = model(pixel_values=canvas)
-        scores, classes = output.logits.float().sigmoid().max(dim=-1)
-        corners, inside = _in_pixels(_of_image(output.pred_boxes.float(), canvas, pixel_values), height, width)
-        return FoundBoxes(corners, scores.where(inside, 0.0), classes)
+        logits = output.logits.float()
+        # One whose likeliest class a surer box has is that object again, and not one of its second class.
+        classes = logits.where(logits > SUPPRESSED / 2, logits - SUPPRESSED).argmax(dim=-1)
+        scores = logits.gather(-1, classes[..., None])[..., 0].sigmoid()
+        size = pixel_values.shape[-2], pixel_values.shape[-1]
+        corners = in_pixels(_of_image(output.pred_boxes.float(), canvas, pixel_values), size)
+        height, width = filled.any(dim=2).sum(dim=1), filled.any(dim=1).sum(dim=1)
+        limits = torch.stack([width, height] * 2, dim=-1)[:, None].to(corners)
+        corners = corners.clamp(min=0).minimum(limits)
+        return FoundBoxes(corners, scores.where(_have_area(corners), 0.0), classes)
 
     def prediction(
         self, output: Detections, image: np.ndarray, space: LabelSpace, probabilities: bool = False
@@ -330,7 +341,12 @@ def _of_image(boxes: Tensor, canvas: Tensor, image: Tensor) -> Tensor:
 def _in_pixels(shares: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
     """Corners `(..., 4)` in pixels, within the image, and which of them `(...)` have an area."""
     corners = clipped(in_pixels(shares, (height, width)), (height, width))
-    return corners, (corners[..., 2:] > corners[..., :2]).all(dim=-1)
+    return corners, _have_area(corners)
+
+
+def _have_area(corners: Tensor) -> Tensor:
+    """Which boxes `(..., 4)` cover anything, `(...)`."""
+    return (corners[..., 2:] > corners[..., :2]).all(dim=-1)
 
 
 def _to_long_side(images: Tensor, long_side: int | None) -> Tensor:

@@ -28,7 +28,7 @@ from minorkey.models.heads.detection.atss.suppression import distinct
 from minorkey.models.heads.fpn import FeaturePyramid
 
 SUPPRESSED = -1e4
-"""Logit of a box that a surer one of its class overlaps: a score of 0, and finite in half precision."""
+"""Added to the logit of a box that a surer one of its class overlaps: a score of 0, and finite in half precision."""
 
 EPSILON = 1e-6
 """Least probability that has a logit."""
@@ -108,7 +108,8 @@ class AtssForObjectDetection(AroundBackbone):
         corners = clipped(decode(_rows(output.deltas.float(), places), anchors), size)
         kept = _rows(scores, places)
         alone = distinct(corners, kept, self.config.overlap)
-        logits = torch.where(alone, kept.logit(EPSILON), SUPPRESSED)
+        logits = kept.logit(EPSILON)
+        logits = torch.where(alone, logits, logits + SUPPRESSED)
         return logits, corners_to_center_format(shares(corners, size))
 
 

@@ -1,0 +1,185 @@
+"""Networks of anyone's own, with what those of transformers do not have: hooks, ties, layers that compute otherwise."""
+
+from contextlib import nullcontext
+from copy import deepcopy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.nn.parallel.replicate import _replicatable_module
+
+from minorkey.adapters.attach import attach
+from minorkey.adapters.fold import fold
+from minorkey.adapters.options import MethodOptions
+from minorkey.errors import AdapterError
+
+WIDTH = 16
+IMAGES = torch.randn(4, 9, WIDTH, generator=torch.Generator().manual_seed(0))
+LOW_RANK = MethodOptions(name="lora", rank=2, first_block=0)
+
+
+class Scaled(nn.Linear):
+    """A layer with a forward pass of its own, as equalised and masked ones have."""
+
+    def forward(self, x):
+        return F.linear(x, 0.1 * self.weight, self.bias)
+
+
+class Block(nn.Module):
+    def __init__(self, linear=nn.Linear):
+        super().__init__()
+        self.norm1 = nn.LayerNorm(WIDTH)
+        self.attn = nn.Module()
+        self.attn.qkv, self.attn.proj = nn.Linear(WIDTH, 3 * WIDTH), nn.Linear(WIDTH, WIDTH)
+        self.mlp = nn.Module()
+        self.mlp.fc1, self.mlp.fc2 = linear(WIDTH, 2 * WIDTH), linear(2 * WIDTH, WIDTH)
+
+    def forward(self, x):
+        q, k, v = self.attn.qkv(self.norm1(x)).chunk(3, -1)
+        x = x + self.attn.proj(F.scaled_dot_product_attention(q, k, v))
+        return x + self.mlp.fc2(F.gelu(self.mlp.fc1(x)))
+
+
+class Network(nn.Module):
+    def __init__(self, linear=nn.Linear):
+        super().__init__()
+        self.blocks = nn.ModuleList(Block(linear) for _ in range(2))
+
+    def forward(self, x):
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+
+def _network(*arguments) -> Network:
+    torch.manual_seed(0)
+    return Network(*arguments).eval()
+
+
+def _moved(network, method=LOW_RANK):
+    """The network attached, as after some training."""
+    attached = attach(network, method)
+    for parameter in attached.trained_parameters().values():
+        parameter.data.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
+    return attached
+
+
+@pytest.mark.parametrize("method", ["soma", "pissa"])
+def test_a_layer_with_a_forward_pass_of_its_own_is_left_out_and_said(method):
+    network = _network(Scaled)
+    before = network(IMAGES)
+    with pytest.warns(UserWarning, match=r"4 layers get no adapter.*: blocks\.0\.mlp\.fc1"):
+        attach(network, MethodOptions(name=method, rank=2, first_block=0))
+    torch.testing.assert_close(network(IMAGES), before, rtol=0, atol=1e-5)
+    assert type(network.blocks[0].mlp.fc1) is Scaled
+
+
+@pytest.mark.parametrize("layer", ["attn.qkv", "mlp.fc2"])
+def test_hooks_of_a_layer_see_its_whole_output_attached_and_folded(layer):
+    network = _network()
+    seen = []
+    hooked = network.blocks[1].get_submodule(layer)
+    handle = hooked.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+    _moved(network)
+    outputs = [network(IMAGES)]
+    fold(network)
+    outputs.append(network(IMAGES))
+    assert len(seen) == 2
+    torch.testing.assert_close(seen[0], seen[1])
+    torch.testing.assert_close(*outputs)
+    handle.remove()
+    network(IMAGES)
+    assert len(seen) == 2
+
+
+def test_a_hook_that_changes_an_output_changes_it_still():
+    network = _network()
+    network.blocks[1].mlp.fc2.register_forward_hook(lambda _module, _inputs, output: output / 2)
+    before = network(IMAGES)
+    attach(network, LOW_RANK)
+    torch.testing.assert_close(network(IMAGES), before)
+    fold(network)
+    torch.testing.assert_close(network(IMAGES), before)
+
+
+@pytest.mark.parametrize("around", [torch.autocast("cpu", torch.bfloat16), torch.inference_mode(), nullcontext()])
+def test_folding_is_exact_wherever_it_is_called(around):
+    network = _network()
+    _moved(network)
+    expected = network(IMAGES)
+    with around:
+        fold(network)
+    torch.testing.assert_close(network(IMAGES), expected, rtol=0, atol=1e-5)
+    assert not any(parameter.is_inference() for parameter in network.parameters())
+
+
+def test_a_replica_under_autocast_computes_with_its_own_layers():
+    """As `nn.DataParallel` makes them: modules of other identity, which share all that is no module."""
+    network = _network()
+    _moved(network)
+    assert _replicatable_module(network)
+    replica = _replica(network)
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        torch.testing.assert_close(replica(IMAGES), network(IMAGES), rtol=0.02, atol=0.02)
+
+
+def _replica(module: nn.Module) -> nn.Module:
+    copy = module._replicate_for_data_parallel()
+    for name, child in module._modules.items():
+        copy._modules[name] = None if child is None else _replica(child)
+    for name, parameter in module._parameters.items():
+        copy._parameters[name] = parameter
+    return copy
+
+
+def test_the_state_is_that_of_what_trained_whether_gradients_are_on_or_not():
+    network = _network()
+    attached = _moved(network)
+    before = attached.state_dict()
+    network.requires_grad_(False)
+    after = attached.state_dict()
+    assert before.keys() == after.keys() != set()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    with pytest.raises(AdapterError, match="lacks"):
+        attached.load_state_dict({})
+    fold(network)
+    with pytest.raises(AdapterError, match=r"'blocks\.0\.attn\.qkv\.q.*' any more: its adapter was folded in"):
+        attached.state_dict()
+
+
+@pytest.mark.parametrize("also", [["blocks.0.norm1.weigth"], "blocks.0.norm1.weight"])
+def test_what_is_to_train_too_has_to_be_there(also):
+    with pytest.raises(AdapterError, match="also names '.*', which is no parameter of Network"):
+        attach(_network(), LOW_RANK, also=also)
+
+
+@pytest.mark.parametrize("tie", ["module", "parameter"])
+def test_a_norm_that_is_used_twice_is_refused(tie):
+    network = _network()
+    first, second = network.blocks
+    if tie == "module":
+        second.norm1 = first.norm1
+    else:
+        second.norm1.weight = first.norm1.weight
+    with pytest.raises(AdapterError, match=r"layer 'blocks\.0\.norm1' is used in several places"):
+        attach(network, "norm")
+    assert type(first.norm1) is nn.LayerNorm
+
+
+def test_norms_that_torch_reads_past_are_left_out_and_said():
+    layer = nn.TransformerEncoderLayer(WIDTH, 2, 2 * WIDTH, batch_first=True)
+    network = nn.Sequential(layer, nn.LayerNorm(WIDTH)).eval()
+    before = network(IMAGES)
+    with pytest.warns(UserWarning, match=r"2 norms are not trained.*: 0\.norm1, 0\.norm2"):
+        attached = attach(network, "norm")
+    with torch.no_grad():
+        torch.testing.assert_close(network(IMAGES), before)
+    assert {name.partition(".")[0] for name in attached.trained_parameters()} == {"1"}
+    with pytest.raises(AdapterError, match="has no normalisation layers to train"):
+        attach(nn.Sequential(deepcopy(layer)), "norm")
+
+
+def test_a_name_that_ends_in_stem_is_no_stem():
+    network = nn.ModuleDict({"system": _network()})
+    assert all(name.startswith("system.blocks.") for name in attach(network, LOW_RANK).layers)
