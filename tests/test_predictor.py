@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from minorkey.data.transforms import to_tensor
-from minorkey.errors import DataError, ImageSizeError, StorageError
+from minorkey.errors import ConfigError, DataError, ImageSizeError, StorageError
 from minorkey.runs.batches import BatchPredictor
 from minorkey.runs.load import load
 from minorkey.runs.made import model_digest
@@ -36,6 +36,12 @@ def files(tmp_path):
         size = (64, 96, 3) if index == 2 else (32, 48, 3)
         Image.fromarray(np.random.default_rng(index).integers(0, 256, size, dtype=np.uint8)).save(path)
     return paths
+
+
+@pytest.mark.parametrize("device", ["gpu", "", "cuda:1"])
+def test_a_device_that_a_run_has_no_use_for_is_refused(finished_run, device):
+    with pytest.raises(ConfigError, match=f"device is '{device}'; expected 'auto', .* or 'cpu'"):
+        load(finished_run.path, device=device)
 
 
 def test_many_images_one_after_the_other(predictor, files):

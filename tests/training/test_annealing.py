@@ -125,3 +125,13 @@ def test_nothing_to_anneal(kind, settings):
         "use an optimizer with weight_decay, for example 0.05"
     )
     assert "initial_weight_decay" not in optimizer.param_groups[0]
+
+
+def test_a_group_that_is_added_later_anneals_from_its_own_value():
+    optimizer = AdamW([nn.Parameter(torch.ones(1))], weight_decay=0.05)
+    annealing = AnnealingWeightDecay(optimizer, total_steps=2)
+    annealing.step()
+    optimizer.add_param_group({"params": [nn.Parameter(torch.ones(1))], "weight_decay": 0.2})
+    assert annealing.state_dict()["initial"] == [0.05, 0.2]
+    annealing.step()
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [1e-5, 1e-5]

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from minorkey.adapters import attach, fold, load_adapter
 from minorkey.adapters.convert import PROVENANCE
 from minorkey.config import RunConfig, load_config
@@ -60,7 +62,7 @@ def load(run: str | Path, *, device: str = "auto", allow_outside: bool = False) 
 
     Args:
         run: run folder, or an ONNX file that `export_run` wrote of one.
-        device: where it predicts: auto (a GPU, if there is one) or cpu; a file also cuda.
+        device: where it predicts: auto (a GPU, if there is one), cpu or cuda (the GPU that torch takes by itself).
         allow_outside: let the run name code that is not of this package, and run it.
 
     Raises:
@@ -75,10 +77,10 @@ def load(run: str | Path, *, device: str = "auto", allow_outside: bool = False) 
             return predictor_of_session(session, deployed_config(session.info, session.file, {}))
     folder = RunFolder(Path(run))
     folder.require_trained()
+    if device == "cuda" and torch.cuda.is_available():
+        device = "auto"
     if device not in ("auto", "cpu"):
-        raise ConfigError(
-            f"device is {shown(device)}; a run predicts on 'auto', which is a GPU if there is one, or 'cpu'"
-        )
+        raise ConfigError(f"device is {shown(device)}; expected 'auto', which is a GPU if there is one, or 'cpu'")
     with outside_allowed(allow_outside):
         config = load_config(folder.config)
     config = config.model_copy(update={"training": config.training.model_copy(update={"device": device})})
