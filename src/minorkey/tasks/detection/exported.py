@@ -26,7 +26,7 @@ def detect(image, threshold=0.3):
         outputs = model(filled)
     found = processor.post_process_object_detection(outputs, threshold, [(height, width)])[0]
     bottom, right = pixels.shape[-2:]
-    boxes = found["boxes"].clamp(min=0).minimum(torch.tensor([right, bottom, right, bottom]))
+    boxes = found["boxes"].clamp(min=0).minimum(found["boxes"].new_tensor([right, bottom] * 2))
     inside = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)  # and not in what was filled up
     return {{name: values[inside] for name, values in (found | {{"boxes": boxes}}).items()}}
 '''
