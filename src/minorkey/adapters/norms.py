@@ -5,7 +5,7 @@ import warnings
 from torch import nn
 
 from minorkey.adapters.selection import check_owned
-from minorkey.adapters.targets import READS_WEIGHTS, shortened
+from minorkey.adapters.targets import may_be_passed_by, shortened
 from minorkey.errors import AdapterError
 
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, nn.RMSNorm)
@@ -30,7 +30,7 @@ def find_norms(network: nn.Module) -> list[str]:
         for name, module in network.named_modules()
         if name and is_norm(module) and next(module.parameters(recurse=False), None) is not None
     }
-    uncalled = [name for name in found if isinstance(network.get_submodule(name.rpartition(".")[0]), READS_WEIGHTS)]
+    uncalled = [name for name in found if may_be_passed_by(network, name)]
     if len(uncalled) == len(found):
         raise AdapterError(f"{type(network).__name__} has no normalisation layers to train; choose another method")
     if uncalled:

@@ -108,8 +108,13 @@ def _pattern(frame: str, paths: Iterable[str]) -> re.Pattern[str]:
     return re.compile(frame.format(paths="|".join(escaped)))
 
 
+def may_be_passed_by(network: nn.Module, name: str) -> bool:
+    """Whether the module around a layer may read its weights without calling it."""
+    return isinstance(network.get_submodule(name.rpartition(".")[0]), READS_WEIGHTS)
+
+
 def _adaptable(network: nn.Module, name: str, module: nn.Linear | nn.Conv2d) -> bool:
-    if isinstance(network.get_submodule(name.rpartition(".")[0]), READS_WEIGHTS):
+    if may_be_passed_by(network, name):
         return False
     if isinstance(module, nn.Linear):
         return type(module).forward is nn.Linear.forward

@@ -35,6 +35,10 @@ class EvaluationDomain:
         """The images that are judged."""
         return _spread(len(self.reader), self.images)
 
+    def keys(self) -> list[str]:
+        """Their keys."""
+        return [self.reader.key(index) for index in self.indices()]
+
 
 def evaluate_domains(
     predictor: Predictor, domains: Sequence[EvaluationDomain], pictures: int, folder: Path, console: Console
@@ -111,21 +115,21 @@ def _kept(domains: Sequence[EvaluationDomain], pictures: int) -> set[int]:
 def pictured_places(domains: Sequence[EvaluationDomain], pictures: int) -> dict[str, dict[str, int]]:
     """By domain, the images whose pictures are kept: key, and place among those that are judged."""
     return {
-        domain.reader.domain: {domain.reader.key(indices[place]): place for place in _spread(len(indices), pictures)}
+        domain.reader.domain: {keys[place]: place for place in _spread(len(keys), pictures)}
         for domain in domains
-        for indices in [domain.indices()]
+        for keys in [domain.keys()]
     }
 
 
 def image_sets(domains: Sequence[EvaluationDomain]) -> dict[str, str]:
     """By domain, a fingerprint of the keys of the images that are judged, in their order."""
-    keys = {domain.reader.domain: [domain.reader.key(index) for index in domain.indices()] for domain in domains}
-    return {name: hashlib.sha256(json.dumps(each).encode()).hexdigest()[:16] for name, each in keys.items()}
+    keys = {domain.reader.domain: json.dumps(domain.keys()) for domain in domains}
+    return {name: hashlib.sha256(each.encode()).hexdigest()[:16] for name, each in keys.items()}
 
 
 def share_scenes(domains: Sequence[EvaluationDomain]) -> bool:
     """Whether image i shows the same scene in every unseen domain, as in the built-in world."""
-    keys = [[d.reader.key(i) for i in d.indices()] for d in domains if d.role == "unseen"]
+    keys = [domain.keys() for domain in domains if domain.role == "unseen"]
     return len(keys) > 1 and all(each == keys[0] for each in keys)
 
 
