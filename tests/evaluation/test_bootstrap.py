@@ -1,3 +1,4 @@
+import gc
 import tracemalloc
 
 import numpy as np
@@ -155,3 +156,28 @@ def test_a_class_that_no_image_shows_counts_in_a_resample_as_in_the_score():
     evidence = PixelEvidence.of_matrices(matrices, "zero")
     assert np.allclose(evidence.scores(np.ones((1, 5), np.int64)), evidence.score())
     assert evidence.score() == pytest.approx((90 / 91 + 1) / 3)
+
+
+def test_resamples_of_an_evidence_are_scored_once_and_forgotten_with_it():
+    calls = []
+
+    class Counted(PixelEvidence):
+        def scores(self, draws: np.ndarray) -> np.ndarray:
+            calls.append(len(draws))
+            return super().scores(draws)
+
+    def made(seed: int) -> PixelEvidence:
+        return Counted.of_matrices(np.random.default_rng(seed).integers(0, 50, (8, 3, 3)))
+
+    a, b = made(0), made(1)
+    first = paired_difference([a, b], [b, a], shared_scenes=True)
+    assert calls == [1000, 1000]
+    assert paired_difference([a, b], [b, a], shared_scenes=True) == first
+    assert score_interval(a) == mean_interval([a])
+    assert len(calls) == 2
+    score_interval(a, seed=1)
+    assert len(calls) == 3
+    known = len(bootstrap._KNOWN)
+    del a, b
+    gc.collect()
+    assert len(bootstrap._KNOWN) == known - 2

@@ -6,6 +6,7 @@ mean. The intervals cover the choice of test images only, not the randomness of 
 seeds and use `paired_t_interval`.
 """
 
+import weakref
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -118,12 +119,28 @@ def _mean_over_domains(domains: Sequence[Evidence], resamples: int, seed: int, s
     """Mean over domains of the score of each resample, `(resamples,)`."""
     if shared_scenes and len({evidence.shape[0] for evidence in domains}) > 1:
         raise ValueError("domains that share scenes must have equally many images")
-    seeds = [[seed, 0 if shared_scenes else index] for index in range(len(domains))]
+    seeds = [(seed, 0 if shared_scenes else index) for index in range(len(domains))]
     scores = [_resampled(evidence, resamples, s) for evidence, s in zip(domains, seeds, strict=True)]
     return np.mean(scores, axis=0)
 
 
-def _resampled(evidence: Evidence, resamples: int, seed: list[int]) -> Floats:
+def _resampled(evidence: Evidence, resamples: int, seed: tuple[int, int]) -> Floats:
+    """The score of each resample, `(resamples,)`: computed once, for a page asks for the same ones a dozen times."""
+    place = id(evidence)
+    if place not in _KNOWN:
+        _KNOWN[place] = {}
+        weakref.finalize(evidence, _KNOWN.pop, place)
+    known = _KNOWN[place]
+    if (resamples, seed) not in known:
+        known[resamples, seed] = _drawn(evidence, resamples, seed)
+    return known[resamples, seed]
+
+
+_KNOWN: dict[int, dict[tuple[int, tuple[int, int]], Floats]] = {}
+"""Scores of resamples, by the identity of the evidence as long as that lives: arrays have no hash."""
+
+
+def _drawn(evidence: Evidence, resamples: int, seed: tuple[int, int]) -> Floats:
     images = evidence.shape[0]
     rng, even = np.random.default_rng(seed), np.full(images, 1 / images)
     most = max(1, AT_ONCE // images)
