@@ -55,11 +55,16 @@ def write_clip(
     return file
 
 
-def turn(file: Path) -> Path:
-    """Have a clip in MP4 say that it is to be turned clockwise by a quarter."""
+QUARTER = (0, 1, -1, 0)
+"""Clockwise, as MP4 states it: of a place (x, y) how far it goes right and down by x, and right and down by y."""
+
+
+def turn(file: Path, how: tuple[int, int, int, int] = QUARTER) -> Path:
+    """Have a clip in MP4 say that it is to be turned, or mirrored."""
     content = bytearray(file.read_bytes())
     place = content.index(b"tkhd") + 44
-    content[place : place + 36] = struct.pack(">9i", 0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30)
+    right, down, aside, below = (part << 16 for part in how)
+    content[place : place + 36] = struct.pack(">9i", right, down, 0, aside, below, 0, 0, 0, 1 << 30)
     file.write_bytes(content)
     return file
 

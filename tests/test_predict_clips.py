@@ -103,6 +103,14 @@ def test_some_frames_keep_their_times(predict, tmp_path):
     assert [float(time - shown[0][0]) for time, _ in shown] == pytest.approx([0, 0.3, 0.6, 0.9])
 
 
+def test_frames_of_one_clip_do_not_lie_in_the_folder_of_another(predict, tmp_path):
+    for name in ("drive.mp4", "drive/x.mp4"):
+        write_clip(tmp_path / "clips" / name, 2)
+    assert predict().clips == 2
+    with pytest.raises(ConfigError, match=r"'.*drive\.mp4' and '.*drive/x\.mp4' would lie in one folder, frames/drive"):
+        predict(frames=True)
+
+
 def test_the_command_line_takes_the_same(finished_run, command, tmp_path):
     clip, out = write_clip(tmp_path / "drive.mp4"), tmp_path / "out"
     options = ("--every", 4, "--start", 0.3, "--end", 1.2, "--frames", "--no-overlays", "--out", out)

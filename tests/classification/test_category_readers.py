@@ -272,6 +272,15 @@ def test_rows_of_a_hub_data_set_have_classes_and_domains_by_their_columns(hub_fo
     train, val = (opened(spec, role, label_space("apple, leaf"))[0] for role in ("source", "validation"))
     assert (len(train), len(val)) == (8, 2)
     assert keys(train) | keys(val) == keys(photo)
+    specs = each_domain(spec, annotation="category", data_root=None)
+    assert specs == [f"{spec}&only=photo", f"{spec}&only=sketch"]
+    (alone,) = opened(specs[1], "source", label_space("apple, leaf"))
+    whole = opened(spec, "source", label_space("apple, leaf"))[1]
+    assert (alone.domain, keys(alone)) == ("hub-sketch", keys(whole))
+    with pytest.raises(DataError, match="unknown domain 'skech'; did you mean 'sketch'"):
+        opened(f"{spec}&only=skech")
+    with pytest.raises(ConfigError, match=r"name their column too, e.g. \?domain=style&only=photo"):
+        opened(f"hf:{hub_folder}?only=photo")
     with pytest.raises(DataError, match="unknown column 'lable'; did you mean 'label'"):
         opened(f"hf:{hub_folder}?label=lable")
     with pytest.raises(ConfigError, match="has no place for class 'apple'"):

@@ -157,6 +157,21 @@ def test_the_domain_that_is_left_out_is_not_judged_on_the_split_that_is_trained_
     assert reader.name == f"{root.name}-day:all"
 
 
+@pytest.mark.parametrize(
+    ("source", "unseen"),
+    [
+        (["{0}-day", "{0}-dusk"], ["{0}-day:val"]),
+        (["{0}-day:train", "{0}-dusk"], ["{0}-day"]),
+        (["{0}-day", "world"], ["world:clear"]),
+    ],
+)
+def test_a_domain_is_not_left_out_and_trained_on_in_another_split(source, unseen, class_folders):
+    root = class_folders(domains=["day", "dusk"])
+    named = {key: [each.format(root) for each in specs] for key, specs in {"source": source, "unseen": unseen}.items()}
+    with pytest.raises(ConfigError, match="are one domain, which would be left out and trained on; name a domain once"):
+        folds_of(resolve(None, {**RUN, **named, "label_space": "apple, leaf, sky"}))
+
+
 def test_two_domains_of_one_name_are_no_two_folds(class_folders, tmp_path):
     for folder in ("here", "there"):
         (tmp_path / folder).mkdir()

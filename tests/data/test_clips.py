@@ -60,7 +60,7 @@ def test_some_frames_of_a_clip(tmp_path):
     assert [frame.index for frame in frames_of(file, every=4, start=0.5, end=1.4)] == [5, 9, 13]
     with opened_clip(file) as clip:
         assert (clip.expected(), clip.expected(Sampling(every=5, start=0.5))) == (20, 3)
-    with pytest.raises(DataError, match=r"a\.mp4: no frame lies at 9 s or later, the last is at 1\.9 s$"):
+    with pytest.raises(DataError, match=r"a\.mp4: no frame lies at 9 s or later, the last is at 1\.90 s$"):
         frames_of(file, start=9)
     with pytest.raises(ConfigError, match="there is nothing; expected 0 <= start < end"):
         Sampling(start=2, end=1)
@@ -96,11 +96,42 @@ def test_a_recording_that_drops_frames_does_not_end_early(tmp_path):
     assert table_of(file).problem == ""
 
 
-def test_a_clip_is_turned_upright(tmp_path):
+@pytest.mark.parametrize(
+    ("how", "upright"),
+    [
+        ((0, 1, -1, 0), lambda image: np.rot90(image, -1)),
+        ((-1, 0, 0, -1), lambda image: np.rot90(image, 2)),
+        ((0, -1, 1, 0), np.rot90),
+        ((-1, 0, 0, 1), np.fliplr),
+        ((1, 0, 0, -1), np.flipud),
+        ((0, 1, 1, 0), lambda image: image.swapaxes(0, 1)),
+        ((0, -1, -1, 0), lambda image: np.rot90(image, 2).swapaxes(0, 1)),
+    ],
+)
+def test_a_clip_is_turned_and_mirrored_upright(how, upright, tmp_path):
     file = write_clip(tmp_path / "a.mp4")
     copied = Path(shutil.copy(file, tmp_path / "b.mp4"))  # an encoder with threads may write other bytes the next time
-    straight, turned = frames_of(file)[3].image, frames_of(turn(copied))[3].image
-    assert np.array_equal(turned, np.rot90(straight, -1))
+    straight, turned = frames_of(file)[3].image, frames_of(turn(copied, how))[3].image
+    assert np.array_equal(turned, upright(straight))
+
+
+def test_a_span_of_time_begins_and_ends_at_frames_as_their_times_are_told(tmp_path):
+    file = write_clip(tmp_path / "a.mkv", rate=30)
+    times = [round(frame.seconds, 4) for frame in frames_of(file)]
+    for first in range(19):
+        assert [frame.index for frame in frames_of(file, start=times[first], end=times[first + 1])] == [first]
+    gap = write_clip(tmp_path / "b.mkv", times=[Fraction(each) for each in (0, 1, 6, 7)], frames=4)
+    with pytest.raises(DataError, match=r"b\.mkv: no frame lies from 2 to 4 s, the next one is at 6\.00 s$"):
+        frames_of(gap, start=2, end=4)
+
+
+@pytest.mark.parametrize("codec", ["libx264", "mpeg4"])
+def test_frames_of_an_avi_are_in_order_whatever_they_were_coded_of(codec, tmp_path):
+    file = write_clip(tmp_path / "a.avi", codec=codec, b_frames=2)
+    frames = frames_of(file)
+    assert [frame.seconds for frame in frames] == pytest.approx([index / 10 for index in range(20)])
+    for spot, frame in zip(table_of(file, every=1).spots, frames, strict=True):
+        assert np.array_equal(frame_at(file, spot), frame.image), spot
 
 
 def test_colours_of_the_clip_as_it_states_them(tmp_path):

@@ -4,15 +4,16 @@ As DomainBed compares methods (Gulrajani and Lopez-Paz, arXiv 2007.01434). Each 
 named after the domain that it leaves out; a fold that is finished is not trained again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import numpy as np
 from rich.console import Console
 
 from minorkey.config import RunConfig
-from minorkey.data.readers import SourceOptions, each_domain, validation_of
+from minorkey.data.readers import SourceOptions, domain_of, each_domain, validation_of
 from minorkey.errors import ConfigError
 from minorkey.evaluation.scores import DomainScore, ScoreTable, UnscoredDomain
 from minorkey.runs.assemble import open_sources
@@ -85,6 +86,7 @@ def folds_of(config: RunConfig) -> list[Fold]:
             pool.setdefault(spec, SourceOptions(data=spec, weight=usual))
     if len(pool) < 2:
         raise ConfigError(f"'{next(iter(pool))}' is one domain only; to leave one out, name two or more as source")
+    _refuse_twice(pool)
     folds = [_fold(config, pool, spec) for spec in pool]
     if len(names := {fold.domain for fold in folds}) < len(folds):
         twice = next(name for name in names if sum(fold.domain == name for fold in folds) > 1)
@@ -107,7 +109,24 @@ def _fold(config: RunConfig, pool: dict[str, SourceOptions], left_out: str) -> F
     if config.target:
         asked = config.target[0]  # of which a share may be taken; its files are of another domain
         changes["target"] = [SourceOptions(data=left_out, fraction=asked.fraction)]
-    return Fold(Path(left_out).name.replace(":", "-"), config.model_copy(update=changes))
+    return Fold(_folder_of(left_out), config.model_copy(update=changes))
+
+
+def _folder_of(spec: str) -> str:
+    """What the folder of the fold that leaves out a data set is called; of `hf:` by its domain, if it names one."""
+    place, _, options = spec.partition("?") if spec.startswith("hf:") else (spec, "", "")
+    only = dict(parse_qsl(options)).get("only")
+    return Path(place).name.replace(":", "-") + (f"-{only.replace('/', '-')}" if only else "")
+
+
+def _refuse_twice(specs: Iterable[str]) -> None:
+    """Raise `ConfigError` where two are splits of one domain, which would be trained on and left out."""
+    named: dict[str, str] = {}
+    for spec in specs:
+        if (first := named.setdefault(domain_of(spec), spec)) != spec:
+            raise ConfigError(
+                f"'{first}' and '{spec}' are one domain, which would be left out and trained on; name a domain once"
+            )
 
 
 def leave_one_out(

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
-from pathlib import Path
+from pathlib import Path, PurePath
 from urllib.parse import quote
 
 import numpy as np
@@ -111,6 +111,8 @@ def predict_folder(
     device_for(TrainingOptions())
     suffixes = from_main(lambda: image_suffixes(pixels_of(run)))
     files, names, clips = from_main(lambda: _listed(images, shard, suffixes, out))
+    if frames:
+        _refuse_nested(clips)
     with together():
         predictor = load(run)
     model = from_main(lambda: model_digest(RunFolder(run), predictor))
@@ -202,6 +204,17 @@ def _listed(
     if clips:
         pyav()
     return [file for _, file in pictures], [name for name, _ in pictures], dict(clips[index - 1 :: count])
+
+
+def _refuse_nested(clips: Mapping[str, Source]) -> None:
+    """Raise `ConfigError` where the folder of one clip's frames would lie in that of another's."""
+    for name, source in clips.items():
+        outer = next((str(each) for each in PurePath(name).parents if str(each) in clips), None)
+        if outer is not None:
+            raise ConfigError(
+                f"the frames of '{clips[outer]}' and '{source}' would lie in one folder, frames/{outer}; rename one, "
+                "or leave --frames out"
+            )
 
 
 RESULTS = ("overlays", "ids", "boxes", "classes", "clips", "frames")

@@ -2,7 +2,7 @@
 
 from minorkey.data.readers.corrupted import CorruptedReader
 from minorkey.data.readers.joined import Subset, choose
-from minorkey.data.readers.open import each_domain, open_datasets, stated_pixels, validation_of
+from minorkey.data.readers.open import domain_of, each_domain, open_datasets, stated_pixels, validation_of
 from minorkey.data.readers.options import HeldOut, SourceOptions
 from minorkey.data.readers.parts import parted, trained_on
 from minorkey.data.readers.pseudo_labelled import PseudoLabelled, label_folders, pseudo_label_file
@@ -19,6 +19,7 @@ __all__ = [
     "Subset",
     "WorldOptions",
     "choose",
+    "domain_of",
     "each_domain",
     "label_folders",
     "open_datasets",

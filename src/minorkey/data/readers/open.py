@@ -1,5 +1,6 @@
 """From the name of a data set, as a user writes it, to its readers."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 from minorkey.data.corruptions import split_corruption
 from minorkey.data.pixels import DEFAULT, RGB, PixelOptions
 from minorkey.data.raw_cache import RawCache
-from minorkey.data.readers.categories.hub import open_category_hub
+from minorkey.data.readers.categories.hub import each_hub_domain, open_category_hub
 from minorkey.data.readers.clips import open_unlabelled
 from minorkey.data.readers.corrupted import CorruptedReader
 from minorkey.data.readers.files import Files
@@ -91,13 +92,16 @@ def stated_pixels(spec: str, *, annotation: str, data_root: Path | None) -> Pixe
 
 
 def each_domain(spec: str, *, annotation: str, data_root: Path | None) -> list[str]:
-    """The domains of a data set on disk, each as a data set of its own: `pacs-photo`, `pacs-sketch`, ... for `pacs`.
+    """The domains of a data set, each as a data set of its own: `pacs-photo`, `pacs-sketch`, ... for `pacs`.
 
     Raises:
         MinorkeyError: as `open_datasets`.
     """
     clean, corruption = split_corruption(spec)
     name, part = split_name(clean)
+    if clean.startswith(f"{HUB}:") and kind_of(annotation).drawn:
+        end = f"+{corruption}" if corruption else ""
+        return [f"{HUB}:{text}{end}" for text in each_hub_domain(clean.removeprefix(f"{HUB}:"))]
     if name in (WORLD, HUB) or split_own(clean) or reader_of(Path(name)):
         return [spec]
     domains = locate(name, data_root, annotation).domains
@@ -105,6 +109,20 @@ def each_domain(spec: str, *, annotation: str, data_root: Path | None) -> list[s
         return [spec]
     end = (f":{part}" if part else "") + (f"+{corruption}" if corruption else "")
     return [f"{name.rstrip('/')}-{domain.place}{end}" for domain in domains.values()]
+
+
+def domain_of(spec: str) -> str:
+    """The domain that a data set is of, whichever of its splits is named: `camvid` for `./camvid:val`."""
+    clean, corruption = split_corruption(spec)
+    name, part = split_name(clean)
+    if name == WORLD:
+        name = f"{WORLD}:{part or 'clear'}"
+    elif clean.startswith(f"{HUB}:"):
+        place, mark, options = clean.partition("?")
+        name = (split_name(place)[0] if place.count(":") > 1 else place) + mark + options
+    elif split_own(clean):
+        name = clean
+    return os.path.normpath(name) + (f"+{corruption}" if corruption else "")
 
 
 def labelled_splits(spec: str, *, annotation: str, data_root: Path | None) -> list[str]:

@@ -43,6 +43,12 @@ RATES = (Fraction(1, 3600), Fraction(1000))
 COUNTED = ("mpeg",)
 """Containers in which times after a seek are not those of a reading from the beginning; their frames are counted."""
 
+REORDERED = ("h264", "hevc")
+"""Codecs of which FFmpeg cannot tell when a picture is shown, where the container does not say."""
+
+TOLD = Fraction(1, 20_000)
+"""Seconds by which a time that is given may be off: they are told with four decimals."""
+
 CUT_ANYWHERE = ("mpegts", "mpeg")
 """Containers of recordings that begin between two key frames, where the first frames cannot be decoded."""
 
@@ -75,7 +81,13 @@ class Clip:
     @property
     def counted(self) -> bool:
         """Whether its frames are told apart by their number alone."""
-        return self._container.format.name in COUNTED
+        return self._container.format.name in COUNTED or self._untimed
+
+    @property
+    def _untimed(self) -> bool:
+        """Whether its times are those of decoding: an AVI has no others, and FFmpeg takes them for those of showing."""
+        codec = self._stream.codec_context
+        return self._container.format.name == "avi" and codec.name in REORDERED and bool(codec.has_b_frames)
 
     @property
     def seconds(self) -> float | None:
@@ -100,10 +112,12 @@ class Clip:
             DataError: it is damaged, ends early, or there is no such frame; frames before the damage are given first.
         """
         first, index, time = None, -1, Fraction(0)
+        start = Fraction(str(asked.start)) - TOLD
+        end = None if asked.end is None else Fraction(str(asked.end)) - TOLD
         for index, time, picture in self._pictures():
-            if asked.end is not None and time >= asked.end:
+            if end is not None and time >= end:
                 break
-            if time < asked.start:
+            if time < start:
                 continue
             first = index if first is None else first
             if (index - first) % asked.every == 0:
@@ -111,9 +125,9 @@ class Clip:
         else:
             self.check_end(index, time)
         if first is None:
-            raise DataError(
-                f"{self.name}: no frame lies at {asked.start:g} s or later, the last is at {float(time):.1f} s"
-            )
+            span = f"at {asked.start:g} s or later" if asked.end is None else f"from {asked.start:g} to {asked.end:g} s"
+            which = "the next one" if end is not None and time >= end else "the last"
+            raise DataError(f"{self.name}: no frame lies {span}, {which} is at {float(time):.2f} s")
 
     def stamps(self) -> Iterator[int | None]:
         """The time of each frame in ticks of the container, in the order that they lie in, without decoding one.
@@ -165,7 +179,9 @@ class Clip:
         """Number, time and undecoded colours of each frame. Times rise: a clip that jumps back goes on from there."""
         origin, last, index = None, None, 0
         while (picture := self._next(index, last)) is not None:
-            time = index / self.rate if picture.pts is None else picture.pts * self._tick
+            # Pictures come as they are shown, whatever their times; those of decoding come in order with them.
+            stamp = picture.dts if self._untimed else picture.pts
+            time = index / self.rate if stamp is None else stamp * self._tick
             origin = time if origin is None else origin
             if last is not None and time - origin <= last:
                 origin = time - last - 1 / self.rate
@@ -269,7 +285,7 @@ def _is_cover(stream: Any) -> bool:
 
 
 def pixels_of(picture: Any, name: str) -> np.ndarray:
-    """A decoded frame as `(H, W, 3)` uint8 RGB, upright by the rotation that the clip states.
+    """A decoded frame as `(H, W, 3)` uint8 RGB, upright as the clip states.
 
     Raises:
         DataError: it is too large, or its colours cannot be read.
@@ -278,5 +294,18 @@ def pixels_of(picture: Any, name: str) -> np.ndarray:
         raise DataError(f"{name}: a frame has {picture.width}x{picture.height} pixels, at most {LARGEST} are read")
     with clip_faults(name, "has colours that cannot be read"):
         image = picture.to_ndarray(format="rgb24")
-    turns = round(picture.rotation / 90) % 4  # counterclockwise
-    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+    return _upright(image, picture)
+
+
+def _upright(image: np.ndarray, picture: Any) -> np.ndarray:
+    """The colours of a frame, turned and mirrored as its clip states: by quarters of a turn."""
+    known = pyav().sidedata.sidedata
+    # Not `picture.side_data`: each would hold the other, and threads with them, until the garbage collector comes.
+    stated = known.SideDataContainer(picture).get(known.Type.DISPLAYMATRIX)
+    if stated is None:
+        return image
+    # Of a place (x, y): to the right it goes by (right, down), and by (aside, below) for each step down.
+    right, down, _, aside, below = np.frombuffer(bytes(stated), np.int32)[:5].tolist()
+    if abs(down) > abs(right):
+        image, right, below = image.swapaxes(0, 1), aside, down
+    return np.ascontiguousarray(image[:: -1 if below < 0 else 1, :: -1 if right < 0 else 1])

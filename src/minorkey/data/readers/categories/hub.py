@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote
 
 from minorkey.data.images import read_image
 from minorkey.data.readers.categories.reader import drawn_part
@@ -18,6 +19,7 @@ class HubCategoryOptions(HubOptions):
 
     label: str = "label"  # column of the classes, by name or as a ClassLabel
     domain: str | None = None  # column of the domains; all images are one where absent
+    only: str | None = None  # the one value of that column that is taken
 
 
 class HubCategoryReader:
@@ -97,13 +99,41 @@ def open_category_hub(text: str, role: Role, space: LabelSpace | None, seed: int
     images = undecoded(rows, [options.image], f"hf:{path}")
     base = path.rstrip("/").rpartition("/")[2]
     readers = []
-    for domain in sorted(set(domains)):
+    for domain in _taken(domains, options, f"hf:{path}"):
         places = [place for place, value in enumerate(domains) if value == domain]
         chosen = [places[i] for i in drawn_part(len(places), split, 0.2, seed)] if drawn else places
         title = f"{base}-{domain}" if domain else base
         called = {"name": f"hf:{path}:{split}", "domain": title, "path": path}
         readers.append(HubCategoryReader(images, options.image, chosen, places, titles, train_ids, **called))
     return readers
+
+
+def each_hub_domain(text: str) -> list[str]:
+    """The domains of `PATH[:SPLIT][?OPTIONS]`, each as a name of that form.
+
+    Raises:
+        ConfigError: `datasets` is not installed, or an option is unknown.
+        DataError: the data set, the split or the column is not there.
+    """
+    path, asked, options = hub_name(text, HubCategoryOptions)
+    if options.domain is None or options.only is not None:
+        return [text]
+    splits = load_splits(path, options.config)
+    rows = splits.values() if asked not in splits else [splits[asked]]
+    found = {value for each in rows for value in _column(each, options.domain, f"hf:{path}")}
+    return [f"{text}&only={quote(value, safe='')}" for value in sorted(found)]
+
+
+def _taken(domains: Sequence[str], options: HubCategoryOptions, where: str) -> list[str]:
+    """The domains that are asked for, of those of all rows."""
+    found = sorted(set(domains))
+    if options.only is None:
+        return found
+    if options.domain is None:
+        raise ConfigError(f"{where}: 'only' takes one domain; name their column too, e.g. ?domain=style&only=photo")
+    if options.only not in found:
+        raise DataError(f"{where}: {unknown('domain', options.only, found)}")
+    return [options.only]
 
 
 def _column(rows: Any, name: str, where: str, missing: str | None = None) -> list[str]:
