@@ -75,6 +75,7 @@ def plan_of(setting: Setting, args: argparse.Namespace) -> Plan:
         "steps": str(training.steps),
         "batch": str(training.batch_size),
         "crop": str(list(config.transform.crop)),
+        "overrides": str(sorted(args.overrides)),
         UNDER: str(list(setting.rate_under)),
         **({} if args.table or args.write else {"weights": weights_of(config)}),
     }

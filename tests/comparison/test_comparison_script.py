@@ -40,3 +40,6 @@ def test_a_comparison_in_small(make_config, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["compare.py", str(preset), "--results", str(results), "training.steps=3"])
     with pytest.raises(SystemExit, match="has runs of steps 4 in place of 3; give another --results"):
         compare.main()
+    monkeypatch.setattr("sys.argv", ["compare.py", str(preset), "--results", str(results), "world.seed=1"])
+    with pytest.raises(SystemExit, match=r"has runs of overrides \[\] in place of \['world.seed=1'\]"):
+        compare.main()
