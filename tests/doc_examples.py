@@ -70,6 +70,7 @@ def run_page(page: Path, folder: Path, seconds: float, commands: Path) -> tuple[
     modules = os.pathsep.join(filter(None, [str(work), os.environ.get("PYTHONPATH")]))
     own = {"PATH": path, "PYTHONPATH": modules, "REPO": str(REPO), "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1"}
     own["PYTHON_EXEC"] = str(commands / "warm-python")  # which torchrun starts
+    own["MINORKEY_CACHE"] = str(commands.parent / "cache")  # pages begin with one backbone: it is decomposed once
     with log.open("w") as output:
         try:
             subprocess.run(

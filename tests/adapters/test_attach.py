@@ -299,6 +299,19 @@ def test_bfloat16_weights_are_kept_and_factors_are_float32(tiny) -> None:
         np.testing.assert_allclose(residual + update, weight.double().numpy(), atol=rounding)
 
 
+@pytest.mark.parametrize(("method", "dtype", "said"), [
+    ("soma", torch.float16, True), ("full", torch.float16, True), ("frozen", torch.float16, False),
+    ("lora", torch.float16, False), ("full", torch.bfloat16, False),
+])  # fmt: skip
+def test_it_is_said_what_would_be_trained_in_float16(tiny, method: str, dtype: torch.dtype, said: bool) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        attach(tiny("dinov2").to(dtype), _options(method))
+    found = [str(each.message) for each in caught if "trained in float16" in str(each.message)]
+    assert bool(found) == said
+    assert all("load the network in float32 or bfloat16" in message for message in found)
+
+
 @pytest.mark.parametrize("name", LOW_RANK)
 def test_same_seed_same_start_and_global_random_state_undisturbed(tiny, name: str) -> None:
     torch.manual_seed(5)

@@ -180,6 +180,25 @@ def test_norms_that_torch_reads_past_are_left_out_and_said():
         attach(nn.Sequential(deepcopy(layer)), "norm")
 
 
+class LayerNorm2d(nn.Module):
+    """As many networks have their own."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        """Of maps `(B, C, H, W)`."""
+        return nn.functional.normalize(maps, dim=1) * self.weight[:, None, None]
+
+
+def test_norms_of_maps_train_by_the_method_of_norms():
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), LayerNorm2d(4), nn.InstanceNorm2d(4, affine=True), nn.InstanceNorm2d(4))
+    attached = attach(network, "norm")
+    assert attached.layers == ("1", "2")
+    assert {name.partition(".")[0] for name in attached.trained_parameters()} == {"1", "2"}
+
+
 def test_a_name_that_ends_in_stem_is_no_stem():
     network = nn.ModuleDict({"system": _network()})
     assert all(name.startswith("system.blocks.") for name in attach(network, LOW_RANK).layers)

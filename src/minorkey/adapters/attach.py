@@ -63,7 +63,8 @@ def attach(
             tensors, has others, or of other shapes. Whose weights it started from, a state does not say.
 
     Warns:
-        UserWarning: layers of a kind that gets no adapter; layers where the method would tune components of zero.
+        UserWarning: layers of a kind that gets no adapter; layers where the method would tune components of zero;
+            parameters that would be trained in float16.
     """
     method = own_options("method", MethodOptions, {"name": method}) if isinstance(method, str) else method
     if not isinstance(method, MethodOptions):
@@ -80,9 +81,16 @@ def attach(
             attached = _attach_in_place(network, method)
         for name in set(also) & dict(network.named_parameters()).keys():
             network.get_parameter(name).requires_grad_(True)
-        attached = replace(attached, trained=tuple(attached.trained_parameters()))
+        trained = attached.trained_parameters()
+        attached = replace(attached, trained=tuple(trained))
         if state is not None and load:
             attached.load_state_dict(state)
+    if half := [name for name, parameter in trained.items() if parameter.dtype == torch.float16]:
+        message = (
+            f"{len(half)} parameters would be trained in float16, where Adam divides by zero and small steps are lost: "
+            f"{shortened(half)}; load the network in float32 or bfloat16, and compute in float16 by autocast"
+        )
+        warnings.warn(message, stacklevel=2)
     network.__dict__[MARK] = method.name
     return attached
 

@@ -1,5 +1,6 @@
 """The normalisation layers of a network."""
 
+import re
 import warnings
 
 from torch import nn
@@ -12,8 +13,8 @@ NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, nn.RMSNorm
 
 
 def is_norm(module: nn.Module) -> bool:
-    """Whether a module normalises: torch's own kinds, and models' own by the end of their class name."""
-    return isinstance(module, NORMS) or type(module).__name__.endswith("Norm")
+    """Whether a module normalises: torch's own kinds, and others by the end of their class name, as `LayerNorm2d`."""
+    return isinstance(module, NORMS) or re.search(r"Norm(Act)?(\dd)?$", type(module).__name__) is not None
 
 
 def find_norms(network: nn.Module) -> list[str]:
