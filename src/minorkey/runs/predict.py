@@ -344,7 +344,11 @@ def _names(files: Sequence[Path], root: Path) -> list[str]:
     bare = [(f.relative_to(root).with_suffix("").as_posix() if root.is_dir() else f.stem) for f in files]
     names = [below(Path(), name).as_posix() for name in bare]
     if twice := sorted(name for name, count in Counter(names).items() if count > 1):
-        raise ConfigError(f"several images would be written as '{twice[0]}'; predict their folders one at a time")
+        first, second, *_ = (file for file, name in zip(files, names, strict=True) if name == twice[0])
+        raise ConfigError(
+            f"'{first}' and '{second}' would be written under one name, '{twice[0]}'; predict their folders, or their "
+            "kinds of files (a glob, as 'photos/*.png'), one at a time"
+        )
     return names
 
 
