@@ -139,7 +139,8 @@ def _answer(caller: socket.socket, commands: Commands) -> None:
         os.close(stream)
     if process.sentinel in connection.wait([process.sentinel, caller]):
         process.join()
-        caller.sendall(f"{process.exitcode}\n".encode())
+        with suppress(BrokenPipeError):  # of a caller who has just gone
+            caller.sendall(f"{process.exitcode}\n".encode())
     else:
         os.killpg(process.pid, signal.SIGKILL)
 
