@@ -2,6 +2,7 @@
 
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from weakref import ref
 
@@ -205,3 +206,12 @@ def test_a_batch_of_columns(finished_run, predictor, files):
     assert again.predictor.model is model
     assert len(pickle.dumps(again)) < 1000  # loaded or not, the model stays here
     assert [labels.shape for labels in mixed] == [(64, 96) if index == 2 else (32, 48) for index in range(5)]
+
+
+def test_a_cpu_takes_small_images_together_and_large_ones_one_by_one(predictor):
+    assert predictor.device.type == "cpu"
+    sizes = [(128, 256), (256, 256), (512, 256), (1024, 2048)]
+    whole = replace(predictor, crop=(512, 512))
+    assert [whole.at_once(size) for size in sizes] == [4, 2, 1, 1]
+    assert replace(whole, protocol=predictor.protocol.model_copy(update={"resize": 256})).at_once((512, 1024)) == 4
+    assert whole.at_once(None) == 1

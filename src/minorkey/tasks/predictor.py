@@ -32,6 +32,9 @@ from minorkey.tasks.table import USUAL, task_named
 Size = tuple[int, int]
 Key = TypeVar("Key")
 
+AT_ONCE = 2**17
+"""Pixels that a CPU looks at in one pass, as four images of 256x128: a quarter faster than one by one."""
+
 
 @dataclass(frozen=True)
 class Started:
@@ -250,16 +253,19 @@ class Predictor:
     def at_once(self, size: Size | None) -> int:
         """How many images (height, width) go through the network together: as many as have `window_batch` windows.
 
-        On a CPU one, where more gain nothing, unless images are brought to one size, a small one as a rule: then as
-        many as memory holds before they are.
+        On a CPU so many that they have `AT_ONCE` pixels, as more gain nothing; where images are brought to one size, a
+        small one as a rule, as many as memory holds before they are.
         """
         if size is not None and self.protocol.input_size:
             return max(1, min(self.window_batch, IN_MEMORY // (3 * size[0] * size[1])))
         unit = self.protocol.window or self.crop
-        if size is None or unit is None or self.device.type == "cpu":
+        if size is None or unit is None:
             return 1
         scale = 1.0 if self.protocol.resize is None else self.protocol.resize / max(size)
-        return max(1, int(self.window_batch * unit[0] * unit[1] / (size[0] * size[1] * scale**2)))
+        most = self.window_batch * unit[0] * unit[1]
+        if self.device.type == "cpu":
+            most = min(most, AT_ONCE)
+        return max(1, int(most / (size[0] * size[1] * scale**2)))
 
     @torch.inference_mode()
     def output(self, image: np.ndarray) -> Any:
