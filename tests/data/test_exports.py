@@ -1,6 +1,7 @@
 """What tools for labelling export, in the very form that they do, is read without a word about it."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -153,6 +154,16 @@ def test_yolo_may_call_its_file_as_ours(tmp_path: Path) -> None:
     exported.ultralytics_seg(tmp_path)
     (tmp_path / "data.yaml").rename(tmp_path / "dataset.yaml")
     np.testing.assert_array_equal(opened(tmp_path, "val")[1].labels, exported.LABELS)
+
+
+def test_classes_of_yolo_have_the_numbers_of_their_lines(tmp_path: Path) -> None:
+    exported.label_studio_yolo(tmp_path)
+    (tmp_path / "classes.txt").write_text("car\n\nroad\n")
+    for file in (tmp_path / "labels").iterdir():
+        file.write_text(re.sub("^1", "2", file.read_text(), flags=re.MULTILINE))
+    boxes = opened(tmp_path, "all", "boxes")[0]
+    found = dict(zip((CLASSES.classes[number] for number in boxes.box_classes), boxes.boxes.tolist(), strict=True))
+    assert found == {name: pytest.approx(exported.BOXES[name], abs=1e-4) for name in ("car", "road")}
 
 
 def test_a_file_that_changes_is_read_anew(tmp_path: Path) -> None:

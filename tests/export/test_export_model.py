@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from huggingface_hub import ModelCard
+from PIL import Image, ImageOps
 from safetensors import safe_open
 from safetensors.torch import load_file
 from transformers import (
@@ -115,6 +116,26 @@ def test_images_become_the_label_maps_of_the_run(exported: Path, finished_run: R
     assert agreement > 0.999  # rounding of the preprocessing may turn a pixel
     assert model.config.id2label == dict(enumerate(predictor.space.classes))
     assert model.config.label2id["road"] == 0
+
+
+@pytest.mark.parametrize(("mode", "suffix"), [("L", "png"), ("P", "png"), ("RGBA", "png"), ("CMYK", "jpg")])
+def test_photographs_of_other_kinds_become_those_of_the_run(exported, finished_run, mode, suffix, tmp_path) -> None:
+    file, exif = tmp_path / f"photo.{suffix}", Image.Exif()
+    exif[0x112] = 6  # to be turned
+    image = Image.fromarray(random_picture(40, 56)).convert(mode)
+    if mode == "RGBA":
+        image.putalpha(10)
+    image.save(file, exif=exif)
+    processor = AutoImageProcessor.from_pretrained(exported)
+    model = AutoModelForSemanticSegmentation.from_pretrained(exported, trust_remote_code=True).eval()
+    upright = ImageOps.exif_transpose(Image.open(file))
+    assert 'PIL.ImageOps.exif_transpose(PIL.Image.open(file)).convert("RGB")' in (exported / "README.md").read_text()
+    expected = minorkey.load(finished_run.path, device="cpu").predict(file).labels
+    for given in [upright.convert("RGB"), *([] if mode == "RGBA" else [upright])]:
+        with torch.no_grad():
+            outputs = model(**processor(given, return_tensors="pt"))
+        (labels,) = processor.post_process_semantic_segmentation(outputs, [(56, 40)])
+        assert (labels.numpy() == expected).mean() > 0.999
 
 
 def random_picture(height: int, width: int) -> np.ndarray:

@@ -7,10 +7,13 @@ from statistics import fmean
 import pytest
 
 from minorkey.reporting.compared import Entry, compare
+from minorkey.reporting.differences import gap
 from minorkey.reporting.gains import gain_figure, points
+from minorkey.reporting.median import pictured
 from minorkey.reporting.page import build_report
 from minorkey.reporting.runs import read_run
 from minorkey.reporting.seeds import by_method, interval_words
+from minorkey.reporting.tables import comparable
 
 
 @pytest.fixture
@@ -41,6 +44,42 @@ def test_other_settings_are_another_method(make_run):
     runs = read([make_run("soma", 0.9), make_run("soma", 0.9, seed=1, steps=100), make_run("soma", 0.8)])
     assert len(by_method(runs[:2])) == 2
     assert len(by_method([runs[0], runs[2]])) == 2, "one seed twice is no second seed"
+
+
+def _on_images(run, role, name):
+    """The run as judged on images of a role's domains that have this fingerprint."""
+    domains = [s.model_copy(update={"image_set": name if s.role == role else "same"}) for s in run.scores.domains]
+    return replace(run, scores=run.scores.model_copy(update={"domains": domains}))
+
+
+@pytest.mark.parametrize(("role", "methods"), [("source", 3), ("unseen", 7)])
+def test_seeds_may_be_judged_on_other_images_of_the_source_alone(folders, role, methods):
+    """As where `val` is drawn by the seed."""
+    runs = [_on_images(run, role, f"of seed {run.scores.training.seed}") for run in read(folders)]
+    assert len(by_method(runs)) == methods
+    assert all(comparable([run.scores for run in runs])) == (role == "source")
+
+
+def test_images_that_differ_are_not_paired(folders):
+    first, second = (_on_images(run, "source", name) for run, name in zip(read(folders)[1:3], "ab", strict=True))
+    home, elsewhere = (gap(first, second, domains) for domains in (["clear"], ["night", "fog"]))
+    assert (home.interval, home.value) == (None, first.scores.domains[0].score - second.scores.domains[0].score)
+    assert elsewhere.over == "images"
+    assert {each.off for each in pictured([first, second], "clear")} == {None}
+
+
+def test_seeds_that_differ_by_the_same_amount_prove_nothing(folders):
+    def at(run, score):
+        domains = [domain.model_copy(update={"score": score}) for domain in run.scores.domains]
+        return replace(run, scores=run.scores.model_copy(update={"domains": domains}))
+
+    def of(method, scores):
+        runs = [run for run in read(folders) if run.scores.method == method]
+        return by_method([at(run, score) for run, score in zip(runs, scores, strict=True)])[0]
+
+    found = gap(of("soma", [0.5, 0.6, 0.7]), of("full", [0.4, 0.5, 0.6]), ["night"])
+    assert (found.direction, found.value) == ("untested", pytest.approx(0.1))
+    assert gap(of("soma", [0.5, 0.6, 0.7]), of("full", [0.5, 0.6, 0.7]), ["night"]).direction == "level"
 
 
 def test_what_intervals_are_is_said(folders):

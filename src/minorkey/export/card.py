@@ -104,8 +104,8 @@ def _scores(scores: ScoreTable | None) -> str:
         return "Not judged yet."
     number = scores.metric.number
     rows = [
-        f"| {in_markdown(s.domain)} | {s.role} | {number(s.score)} | {' to '.join(map(number, s.interval))} | "
-        f"{s.images} |"
+        f"| {in_markdown(s.domain)} | {s.role} | {number(s.score)} | "
+        f"{' to '.join(map(number, s.interval)) if s.images > 1 else 'none'} | {s.images} |"
         for s in scores.domains
     ]
     rows += [

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from transformers import PreTrainedConfig
 
+from minorkey.data.pixels import DEFAULT
 from minorkey.export.backbone_only import FOLDER, write_backbone
 from minorkey.export.card import Card
 from minorkey.export.code import write_code
@@ -18,6 +19,9 @@ from transformers import AutoImageProcessor, {auto_class}
 
 model = {auto_class}.from_pretrained(folder{trust}).eval()
 processor = AutoImageProcessor.from_pretrained(folder)  # processor(image, return_tensors="pt")
+"""
+UPRIGHT = """\
+# An image as the run sees it, upright and RGB: image = PIL.ImageOps.exif_transpose(PIL.Image.open(file)).convert("RGB")
 """
 WHAT = "{kind} with everything it has learnt folded into its weights"
 WITH_BACKBONE = "; `backbone/` is its backbone alone, with the modules and names of the pretrained one."
@@ -43,6 +47,7 @@ def write_model(trained: Trained, folder: Path) -> Card:
         model.save_pretrained(folder)
     write_json(folder / "preprocessor_config.json", images)
     code = CODE.format(auto_class=exported.auto_class, trust="" if stock else ", trust_remote_code=True")
+    code += UPRIGHT if trained.predictor.pixels == DEFAULT else ""
     return Card(
         what=WHAT.format(kind=exported.name) + (WITH_BACKBONE if backbone_code else "."),
         code=code + exported.code + backbone_code,

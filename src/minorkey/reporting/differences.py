@@ -6,9 +6,12 @@ from statistics import fmean
 from typing import Literal
 
 from minorkey.evaluation.bootstrap import Difference, paired_difference, paired_t_interval
-from minorkey.reporting.runs import Run
+from minorkey.reporting.runs import Run, same_images
 from minorkey.reporting.tables import is_start
 from minorkey.tasks.metric import Metric
+
+NO_SPREAD = 1e-9
+"""Width of an interval that says nothing: a few seeds that differ by as many images each, as accuracies do."""
 
 Direction = Literal["ahead", "behind", "level", "untested"]
 
@@ -70,7 +73,10 @@ def gap(a: Run, b: Run, domains: Sequence[str]) -> Gap | None:
     pairs = _paired(a, b)
     if len(pairs) >= 2:
         values = [(mean_score(x, domains) or 0.0) - (mean_score(y, domains) or 0.0) for x, y in pairs]
-        return Gap(plain.metric, plain.value, paired_t_interval(values), f"{len(pairs)} seeds")
+        over_seeds = paired_t_interval(values)
+        if values[0] and over_seeds.high - over_seeds.low < NO_SPREAD:
+            return plain
+        return Gap(plain.metric, plain.value, over_seeds, f"{len(pairs)} seeds")
     if len(a.seeds) > 1 or len(b.seeds) > 1:
         return plain
     interval = _over_images(a, b, domains)
@@ -99,6 +105,8 @@ def _over_images(a: Run, b: Run, domains: Sequence[str]) -> Difference | None:
     if a.evidence is None or b.evidence is None:
         return None
     if any(domain not in a.evidence or domain not in b.evidence for domain in domains):
+        return None
+    if not all(same_images((a, b), domain) for domain in domains):
         return None
     first, second = ([run.evidence[domain] for domain in domains] for run in (a, b) if run.evidence)
     if [x.shape for x in first] != [x.shape for x in second] or any(x.shape[0] < 2 for x in first):

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minorkey.reporting.runs import Place, Run
+from minorkey.reporting.runs import Place, Run, same_images
 from minorkey.tasks.evidence import Floats
 
 MOST = 200
@@ -52,7 +52,7 @@ def _from_the_middle(score: float, judged: Floats) -> float:
 def _image_scores(runs: Sequence[Run], domain: str, rows: Sequence[int]) -> tuple[Floats, Floats] | None:
     """Mean score over the runs of some images, and of all that are looked at; None where no run has its evidence."""
     found = [run.evidence[domain] for run in runs if run.evidence and domain in run.evidence]
-    if len(found) < len(runs) or len({evidence.shape for evidence in found}) != 1:
+    if len(found) < len(runs) or len({evidence.shape for evidence in found}) != 1 or not same_images(runs, domain):
         return None
     count = found[0].shape[0]
     if max(rows) >= count:

@@ -102,6 +102,15 @@ def read_run(folder: Path) -> Run:
     )
 
 
+def same_images(runs: Iterable[Run], domain: str) -> bool:
+    """Whether runs were judged on the same images of a domain, as far as their scores say which those were.
+
+    Of a source whose `val` is drawn by the seed of a run, they are not.
+    """
+    sets = {score.image_set for run in runs for score in run.scores.domains if score.domain == domain}
+    return len(sets - {None}) < 2
+
+
 def _read_config(file: Path) -> str:
     with reading(file, "restore the file"):
         return text_of(regular_bytes(file))

@@ -164,14 +164,17 @@ def reference(tables: Sequence[ScoreTable]) -> ScoreTable:
 def measurement(table: ScoreTable, *, image_sets: bool = True) -> tuple:
     """What must be equal for scores to be compared: task, protocol, classes and, last, scored domains and images.
 
-    A teacher's weights are the last ones of the training that it belongs to.
+    A teacher's weights are the last ones of the training that it belongs to. Which images of the source are judged may
+    be drawn by the seed of a run, so that seeds differ in it; they are told apart where images are paired
+    (`differences`).
 
     Args:
         table: the scores.
         image_sets: whether images are told apart by more than their number, which scores of before cannot.
     """
     domains = tuple(
-        (score.domain, score.role, score.images, score.image_set if image_sets else None) for score in table.domains
+        (score.domain, score.role, score.images, score.image_set if image_sets and score.role != "source" else None)
+        for score in table.domains
     )
     return table.task, _protocol(table).id(), tuple(table.classes), domains
 
@@ -208,7 +211,8 @@ def _cell(table: ScoreTable, column: Column) -> Cell | None:
         found = next((s for s in table.domains if (s.domain, s.role) == (column.title, column.kind)), None)
     if found is None:
         return None
-    alone = isinstance(found, DomainScore) and found.images == 1  # drawn again and again: no spread
+    judged = [found] if isinstance(found, DomainScore) else table.unseen
+    alone = all(score.images == 1 for score in judged)  # drawn again and again: no spread
     interval = None if alone else Interval(*map(metric.amount, found.interval))
     return Cell(metric.amount(found.score), interval, write=metric.write)
 

@@ -9,6 +9,7 @@ from minorkey.data.readers.exports.folder import Folder, Found, Row, is_image
 from minorkey.data.readers.exports.legends import numbered_ids, objects
 from minorkey.data.readers.shapes.yolo import BOX
 from minorkey.data.readers.splits import is_split, splits_of
+from minorkey.data.readers.text import text_lines
 from minorkey.errors import DataError
 from minorkey.system.reading import LARGEST_YAML, reading, shown, text_of, yaml_of
 
@@ -37,7 +38,7 @@ def yolo(folder: Folder) -> Found | None:
         places = _usual(folder)
         if listing is None or not places:
             return None
-        file, classes = folder.where(listing), dict(enumerate(folder.lines(listing)))
+        file, classes = folder.where(listing), _by_line(folder, listing)
     images, labels, splits = _pattern(folder, places, file)
     row: Row = {"images": folder.base + images, "splits": splits}
     keypoints = told is not None and "kpt_shape" in told[1]
@@ -156,6 +157,12 @@ def _pattern(folder: Folder, places: Mapping[str, str], file: str) -> tuple[str,
     on_disk = {split: path[at] if at is not None and not named else split for split, path in paths.items()}
     splits = splits_of(sorted(set(on_disk.values())), folder.root) if at is not None else {"all": "all"}
     return "/".join([*folders, "{key}.*"]), "/".join([*texts, "{key}.txt"]), splits
+
+
+def _by_line(folder: Folder, listing: str) -> dict[int, str]:
+    """The classes in a text file by the numbers of their lines from 0 on, which are their ids."""
+    lines = text_lines(folder.read(listing), folder.where(listing))
+    return {number: name for number, name in enumerate(lines) if name}
 
 
 def _has_outlines(folder: Folder, places: Mapping[str, str]) -> bool:
