@@ -10,7 +10,7 @@ import yaml
 from PIL import Image
 
 from minorkey.data.classes import classes_of_source
-from minorkey.data.readers import each_domain, open_datasets
+from minorkey.data.readers import domain_of, each_domain, open_datasets, title_of
 from minorkey.data.readers.categories import named_category_datasets
 from minorkey.datacheck import check
 from minorkey.datacheck.targets import open_target
@@ -274,6 +274,8 @@ def test_rows_of_a_hub_data_set_have_classes_and_domains_by_their_columns(hub_fo
     assert keys(train) | keys(val) == keys(photo)
     specs = each_domain(spec, annotation="category", data_root=None)
     assert specs == [f"{spec}&only=photo", f"{spec}&only=sketch"]
+    assert [title_of(each) for each in specs] == ["hub-photo", "hub-sketch"]
+    assert domain_of(f"hf:{hub_folder}:train?only=photo&domain=style") == domain_of(specs[0]) != domain_of(specs[1])
     (alone,) = opened(specs[1], "source", label_space("apple, leaf"))
     whole = opened(spec, "source", label_space("apple, leaf"))[1]
     assert (alone.domain, keys(alone)) == ("hub-sketch", keys(whole))

@@ -43,6 +43,11 @@ class DomainScore(_Record):
     missing_classes: list[str]
     image_set: str | None = None  # fingerprint of the keys of its images; None: judged before there was one
 
+    @property
+    def has_spread(self) -> bool:
+        """Whether its interval says anything: one image, drawn again and again, has no spread."""
+        return self.images > 1
+
 
 class UnscoredDomain(_Record):
     """A domain whose truth leaves nothing to score; it is in no mean."""

@@ -105,7 +105,7 @@ def _scores(scores: ScoreTable | None) -> str:
     number = scores.metric.number
     rows = [
         f"| {in_markdown(s.domain)} | {s.role} | {number(s.score)} | "
-        f"{' to '.join(map(number, s.interval)) if s.images > 1 else 'none'} | {s.images} |"
+        f"{' to '.join(map(number, s.interval)) if s.has_spread else 'none'} | {s.images} |"
         for s in scores.domains
     ]
     rows += [

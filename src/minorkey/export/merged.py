@@ -4,7 +4,6 @@ from pathlib import Path
 
 from transformers import PreTrainedConfig
 
-from minorkey.data.pixels import DEFAULT
 from minorkey.export.backbone_only import FOLDER, write_backbone
 from minorkey.export.card import Card
 from minorkey.export.code import write_code
@@ -47,7 +46,7 @@ def write_model(trained: Trained, folder: Path) -> Card:
         model.save_pretrained(folder)
     write_json(folder / "preprocessor_config.json", images)
     code = CODE.format(auto_class=exported.auto_class, trust="" if stock else ", trust_remote_code=True")
-    code += UPRIGHT if trained.predictor.pixels == DEFAULT else ""
+    code += "" if trained.predictor.pixels.stated else UPRIGHT
     return Card(
         what=WHAT.format(kind=exported.name) + (WITH_BACKBONE if backbone_code else "."),
         code=code + exported.code + backbone_code,

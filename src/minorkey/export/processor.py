@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from minorkey.data.pixels import DEFAULT
 from minorkey.tasks.exported import Exported
 from minorkey.tasks.predictor import Predictor
 
@@ -14,7 +13,7 @@ def preprocessor(predictor: Predictor, exported: Exported) -> dict[str, Any]:
     """
     ranges = predictor.pixels.range
     settings = {
-        "do_convert_rgb": predictor.pixels == DEFAULT,  # grey, palettes and CMYK too
+        "do_convert_rgb": not predictor.pixels.stated,  # grey, palettes and CMYK too
         "do_resize": False,
         "do_rescale": ranges is None,
         "rescale_factor": 1 / 255,

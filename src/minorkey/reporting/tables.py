@@ -212,8 +212,8 @@ def _cell(table: ScoreTable, column: Column) -> Cell | None:
     if found is None:
         return None
     judged = [found] if isinstance(found, DomainScore) else table.unseen
-    alone = all(score.images == 1 for score in judged)  # drawn again and again: no spread
-    interval = None if alone else Interval(*map(metric.amount, found.interval))
+    spread = any(score.has_spread for score in judged)
+    interval = Interval(*map(metric.amount, found.interval)) if spread else None
     return Cell(metric.amount(found.score), interval, write=metric.write)
 
 

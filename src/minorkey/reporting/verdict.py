@@ -48,7 +48,7 @@ def _single(entry: Entry) -> Verdict:
     low, high = map(entry.metric.number, mean.interval)
     count, seeds = _count(len(entry.domains("unseen")), "unseen domain"), len(entry.run.seeds)
     kind = f"{seeds} seeds: {low} to {high}" if seeds > 1 else f"95 % interval {low} to {high}"
-    spread = seeds > 1 or any(score.images > 1 for score in entry.run.scores.unseen)  # one image alone has none
+    spread = seeds > 1 or any(score.has_spread for score in entry.run.scores.unseen)
     headline = f"{entry.label} reaches {entry.score} on average over {count}{f' ({kind})' if spread else ''}."
     return Verdict(headline, ["One run alone says nothing about which method is better."], [])
 

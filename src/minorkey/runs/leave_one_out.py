@@ -7,13 +7,12 @@ named after the domain that it leaves out; a fold that is finished is not traine
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import parse_qsl
 
 import numpy as np
 from rich.console import Console
 
 from minorkey.config import RunConfig
-from minorkey.data.readers import SourceOptions, domain_of, each_domain, validation_of
+from minorkey.data.readers import SourceOptions, domain_of, each_domain, title_of, validation_of
 from minorkey.errors import ConfigError
 from minorkey.evaluation.scores import DomainScore, ScoreTable, UnscoredDomain
 from minorkey.runs.assemble import open_sources
@@ -109,14 +108,7 @@ def _fold(config: RunConfig, pool: dict[str, SourceOptions], left_out: str) -> F
     if config.target:
         asked = config.target[0]  # of which a share may be taken; its files are of another domain
         changes["target"] = [SourceOptions(data=left_out, fraction=asked.fraction)]
-    return Fold(_folder_of(left_out), config.model_copy(update=changes))
-
-
-def _folder_of(spec: str) -> str:
-    """What the folder of the fold that leaves out a data set is called; of `hf:` by its domain, if it names one."""
-    place, _, options = spec.partition("?") if spec.startswith("hf:") else (spec, "", "")
-    only = dict(parse_qsl(options)).get("only")
-    return Path(place).name.replace(":", "-") + (f"-{only.replace('/', '-')}" if only else "")
+    return Fold(title_of(left_out), config.model_copy(update=changes))
 
 
 def _refuse_twice(specs: Iterable[str]) -> None:

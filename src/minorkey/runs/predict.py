@@ -110,9 +110,7 @@ def predict_folder(
     """
     device_for(TrainingOptions())
     suffixes = from_main(lambda: image_suffixes(pixels_of(run)))
-    files, names, clips = from_main(lambda: _listed(images, shard, suffixes, out))
-    if frames:
-        _refuse_nested(clips)
+    files, names, clips = from_main(lambda: _listed(images, shard, suffixes, out, frames))
     with together():
         predictor = load(run)
     model = from_main(lambda: model_digest(RunFolder(run), predictor))
@@ -190,7 +188,7 @@ def parse_shard(text: str) -> Shard:
 
 
 def _listed(
-    images: str, shard: Shard, suffixes: frozenset[str], out: Path
+    images: str, shard: Shard, suffixes: frozenset[str], out: Path, frames: bool
 ) -> tuple[list[Path], list[str], dict[str, Source]]:
     """The images of a shard and their names, and its clips by their names; names differ among all of them."""
     index, count = shard
@@ -203,10 +201,12 @@ def _listed(
     pictures = [(name, file) for name, file in named if not is_clip(file)][index - 1 :: count]
     if clips:
         pyav()
+    if frames:
+        _refuse_nested(dict(clips))
     return [file for _, file in pictures], [name for name, _ in pictures], dict(clips[index - 1 :: count])
 
 
-def _refuse_nested(clips: Mapping[str, Source]) -> None:
+def _refuse_nested(clips: Mapping[str, Path]) -> None:
     """Raise `ConfigError` where the folder of one clip's frames would lie in that of another's."""
     for name, source in clips.items():
         outer = next((str(each) for each in PurePath(name).parents if str(each) in clips), None)

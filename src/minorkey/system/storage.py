@@ -184,13 +184,13 @@ def write_csv(path: Path, heading: Iterable[str], lines: Iterable[Iterable[Any]]
     write_text(path, text.getvalue())
 
 
-def save_png(image: Image.Image, path: Path, compress_level: int = 6) -> None:
-    """Write a PNG atomically, smaller and more slowly as `compress_level` goes from 1 to 9.
+def save_png(image: Image.Image, path: Path) -> None:
+    """Write a PNG atomically; lightly compressed: in little more than half of the time, a tenth larger.
 
     Raises:
         StorageError: it cannot be written.
     """
-    write_atomically(path, lambda temporary: image.save(temporary, format="PNG", compress_level=compress_level))
+    write_atomically(path, lambda temporary: image.save(temporary, format="PNG", compress_level=1))
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:

@@ -362,8 +362,8 @@ class Task(ABC):
         Raises:
             StorageError: a file cannot be written.
         """
-        save_png(Image.fromarray(sample.picture), folder / "image.png", compress_level=1)
-        save_png(prediction.draw(), folder / "prediction.png", compress_level=1)
+        save_png(Image.fromarray(sample.picture), folder / "image.png")
+        save_png(prediction.draw(), folder / "prediction.png")
 
     def scene(self, kept: Kept, space: LabelSpace) -> Any:
         """An evaluated image beside what each run predicted: a `gallery.Scene`, or what has its `html`.

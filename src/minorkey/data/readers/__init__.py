@@ -2,7 +2,7 @@
 
 from minorkey.data.readers.corrupted import CorruptedReader
 from minorkey.data.readers.joined import Subset, choose
-from minorkey.data.readers.open import domain_of, each_domain, open_datasets, stated_pixels, validation_of
+from minorkey.data.readers.open import domain_of, each_domain, open_datasets, stated_pixels, title_of, validation_of
 from minorkey.data.readers.options import HeldOut, SourceOptions
 from minorkey.data.readers.parts import parted, trained_on
 from minorkey.data.readers.pseudo_labelled import PseudoLabelled, label_folders, pseudo_label_file
@@ -26,6 +26,7 @@ __all__ = [
     "parted",
     "pseudo_label_file",
     "stated_pixels",
+    "title_of",
     "trained_on",
     "validation_of",
 ]

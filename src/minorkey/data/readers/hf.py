@@ -144,9 +144,14 @@ def hub_name(text: str, kind: type[Options]) -> tuple[str, str, Options]:
     Raises:
         ConfigError: an option is unknown.
     """
+    path, split, query = hub_parts(text)
+    return path, split, parse_row(kind, query, f"hf:{text}")
+
+
+def hub_parts(text: str) -> tuple[str, str, dict[str, str]]:
+    """The same, with the options as they are written."""
     where, _, query = text.partition("?")
-    options = parse_row(kind, dict(parse_qsl(query, keep_blank_values=True)), f"hf:{text}")
-    return *split_name(where), options
+    return *split_name(where), dict(parse_qsl(query, keep_blank_values=True))
 
 
 def undecoded(rows: Any, columns: list[str], where: str) -> Any:

@@ -13,7 +13,7 @@ from minorkey.data.readers.categories.hub import each_hub_domain, open_category_
 from minorkey.data.readers.clips import open_unlabelled
 from minorkey.data.readers.corrupted import CorruptedReader
 from minorkey.data.readers.files import Files
-from minorkey.data.readers.hf import open_hub
+from minorkey.data.readers.hf import hub_parts, open_hub
 from minorkey.data.readers.joined import Joined, disk_readers, of_brightness
 from minorkey.data.readers.kinds import kind_of
 from minorkey.data.readers.layout import Layout
@@ -118,11 +118,20 @@ def domain_of(spec: str) -> str:
     if name == WORLD:
         name = f"{WORLD}:{part or 'clear'}"
     elif clean.startswith(f"{HUB}:"):
-        place, mark, options = clean.partition("?")
-        name = (split_name(place)[0] if place.count(":") > 1 else place) + mark + options
+        path, _, options = hub_parts(clean.removeprefix(f"{HUB}:"))
+        name = f"{HUB}:{path}?{sorted(options.items())}"
     elif split_own(clean):
         name = clean
     return os.path.normpath(name) + (f"+{corruption}" if corruption else "")
+
+
+def title_of(spec: str) -> str:
+    """A name for a folder of what is done with a data set: its last part, and the domain that `hf:` takes of it."""
+    place, domain = spec, None
+    if spec.startswith(f"{HUB}:"):
+        domain = hub_parts(spec.removeprefix(f"{HUB}:"))[2].get("only")
+        place = spec.partition("?")[0]
+    return Path(place).name.replace(":", "-") + (f"-{domain.replace('/', '-')}" if domain else "")
 
 
 def labelled_splits(spec: str, *, annotation: str, data_root: Path | None) -> list[str]:

@@ -8,7 +8,7 @@ from minorkey.data.readers.locate import split_name
 from minorkey.evaluation.bootstrap import Difference, paired_difference
 from minorkey.evaluation.scores import DomainScore
 from minorkey.reporting.adaptation.log import LogPart
-from minorkey.reporting.runs import Run
+from minorkey.reporting.runs import Run, same_images
 from minorkey.reporting.tables import measurement
 from minorkey.tasks.metric import Metric
 
@@ -66,12 +66,9 @@ def _fit(source_only: Run, adapted: Run, domain: str) -> bool:
         return False
     first, second = (_score(run, domain) for run in (source_only, adapted))
     same = measurement(source_only.scores)[:-1] == measurement(adapted.scores)[:-1]  # their other domains may differ
-    return same and first is not None and second is not None and _same_images(first, second)
-
-
-def _same_images(first: DomainScore, second: DomainScore) -> bool:
-    sets = {first.image_set, second.image_set}
-    return first.images == second.images and (None in sets or len(sets) == 1)
+    if not same or first is None or second is None or first.images != second.images:
+        return False
+    return same_images((source_only, adapted), domain)
 
 
 def _likeness(source_only: Run, adapted: Run) -> tuple[bool, bool]:

@@ -18,8 +18,8 @@ WORDS = GalleryWords(footnote="Below a prediction stand the class and its probab
 
 def keep(sample: Sample, prediction: CategoryPrediction, folder: Path) -> None:
     """Write `image.png`, `prediction.png` and `class.json`, with the truth."""
-    save_png(Image.fromarray(sample.picture), folder / "image.png", compress_level=1)
-    save_png(prediction.draw(), folder / "prediction.png", compress_level=1)
+    save_png(Image.fromarray(sample.picture), folder / "image.png")
+    save_png(prediction.draw(), folder / "prediction.png")
     write_json(
         folder / "class.json",
         {"truth": sample.category, "predicted": prediction.category, "confidence": round(prediction.confidence, 4)},

@@ -83,7 +83,7 @@ class BoxScene:
 
 def keep(sample: Sample, prediction: DetectionPrediction, folder: Path) -> None:
     """Write `image.png` and `boxes.json`: `truth` and `prediction`, boxes in pixels with the names of classes."""
-    save_png(Image.fromarray(sample.picture), folder / "image.png", compress_level=1)
+    save_png(Image.fromarray(sample.picture), folder / "image.png")
     truth = _listed(objects_of(sample), prediction.space, "crowd")
     found = _listed(detections_of(prediction), prediction.space, "score")
     write_json(folder / "boxes.json", {"truth": truth, "prediction": found})

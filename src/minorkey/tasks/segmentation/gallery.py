@@ -36,7 +36,7 @@ def keep(sample: Sample, prediction: SegmentationPrediction, folder: Path) -> No
     """Write `image.png`, `truth.png` and `prediction.png`, the last two as train ids."""
     assert sample.labels is not None, "what was noted has labels"
     for name, pixels in (("image", sample.picture), ("truth", sample.labels), ("prediction", prediction.labels)):
-        save_png(Image.fromarray(pixels), folder / f"{name}.png", compress_level=1)
+        save_png(Image.fromarray(pixels), folder / f"{name}.png")
 
 
 def scene(kept: Kept, space: LabelSpace) -> Scene:

@@ -80,4 +80,4 @@ class SegmentationPrediction(Prediction):
         Raises:
             StorageError: it cannot be written.
         """
-        save_png(Image.fromarray(self.labels), Path(path), compress_level=1)
+        save_png(Image.fromarray(self.labels), Path(path))
