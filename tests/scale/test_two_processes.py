@@ -28,6 +28,9 @@ NOISE = 1e-7
 """Gradients below are zero but for rounding (that of a key's bias is); AdamW makes steps of them as of any other."""
 
 FOUR = {"batch_size": 4, "steps": 4, "checkpoint_every": 2}
+AUTO = "cpu" if torch.accelerator.is_available() else "auto"
+"""The first of the runs says it: it connects the processes."""
+
 AVERAGED = {"weight_ema_from": 2, "average_momentum": 0.7}
 BOXES = {
     "task": "detection",
@@ -36,7 +39,7 @@ BOXES = {
     "training": FOUR | {"clip_norm": 0.5},
 }
 CASES = {
-    "soma": {"training": FOUR},
+    "soma": {"training": FOUR | {"device": AUTO}},
     "full": {"method": "full", "training": FOUR | {"gradient_checkpointing": True}},
     "accumulated": {"training": FOUR | {"accumulate": 2, "clip_norm": 0.5}},
     "batch norm": {"method": "lora", "head": {"name": "linear"}, "training": FOUR | AVERAGED},

@@ -24,6 +24,7 @@ def test_every_call_has_the_device_that_it_asks_for(monkeypatch):
     """A GPU that comes and goes: what a process first asked for was what it had for good."""
     AcceleratorState._reset_state(reset_partial_state=True)
     monkeypatch.setattr("accelerate.state.PartialState.default_device", torch.device("meta"))
+    monkeypatch.setattr("torch.accelerator.is_available", lambda: True)
     try:
         for device, expected in (("cpu", "cpu"), ("auto", "meta"), ("cpu", "cpu"), ("auto", "meta")):
             assert device_for(TrainingOptions(device=device)).type == expected

@@ -38,6 +38,7 @@ from minorkey.models.build import backbone_of
 from minorkey.models.modes import evaluating
 from minorkey.models.trained import trained_tensors
 from minorkey.regimes.averages import move_averages
+from minorkey.system.reduction import process_count
 from minorkey.system.tensors import check_tensors
 
 Tensors = dict[str, Tensor]
@@ -216,7 +217,7 @@ class Ema(Teacher):
 
     def prepare(self, accelerator: Accelerator) -> None:
         """Put the copy where the student is, in its precision."""
-        if accelerator.num_processes > 1:
+        if process_count() > 1:
             globalise(self.network)
         self.network = accelerator.prepare_model(self.network, evaluation_mode=True)
         self._collect()  # a module that moves gets other buffers

@@ -4,7 +4,9 @@ import torch
 from accelerate import Accelerator, PartialState
 from accelerate.state import AcceleratorState
 
+from minorkey.errors import ConfigError
 from minorkey.system.precision import HALF, Precision, training_precision, units_of
+from minorkey.system.reduction import process_count
 from minorkey.training.options import TrainingOptions
 
 
@@ -12,9 +14,14 @@ def device_for(options: TrainingOptions) -> torch.device:
     """The device of this process. The first call connects those that a launcher (torchrun) started together.
 
     By itself, a process may use another one in every call, which accelerate keeps for good.
+
+    Raises:
+        ConfigError: several processes were started, and accelerate does not connect them on this device.
     """
-    on_cpu = options.device == "cpu"
+    on_cpu = _on_cpu(options)
     state = PartialState(cpu=on_cpu)
+    if state.num_processes != process_count():
+        raise ConfigError(f"several processes cannot train one run on {state.device}; set training.device=cpu")
     if state.num_processes > 1:
         return state.device
     if on_cpu:
@@ -38,8 +45,13 @@ def accelerator_for(options: TrainingOptions) -> Accelerator:
         ConfigError: the device cannot train in the precision asked for.
     """
     precision = precision_for(options)
-    wanted = {"_cpu": options.device == "cpu", "_mixed_precision": precision if precision in HALF else "no"}
+    wanted = {"_cpu": _on_cpu(options), "_mixed_precision": precision if precision in HALF else "no"}
     kept = PartialState._shared_state | AcceleratorState._shared_state
     if any(kept.get(name, value) != value for name, value in wanted.items()) and PartialState().num_processes == 1:
         AcceleratorState._reset_state(reset_partial_state=True)  # of an earlier training, on or in another one
     return Accelerator(cpu=wanted["_cpu"], mixed_precision=wanted["_mixed_precision"])
+
+
+def _on_cpu(options: TrainingOptions) -> bool:
+    """Whether that is meant; where there is nothing else, accelerate connects processes only if it is told so."""
+    return options.device == "cpu" or not torch.accelerator.is_available()
