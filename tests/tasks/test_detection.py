@@ -4,9 +4,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from minorkey.data.sample import Batch
+from minorkey.data.transforms import to_tensor
 from minorkey.errors import ConfigError, ImageSizeError
 from minorkey.labels import label_space
 from minorkey.models.backbone import load_backbone
@@ -29,8 +31,10 @@ class Says(nn.Module):
         self.config = SimpleNamespace(num_queries=len(boxes))
         self.boxes, self.logits = torch.tensor([boxes]), torch.tensor([logits])
         self.canvas = (0, 0)
+        self.seen = torch.empty(0)
 
     def forward(self, pixel_values: Tensor) -> SimpleNamespace:
+        self.seen = pixel_values
         self.canvas = tuple(pixel_values.shape[-2:])
         return SimpleNamespace(logits=self.logits, pred_boxes=self.boxes)
 
@@ -143,6 +147,15 @@ def test_boxes_are_in_pixels_of_the_image_that_was_given(size, resize, canvas):
     found = TASK.predict(model, torch.zeros(1, 3, height, width), protocol(resize=resize))
     assert model.canvas == canvas
     np.testing.assert_allclose(found.boxes, wanted, rtol=1e-5)
+
+
+def test_an_image_is_made_smaller_as_training_does_it():
+    """Pillow's filter is as wide as a pixel of the result, in training crops and in an exported model's own code."""
+    image = np.random.default_rng(0).integers(0, 256, (96, 192, 3), dtype=np.uint8)
+    model = Says([[0.5, 0.5, 0.2, 0.2]], [[3.0]])
+    TASK.predict(model, to_tensor(image, (0.0,) * 3, (1.0,) * 3)[None], protocol(resize=64))
+    small = np.asarray(Image.fromarray(image).resize((64, 32), Image.Resampling.BILINEAR))
+    np.testing.assert_allclose(255 * model.seen[0].permute(1, 2, 0).numpy(), small, atol=1.01)  # bytes are rounded twice
 
 
 def test_tiles_find_in_an_image_what_is_in_each_and_one_object_once():

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -133,6 +134,13 @@ def to_tensor(image: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...]
     """An image (H, W, C) as a tensor (C, H, W) float32: bytes scaled to [0, 1], less `mean`, over `std`."""
     channels = torch.from_numpy(np.array(image.transpose(2, 0, 1), np.float32, order="C"))
     return normalise(channels.div_(255) if image.dtype == np.uint8 else channels, mean, std)
+
+
+def brought_to(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Images (B, C, H, W) as tensors in another (height, width), filtered as `resize_window` does."""
+    if images.shape[-2:] == size:
+        return images
+    return F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=True)
 
 
 def random_window(

@@ -9,13 +9,13 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from rich.console import Console
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from minorkey.data.given import ImageLike, as_image
 from minorkey.data.pixels import DEFAULT, PixelOptions, of_one_kind, picture
+from minorkey.data.transforms import brought_to
 from minorkey.data.video.clip import opened_clip
 from minorkey.data.video.frames import Frame, Sampling, read_ahead
 from minorkey.errors import DataError, ImageSizeError
@@ -294,7 +294,7 @@ class Predictor:
     def _pixels(self, images: Sequence[np.ndarray]) -> Tensor:
         """Images as the network takes them, `(B, C, H, W)`; of one size, unless the protocol brings them to one."""
         if size := self.protocol.input_size:
-            return torch.cat([_brought_to(size, self._normalised([image])) for image in images])
+            return torch.cat([brought_to(self._normalised([image]), size) for image in images])
         return self._normalised(images)
 
     def _normalised(self, images: Sequence[np.ndarray]) -> Tensor:
@@ -340,13 +340,6 @@ def telling(
                 soft_wrap=True,
             )
         yield key, image
-
-
-def _brought_to(size: Size, images: Tensor) -> Tensor:
-    """Images `(B, C, H, W)` in another size, filtered as in training."""
-    if images.shape[-2:] == size:
-        return images
-    return F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=True)
 
 
 def _size(image: np.ndarray | DataError) -> Size | None:

@@ -14,7 +14,7 @@ from transformers.utils import ModelOutput
 
 from minorkey.data.records import Record, box_record
 from minorkey.data.sample import Batch, Sample
-from minorkey.data.transforms import TransformConfig
+from minorkey.data.transforms import TransformConfig, brought_to
 from minorkey.errors import ConfigError, ImageSizeError
 from minorkey.labels import LabelSpace
 from minorkey.models.detectors import DETECTION_HEADS
@@ -133,7 +133,7 @@ class Detection(Task):
         Args:
             model: in evaluation mode.
             pixel_values: one image.
-            protocol: its long side is resized to `resize`, and padded to a multiple of 32 at the right and bottom.
+            protocol: its long side is resized to `resize` as training resizes, and padded to a multiple of 32 at the right and bottom.
             window_batch: the most tiles in a pass.
 
         Raises:
@@ -354,5 +354,4 @@ def _to_long_side(images: Tensor, long_side: int | None) -> Tensor:
         return images
     height, width = images.shape[-2:]
     factor = long_side / max(height, width)
-    size = (max(1, round(height * factor)), max(1, round(width * factor)))
-    return F.interpolate(images, size=size, mode="bilinear", align_corners=False)
+    return brought_to(images, (max(1, round(height * factor)), max(1, round(width * factor))))
