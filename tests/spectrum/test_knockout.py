@@ -13,11 +13,12 @@ from rich.console import Console
 from torch import nn
 
 from minorkey.adapters.targets import find_targets
-from minorkey.errors import AdapterError, ConfigError, StorageError
+from minorkey.errors import AdapterError, ConfigError, DataError, StorageError
 from minorkey.evaluation.scores import ScoreTable
 from minorkey.reporting.page import build_report
 from minorkey.runs.assemble import open_judged
 from minorkey.runs.load import config_of, load
+from minorkey.runs.train import train
 from minorkey.spectrum.knockout import analysis
 from minorkey.spectrum.knockout.analysis import analyse
 from minorkey.spectrum.knockout.files import write_knockout
@@ -103,6 +104,22 @@ def test_one_row_per_block_end_and_domain(rows: list[KnockoutRow]) -> None:
 def test_intact_scores_are_those_of_the_run(rows: list[KnockoutRow], finished_run: RunFolder) -> None:
     scores = {score.domain: score.score for score in ScoreTable.read(finished_run.metrics).domains}
     assert {row.domain: row.intact for row in rows} == pytest.approx(scores)
+
+
+def test_only_the_scored_classes_count(make_config, tmp_path: Path) -> None:
+    quiet = Console(quiet=True)
+    train(make_config(evaluation={"classes": ["road", "sky"], "pictures": 0}), tmp_path / "run", console=quiet)
+    rows = knockout(tmp_path / "run", which=("minor",), blocks=[0], images=4, console=quiet)
+    scores = ScoreTable.read(tmp_path / "run" / "metrics.json").domains
+    assert {row.domain: row.intact for row in rows} == pytest.approx({score.domain: score.score for score in scores})
+    assert {name for row in rows for name, loss in row.class_loss.items() if loss is not None} == {"road", "sky"}
+
+
+def test_where_no_scored_class_is_labelled_it_is_said(make_config, tmp_path: Path) -> None:
+    quiet = Console(quiet=True)
+    train(make_config(evaluation={"classes": ["train"], "pictures": 0}), tmp_path / "run", console=quiet)
+    with pytest.raises(DataError, match="nothing that a score counts is labelled in what is judged"):
+        knockout(tmp_path / "run", which=("minor",), blocks=[0], images=4, console=quiet)
 
 
 def test_without_all_components_as_with_weights_of_zero(rows: list[KnockoutRow], finished_run: RunFolder) -> None:

@@ -55,7 +55,7 @@ LOW = Metric(
 
 def test_weights_and_patience_go_by_the_direction_of_the_metric(train, monkeypatch):
     """Scores are those of the mean IoU here, said to be an error."""
-    judged = _judged(train("low", choose="best_source", metric=f"{__name__}:LOW"))
+    judged = _judged(train("low", {"metric": f"{__name__}:LOW"}, choose="best_source"))
     scores = [record["scores"]["clear"] for record in judged]
     best = [record["step"] for record in judged if record["best"]][-1]
     assert best == judged[scores.index(min(scores))]["step"]
@@ -63,10 +63,9 @@ def test_weights_and_patience_go_by_the_direction_of_the_metric(train, monkeypat
 
 @pytest.fixture
 def train(make_config, console, tmp_path):
-    def run(name: str, metric: str | None = None, **training) -> RunFolder:
-        changes = {} if metric is None else {"evaluation": {"metric": metric}}
+    def run(name: str, evaluation: dict | None = None, **training) -> RunFolder:
         head = {"name": "linear", "dropout": 0.3}
-        config = make_config(training=STEPS | training, head=head, method="lora", **changes)
+        config = make_config(training=STEPS | training, head=head, method="lora", evaluation=evaluation or {})
         train_run(config, tmp_path / name, console=console)
         return RunFolder(tmp_path / name)
 
@@ -90,8 +89,9 @@ def test_judging_in_between_leaves_the_training_as_it_was(train, choose, domain)
     assert not _judged(plain)
 
 
-def test_the_best_weights_are_deployed_and_said(train):
-    run = train("best", choose="oracle")
+@pytest.mark.parametrize("classes", [None, ["road", "sky"]])
+def test_the_best_weights_are_deployed_and_said(train, classes):
+    run = train("best", {"classes": classes}, choose="oracle")
     judged = _judged(run)
     best = max(judged, key=lambda record: (record["scores"]["night"], -record["step"]))
     assert [record["step"] for record in judged if record["best"]][-1] == best["step"]

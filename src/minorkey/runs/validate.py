@@ -16,6 +16,7 @@ from minorkey.labels import LabelSpace
 from minorkey.runs.assemble import Network, open_source_validation, open_unseen
 from minorkey.runs.load import predictor_for
 from minorkey.system.console import PlainConsole
+from minorkey.tasks.evidence import only_scored
 
 
 def validation(
@@ -62,11 +63,13 @@ def _scoring(
 ) -> Callable[[nn.Module], dict[str, float]]:
     """The score of each domain that has one."""
     predictor = predictor_for(config, network, space)
+    scored = predictor.protocol.classes_scored
 
     def scores_of(model: nn.Module) -> dict[str, float]:
         now = replace(predictor, model=model)
         with exact(model):
             evidence_of = evaluate_domains(now, domains, pictures=0, folder=Path(), console=PlainConsole(quiet=True))
-        return {name: evidence.score() for name, (_, evidence) in evidence_of.items() if has_score(evidence)}
+        counted = {name: only_scored(kept, space.classes, scored) for name, (_, kept) in evidence_of.items()}
+        return {name: evidence.score() for name, evidence in counted.items() if has_score(evidence)}
 
     return scores_of

@@ -15,7 +15,7 @@ from minorkey.adapters.targets import Target, find_targets
 from minorkey.config import RunConfig
 from minorkey.data.readers.reader import Reader, ReaderAround
 from minorkey.data.sample import Sample
-from minorkey.errors import ConfigError
+from minorkey.errors import ConfigError, DataError
 from minorkey.evaluation.bootstrap import paired_difference
 from minorkey.evaluation.run import EvaluationDomain, evaluate_domains
 from minorkey.evaluation.scores import DomainRole, DomainScore, has_score, score_domain
@@ -29,7 +29,7 @@ from minorkey.spectrum.knockout.rows import KnockoutRow, Setting
 from minorkey.system.console import PlainConsole
 from minorkey.system.progress import Reporter
 from minorkey.system.run_folder import RunFolder
-from minorkey.tasks.evidence import Evidence
+from minorkey.tasks.evidence import Evidence, only_scored
 from minorkey.tasks.predictor import Predictor
 
 SHARE = 1 / 8
@@ -80,6 +80,7 @@ def knockout(
         "domains": [domain.reader.domain for domain in domains],
         "images": images,
         "components": components,
+        "classes": predictor.protocol.classes_scored and list(predictor.protocol.classes_scored),
     }
     folder = Path(out) if out is not None else RunFolder(Path(run)).spectrum
     claim_spectrum(folder, Path(run))
@@ -118,7 +119,13 @@ def _judge_settings(
         for number, (block, which) in enumerate(settings, start=2):
             with removal.applied(block, which):
                 without = judged()
-            yield (block, which), _rows((block, which), removal.share, intact, without, predictor)
+            rows = _rows((block, which), removal.share, intact, without, predictor)
+            if not rows:
+                raise DataError(
+                    "nothing that a score counts is labelled in what is judged; check the labels and maps of the "
+                    "domains, or ask for more images"
+                )
+            yield (block, which), rows
             reporter.update(number, f"without {which}, {'all blocks' if block is None else f'block {block}'}")
 
 
@@ -128,7 +135,7 @@ def _rows(
     (block, which), protocol, classes = setting, predictor.protocol, predictor.space.classes
     rows = []
     for domain, (role, before) in intact.items():
-        after = without[domain][1]
+        before, after = (only_scored(kept, classes, protocol.classes_scored) for kept in (before, without[domain][1]))
         if not has_score(before) or not has_score(after):
             continue
         better = protocol.scored.higher_is_better
