@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -5,6 +7,7 @@ from published import PUBLISHED, write_loose
 
 from minorkey.cli import main
 from minorkey.errors import ConfigError
+from minorkey.evaluation.submission import FORMATS, write_predictions
 from minorkey.runs import api
 
 LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
@@ -63,3 +66,11 @@ def test_acdc_gets_train_ids(finished_run, test_images, monkeypatch, capsys, tmp
 def test_an_unknown_server_is_refused(finished_run):
     with pytest.raises(ConfigError, match="unknown test server 'cityscape'; did you mean 'cityscapes'"):
         api.write_submission(finished_run.path, "cityscape")
+
+
+def test_other_classes_under_the_name_of_the_servers_are_refused(finished_run, console, tmp_path):
+    """A label space of one's own is named after its file."""
+    predictor = api.load(finished_run.path)
+    space = replace(predictor.space, classes=("road", *predictor.space.classes[:0:-1]))
+    with pytest.raises(ConfigError, match="has the classes of label space 'cityscapes19'"):
+        write_predictions(replace(predictor, space=space), [], FORMATS["acdc"], tmp_path, console, "model")

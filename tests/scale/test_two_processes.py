@@ -99,6 +99,8 @@ def runs(configs, commands, tmp_path_factory) -> Runs:
     jobs.append({"do": "evaluate", "run": soma, "out": str(root / "two" / "judged")})
     images = _write_images(root / "images")
     jobs.append({"do": "predict", "run": soma, "images": str(images), "out": str(root / "predicted")})
+    streets = _write_cityscapes(root / "data")
+    jobs.append({"do": "submit", "run": soma, "out": str(root / "submitted"), "data": str(streets)})
     jobs.append({"do": "batch_norm", "batch": BATCH.tolist(), "out": str(root)})
     jobs.append({"do": "mixed_shards", "config": str(root / "soma.yaml"), "out": str(root)})
     (root / "jobs.json").write_text(json.dumps(jobs))
@@ -122,6 +124,14 @@ def _write_images(folder: Path) -> Path:
         Image.fromarray(np.full((32, 48, 3), 40 * index, np.uint8)).save(folder / f"{index}.png")
     (folder / "broken.png").write_text("no image")
     return folder
+
+
+def _write_cityscapes(root: Path) -> Path:
+    folder = root / "cityscapes" / "leftImg8bit" / "test" / "berlin"
+    folder.mkdir(parents=True)
+    for index in range(5):
+        Image.fromarray(np.full((32, 64, 3), 40 * index, np.uint8)).save(folder / f"berlin_{index}_leftImg8bit.png")
+    return root
 
 
 def _part(run: RunFolder, part: str) -> dict[str, torch.Tensor]:
@@ -209,6 +219,12 @@ def test_predicting_shares_the_images_out(runs):
         assert (done["written"], done["skipped"]) == (5, 0)
         (problem,) = done["problems"]
         assert str(runs.root / "images" / "broken.png") in problem
+
+
+def test_a_submission_is_shared_out(runs):
+    written = sorted(path.name for path in (runs.root / "submitted").iterdir())
+    assert written == [f"berlin_{index}_leftImg8bit.png" for index in range(5)]
+    assert [json.loads((runs.root / f"submitted-{process}.json").read_text()) for process in (0, 1)] == [5, 5]
 
 
 def test_only_the_main_process_speaks(runs):

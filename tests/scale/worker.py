@@ -16,6 +16,7 @@ from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_
 from minorkey.config import load_config
 from minorkey.labels import label_space
 from minorkey.models.batch_norm import globalise
+from minorkey.runs.api import write_submission
 from minorkey.runs.assemble import build_network
 from minorkey.runs.evaluate import evaluate as evaluate_run
 from minorkey.runs.predict import predict_folder
@@ -39,6 +40,11 @@ def evaluate(run: str, out: str) -> None:
 def predict(run: str, images: str, out: str) -> None:
     done = predict_folder(Path(run), images, Path(out))
     write_json(Path(out) / f"done-{process_index()}.json", vars(done))
+
+
+def submit(run: str, out: str, data: str) -> None:
+    done = write_submission(run, "cityscapes", out=out, unseen="cityscapes:test", data_root=data)
+    write_json(Path(f"{out}-{process_index()}.json"), done[0])
 
 
 def batch_norm(batch: list, out: str) -> None:
@@ -106,7 +112,7 @@ def adapt(config: str, out: str) -> None:
         train_run(load_config(Path(config)), Path(out))
 
 
-JOBS = {job.__name__: job for job in (train, evaluate, predict, batch_norm, mixed_shards, adapt)}
+JOBS = {job.__name__: job for job in (train, evaluate, predict, submit, batch_norm, mixed_shards, adapt)}
 
 
 if __name__ == "__main__":

@@ -16,9 +16,10 @@ from rich.console import Console
 
 from minorkey.data.readers import Reader
 from minorkey.errors import ConfigError
-from minorkey.labels import LabelSpace
+from minorkey.labels import LabelSpace, label_space
 from minorkey.labels.legend import legend
 from minorkey.system.names import below
+from minorkey.system.processes import from_main, gathered, process_count, process_index, together
 from minorkey.system.progress import Reporter
 from minorkey.system.storage import write_atomically
 from minorkey.tasks.predictor import Predictor
@@ -64,14 +65,14 @@ def write_predictions(
         model: names model and protocol; every file has it as a text.
 
     Returns:
-        The number of files written.
+        The number of files written, by all processes of the run, which share the images.
 
     Raises:
         ConfigError: the model tells other classes apart, two images would have one file, or one is there that this
             model did not write.
         DataError: an image cannot be read.
     """
-    if predictor.space.name != "cityscapes19":
+    if predictor.space.classes != label_space("cityscapes19").classes:
         raise ConfigError(
             f"a submission has the classes of label space 'cityscapes19', but this run tells those of "
             f"'{predictor.space.name}' apart; train with label_space=cityscapes19"
@@ -80,17 +81,22 @@ def write_predictions(
     files = [below(folder, f"{Path(reader.key(index)).name}{layout.ending}.png") for reader, index in places]
     if len(set(files)) < len(files):
         raise ConfigError("two images would be written to one file; give only the data sets of one test server")
-    if foreign := next((file for file in files if os.path.lexists(file) and _writer(file) != model), None):
-        raise ConfigError(f"'{foreign}' is there already, and this model did not write it; choose another --out")
+    from_main(lambda: _refuse_others(files, model))
+    mine = list(zip(places, files, strict=True))[process_index() :: process_count()]
     ids, written = layout.ids(predictor.space), 0
-    with Reporter(console, "writing predictions", len(places), unit="image") as reporter:
-        for done, ((reader, index), file) in enumerate(zip(places, files, strict=True), start=1):
+    with together(), Reporter(console, "writing predictions", len(mine), unit="image") as reporter:
+        for done, ((reader, index), file) in enumerate(mine, start=1):
             if not file.is_file():
                 labels = predictor.in_domain(reader.domain).predict_one(reader[index].image).labels
                 _write(Image.fromarray(ids[labels]), file, model)
                 written += 1
             reporter.update(done, reader.domain)
-    return written
+    return int(gathered([written]).sum())
+
+
+def _refuse_others(files: list[Path], model: str) -> None:
+    if foreign := next((file for file in files if os.path.lexists(file) and _writer(file) != model), None):
+        raise ConfigError(f"'{foreign}' is there already, and this model did not write it; choose another --out")
 
 
 def _write(image: Image.Image, file: Path, model: str) -> None:

@@ -22,10 +22,11 @@ from minorkey.runs.load import config_of, load, protocol_of
 from minorkey.runs.made import model_digest
 from minorkey.runs.onnx_session import OnnxSession
 from minorkey.runs.train import train as train_run
-from minorkey.system.console import PlainConsole
 from minorkey.system.outside import outside_allowed
+from minorkey.system.processes import from_main, speaker, together
 from minorkey.system.run_folder import RunFolder
 from minorkey.system.unforeseen import public
+from minorkey.training.device import device_for
 
 EVALUATED_WITH = frozenset({"unseen", "data_root", "world", "evaluation", "backbone"})
 """The parts of a configuration that may differ between training and evaluation."""
@@ -228,8 +229,10 @@ def write_submission(
         raise ConfigError(f"'{run}' is a deployed file; predictions for a test server are written from its run")
     config = _evaluation_config(run, overrides) or load_config(RunFolder(Path(run)).config)
     folder = Path(out) if out else Path(run) / "submissions" / server
-    predictor = load(run)
+    device_for(config.training)  # it connects the processes
+    with together():
+        predictor = load(run)
     predictor.protocol = protocol_of(config)
     readers = [domain.reader for domain in open_unseen(config, predictor.space)]
-    model, console = model_digest(RunFolder(Path(run)), predictor), console or PlainConsole(stderr=True)
-    return write_predictions(predictor, readers, FORMATS[server], folder, console, model), folder
+    model = from_main(lambda: model_digest(RunFolder(Path(run)), predictor))
+    return write_predictions(predictor, readers, FORMATS[server], folder, speaker(console), model), folder
