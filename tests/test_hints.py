@@ -44,3 +44,8 @@ def test_an_option_that_is_nothing_is_said_as_ever():
     result = CliRunner().invoke(app, ["train", "demo", "--sede", "1"])
     assert result.exit_code == 2
     assert "--seed" in result.output
+
+
+def test_a_misspelt_key_is_said_before_the_one_that_is_missing_for_it():
+    with pytest.raises(ConfigError, match="unknown key 'souce'; did you mean 'source'?"):
+        resolve(None, {"souce": "world:clear"})

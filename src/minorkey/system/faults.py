@@ -65,8 +65,11 @@ def own_options(section: str, model: type[BaseModel], values: Any) -> Any:
 
 
 def one_line(error: ValidationError, model: type[BaseModel], section: str = "") -> str:
-    """The first fault, with its place in the file and, for an unknown key, the closest one there is."""
-    first = error.errors()[0]
+    """The first fault, with its place in the file and, for an unknown key, the closest one there is.
+
+    What is not set comes last: its key may be there, misspelt.
+    """
+    first = min(error.errors(), key=lambda fault: fault["type"] == "missing")
     place = [section, *first["loc"]] if section else [*first["loc"]]
     path = ".".join(map(str, place))
     if first["type"] == "extra_forbidden":
