@@ -33,6 +33,9 @@ def demo(
 
     * `minorkey demo --task detection --quick`
     """
+    from minorkey.system.beside import prepare
+
+    prepare()
     from minorkey.cli.show import show_next, show_scores
     from minorkey.reporting.demo import demo as run_demo
     from minorkey.reporting.demo import demo_runs

@@ -1,8 +1,5 @@
 """Several runs at a time, each on cores of its own: small networks gain more by that than by more threads."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,6 +15,7 @@ from minorkey.data.workers import cores
 from minorkey.errors import TrainingError
 from minorkey.runs.settled import settled
 from minorkey.runs.train import claim, train
+from minorkey.system.beside import Beside, beside
 from minorkey.system.lock import locked
 from minorkey.system.processes import from_main, process_count, speaker
 from minorkey.system.run_folder import RunFolder
@@ -95,7 +93,7 @@ def _threads(count: int) -> Iterator[None]:
 @contextmanager
 def _helpers(count: int, waiting: "Queue[Path]", console: Console) -> Iterator[None]:
     """Further processes that take runs from the queue until it is empty; at the end they are waited for."""
-    started: list[subprocess.Popen] = []
+    started: list[Beside] = []
     with ThreadPoolExecutor(max(1, count)) as pool:
         helping: list[Future[None]] = [pool.submit(_help, waiting, started, console) for _ in range(count)]
         try:
@@ -103,28 +101,21 @@ def _helpers(count: int, waiting: "Queue[Path]", console: Console) -> Iterator[N
         except BaseException:
             list(_taken(waiting))  # nothing more is begun
             for process in started:
-                process.terminate()  # saves after the step in progress; does nothing to one that has ended
+                process.end()
             raise
     for each in helping:
         each.result()
 
 
-def _help(waiting: "Queue[Path]", started: list[subprocess.Popen], console: Console) -> None:
+def _help(waiting: "Queue[Path]", started: list[Beside], console: Console) -> None:
     # The file that it reads was written, or compared, by `claim`: what it names from outside is the user's own choice.
-    command = [sys.executable, "-m", "minorkey", "train", "--allow-outside", "--resume"]
-    environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
-    for folder in _taken(waiting):
-        process = subprocess.Popen(
-            [*command, str(folder)],
-            env=environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,  # or Ctrl-C would reach it twice, and a second one ends a run unsaved
-        )
+    command = ["train", "--allow-outside", "--resume"]
+    with beside() as process:
         started.append(process)
-        said = process.communicate()[1].strip().splitlines()
-        if process.returncode:
-            list(_taken(waiting))
-            raise TrainingError(f"the run in '{folder}' ended early: {said[-1] if said else 'it says nothing'}")
-        console.print(f"'{folder.name}' is done as well", highlight=False)
+        for folder in _taken(waiting):
+            code, errors = process.run(*command, str(folder), threads=torch.get_num_threads())
+            if code:
+                said = errors.strip().splitlines()
+                list(_taken(waiting))
+                raise TrainingError(f"the run in '{folder}' ended early: {said[-1] if said else 'it says nothing'}")
+            console.print(f"'{folder.name}' is done as well", highlight=False)
