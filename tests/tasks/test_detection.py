@@ -155,7 +155,8 @@ def test_an_image_is_made_smaller_as_training_does_it():
     model = Says([[0.5, 0.5, 0.2, 0.2]], [[3.0]])
     TASK.predict(model, to_tensor(image, (0.0,) * 3, (1.0,) * 3)[None], protocol(resize=64))
     small = np.asarray(Image.fromarray(image).resize((64, 32), Image.Resampling.BILINEAR))
-    np.testing.assert_allclose(255 * model.seen[0].permute(1, 2, 0).numpy(), small, atol=1.01)  # bytes are rounded twice
+    seen = 255 * model.seen[0].permute(1, 2, 0).numpy()
+    np.testing.assert_allclose(seen, small, atol=1.01)  # Pillow rounds twice
 
 
 def test_tiles_find_in_an_image_what_is_in_each_and_one_object_once():

@@ -133,7 +133,8 @@ class Detection(Task):
         Args:
             model: in evaluation mode.
             pixel_values: one image.
-            protocol: its long side is resized to `resize` as training resizes, and padded to a multiple of 32 at the right and bottom.
+            protocol: its long side is resized to `resize`, filtered as in training, and padded to a multiple of 32 at
+                the right and bottom.
             window_batch: the most tiles in a pass.
 
         Raises:
