@@ -56,6 +56,16 @@ def test_folding_gives_the_original_architecture_with_the_trained_output(backbon
     assert torch.equal(features(original), features(backbone))
 
 
+@pytest.mark.parametrize("name", ["norm", "soma"])
+def test_a_folded_network_keeps_its_precision(tiny, train, name) -> None:
+    backbone = tiny("dinov2").bfloat16()
+    before = {key: value.dtype for key, value in backbone.state_dict().items()}
+    attach(backbone, _options(name))
+    train(backbone)
+    fold(backbone)
+    assert {key: value.dtype for key, value in backbone.state_dict().items()} == before
+
+
 def test_folding_twice_is_refused(tiny) -> None:
     backbone = tiny("dinov2")
     attach(backbone, _options("soma"))

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -180,6 +181,29 @@ def test_other_tasks(make_config, write_named, tmp_path, console, task, kind, ch
     file = next(root.rglob("val/**/*.npy"))
     assert predictor.predict(file).image.shape == (40, 48, 3)
     assert predict_folder(tmp_path / "run", str(file), tmp_path / "out", console=console).written == 1
+
+
+def test_the_card_of_a_classifier_brings_values_to_size(make_config, write_named, tmp_path, console, monkeypatch):
+    """No processor of transformers does it where torchvision is not installed: Pillow resizes bytes alone."""
+    root = write_named("category")
+    for file in root.rglob("*.npy"):
+        np.save(file, (4095 * np.load(file)).astype(np.uint16))
+    (root / "dataset.yaml").write_text((root / "dataset.yaml").read_text().replace("range: [0, 1]", "range: [0, 4095]"))
+    changes = {"task": "classification", "head": {"name": "pooled"}, "label_space": "a, b"}
+    config = make_config(source=str(root), unseen=[], training={"steps": 2}, **changes)
+    train(config, tmp_path / "run", console=console)
+    export_run(tmp_path / "run", "model", out=tmp_path / "model")
+    monkeypatch.chdir(tmp_path / "model")
+    card = {}
+    exec(Path("README.md").read_text().split("```python\n")[1].split("```")[0], card)
+    image = next(root.rglob("val/**/*.npy"))
+    pixels = card["processor"](np.load(image), return_tensors="pt", input_data_format="channels_last")["pixel_values"]
+    with torch.no_grad():
+        found = card["model"](card["sized"](pixels)).logits.softmax(-1)[0]
+    predictor = load(tmp_path / "run", device="cpu")
+    torch.testing.assert_close(
+        found, predictor.output(as_image(np.load(image), predictor.pixels))[0], rtol=0, atol=1e-4
+    )
 
 
 def test_bytes_and_floats_share_a_pass(make_config, write_arrays, tmp_path, console):

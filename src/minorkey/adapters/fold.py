@@ -1,10 +1,11 @@
 """Fold an adapter into the weights: the original network again, with what it has learnt."""
 
 import torch
+from peft.tuners.ln_tuning.layer import LNTuningLayer
 from torch import nn
 
 from minorkey.adapters.attach import MARK
-from minorkey.adapters.peft_layers import remove, tuner_layers
+from minorkey.adapters.peft_layers import ADAPTER, remove, tuner_layers
 from minorkey.errors import AdapterError
 from minorkey.system.reading import shown
 
@@ -12,8 +13,8 @@ from minorkey.system.reading import shown
 def fold(network: nn.Module) -> None:
     """Merge every adapter into its weight, in place; modules, class and state-dict keys are the original ones.
 
-    Trained biases are the layers' own and stay as they are. A network in which `full`, `bias` or `frozen`
-    trained has nothing to merge and only loses the mark that it was attached to.
+    Each parameter is in the precision that it had. Trained biases are the layers' own and stay as they are. A network
+    in which `full`, `bias` or `frozen` trained has nothing to merge and only loses the mark that it was attached to.
 
     Args:
         network: what `attach` was called on, or a module around it.
@@ -34,6 +35,8 @@ def fold(network: nn.Module) -> None:
         for layer in layers.values():
             with torch.autocast(next(layer.parameters()).device.type, enabled=False):
                 layer.merge()
+            if isinstance(layer, LNTuningLayer):  # the pretrained norm and the one that trained have changed places
+                layer.get_base_layer().to(next(layer.ln_tuning_layers[ADAPTER].parameters()).dtype)
         remove(network)
     for module in marked:
         del module.__dict__[MARK]

@@ -22,6 +22,19 @@ processor = AutoImageProcessor.from_pretrained(folder)  # processor(image, retur
 UPRIGHT = """\
 # An image as the run sees it, upright and RGB: image = PIL.ImageOps.exif_transpose(PIL.Image.open(file)).convert("RGB")
 """
+AS_IT_LIES = """\
+# Of an image (H, W, channels), as in its file: processor(image, return_tensors="pt", input_data_format="channels_last")
+"""
+BROUGHT = """\
+# The processor normalises and does no more, for it can resize nothing but bytes: bring its `pixel_values` to size.
+import torch
+
+
+def sized(pixel_values):
+    return torch.nn.functional.interpolate(pixel_values, size={size}, mode="bilinear", antialias=True)
+
+
+"""
 WHAT = "{kind} with everything it has learnt folded into its weights"
 WITH_BACKBONE = "; `backbone/` is its backbone alone, with the modules and names of the pretrained one."
 STOCK = "Every class is one of transformers."
@@ -46,7 +59,9 @@ def write_model(trained: Trained, folder: Path) -> Card:
         model.save_pretrained(folder)
     write_json(folder / "preprocessor_config.json", images)
     code = CODE.format(auto_class=exported.auto_class, trust="" if stock else ", trust_remote_code=True")
-    code += "" if trained.predictor.pixels.stated else UPRIGHT
+    code += AS_IT_LIES if trained.predictor.pixels.stated else UPRIGHT
+    if (size := trained.predictor.protocol.input_size) and not images["do_resize"]:
+        code += BROUGHT.format(size=size)
     return Card(
         what=WHAT.format(kind=exported.name) + (WITH_BACKBONE if backbone_code else "."),
         code=code + exported.code + backbone_code,

@@ -3,8 +3,8 @@
 from minorkey.tasks.exported import Exported
 
 NOTE = (
-    "Classes: `outputs.logits.softmax(-1)`, in the order of `model.config.id2label`. Images are brought to the size "
-    "that the processor has, whatever their sides, as they were for the scores below."
+    "Classes: `outputs.logits.softmax(-1)`, in the order of `model.config.id2label`. Images are brought to one size, "
+    "whatever their sides, as they were for the scores below."
 )
 
 EXPORTED = Exported(
