@@ -20,7 +20,7 @@ class EvaluationOptions(BaseModel):
         None, description="height, width of the sliding window; default: the whole image, unless it is very large"
     )
     stride: Size | None = Field(None, description="height, width of its step; default: two thirds of the window")
-    resize: Side | None = Field(None, description="long side of the image in pixels; default: native")
+    resize: Side | None = Field(None, description="long side of the image in pixels, bilinear; default: native")
     resize_in: dict[str, Side | None] = Field({}, description="long side in single domains, by their name")
     flip: bool = Field(False, description="average with the mirrored image")
     scales: tuple[Scale, ...] = Field(
