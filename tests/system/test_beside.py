@@ -9,7 +9,7 @@ import pytest
 
 from minorkey.config import save_config
 from minorkey.system import beside as module
-from minorkey.system.beside import Beside, beside, prepare
+from minorkey.system.beside import Beside, beside, dismiss, prepare
 from minorkey.system.run_folder import RunFolder
 from minorkey.training.checkpoint import checkpoints
 
@@ -56,6 +56,11 @@ def test_what_was_prepared_is_taken_once():
     with beside() as first, beside() as second:
         assert first is not second
         assert module._prepared == []
+    prepare()
+    (unused,) = module._prepared
+    dismiss()
+    assert module._prepared == []
+    assert unused._server.poll() is not None
 
 
 def test_where_nothing_is_forked_a_command_is_started(tmp_path, monkeypatch, capfd):

@@ -15,7 +15,7 @@ from minorkey.data.workers import cores
 from minorkey.errors import TrainingError
 from minorkey.runs.settled import settled
 from minorkey.runs.train import claim, train
-from minorkey.system.beside import Beside, beside
+from minorkey.system.beside import Beside, beside, dismiss
 from minorkey.system.lock import locked
 from minorkey.system.processes import from_main, process_count, speaker
 from minorkey.system.run_folder import RunFolder
@@ -57,6 +57,8 @@ def train_side_by_side(runs: Mapping[Path, RunConfig], jobs: int = 1, console: C
     for folder in (folder for folder in runs if not RunFolder(folder).finished):
         waiting.put(folder)
     jobs = max(1, min(jobs, waiting.qsize()))
+    if jobs == 1:
+        dismiss()
     with _threads(cores() // jobs if jobs > 1 else torch.get_num_threads()), _helpers(jobs - 1, waiting, console):
         for folder in _taken(waiting):
             train(runs[folder], folder, resume=True, console=console)

@@ -35,6 +35,13 @@ def beside() -> "Beside":
     return _prepared.pop() if _prepared else Beside()
 
 
+def dismiss() -> None:
+    """End what was prepared and is not needed."""
+    while _prepared:
+        with _prepared.pop() as process:
+            process.end()
+
+
 class Beside:
     """A process for commands of minorkey, one at a time. Ctrl-C does not reach them, `end` does.
 
