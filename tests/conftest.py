@@ -24,6 +24,7 @@ from warm_commands import Forked, wait_until_warm, warm_commands
 
 from minorkey.config import RunConfig, resolve, save_config
 from minorkey.runs.train import train
+from minorkey.system.launch import collect_seldom
 from minorkey.system.run_folder import RunFolder
 
 MakeConfig = Callable[..., RunConfig]
@@ -65,6 +66,7 @@ def pytest_collection_finish() -> None:
     """Libraries and tests stay for good: looking through them for what to free took a fifth of the tests' time."""
     gc.collect()
     gc.freeze()
+    collect_seldom()
 
 
 WARM = "MINORKEY_WARM_COMMANDS"
