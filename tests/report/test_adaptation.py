@@ -19,11 +19,10 @@ from minorkey.reporting.adaptation.rows import (
     adaptation_views,
     adapted_runs,
     curve_figures,
-    target_notes,
 )
-from minorkey.reporting.adaptation.runs import compare_adapted, target_domains
+from minorkey.reporting.adaptation.runs import compare_adapted, target_domains, target_notes
 from minorkey.reporting.figures import run_colours
-from minorkey.reporting.page import build_report
+from minorkey.reporting.page import build_report, report
 from minorkey.reporting.runs import read_run
 from minorkey.reporting.tables import comparable
 
@@ -231,8 +230,15 @@ def test_pictures_name_the_target_too(adapted):
 
 
 def test_notes_gather_runs_by_target(adapted, make_run):
-    (note,) = target_notes(loaded(adapted, adapt(make_run("lora", 0.8, images=1))))
+    runs = [read_run(folder) for folder in (adapted, adapt(make_run("lora", 0.8, images=1)))]
+    (note,) = target_notes(runs)
     assert note.startswith("Images of night, without labels, were seen in training by SoMA, LoRA; ")
+
+
+def test_the_table_to_paste_says_so_too(adapted, source_only, tmp_path):
+    text = report([source_only, adapted], tmp_path / "scores.md").read_text(encoding="utf-8")
+    assert text.endswith("seen in training by SoMA (soma-0, 2); to those it is the target, not an unseen domain.\n")
+    assert "target" not in report([source_only], tmp_path / "one.md").read_text(encoding="utf-8")
 
 
 def test_error_texts(adapted):

@@ -48,6 +48,13 @@ def test_another_protocol_is_marked_and_never_best(runs, make_run):
     assert "long side 512 px" in grid.footnotes[0]
 
 
+def test_another_metric_is_named(runs):
+    *same, other = tables(runs)
+    other = other.model_copy(update={"protocol": other.protocol.model_copy(update={"metric": "accuracy"})})
+    (note,) = build_grid([*same, other]).footnotes
+    assert f"({other.protocol.id()}: accuracy in %; " in note
+
+
 def test_other_images_are_marked_too(runs, make_run):
     grid = build_grid(tables([*runs, make_run("pissa", 0.9, images=3)]))
     assert grid.rows[-1].mark == "†"

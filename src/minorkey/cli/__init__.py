@@ -27,6 +27,9 @@ from minorkey.system.unforeseen import one_line_of
 TAKES_SETTINGS = (train, tune, leave_one_out, evaluate)
 """Commands with KEY=VALUE."""
 
+OF_ONE_PROCESS = (spectrum, report, export)
+"""Commands whose work is not shared out."""
+
 app = typer.Typer(
     name="minorkey",
     help="Adapt pretrained vision models so that they work where their training data does not reach.",
@@ -35,8 +38,9 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 for command in (demo, train, tune, leave_one_out, evaluate, predict, spectrum, report, export):
-    app.command(cls=SettingsCommand if command in TAKES_SETTINGS else None)(verb(command))
-app.command("show")(verb(show_page))
+    kind = SettingsCommand if command in TAKES_SETTINGS else None
+    app.command(cls=kind)(verb(command, alone=command in OF_ONE_PROCESS))
+app.command("show")(verb(show_page, alone=True))
 app.command("list")(verb(list_parts))
 app.command(cls=SettingsCommand)(verb(config))
 app.add_typer(data, name="data")

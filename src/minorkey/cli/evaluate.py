@@ -51,8 +51,9 @@ def evaluate(
     api.evaluate(run, out=target, **given)
     if robustness:
         from minorkey.cli.show_robustness import show_robustness
+        from minorkey.system.processes import from_main
 
-        show_robustness(target)
+        from_main(lambda: show_robustness(target))
     else:
         show_scores([target])
     typer.echo(f"scores: {target / 'metrics.json'}")

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from minorkey.errors import MinorkeyError
-from minorkey.system.launch import is_silent
+from minorkey.system.launch import is_silent, refuse_several
 from minorkey.system.outside import outside_allowed, outside_faults
 from minorkey.system.unforeseen import one_line_of
 
@@ -19,12 +19,19 @@ AllowOutside = Annotated[
 Debug = Annotated[bool, typer.Option("--debug", help="Show where an error comes from.")]
 
 
-def verb(command: Callable[..., None]) -> Callable[..., None]:
-    """A command with `--allow-outside` and `--debug`, which fails in one line whatever it fails of."""
+def verb(command: Callable[..., None], *, alone: bool = False) -> Callable[..., None]:
+    """A command with `--allow-outside` and `--debug`, which fails in one line whatever it fails of.
+
+    Args:
+        command: the function.
+        alone: several processes do not share the work.
+    """
 
     @wraps(command)
     def run(*, allow_outside: bool, debug: bool, **given: Any) -> None:
         try:
+            if alone:
+                refuse_several()
             with outside_allowed(allow_outside), outside_faults():
                 command(**given)
         except (typer.Exit, typer.Abort, KeyboardInterrupt, SystemExit):

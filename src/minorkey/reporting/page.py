@@ -23,9 +23,9 @@ from minorkey.reporting.adaptation.rows import (
     adapted_runs,
     curve_figures,
     gain_views,
-    target_notes,
     things_of,
 )
+from minorkey.reporting.adaptation.runs import target_notes
 from minorkey.reporting.changes import changes
 from minorkey.reporting.compared import compare
 from minorkey.reporting.details import (
@@ -219,7 +219,7 @@ def _adaptation(runs: Sequence[Run], adapted: Sequence[AdaptedRun], space: Label
         "adaptation_rows": adaptation_rows(adapted),
         "adapted_things": things_of(adapted),
         "gains": gain_views(runs, adapted),
-        "target_notes": target_notes(adapted),
+        "target_notes": target_notes(runs),
     }
 
 

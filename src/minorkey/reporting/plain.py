@@ -6,6 +6,7 @@ from typing import Any
 
 from minorkey.evaluation.scores import ScoreTable
 from minorkey.plotting.markdown import in_markdown
+from minorkey.reporting.adaptation.runs import target_notes
 from minorkey.reporting.robustness import all_robustness_rows, robustness_markdown
 from minorkey.reporting.runs import Run, read_runs
 from minorkey.reporting.seeds import by_method, interval_words
@@ -41,6 +42,7 @@ def write_markdown(runs: Sequence[Path], out: Path, title: str | None = None) ->
         *(in_markdown(" ".join(lines)) for lines in (said.details, said.certainty) if lines),
         markdown_table(tables),
         f"In brackets: {interval_words(methods)}.",
+        *map(in_markdown, target_notes(methods)),
     ]
     if rows := all_robustness_rows(tables):
         parts.append(robustness_markdown(rows))

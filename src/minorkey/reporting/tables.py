@@ -239,7 +239,8 @@ def _unscored(tables: Sequence[ScoreTable]) -> list[str]:
 
 def _difference(table: ScoreTable, compared: ScoreTable) -> str:
     if _protocol(table) != _protocol(compared):
-        return f"measured under another protocol ({table.protocol.id()}: {table.protocol.describe()})"
+        metric = f"{table.metric.in_unit}; " if table.metric.name != compared.metric.name else ""
+        return f"measured under another protocol ({table.protocol.id()}: {metric}{table.protocol.describe()})"
     if table.classes != compared.classes:
         return f"its label space is also called '{table.label_space}', but has other classes"
     return "judged on other domains or images"

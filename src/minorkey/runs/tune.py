@@ -33,6 +33,7 @@ from minorkey.system.storage import write_csv, write_text
 from minorkey.system.unforeseen import public
 from minorkey.tasks.metric import Metric
 from minorkey.tasks.table import task_named
+from minorkey.training.device import device_for
 from minorkey.training.divergence import Diverged
 from minorkey.training.loop import Interrupted
 from minorkey.training.options import TrainingOptions
@@ -151,9 +152,10 @@ def tune(
         raise ConfigError(f"seeds and steps are 1 or more, got {seeds} and {steps}")
     if tolerance is not None and not 0 <= tolerance < float("inf"):
         raise ConfigError(f"--tolerance is a number, 0 or more, got {tolerance:g}")
-    out, console = Path(out), speaker(console)
     given = dict(overrides or {})
     wanted = [_of_method(preset, given, method) for method in dict.fromkeys(methods)] or [resolve(preset, given)]
+    device_for(wanted[0].training)  # it connects the processes
+    out, console = Path(out), speaker(console)
     wanted = from_main(lambda: [with_classes(config) for config in wanted])
     tried = [_judged_under(config, under) for config in wanted]
     for config in tried:

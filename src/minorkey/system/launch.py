@@ -6,6 +6,8 @@ import sys
 import time
 from typing import NoReturn
 
+from minorkey.errors import ConfigError
+
 GRACE = 10.0
 """Seconds for which a process that is not the main one gives way to it at the end."""
 
@@ -24,6 +26,12 @@ def collect_seldom() -> None:
 def is_launched_as_main() -> bool:
     """Whether this is the first process of those started together, or the only one."""
     return os.environ.get("RANK", "0") == "0"
+
+
+def refuse_several() -> None:
+    """Raise `ConfigError` where this process was started together with others."""
+    if (count := os.environ.get("WORLD_SIZE", "1")) not in ("", "1"):
+        raise ConfigError(f"this is the work of one process, and {count} were started; leave torchrun out")
 
 
 def is_silent() -> bool:

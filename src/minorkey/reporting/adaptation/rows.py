@@ -63,19 +63,6 @@ def adapted_runs(runs: Sequence[Run], colours: Sequence[str]) -> list[AdaptedRun
     ]
 
 
-def target_notes(adapted: Sequence[AdaptedRun]) -> list[str]:
-    """A sentence per target: for which runs it is not unseen."""
-    labels: dict[str, list[str]] = {}
-    for each in adapted:
-        if each.targets:
-            labels.setdefault(", ".join(each.targets), []).append(each.label)
-    return [
-        f"Images of {target}, without labels, were seen in training by {', '.join(names)}; "
-        "to those it is the target, not an unseen domain."
-        for target, names in labels.items()
-    ]
-
-
 def curve_figures(adapted: Sequence[AdaptedRun]) -> dict[str, Figure]:
     """`adaptation-health` and `adaptation-losses`, where they were logged."""
     lines = [Line(each.label, each.colour, each.parts) for each in adapted]

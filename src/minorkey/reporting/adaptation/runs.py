@@ -7,9 +7,9 @@ from minorkey.data.corruptions import clean_domain, split_corruption
 from minorkey.data.readers.locate import split_name
 from minorkey.evaluation.bootstrap import Difference, paired_difference
 from minorkey.evaluation.scores import DomainScore
-from minorkey.reporting.adaptation.log import LogPart
+from minorkey.reporting.adaptation.log import LogPart, read_parts
 from minorkey.reporting.runs import Run, same_images
-from minorkey.reporting.tables import measurement
+from minorkey.reporting.tables import measurement, run_labels
 from minorkey.tasks.metric import Metric
 
 
@@ -136,3 +136,20 @@ def _holds(data: str, domain: str) -> bool:
     found = clean_domain(domain)
     seen_under = domain.removeprefix(found).removeprefix("+")
     return seen_under == (corruption or "") and (found == own or found.startswith(f"{own}-"))
+
+
+def target_notes(runs: Sequence[Run]) -> list[str]:
+    """A sentence per target of runs that are shown together: for which of them it is not unseen.
+
+    Raises:
+        DataError: The log of a round is broken.
+    """
+    labels: dict[str, list[str]] = {}
+    for run, label in zip(runs, run_labels([run.scores for run in runs]), strict=True):
+        if (parts := read_parts(run)) and (targets := target_domains(run, parts)):
+            labels.setdefault(", ".join(targets), []).append(label)
+    return [
+        f"Images of {target}, without labels, were seen in training by {', '.join(names)}; "
+        "to those it is the target, not an unseen domain."
+        for target, names in labels.items()
+    ]
