@@ -5,6 +5,7 @@ commands does it once, while this one is still busy with its own start. Only Lin
 elsewhere each command imports for itself.
 """
 
+import atexit
 import gc
 import json
 import os
@@ -28,6 +29,7 @@ _prepared: "list[Beside]" = []
 def prepare() -> None:
     """Let a process import in the background what a command needs; `beside` gives it."""
     _prepared.append(Beside())
+    atexit.register(dismiss)  # of a process that ends early
 
 
 def beside() -> "Beside":
