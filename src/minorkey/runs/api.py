@@ -26,7 +26,7 @@ from minorkey.system.outside import outside_allowed
 from minorkey.system.processes import from_main, speaker, together
 from minorkey.system.run_folder import RunFolder
 from minorkey.system.unforeseen import public
-from minorkey.training.device import device_for
+from minorkey.training.device import connect
 
 EVALUATED_WITH = frozenset({"unseen", "data_root", "world", "evaluation", "backbone"})
 """The parts of a configuration that may differ between training and evaluation."""
@@ -229,7 +229,7 @@ def write_submission(
         raise ConfigError(f"'{run}' is a deployed file; predictions for a test server are written from its run")
     config = _evaluation_config(run, overrides) or load_config(RunFolder(Path(run)).config)
     folder = Path(out) if out else Path(run) / "submissions" / server
-    device_for(config.training)  # it connects the processes
+    connect(config.training)
     with together():
         predictor = load(run)
     predictor.protocol = protocol_of(config)

@@ -25,7 +25,7 @@ from minorkey.system.sealed import write_sealed
 from minorkey.tasks.evidence import Evidence
 from minorkey.tasks.predictor import Predictor
 from minorkey.tasks.table import task_named
-from minorkey.training.device import device_for
+from minorkey.training.device import connect
 
 EVALUATION = "an evaluation"
 """What files are part of, in the record of a folder."""
@@ -58,7 +58,7 @@ def evaluate(
     folder = RunFolder(Path(run))
     folder.require_trained()
     as_trained, config = config is None, config or load_config(folder.config)
-    device_for(config.training)  # first of all: it connects the processes
+    connect(config.training)
     console = speaker(console)
     target = RunFolder(Path(out)) if out is not None else folder
     from_main(lambda: _check_out(target, folder, config, as_trained=as_trained))
@@ -91,7 +91,7 @@ def evaluate_file(file: Path, overrides: Mapping[str, Any], *, out: Path, consol
     """
     session, target = OnnxSession(file), RunFolder(out)
     config = deployed_config(session.info, file, overrides)
-    device_for(config.training)  # it connects the processes
+    connect(config.training)
     console = speaker(console)
     home = out.resolve().parent == evaluations_of(file).resolve()
     if not home:

@@ -24,7 +24,7 @@ from minorkey.system.processes import from_main, speaker
 from minorkey.system.run_folder import RunFolder
 from minorkey.system.storage import write_csv
 from minorkey.tasks.table import task_named
-from minorkey.training.device import device_for
+from minorkey.training.device import connect
 
 TABLE = "leave_one_out.csv"
 PART = "a table of folds"
@@ -136,7 +136,7 @@ def leave_one_out(
     Raises:
         MinorkeyError: bad input, or a training that cannot go on; one line says what to do.
     """
-    device_for(config.training)  # it connects the processes
+    connect(config.training)
     console = speaker(console)
     folds = from_main(lambda: folds_of(config))
     places = [below(out, fold.domain) for fold in folds]

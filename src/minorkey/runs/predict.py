@@ -32,7 +32,7 @@ from minorkey.system.run_folder import RunFolder
 from minorkey.system.storage import write_json, write_text
 from minorkey.tasks.prediction import Prediction, read_saved, save_jpeg
 from minorkey.tasks.predictor import Predictor, Started, telling
-from minorkey.training.device import device_for
+from minorkey.training.device import connect
 from minorkey.training.options import TrainingOptions
 
 CLASSES = "classes.json"
@@ -108,7 +108,7 @@ def predict_folder(
         DataError: there is no run or no image.
         StorageError: a file cannot be written.
     """
-    device_for(TrainingOptions())
+    connect(TrainingOptions())
     suffixes = from_main(lambda: image_suffixes(pixels_of(run)))
     files, names, clips = from_main(lambda: _listed(images, shard, suffixes, out, frames))
     with together():

@@ -27,7 +27,7 @@ from minorkey.system.outside import outside_faults
 from minorkey.system.processes import from_main, speaker
 from minorkey.system.run_folder import RunFolder, resuming
 from minorkey.system.saved_config import differing_keys
-from minorkey.training.device import device_for
+from minorkey.training.device import connect
 from minorkey.training.tracking import check_trackers
 
 
@@ -47,7 +47,7 @@ def train(config: RunConfig, out: Path, *, resume: bool = False, console: Consol
     Raises:
         MinorkeyError: bad input, or a training that cannot go on; one line says what to do.
     """
-    device_for(config.training)  # first of all: it connects the processes
+    connect(config.training)
     from_main(lambda: check_trackers(config.training.track))
     console = speaker(console)
     folder = RunFolder(Path(out))

@@ -33,7 +33,7 @@ from minorkey.system.storage import write_csv, write_text
 from minorkey.system.unforeseen import public
 from minorkey.tasks.metric import Metric
 from minorkey.tasks.table import task_named
-from minorkey.training.device import device_for
+from minorkey.training.device import connect
 from minorkey.training.divergence import Diverged
 from minorkey.training.loop import Interrupted
 from minorkey.training.options import TrainingOptions
@@ -154,7 +154,7 @@ def tune(
         raise ConfigError(f"--tolerance is a number, 0 or more, got {tolerance:g}")
     given = dict(overrides or {})
     wanted = [_of_method(preset, given, method) for method in dict.fromkeys(methods)] or [resolve(preset, given)]
-    device_for(wanted[0].training)  # it connects the processes
+    connect(wanted[0].training)
     out, console = Path(out), speaker(console)
     wanted = from_main(lambda: [with_classes(config) for config in wanted])
     tried = [_judged_under(config, under) for config in wanted]

@@ -11,7 +11,7 @@ from minorkey.training.options import TrainingOptions
 
 
 def device_for(options: TrainingOptions) -> torch.device:
-    """The device of this process. The first call connects those that a launcher (torchrun) started together.
+    """The device of this process, connected to those that were started with it.
 
     By itself, a process may use another one in every call, which accelerate keeps for good.
 
@@ -27,6 +27,15 @@ def device_for(options: TrainingOptions) -> torch.device:
     if on_cpu:
         return torch.device("cpu")
     return state.default_device if state._cpu else state.device  # the first call asked for the CPU
+
+
+def connect(options: TrainingOptions) -> None:
+    """Connect the processes that a launcher (torchrun) started together, before one of them does anything for all.
+
+    Raises:
+        ConfigError: as `device_for`.
+    """
+    device_for(options)
 
 
 def precision_for(options: TrainingOptions) -> Precision:
