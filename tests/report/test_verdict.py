@@ -87,6 +87,16 @@ def test_where_nothing_is_gained_at_home_the_page_says_so(make_run, full, said):
     assert sum("No method gains anything sure on clear" in sentence for sentence in found.details) == said
 
 
+@pytest.mark.parametrize(("elsewhere", "said"), [(0.5, True), (0.75, False)])
+def test_where_something_is_gained_elsewhere_it_is_not_called_lost(make_run, elsewhere, said):
+    """Nobody gains at home here: whoever trained has the scores of the start there."""
+    start = read_run(make_run("frozen", 0.6, steps=0))
+    trained = [read_run(make_run(method, elsewhere)) for method in ("soma", "full")]
+    runs = [replace(run, evidence={**run.evidence, "clear": start.evidence["clear"]}) for run in trained]
+    (sentence,) = [each for each in verdict(by_method([start, *runs])).details if "No method gains anything" in each]
+    assert ("lose nothing in other domains" in sentence) == said
+
+
 def test_seeds_are_paired(make_run):
     folders = [make_run(m, q, seed=s) for m, q in (("soma", 0.9), ("full", 0.7)) for s in range(3)]
     methods = loaded(folders)

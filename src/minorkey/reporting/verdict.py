@@ -99,13 +99,15 @@ def _nothing_to_gain(parts: Compared) -> list[str]:
     baseline = parts.baseline
     if baseline is None or not parts.source:
         return []
-    gains = [gap(entry.run, baseline.run, parts.source) for entry in parts.entries if entry is not baseline]
+    trained = [entry.run for entry in parts.entries if entry is not baseline]
+    gains = [gap(run, baseline.run, parts.source) for run in trained]
     if not gains or any(each is None or each.direction in ("ahead", "untested") for each in gains):
         return []
-    return [
-        f"No method gains anything sure on {parts.home}: what they begin with has little left to learn there, and the "
-        "best that adapting can then do is to lose nothing in other domains."
-    ]
+    learnt = f"No method gains anything sure on {parts.home}: what they begin with has little left to learn there"
+    elsewhere = [gap(run, baseline.run, parts.unseen) for run in trained]
+    if any(each is not None and each.direction == "ahead" for each in elsewhere):
+        return [f"{learnt}."]
+    return [f"{learnt}, and the best that adapting can then do is to lose nothing in other domains."]
 
 
 def _places(parts: Compared, baseline: Entry, *, full: bool) -> list[tuple[str, list[str]]]:
