@@ -5,12 +5,12 @@ OLDEST = .venv-oldest
 RAY = .venv-ray
 INSTALLED = .venv/.installed
 
-.PHONY: help demo test test-onnx test-timm test-ray test-oldest lint types docs format clean
+.PHONY: help demo test test-thorough test-timm test-ray test-oldest lint types docs format clean
 
 help:
 	@echo "make demo    install, then train and compare the methods on the built-in world: runs/demo/report.html"
 	@echo "make test    install, then run the tests"
-	@echo "make test-onnx  install, then compare every head with its ONNX file, minutes of it"
+	@echo "make test-thorough  install, then run the tests that take longest: every combination, whole rehearsals"
 	@echo "make test-timm  install timm in an environment of its own, then run the tests of its networks"
 	@echo "make test-oldest  install the oldest transformers that is taken, with the torch of GPU machines, then run what a GPU would"
 	@echo "make test-ray   install Ray in an environment of its own, then run the tests that it drives"
@@ -25,12 +25,12 @@ demo: $(INSTALLED)
 	$(BIN)/minorkey demo --out runs/demo
 
 # Tests start processes by the dozen; where the environment forbids compiled modules, each would compile them anew.
-test: export PYTHONDONTWRITEBYTECODE =
+test test-thorough: export PYTHONDONTWRITEBYTECODE =
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not thorough"
 
-test-onnx: $(INSTALLED)
-	EVERY_HEAD=1 $(BIN)/python -m pytest tests/export/test_deployed_heads.py
+test-thorough: $(INSTALLED)
+	$(BIN)/python -m pytest -n auto --dist load -m thorough
 
 test-timm: $(TIMM)/.installed
 	PYTHONPATH=tests/contract $(TIMM)/bin/python -m pytest -p torchvision_schemas tests/contract -k timm

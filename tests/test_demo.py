@@ -76,6 +76,7 @@ def test_a_second_demo_in_the_same_folder_only_draws_the_page(page):
     assert len(before) == 10
 
 
+@pytest.mark.thorough
 def test_runs_beside_each_other_are_those_one_after_the_other(page, tmp_path):
     """And both are made, one of them by a process of its own."""
     made = minorkey.demo(tmp_path, quick=True, jobs=2, **SMALL).parent

@@ -9,8 +9,15 @@ from doc_examples import REPO, Example, find_examples, run_page
 
 SECONDS_PER_PAGE = 240
 PAGES = [REPO / "README.md", *sorted((REPO / "docs").glob("**/*.md"))]
+LONG = {"deployment.md", "extending.md", "knockout.md", "spectrum.md", "steering.md", "video.md"}
+"""Pages whose commands take half of the time of all pages."""
 EXAMPLES = [
-    pytest.param(page, example, id=f"{page.relative_to(REPO)}:{example.line}")
+    pytest.param(
+        page,
+        example,
+        id=f"{page.relative_to(REPO)}:{example.line}",
+        marks=pytest.mark.thorough if page.name in LONG else (),
+    )
     for page in PAGES
     for example in find_examples(page.read_text(encoding="utf-8"))
 ]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(900)
 @pytest.mark.skipif("PYTEST_XDIST_WORKER" not in os.environ, reason="tests/faults run by themselves")
 def test_faults(commands):

@@ -44,6 +44,7 @@ def on_gpu(out: Path, *arguments: object, first: Path) -> tuple[dict[str, Any], 
     return json.loads(out.read_text()), done.stdout
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(900)
 def test_every_section_gives_its_figures_without_libraries_that_only_reports_need(tmp_path):
     from gpu_sections import SECTIONS

@@ -89,7 +89,7 @@ def small_backbone(request: pytest.FixtureRequest, tiny: Callable[[str], nn.Modu
 REAL = {"builtin": BUILTIN, "vit-tiny": VIT_TINY}
 
 
-@pytest.fixture(params=[*TINY, *REAL])
+@pytest.fixture(params=[*TINY, *(pytest.param(name, marks=pytest.mark.thorough) for name in REAL)])
 def backbone(request: pytest.FixtureRequest, tiny: Callable[[str], nn.Module]) -> nn.Module:
     """Every tiny backbone and the pretrained ones, in turn."""
     if request.param in TINY:

@@ -81,6 +81,7 @@ def test_saved_adapters_load_where_minorkey_is_not(tiny, train, image, tmp_path:
     _load_with_stock_peft(adapters, tmp_path)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("backbone", ["vit-tiny"], indirect=True)
 def test_saved_adapters_of_a_real_backbone_load_where_minorkey_is_not(backbone, train, image, tmp_path: Path) -> None:
     _load_with_stock_peft(_save_methods(backbone, train, image, tmp_path), tmp_path)

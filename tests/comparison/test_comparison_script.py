@@ -22,6 +22,7 @@ def test_seeds_that_do_not_go_together(monkeypatch, options, error):
         compare.main()
 
 
+@pytest.mark.thorough
 def test_a_comparison_in_small(make_config, tmp_path, monkeypatch, capsys):
     import compare
 

@@ -15,6 +15,16 @@ from minorkey.adapters import METHODS, MethodOptions, attach, fold, save_adapter
 from minorkey.adapters.norms import is_norm
 from minorkey.adapters.targets import find_targets
 
+EVERYWHERE = {"soma", "dora", "norm", "bias"}
+"""Methods that read or replace layers in a way of their own; the others differ from them in how they start."""
+ALL_ON = {"dinov2", "convnext", "resnet", "vitdet"}
+"""Families that have every kind of layer: queries, keys and values apart and fused, products and kernels."""
+GRID = [
+    pytest.param(method, family, marks=() if method in EVERYWHERE or family in ALL_ON else pytest.mark.thorough)
+    for method in METHODS
+    for family in FAMILIES
+]
+
 RANK, ALPHA = 2, 3.0
 TOLERANCE = 1e-5  # of the largest value of the output
 
@@ -97,8 +107,7 @@ def _check_stock_peft(cell: Cell, attached, trained: list[Tensor], folder: Path)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("method", "family"), GRID)
 def test_contract(method: str, family: str, tmp_path: Path, record_property) -> None:
     cell = Cell(FAMILIES[family], method)
     record_property("grid", (method, family))

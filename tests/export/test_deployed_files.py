@@ -166,6 +166,7 @@ def test_options_of_a_file(finished_run: RunFolder, photo: Path, tmp_path: Path)
         assert predictor_of_session(session, config).only == only
 
 
+@pytest.mark.thorough
 def test_eight_bits(finished_run: RunFolder, tmp_path: Path) -> None:
     deploy = DeployOptions(int8=True, calibrate=("world:clear", "world:night"), images=2, size=(32, 64))
     folder = export_run(finished_run.path, "onnx", out=tmp_path / "out", deploy=deploy).folder

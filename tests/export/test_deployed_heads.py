@@ -1,6 +1,5 @@
 """Every head as ONNX: onnxruntime computes what torch does, for other batches than it was traced with."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +34,13 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 SIZES = {"eomt": (64, 64), "pooled": (32, 32)}
 ANY_SIZE = {"linear", "semfpn", "segformer"}
-QUICK = {"linear", "pooled"}
-"""Heads that the whole suite looks at; `make test-onnx` looks at all, at up to half a minute each."""
-ALL = bool(os.environ.get("EVERY_HEAD"))
-HEADS = [(task, head) for task in TASKS.shipped for head in task_named(task).heads.shipped if ALL or head in QUICK]
+QUICK = {"upernet", "pooled"}
+"""Others take up to half a minute each."""
+HEADS = [
+    pytest.param(task, head, marks=() if head in QUICK else pytest.mark.thorough)
+    for task in TASKS.shipped
+    for head in task_named(task).heads.shipped
+]
 
 
 def deployed_head(task: str, head: str, backbone: Path) -> Deployed:
@@ -122,7 +124,7 @@ def test_sampling_as_gathers_is_sampling() -> None:
         gathered_sample(maps, points, mode="nearest")
 
 
-@pytest.mark.skipif(not ALL, reason="takes a minute: make test-onnx")
+@pytest.mark.thorough
 def test_a_graph_without_grid_sample(backbone_folder: Path) -> None:
     deployed = deployed_head("detection", "deformable_detr", backbone_folder)
     images = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))

@@ -49,7 +49,13 @@ def largest_difference(actual: dict[str, torch.Tensor], expected: dict[str, torc
     return max(float((actual[name] - expected[name]).abs().max()) for name in expected)
 
 
-@pytest.mark.parametrize("head", [{"name": "semfpn"}, {"name": "mask2former", "channels": 32, "queries": 5}])
+@pytest.mark.parametrize(
+    "head",
+    [
+        {"name": "semfpn"},
+        pytest.param({"name": "mask2former", "channels": 32, "queries": 5}, marks=pytest.mark.thorough),
+    ],
+)
 def test_a_compiled_step_is_the_plain_one(make_config, head):
     layers = {"encoder_layers": 1, "decoder_layers": 1} if head["name"] == "mask2former" else {}
     network, graphs = adapted(make_config(head=head | layers)).train(), []

@@ -16,6 +16,7 @@ from minorkey.data.loaders import stack_images
 from minorkey.data.looks import looks
 from minorkey.data.readers import open_datasets
 from minorkey.errors import AdapterError, ConfigError, DataError
+from minorkey.export.deploy_options import DeployOptions
 from minorkey.export.run import export_run
 from minorkey.labels import label_space
 from minorkey.runs.from_sources import with_pixels
@@ -105,8 +106,9 @@ def test_the_deployed_file_takes_values_as_the_run_does(five_channels, tmp_path)
     pytest.importorskip("onnxscript")
     pytest.importorskip("onnxruntime")
     run, root, *_ = five_channels
-    file = export_run(run.path, "onnx", out=tmp_path / "onnx").folder / "model.onnx"
     image = root / "images" / "val" / "0.npy"
+    deploy = DeployOptions(size=np.load(image).shape[:2])
+    file = export_run(run.path, "onnx", out=tmp_path / "onnx", deploy=deploy).folder / "model.onnx"
     expected, found = (
         load(place, device="cpu").predict(image, probabilities=True).probabilities for place in (run.path, file)
     )
