@@ -227,6 +227,14 @@ def test_blends_need_two_images_at_a_time():
         refuse_in_vain(config)
 
 
+def test_each_of_several_processes_needs_two_to_blend(monkeypatch):
+    config = resolve("pacs", {"head": {"mixup": 0.2}, "training": {"batch_size": 6}})
+    refuse_in_vain(config)
+    monkeypatch.setattr("minorkey.runs.train.process_count", lambda: 4)
+    with pytest.raises(ConfigError, match="of which each of 4 processes has its own; give it 8 or more"):
+        refuse_in_vain(config)
+
+
 def test_nothing_can_be_watched_without_unseen_domains():
     config = resolve("demo_quick", {"unseen": [], "training": {"watch": 3}})
     with pytest.raises(ConfigError, match="training.watch judges on unseen domains, and none is named"):

@@ -12,6 +12,8 @@ class MinorkeyError(Exception):
     """Base of every error that a user can mend; the command line prints it and exits with its code."""
 
     exit_code = 2
+    alone = False
+    """Of the processes that work on one run, this one alone met it."""
 
     def __str__(self) -> str:
         """One line, whatever the names in it."""

@@ -1,5 +1,6 @@
 """When one of two processes cannot go on, both end, and one line says why."""
 
+import pytest
 from launching import torchrun, write_streets
 
 from minorkey.config import save_config
@@ -28,13 +29,31 @@ def test_a_broken_image_of_one_process_ends_both_with_one_line(make_config, tmp_
     assert not RunFolder(tmp_path / "run").cost.exists()
 
 
-def test_a_mistake_that_all_make_is_told_once(commands, tmp_path):
-    asked = ("train", "demo_quick", "training.batch_size=3", "--out", tmp_path / "run")
+@pytest.mark.parametrize(
+    ("size", "told"),
+    [
+        ("3", "batch size 3 cannot be split over 2 processes"),
+        ("auto", "training.batch_size is auto, which measures one"),
+    ],
+    ids=["before they are connected", "afterwards"],
+)
+def test_a_mistake_that_all_make_is_told_once(commands, tmp_path, size, told):
+    asked = ("train", "demo_quick", f"training.batch_size={size}", "training.device=cpu", "--out", tmp_path / "run")
     launched = torchrun(tmp_path, *MODULE, *asked, warm=commands)
     assert launched.code != 0
     assert launched.stderr[1] == ""
-    assert launched.stderr[0].splitlines()[-1].startswith("minorkey: batch size 3 cannot be split over 2 processes")
+    assert launched.stderr[0].splitlines()[-1].startswith(f"minorkey: {told}")
     assert not checkpoints(RunFolder(tmp_path / "run").checkpoints)
+
+
+def test_rates_are_tried_after_one_that_diverged(make_config, commands, tmp_path):
+    save_config(make_config(training={"steps": 2}), tmp_path / "run.yaml")
+    asked = ("tune", tmp_path / "run.yaml", "--rates", "1e12,1e-3", "--out", tmp_path / "rates")
+    launched = torchrun(tmp_path, *MODULE, *asked, warm=commands)
+    assert launched.code == 0, launched.stderr
+    assert launched.stderr[0].count(": diverged") == 1
+    assert launched.stderr[1] == ""
+    assert (tmp_path / "rates" / "tune.csv").is_file()
 
 
 def test_a_script_that_leaves_after_its_last_word_ends_well(tmp_path):

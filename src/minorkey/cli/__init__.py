@@ -55,6 +55,13 @@ def _version(version: bool = typer.Option(False, "--version", help="Print the ve
         raise typer.Exit
 
 
+def _tell(text: str, error: BaseException) -> None:
+    """Say how it ended, unless another of the processes that were started together does."""
+    give_way(error)
+    if not is_silent():
+        print(f"minorkey: {text}", file=sys.stderr)
+
+
 def main() -> None:
     """Run the command line; a failure is one line on standard error, with exit code 2 where a user can mend it."""
     share_the_cores()
@@ -66,13 +73,10 @@ def main() -> None:
         app()
     except Exception as error:
         failed = one_line_of(error)
-        if is_silent():
-            give_way()
-        else:
-            print(f"minorkey: {failed}", file=sys.stderr)
+        _tell(str(failed), failed)
         leave(failed.exit_code)
-    except KeyboardInterrupt:
-        print("minorkey: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        _tell("interrupted", error)
         leave(130)
     except SystemExit as end:  # how typer ends, whether well or not
         leave(end.code if isinstance(end.code, int) else int(end.code is not None))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from minorkey.data.statistics import class_prior, count_images
 from minorkey.errors import DataError
 from minorkey.runs.load import load
 from minorkey.runs.material import Material
-from minorkey.system.processes import from_main, is_main, process_count, process_index, together
+from minorkey.system.processes import from_main, gathered_objects, is_main, process_count, process_index, together
 from minorkey.system.progress import Reporter
 from minorkey.system.reading import reading
 from minorkey.system.reduction import sum_over_processes
@@ -49,14 +50,14 @@ class Labeller:
     console: Console
 
     def readable(
-        self, images: Sequence[Unlabelled], label: str, *, tell: bool
+        self, images: Sequence[Unlabelled], label: str, left_out: list[str]
     ) -> Iterator[tuple[Unlabelled, np.ndarray]]:
         """The images that can be read, with their pixels `(H, W, 3)`.
 
         Args:
             images: those that are looked at.
             label: of the progress.
-            tell: name what cannot be read and is left out.
+            left_out: what is wrong with an image that cannot be read is added to it.
 
         Raises:
             DataError: an image cannot be read, and the configuration does not say to leave such out.
@@ -68,8 +69,7 @@ class Labeller:
                 except DataError as error:
                     if not self.config.training.skip_broken:
                         raise
-                    if tell:
-                        self.console.print(f"without pseudo-labels: {error}", highlight=False, soft_wrap=True)
+                    left_out.append(str(error))
                 else:
                     yield image, pixels
                 reporter.update(done, image.reader.key(image.index))
@@ -85,24 +85,28 @@ class Labeller:
         balancer = BALANCES[balance](len(source_counts)).to(device)
         source_counts, sums = source_counts.to(device), torch.zeros(2, len(source_counts), dtype=torch.float64)
         with together():
-            for image, pixels in self.readable(self.images, "balance of classes", tell=False):
+            for image, pixels in self.readable(self.images, "balance of classes", []):
                 probabilities = self.predictor.in_domain(image.reader.domain).output(pixels)
                 filled = torch.ones_like(probabilities[:, 0], dtype=torch.bool)
                 sums += balancer.sums(probabilities, filled, source_counts).cpu().double()
         return balancer.taken(sum_over_processes(sums.to(device, torch.float32))).cpu()
 
-    def write(self, factors: Tensor | None) -> None:
+    def write(self, factors: Tensor | None) -> list[str]:
         """Label the images that are not labelled yet, with the likeliest classes.
 
         Args:
             factors: `(K,)`, what the probability of each class is multiplied by.
 
+        Returns:
+            What is wrong with images that were left out.
+
         Raises:
             DataError: an image cannot be read.
             StorageError: a label image cannot be written.
         """
+        left_out: list[str] = []
         missing = [image for image in self.images if not image.file.is_file()]
-        for image, pixels in self.readable(missing, "pseudo-labels", tell=True):
+        for image, pixels in self.readable(missing, "pseudo-labels", left_out):
             predictor = self.predictor.in_domain(image.reader.domain)
             if factors is None:
                 labels = predictor.predict_one(pixels)
@@ -111,6 +115,7 @@ class Labeller:
                 chosen = balanced(probabilities, factors.to(probabilities))
                 labels = predictor.task.prediction(chosen, pixels, predictor.space)
             labels.save(image.file)
+        return left_out
 
 
 def write_pseudo_labels(run: RunFolder, material: Material, out: Path, console: Console) -> None:
@@ -140,7 +145,9 @@ def write_pseudo_labels(run: RunFolder, material: Material, out: Path, console: 
     factors = None if balance is None else _factors(balance, labeller, material, out / FACTORS)
     from_main(lambda: unseal_removed(out))
     with together():
-        labeller.write(factors)
+        left_out = labeller.write(factors)
+    for problem in chain.from_iterable(gathered_objects(left_out)):
+        console.print(f"without pseudo-labels: {problem}", highlight=False, soft_wrap=True, markup=False)
     from_main(lambda: seal_labels(out, [image.file for image in images]))
 
 

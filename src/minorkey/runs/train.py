@@ -24,7 +24,7 @@ from minorkey.system.lock import sole_writer
 from minorkey.system.ours import claim as own
 from minorkey.system.ours import refuse_links
 from minorkey.system.outside import outside_faults
-from minorkey.system.processes import from_main, speaker
+from minorkey.system.processes import from_main, process_count, speaker
 from minorkey.system.run_folder import RunFolder, resuming
 from minorkey.system.saved_config import differing_keys
 from minorkey.training.device import connect
@@ -78,10 +78,12 @@ def refuse_in_vain(config: RunConfig) -> None:
     training = config.training
     if training.watch and not config.unseen:
         raise ConfigError("training.watch judges on unseen domains, and none is named; leave it out")
-    if training.batch_size < config.smallest_batch and not training.fit_batch:
+    least = config.smallest_batch * (process_count() if config.head.mixup else 1)  # each process blends its own
+    if training.batch_size < least and not training.fit_batch:
+        shared = f", of which each of {process_count()} processes has its own" if process_count() > 1 else ""
         raise ConfigError(
-            f"training.batch_size is {training.batch_size}, but head.mixup blends images of a batch; give it "
-            f"{config.smallest_batch} or more"
+            f"training.batch_size is {training.batch_size}, but head.mixup blends images of a batch{shared}; give it "
+            f"{least} or more"
         )
     last = dict((config.regime_class.rounds(config) or [{}])[-1]).get("steps", training.steps)
     if training.choose == "ema" and (training.weight_ema_from or 0) > last:

@@ -4,6 +4,7 @@ import gc
 import os
 import sys
 import time
+from contextlib import suppress
 from typing import NoReturn
 
 from minorkey.errors import ConfigError
@@ -35,12 +36,22 @@ def refuse_several() -> None:
 
 
 def is_silent() -> bool:
-    """Whether an error of this process is another one's to print.
+    """Whether an error of this process is another one's to print for certain.
 
-    Until the processes are connected they all do the same, and fail with the same error, which the main process
-    prints. Afterwards (see `processes.together`) an error is raised in the one process that met it.
+    Until the processes are connected they all do the same, and fail with the same error, which the main process prints.
     """
     return not is_launched_as_main() and not _is_connected()
+
+
+def give_way(error: BaseException) -> None:
+    """Let the main process print an error and end, on which the launcher ends this one.
+
+    Not where this process alone met it (`MinorkeyError.alone`). Of others it is not known: after a while nobody else
+    has had the error, and it is this process's to print.
+    """
+    if not is_launched_as_main() and not getattr(error, "alone", False):
+        with suppress(KeyboardInterrupt):
+            time.sleep(GRACE)
 
 
 def leave(code: int) -> NoReturn:
@@ -55,11 +66,6 @@ def leave(code: int) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
-
-
-def give_way() -> None:
-    """Wait for the main process to end, on which the launcher ends this one."""
-    time.sleep(GRACE)
 
 
 def _is_connected() -> bool:

@@ -151,6 +151,8 @@ def _end_if_one_failed(codes: np.ndarray, error: Exception | None) -> None:
     """Go on where the exit codes of all processes are 0; `error` is that of this one."""
     failed = np.flatnonzero(codes)
     if failed.size and error is not None and process_index() == failed[0]:
+        if isinstance(error, MinorkeyError):
+            error.alone = True
         raise error
     if failed.size:
         _wait_for_the_end_of_another()

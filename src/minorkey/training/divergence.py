@@ -1,9 +1,12 @@
-"""A training that diverges ends with the batch named, and saves nothing of it. All processes call these at one time."""
+"""A training that diverges ends with the batch named, and saves nothing of it.
+
+All processes call these at one time, and all of them raise, for one who trains at several rates goes on with the next.
+"""
 
 import torch
 
 from minorkey.errors import TrainingError
-from minorkey.system.processes import together
+from minorkey.system.processes import gathered
 from minorkey.training.fit import Fit
 from minorkey.training.meter import Meter
 from minorkey.training.sharding import whole
@@ -16,18 +19,15 @@ class Diverged(TrainingError):
 
 def check_losses(fit: Fit, meter: Meter) -> None:
     """Raise `TrainingError` if a loss was not finite."""
-    bad = meter.first_bad_step()
-    with together():
-        if bad is not None:
-            raise _diverged(fit, "loss is not finite", bad)
+    if (bad := meter.first_bad_step()) is not None:
+        raise _diverged(fit, "loss is not finite", bad)
 
 
 def check_weights(fit: Fit, state: State) -> None:
     """Raise `TrainingError` if a weight is not finite, which a finite loss may have given too."""
-    tensors = whole(fit.trained).values()
-    with together():
-        if not all(torch.isfinite(value).all() for value in tensors):
-            raise _diverged(fit, "weights are not finite", state.step - 1)
+    finite = all(torch.isfinite(value).all() for value in whole(fit.trained).values())
+    if not gathered([finite]).all():
+        raise _diverged(fit, "weights are not finite", state.step - 1)
 
 
 def check_scale(fit: Fit, state: State) -> None:
@@ -35,8 +35,7 @@ def check_scale(fit: Fit, state: State) -> None:
     if not state.scale.exhausted:
         return
     advice = "Set training.precision to fp32, or to bf16 on a GPU that has it"
-    with together():
-        raise _diverged(fit, "gradients overflow float16 at every scale", state.step, advice)
+    raise _diverged(fit, "gradients overflow float16 at every scale", state.step, advice)
 
 
 def _diverged(fit: Fit, what: str, step: int, advice: str = "Lower training.lr or set training.clip_norm") -> Diverged:
