@@ -98,6 +98,13 @@ def test_an_exported_classifier_needs_transformers_alone(trained, tmp_path):
     np.testing.assert_allclose(probabilities.numpy(), ours, atol=1e-5)
 
 
+@pytest.mark.parametrize("to", ["onnx", "torch"])
+def test_a_classifier_that_brings_images_to_a_size_is_written_for_no_other(trained, tmp_path, to):
+    with pytest.raises(ConfigError, match=r"--size is 96x96, but this run brings every image to 32x32; leave it out"):
+        minorkey.export_run(trained, to, out=tmp_path / "out", deploy=minorkey.DeployOptions(size=(96, 96)))
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_classifier_adapts_to_a_target_without_labels(config_for, class_folders, tmp_path, console):
     root = class_folders()
     options = {"threshold": 0.4, "balance": "confidence", "masking": {"patch": 8}}

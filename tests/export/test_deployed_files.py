@@ -96,6 +96,33 @@ def test_the_command_line_takes_the_file(deployed: Path, photo: Path, command: A
     assert "is a deployed file; predictions for a test server are written from its run" in said
 
 
+def test_what_a_file_cannot_change(deployed: Path) -> None:
+    file = deployed / "model.onnx"
+    with pytest.raises(ConfigError, match=r"evaluation.precision is how a run computes; '.*' computes in fp32"):
+        minorkey.evaluate(file, evaluation={"precision": "bf16"})
+    with pytest.raises(ConfigError, match="'backbone' was fixed by the training; evaluate takes data_root, evaluation"):
+        minorkey.evaluate(file, backbone="builtin")
+    session = OnnxSession(file, "cpu")
+    config = deployed_config(session.info, file, {"evaluation": {"batch_size": 1}})
+    assert predictor_of_session(session, config).window_batch == 1
+
+
+def test_windows_that_a_head_has_to_have_are_those_of_the_file(
+    trained: Callable[..., RunFolder], backbone_folder: Path, photo: Path, tmp_path: Path
+) -> None:
+    run = trained(
+        head={"name": "eomt", "channels": 32, "queries": 6, "points": 50},
+        backbone={"name": str(backbone_folder), "image_size": 32},
+        method="soma",
+    )
+    file = export_run(run.path, "onnx", out=tmp_path / "out").folder / "model.onnx"
+    given, wanted = (minorkey.load(place, device="cpu") for place in (file, run.path))
+    assert given.protocol == wanted.protocol
+    assert given.protocol.window == (32, 32)
+    difference = given.predict(photo, probabilities=True).probabilities - wanted.predict(photo, True).probabilities
+    assert np.abs(difference).max() <= 1e-4
+
+
 def test_what_is_in_the_folder(deployed: Path, finished_run: RunFolder) -> None:
     about = json.loads((deployed / "metadata.json").read_text())
     model = onnx.load(str(deployed / "model.onnx"))
@@ -187,6 +214,8 @@ def test_a_detector(trained: Callable[..., RunFolder], photo: Path, tmp_path: Pa
     given, wanted = (minorkey.load(p, device="cpu").predict(image) for p in (folder / "model.onnx", run.path))
     np.testing.assert_allclose(given.scores, wanted.scores, atol=1e-4)
     np.testing.assert_allclose(given.boxes, wanted.boxes, atol=0.05)
+    with pytest.raises(ConfigError, match=r"evaluation.detections is 101, but '.*' gives 100 boxes of an image"):
+        minorkey.evaluate(folder / "model.onnx", evaluation={"detections": 101})
     text = (folder / "predict.py").read_text()
     (folder / "predict.py").write_text(text.replace("score >= 0.3", "score >= 0"))
     assert " at " in script(folder, photo)

@@ -48,6 +48,13 @@ def test_another_protocol_is_marked_and_never_best(runs, make_run):
     assert "long side 512 px" in grid.footnotes[0]
 
 
+def test_a_mark_stands_for_one_footnote(runs, make_run):
+    others = [make_run(f"pissa-{size}", 0.9, resize=size) for size in range(512, 518)]
+    grid = build_grid(tables([*runs, *others]))
+    assert [row.mark for row in grid.rows[-6:]] == ["†", "‡", "§", "¶", "††", "‡‡"]
+    assert [note.partition(" ")[0] for note in grid.footnotes] == ["†", "‡", "§", "¶", "††", "‡‡"]
+
+
 def test_another_metric_is_named(runs):
     *same, other = tables(runs)
     other = other.model_copy(update={"protocol": other.protocol.model_copy(update={"metric": "accuracy"})})

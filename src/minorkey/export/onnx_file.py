@@ -13,7 +13,7 @@ from minorkey.export.deploy_options import DeployOptions
 from minorkey.export.graph import Normalising, as_onnx, traced
 from minorkey.export.int8 import calibration_readers, quantised
 from minorkey.export.script import script
-from minorkey.export.seen import in_size, other_size, real_image
+from minorkey.export.seen import in_size, other_size, real_image, size_asked
 from minorkey.export.trained import Trained
 from minorkey.runs.deployed_info import KEY, DeployedInfo
 from minorkey.runs.onnx_session import OnnxSession, as_bytes
@@ -68,6 +68,7 @@ def write_onnx(trained: Trained, folder: Path, options: DeployOptions) -> Card:
         raise ConfigError("--preprocess is for RGB images of 8 bits, and this run has others; leave it out")
     if options.int8:
         calibration_readers(trained, options)  # before anything is computed
+    size_asked(trained, options)
     predictor, file = trained.predictor, folder / FILE
     deployed = trained.task.deployed(predictor.model, predictor.protocol, options.scale)
     checked = _checked(trained, deployed, options, file)

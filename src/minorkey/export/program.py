@@ -9,7 +9,7 @@ from minorkey.export.card import Card
 from minorkey.export.deploy_options import DeployOptions
 from minorkey.export.graph import traced
 from minorkey.export.onnx_file import METADATA, TOLERANCE
-from minorkey.export.seen import in_size, real_image
+from minorkey.export.seen import in_size, real_image, size_asked
 from minorkey.export.trained import Trained
 from minorkey.system.storage import write_text
 
@@ -44,7 +44,7 @@ def write_program(trained: Trained, folder: Path, options: DeployOptions) -> Car
         raise ConfigError(f"{other[0]} is for --to onnx; leave it out")
     predictor = trained.predictor
     deployed = trained.task.deployed(predictor.model, predictor.protocol, options.scale)
-    images = in_size(predictor.first_pass(real_image(trained)), deployed, options.size)
+    images = in_size(predictor.first_pass(real_image(trained)), deployed, size_asked(trained, options))
     size = images.shape[-2], images.shape[-1]
     network = deployed.network.eval()
     program = traced(network, images, any_size=False, gathers=options.gathers)

@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from rich.console import Console
 from torch import Tensor
 
-from minorkey.errors import MinorkeyError
+from minorkey.errors import ConfigError, MinorkeyError
+from minorkey.export.deploy_options import DeployOptions
 from minorkey.export.trained import Trained
 from minorkey.runs.assemble import open_judged
 from minorkey.tasks.deployed import Deployed, Size
@@ -24,6 +25,19 @@ def real_image(trained: Trained) -> np.ndarray:
         height, width = trained.config.transform.crop
         size = min(height, 2048), min(width, 2048)
         return render(0, 0, "clear", size=(size[1], size[0])).image
+
+
+def size_asked(trained: Trained, options: DeployOptions) -> Size | None:
+    """The size that a file is asked to take.
+
+    Raises:
+        ConfigError: the run brings every image to another one.
+    """
+    only = trained.predictor.protocol.input_size
+    if options.size is not None and only not in (None, options.size):
+        asked, taken = ("x".join(map(str, size)) for size in (options.size, only))
+        raise ConfigError(f"--size is {asked}, but this run brings every image to {taken}; leave it out")
+    return options.size
 
 
 def in_size(images: Tensor, deployed: Deployed, size: Size | None) -> Tensor:

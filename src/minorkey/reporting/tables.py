@@ -226,7 +226,8 @@ def _marks(tables: Sequence[ScoreTable]) -> tuple[list[str], list[str]]:
             marks.append("")
             continue
         reason = _difference(table, reference(tables))
-        mark = footnotes.setdefault(reason, MARKS[len(footnotes) % len(MARKS)])
+        times, place = divmod(len(footnotes), len(MARKS))
+        mark = footnotes.setdefault(reason, MARKS[place] * (1 + times))
         marks.append(mark)
     return marks, [f"{mark} Not comparable with the other rows: {reason}." for reason, mark in footnotes.items()]
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +134,7 @@ def evaluate(
     given = overrides | ({} if unseen is None else {"unseen": unseen})
     with outside_allowed(allow_outside):
         if is_deployed(run):
-            _check_changes(given)
+            _check_changes(given, EVALUATED_WITH - {"backbone"})
             return evaluate_file(Path(run), given, out=Path(out or evaluation_folder(run, given)), console=console)
         config = _evaluation_config(run, given)
         target = Path(out) if out else evaluation_folder(run, given)
@@ -147,9 +147,9 @@ def _evaluation_config(run: str | Path, given: Mapping[str, Any]) -> RunConfig |
     return load_config(RunFolder(Path(run)).config, given) if given else None
 
 
-def _check_changes(given: Mapping[str, Any]) -> None:
-    if fixed := sorted(given.keys() - EVALUATED_WITH):
-        raise ConfigError(f"'{fixed[0]}' was fixed by the training; evaluate takes {', '.join(sorted(EVALUATED_WITH))}")
+def _check_changes(given: Mapping[str, Any], free: Collection[str] = EVALUATED_WITH) -> None:
+    if fixed := sorted(given.keys() - set(free)):
+        raise ConfigError(f"'{fixed[0]}' was fixed by the training; evaluate takes {', '.join(sorted(free))}")
 
 
 @public

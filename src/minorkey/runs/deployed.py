@@ -21,13 +21,22 @@ def deployed_config(info: DeployedInfo, file: Path, overrides: Mapping[str, Any]
     """What judging a file goes by: the configuration of its run, where the file has it, with overrides.
 
     Raises:
-        ConfigError: a value is wrong, or the sources, which a file only has the names of, are to be judged.
+        ConfigError: a value is wrong, or asks for what is fixed in a file: more boxes, another precision, or scores of
+            the sources, which it only has the names of.
     """
     evaluation = {**info.judged_by.get("evaluation", {}), "source": False}
     kept = {"task": info.task, "method": info.method, "transform": {"crop": list(info.crop)}}
-    config = config_of_others({**info.judged_by, **kept, **ON_HOST, "evaluation": evaluation}, file, overrides)
+    values = {**info.judged_by, **kept, **ON_HOST, "evaluation": evaluation}
+    written, config = (config_of_others(values, file, changes) for changes in ({}, overrides))
     if config.evaluation.source:
         raise ConfigError(f"'{file}' has only the names of its sources; name what to judge on with --unseen")
+    asked, most = config.evaluation.detections, written.evaluation.detections
+    if asked > most:
+        raise ConfigError(
+            f"evaluation.detections is {asked}, but '{file}' gives {most} boxes of an image; judge the run"
+        )
+    if config.evaluation.precision != written.evaluation.precision:
+        raise ConfigError(f"evaluation.precision is how a run computes; '{file}' computes in {info.computed}")
     return config
 
 

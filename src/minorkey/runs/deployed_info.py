@@ -110,6 +110,8 @@ def info_of(
     values = whole.model_dump(mode="json", include=set(JUDGED_BY))
     values["source"] = [{"data": _bare(source.data)} for source in config.source]
     values["unseen"] = [name for name in config.unseen if _bare(name) == name]
+    if window := predictor.protocol.window:  # also where it is not asked for: the head takes nothing else
+        values["evaluation"] |= {"window": list(window), "stride": predictor.protocol.stride}
     return DeployedInfo(
         minorkey=__version__,
         run=run,

@@ -167,9 +167,10 @@ def predictor_of_session(session: OnnxSession, config: RunConfig) -> Predictor:
     if list(space.classes) != info.classes:
         raise DataError(f"'{session.file}' names its classes twice, and not alike; export the run again")
     network: Any = DeployedNetwork(session, task.from_deployed, info.by_masks).eval()
-    protocol = protocol_of(config).model_copy(update={"weights": info.weights})
+    protocol = protocol_of(config).model_copy(update={"weights": info.weights, "precision": "fp32"})
     size = config.transform.crop
     # A run fills its windows up to whole multiples too: those the file has to have.
     windows = tuple(-(-side // info.multiple) * info.multiple for side in size)
     only = None if info.size in (None, windows) else info.size
-    return Predictor(network, space, protocol, info.mean, info.std, info.window_batch, task, size, config.pixels, only)
+    at_a_time = config.evaluation.batch_size
+    return Predictor(network, space, protocol, info.mean, info.std, at_a_time, task, size, config.pixels, only)
