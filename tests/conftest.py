@@ -30,6 +30,7 @@ from minorkey.system.run_folder import RunFolder
 MakeConfig = Callable[..., RunConfig]
 
 torch.set_num_threads(1)
+os.fsync = lambda _: None  # tests end processes and no machine, and what the system has, it keeps
 
 TINY_RUN: dict[str, Any] = {
     "source": "world:clear",
@@ -48,10 +49,12 @@ TINY_RUN: dict[str, Any] = {
 
 LONGEST = (
     "test_docs.py",
+    "test_deployed_files.py",
     "test_faults.py",
     "test_two_processes.py",
-    "test_recipes.py",
+    "test_grid.py",
     "test_demo.py",
+    "test_pixel_runs.py",
     "test_adaptation_resume.py",
 )
 """Files that take longest: they begin first, so that none is left over when several processes share the tests."""

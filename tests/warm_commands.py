@@ -194,6 +194,7 @@ if __name__ == "__main__":
     from minorkey.models.options import BackboneOptions
 
     _import_all()
+    os.fsync = lambda _: None  # as in conftest.py
     commands = {
         "minorkey": main,
         "page": run_examples,

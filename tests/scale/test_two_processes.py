@@ -50,8 +50,15 @@ CASES = {
     "sharded soma": {"training": FOUR | {"shard": True, "choose": "best_source", "judge_every": 3, "clip_norm": 0.5}},
     "sharded full": {"method": "full", "training": FOUR | AVERAGED | {"shard": True}},
 }
+THOROUGH = ("full", "auxiliary head", "ignored pixels", "sharded full")
 RESUMED = ("soma", "sharded soma")
 BATCH = torch.randn(4, 3, 5, 6, generator=torch.Generator().manual_seed(0)) * 3 + 1
+
+
+def named(names):
+    """Tests of some cases, by name."""
+    marked = [pytest.param(name, marks=pytest.mark.thorough if name in THOROUGH else ()) for name in names]
+    return pytest.mark.parametrize("name", marked)
 
 
 @dataclass(frozen=True)
@@ -69,19 +76,22 @@ class Runs:
 
 
 @pytest.fixture(scope="module")
-def configs(make_config, tmp_path_factory) -> dict[str, RunConfig]:
+def configs(request, make_config, tmp_path_factory) -> dict[str, RunConfig]:
+    """Of the cases that are wanted: those that are thorough are where a test of them is run."""
     base = {"world": {"size": [128, 64], "train_count": 12, "eval_count": 5}}
     base["transform"] = {"crop": [64, 64], "scale_ratios": [1.0, 1.25]}
     streets = str(write_streets(tmp_path_factory.mktemp("data") / "streets"))
 
-    def named(value):
+    def placed(value):
         return value.replace("streets", streets) if isinstance(value, str) else value
 
     def config(name, case):
         judging = {} if name == "soma" else {"evaluation": {"source": False, "pictures": 0, "images": 1}}
-        return make_config(**base | judging | {k: named(v) for k, v in case.items()})
+        return make_config(**base | judging | {k: placed(v) for k, v in case.items()})
 
-    return {name: config(name, case) for name, case in CASES.items()}
+    tests = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
+    wanted = {params.get("name") for params in tests}
+    return {name: config(name, case) for name, case in CASES.items() if name in wanted or name not in THOROUGH}
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +167,7 @@ def _losses(run: RunFolder) -> list[float]:
     return [record["loss"] for record in map(json.loads, run.log.read_text().splitlines()) if "loss" in record]
 
 
-@pytest.mark.parametrize("name", CASES)
+@named(CASES)
 def test_training_gives_the_same_weights(runs, name):
     _assert_close(runs.two(name), runs.one(name))
     assert _losses(runs.two(name)) == pytest.approx(_losses(runs.one(name)), abs=2e-6)
@@ -176,7 +186,7 @@ def test_two_processes_begin_and_one_goes_on(runs, configs, tmp_path, name):
     _assert_close(RunFolder(half), runs.one(name))
 
 
-@pytest.mark.parametrize("name", ["full", "sharded full", "sharded soma", "batch norm"])
+@named(["full", "sharded full", "sharded soma", "batch norm"])
 def test_what_is_saved_is_what_was_trained(runs, name):
     """The files of a run, which hold the deployed weights, are as close as the checkpoints."""
     for file in ("head.safetensors", "backbone.safetensors", "adapter/adapter_model.safetensors"):
