@@ -56,6 +56,8 @@ def test_what_was_prepared_is_taken_once():
     with beside() as first, beside() as second:
         assert first is not second
         assert module._prepared == []
+        first.end()
+        second.end()
     prepare()
     (unused,) = module._prepared
     dismiss()
