@@ -81,14 +81,14 @@ def _writing_pseudo_labels(folder: RunFolder) -> None:
     labels[3].with_name(f".{labels[3].name}.partial").write_bytes(labels[2].read_bytes()[:40])
 
 
-POINTS: list[tuple[str, Callable[[RunFolder], None]]] = [
+POINTS = [
     ("adapter_ema", _half),
-    ("adapter_ema", _not_ended),
-    ("ema", _half),
-    ("transda ema", _in_warm_up),
     ("transda adapter_ema", _not_begun),
     ("transda adapter_ema", _writing_pseudo_labels),
     ("transda self", _half),
+    pytest.param("adapter_ema", _not_ended, marks=pytest.mark.thorough),
+    pytest.param("ema", _half, marks=pytest.mark.thorough),
+    pytest.param("transda ema", _in_warm_up, marks=pytest.mark.thorough),
 ]
 
 

@@ -35,7 +35,17 @@ def benchmarks(monkeypatch):
 
 
 @pytest.mark.usefixtures("benchmarks")
-@pytest.mark.parametrize("name", ["semfpn", "mask2former", "eomt", "d_fine + atss", "transda", "self_training, boxes"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "semfpn",
+        "transda",
+        *(
+            pytest.param(name, marks=pytest.mark.thorough)
+            for name in ("mask2former", "eomt", "d_fine + atss", "self_training, boxes")
+        ),
+    ],
+)
 def test_a_training_step_hardly_waits_for_its_device(name, tmp_path):
     from waits import CASES, count_step
 

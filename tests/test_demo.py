@@ -87,6 +87,7 @@ def test_runs_beside_each_other_are_those_one_after_the_other(page, tmp_path):
             assert_same_files(*(folder / name / f"{part}.safetensors" for folder in (made, alone)))
 
 
+@pytest.mark.thorough
 def test_a_run_that_fails_beside_another_is_named(tmp_path):
     """Whichever of the two this process does itself."""
     unseen = {"a": "world:night", "b": str(tmp_path / "nowhere")}

@@ -19,9 +19,6 @@ def _name(file: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-SOURCES = {_name(file): ast.parse(file.read_text(encoding="utf-8")) for file in ROOT.rglob("*.py")}
-
-
 def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
     """What runs while a module is imported, but for what is there for type checkers."""
     for statement in body:
@@ -42,10 +39,19 @@ def _bound(statement: ast.stmt) -> Iterator[str]:
         yield from (node.id for node in ast.walk(statement) if isinstance(node, ast.Name))
 
 
+Steps = list[tuple[ast.stmt, frozenset[str]]]
+"""Statements that import something or give the module names, in their order, with these names."""
+
+
+def _steps(text: str) -> Steps:
+    found = ((statement, frozenset(_bound(statement))) for statement in _statements(ast.parse(text).body))
+    return [(statement, names) for statement, names in found if names]
+
+
 class _Process:
     """Modules that one process has imported, or is about to: the names that each has so far."""
 
-    def __init__(self, sources: dict[str, ast.Module]) -> None:
+    def __init__(self, sources: dict[str, Steps]) -> None:
         self.sources, self.names = sources, {}
 
     def run(self, module: str) -> None:
@@ -54,13 +60,13 @@ class _Process:
         if module in self.names or module not in self.sources:
             return
         names = self.names[module] = set[str]()
-        for statement in _statements(self.sources[module].body):
+        for statement, given in self.sources[module]:
             if isinstance(statement, ast.ImportFrom) and statement.module in self.sources:
                 self.take(statement.module, [alias.name for alias in statement.names], module)
             elif isinstance(statement, ast.Import):
                 for alias in statement.names:
                     self.run(alias.name)
-            names.update(_bound(statement))
+            names.update(given)
         names.add("*")  # all of them: it is done
 
     def take(self, module: str, names: list[str], importer: str) -> None:
@@ -72,14 +78,15 @@ class _Process:
 
 
 def test_a_module_can_be_the_first_that_is_imported() -> None:
-    for module in SOURCES:
-        process = _Process(SOURCES)
+    sources = {_name(file): _steps(file.read_text(encoding="utf-8")) for file in ROOT.rglob("*.py")}
+    for module in sources:
+        process = _Process(sources)
         process.run(module)
         assert "*" in process.names[module]
 
 
 def test_a_circle_of_imports_is_found() -> None:
     texts = {"a": "from a.b import one\ntwo = 2", "a.b": "from a import two\none = 1", "a.c": "import json"}
-    sources = {name: ast.parse(text) for name, text in texts.items()}
+    sources = {name: _steps(text) for name, text in texts.items()}
     with pytest.raises(ImportError, match=r"a\.b wants two of a, which waits for it"):
         _Process(sources).run("a.c")

@@ -19,6 +19,7 @@ from minorkey.models.backbone import load_backbone
 from minorkey.models.options import BackboneOptions
 
 
+@pytest.mark.thorough
 def test_a_hostile_data_set_from_check_to_export(backbone_folder, tmp_path):
     home = tmp_path / "out" / "home"
     home.mkdir(parents=True)

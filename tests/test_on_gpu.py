@@ -65,6 +65,7 @@ def test_every_section_gives_its_figures_without_libraries_that_only_reports_nee
     assert all(section.title in printed for section in SECTIONS)
 
 
+@pytest.mark.thorough
 def test_a_case_that_raises_or_hangs_ends_no_other(tmp_path):
     (tmp_path / "trouble.py").write_text(TROUBLE)
     report, printed = on_gpu(tmp_path / "own.json", "--sections", "trouble", "ceilings", first=tmp_path)

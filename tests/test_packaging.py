@@ -47,6 +47,7 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
     assert loaded & {"torch", "transformers", "peft", "matplotlib"} == set()
 
 
+@pytest.mark.thorough
 def test_all_can_be_imported_without_torchvision_and_timm_and_leaves_public_names_as_they_are() -> None:
     code = """
 import sys

@@ -27,6 +27,7 @@ def run(monkeypatch: pytest.MonkeyPatch, out: Path, *options: str) -> None:
     pretrain_backbone.train(pretrain_backbone.parse_arguments())
 
 
+@pytest.mark.thorough
 def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import pretrain_backbone
 

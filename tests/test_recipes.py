@@ -338,6 +338,7 @@ def swin_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("preset", ADAPTATIONS)
 def test_an_adaptation_runs_on_published_layouts(
     preset: str, target_root: Path, backbone: dict[str, object], swin_folder: Path, tmp_path: Path

@@ -130,6 +130,7 @@ def test_it_goes_on_where_it_stopped(preset, console, tmp_path):
         tune(preset, out=out, rates=[1e-4], steps=2, console=console)
 
 
+@pytest.mark.thorough
 def test_methods_have_rates_of_their_own_around_the_preset_s(preset, console, tmp_path):
     frozen, lora = tune(
         preset,
@@ -187,6 +188,7 @@ def test_rates_that_the_source_does_not_tell_apart_are_said(tmp_path, scores, to
     assert not (flat and choice.at_edge)
 
 
+@pytest.mark.thorough
 def test_the_lowest_rate_that_is_nearly_as_good_is_taken(preset, console, tmp_path):
     out, grid = tmp_path / "out", [1e-4, 1e-3, 1e-2]
     (best,) = tune(preset, out=out, rates=grid, tolerance=0, console=console)

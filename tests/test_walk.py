@@ -43,6 +43,7 @@ def lines_of_the_readme():
     return [shlex.split(line, comments=True) for line in walk.code.splitlines()]
 
 
+@pytest.mark.thorough
 def test_from_an_export_to_a_deployed_file(command, backbone_folder, tmp_path, monkeypatch):
     for package in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(package)

@@ -74,6 +74,7 @@ def _load_with_stock_peft(adapters: list[str], cwd: Path) -> None:
     assert run.stdout.strip() == "same features", run.stderr[-2000:]
 
 
+@pytest.mark.thorough
 def test_saved_adapters_load_where_minorkey_is_not(tiny, train, image, tmp_path: Path) -> None:
     adapters = []
     for architecture in ("dinov2", "dinov2_gated", "beit", "swin", "convnext"):

@@ -15,8 +15,8 @@ from minorkey.adapters import METHODS, MethodOptions, attach, fold, save_adapter
 from minorkey.adapters.norms import is_norm
 from minorkey.adapters.targets import find_targets
 
-EVERYWHERE = {"soma", "dora", "norm", "bias"}
-"""Methods that read or replace layers in a way of their own; the others differ from them in how they start."""
+EVERYWHERE = {"soma", "norm"}
+"""Methods that read or replace layers each in its own way; most others differ from them in how they start."""
 ALL_ON = {"dinov2", "convnext", "resnet", "vitdet"}
 """Families that have every kind of layer: queries, keys and values apart and fused, products and kernels."""
 GRID = [

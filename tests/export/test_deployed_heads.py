@@ -34,7 +34,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 SIZES = {"eomt": (64, 64), "pooled": (32, 32)}
 ANY_SIZE = {"linear", "semfpn", "segformer"}
-QUICK = {"upernet", "pooled"}
+QUICK = {"pooled"}
 """Others take up to half a minute each."""
 HEADS = [
     pytest.param(task, head, marks=() if head in QUICK else pytest.mark.thorough)

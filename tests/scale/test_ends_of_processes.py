@@ -10,7 +10,7 @@ from minorkey.training.checkpoint import checkpoints
 MODULE = ("-m", "minorkey")
 
 
-def test_a_broken_image_of_one_process_ends_both_with_one_line(make_config, tmp_path):
+def test_a_broken_image_of_one_process_ends_both_with_one_line(make_config, commands, tmp_path):
     streets = write_streets(tmp_path / "streets")
     broken = streets / "images" / "train" / "2.png"
     broken.write_bytes(broken.read_bytes()[:200])
@@ -18,7 +18,7 @@ def test_a_broken_image_of_one_process_ends_both_with_one_line(make_config, tmp_
         source=str(streets), unseen="world:night", training={"steps": 8, "checkpoint_every": 1, "batch_size": 2}
     )
     save_config(config, tmp_path / "run.yaml")
-    launched = torchrun(tmp_path, *MODULE, "train", tmp_path / "run.yaml", "--out", tmp_path / "run")
+    launched = torchrun(tmp_path, *MODULE, "train", tmp_path / "run.yaml", "--out", tmp_path / "run", warm=commands)
     assert launched.code != 0
     told = [text for text in launched.stderr if "minorkey:" in text]
     assert len(told) == 1
@@ -56,6 +56,7 @@ def test_rates_are_tried_after_one_that_diverged(make_config, commands, tmp_path
     assert (tmp_path / "rates" / "tune.csv").is_file()
 
 
+@pytest.mark.thorough
 def test_a_script_that_leaves_after_its_last_word_ends_well(tmp_path):
     """The threads of the connection are ended before the interpreter; left alone, they abort every other such end."""
     script = tmp_path / "leaving.py"
@@ -71,6 +72,7 @@ def test_a_script_that_leaves_after_its_last_word_ends_well(tmp_path):
     assert launched.stderr == ["", ""]
 
 
+@pytest.mark.thorough
 def test_a_lost_process_is_noticed(tmp_path):
     """Killed from outside, without a word: the other does not wait for it."""
     script = tmp_path / "lost.py"

@@ -34,7 +34,15 @@ EOMT = {
 """Its backbone is a view of the model's own modules, and none of them."""
 
 
-@pytest.mark.parametrize(("teacher", "head"), [("ema", {}), ("adapter_ema", {}), ("ema", EOMT), ("adapter_ema", EOMT)])
+@pytest.mark.parametrize(
+    ("teacher", "head"),
+    [
+        ("adapter_ema", {}),
+        ("ema", EOMT),
+        pytest.param("ema", {}, marks=pytest.mark.thorough),
+        pytest.param("adapter_ema", EOMT, marks=pytest.mark.thorough),
+    ],
+)
 def test_a_training_is_the_same_held_or_not(
     bf16_on_a_cpu, make_config, backbone_folder, console, tmp_path, monkeypatch, teacher, head
 ):
