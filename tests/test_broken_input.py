@@ -26,6 +26,7 @@ from minorkey.labels import label_space
 from minorkey.models.backbone import load_backbone
 from minorkey.models.options import BackboneOptions
 from minorkey.reporting.runs import read_log
+from minorkey.spectrum.knockout.knockout import knockout
 from minorkey.system.reading import json_of, xml_of, yaml_of
 from minorkey.system.run_folder import RunFolder
 from minorkey.system.unforeseen import one_line_of
@@ -248,6 +249,9 @@ class Block(nn.Module):
         (lambda: minorkey.resolve("demo", {"seed": 10**4000}), "seed is"),
         (lambda: minorkey.train("demo", out=None), "train: out is None"),
         (lambda: minorkey.report(None), "report: runs is None"),
+        (lambda: minorkey.survey("x", rank="8"), "survey: rank is '8'; expected int"),
+        (lambda: knockout("x", which=["middle"]), r"knockout: which is \['middle'\]; expected "),
+        (lambda: minorkey.SoMA(name="lora"), "SoMA is named soma; for another method"),
         (lambda: minorkey.export_run("x", 3), "export_run: to is 3"),
         (lambda: label_space(None), "label_space: name is None"),
         (lambda: minorkey.attach(None), "got None; expected a torch module"),

@@ -79,5 +79,11 @@ class MethodOptions(BaseModel):
 
 
 def SoMA(**settings: Any) -> MethodOptions:
-    """Options of SoMA: `SoMA(rank=16, first_block=8)` is `MethodOptions(name="soma", rank=16, first_block=8)`."""
+    """Options of SoMA: `SoMA(rank=16, first_block=8)` is `MethodOptions(name="soma", rank=16, first_block=8)`.
+
+    Raises:
+        ConfigError: a setting is unknown or out of range, or another name is given.
+    """
+    if "name" in settings:
+        raise ConfigError("SoMA is named soma; for another method give MethodOptions(name=...)")
     return MethodOptions(name="soma", **settings)

@@ -73,12 +73,16 @@ def _check(call: Callable[..., Any], name: str, value: Any) -> None:
     expected = _expected(call).get(name)
     if expected is None:
         return
+    reason = None
     try:
-        expected.validate_python(value)
+        read = expected.validate_python(value)
     except ValidationError as error:
-        kind = inspect.signature(call).parameters[name].annotation
-        kind = getattr(kind, "__name__", str(kind)).replace("pathlib.", "").replace("collections.abc.", "")
-        raise ConfigError(f"{call.__name__}: {name} is {shown(value)}; expected {kind}") from error
+        reason = error
+    if reason is None and not (isinstance(value, str) and isinstance(read, (int, float))):
+        return  # a text that reads as a number is none: the call would go on with the text
+    kind = inspect.signature(call).parameters[name].annotation
+    kind = getattr(kind, "__name__", str(kind)).replace("pathlib.", "").replace("collections.abc.", "")
+    raise ConfigError(f"{call.__name__}: {name} is {shown(value)}; expected {kind}") from reason
 
 
 @cache

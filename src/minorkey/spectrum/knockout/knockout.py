@@ -29,6 +29,7 @@ from minorkey.spectrum.knockout.rows import KnockoutRow, Setting
 from minorkey.system.console import PlainConsole
 from minorkey.system.progress import Reporter
 from minorkey.system.run_folder import RunFolder
+from minorkey.system.unforeseen import public
 from minorkey.tasks.evidence import Evidence, only_scored
 from minorkey.tasks.predictor import Predictor
 
@@ -39,6 +40,7 @@ IMAGES = 8
 Evidences = Mapping[str, tuple[DomainRole, Evidence]]
 
 
+@public
 def knockout(
     run: str | Path,
     *,
