@@ -202,3 +202,104 @@ def test_norms_of_maps_train_by_the_method_of_norms():
 def test_a_name_that_ends_in_stem_is_no_stem():
     network = nn.ModuleDict({"system": _network()})
     assert all(name.startswith("system.blocks.") for name in attach(network, LOW_RANK).layers)
+
+
+class Plain(nn.Linear):
+    """A layer of a class of its own, which computes as usual."""
+
+
+class PreNorm(nn.Module):
+    """What it is around is no norm."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+        self.scale = nn.Parameter(torch.ones(WIDTH))
+
+    def forward(self, x):
+        return self.layer(F.layer_norm(x, x.shape[-1:]) * self.scale)
+
+
+class Rms(nn.Module):
+    """As language models have it: the weight multiplies what is in the precision of the input again."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(WIDTH))
+
+    def forward(self, x):
+        return self.weight * F.rms_norm(x.float(), x.shape[-1:]).to(x.dtype)
+
+
+RmsNorm = type("RmsNorm", (Rms,), {})
+
+
+@pytest.mark.parametrize(("queries", "keys"), [(8, 2), (4, 1)])
+@pytest.mark.parametrize("roles", [["q"], ["v"], None])
+def test_grouped_queries_whose_rows_divide_by_three_are_refused(queries, keys, roles):
+    network, each = _network(), WIDTH // queries
+    for block in network.blocks:
+        block.attn.qkv = nn.Linear(WIDTH, (queries + 2 * keys) * each)
+    assert network.blocks[0].attn.qkv.out_features % 3 == 0
+    with pytest.raises(AdapterError, match=r"'blocks.0.attn.qkv' has 24 rows, .* as of grouped queries"):
+        attach(network, MethodOptions(name="soma", rank=2, first_block=0, roles=roles))
+
+
+def test_a_fused_layer_that_is_more_than_a_plain_one_is_left_out_and_said():
+    network = _network()
+    network.blocks[0].attn.qkv.__class__ = Plain
+    network.blocks[1].attn.qkv.register_buffer("scale", torch.ones(3))
+    with pytest.warns(UserWarning, match="2 layers get no adapter"):
+        attached = attach(network, LOW_RANK)
+    assert attached.layers
+    assert not any("qkv" in name for name in attached.layers)
+
+
+def test_fused_layers_with_a_bias_in_common_are_refused():
+    network = _network()
+    network.blocks[1].attn.qkv.bias = network.blocks[0].attn.qkv.bias
+    with pytest.raises(AdapterError, match="'blocks.0.attn.qkv.q' is used in several places"):
+        attach(network, LOW_RANK)
+
+
+@pytest.mark.parametrize("name", ["blocks.0.mlp.fc1.bias", "blocks.0.attn.qkv.bias"])
+def test_biases_of_adapted_layers_train_by_the_method_alone(name):
+    network = _network()
+    with pytest.raises(AdapterError, match=f"also names '{name}', of an adapted layer; set the method's train_bias"):
+        attach(network, LOW_RANK, also=[name])
+    attached = attach(network, MethodOptions(name="lora", rank=2, first_block=0, train_bias=True), also=[name])
+    assert any(trained.endswith("bias") for trained in attached.trained)
+
+
+def test_a_mask_of_infinity_in_the_state_is_what_it_was():
+    def masked():
+        network = _network()
+        network.register_buffer("mask", torch.full((3, 3), -torch.inf).triu(1))
+        return network
+
+    state = _moved(masked(), MethodOptions(name="full")).state_dict()
+    attached = attach(masked(), MethodOptions(name="full"), state=state)
+    assert torch.equal(attached.backbone.blocks[0].mlp.fc1.weight, state["trained.blocks.0.mlp.fc1.weight"])
+    broken = {**state, "trained.blocks.0.mlp.fc1.weight": torch.full((2 * WIDTH, WIDTH), torch.nan)}
+    with pytest.raises(AdapterError, match="not finite"):
+        attach(masked(), MethodOptions(name="full"), state=broken)
+
+
+def test_what_is_around_other_layers_is_no_norm():
+    network = nn.Sequential(PreNorm(nn.Linear(WIDTH, WIDTH)), nn.LayerNorm(WIDTH))
+    attached = attach(network, "norm")
+    assert attached.layers == ("1",)
+    assert attached.trained_count == 2 * WIDTH
+
+
+@pytest.mark.parametrize("norm", [RmsNorm, lambda: nn.LayerNorm(WIDTH), lambda: nn.BatchNorm1d(9)])
+def test_norms_of_a_network_in_bfloat16_train(norm):
+    network = nn.Sequential(norm(), nn.Linear(WIDTH, WIDTH)).bfloat16().eval()
+    before = network(IMAGES.bfloat16())
+    attached = attach(network, "norm")
+    assert torch.equal(network(IMAGES.bfloat16()), before)
+    network(IMAGES.bfloat16()).float().square().mean().backward()
+    assert all(parameter.grad is not None for parameter in attached.trained_parameters().values())
+    fold(network)
+    assert {tensor.dtype for tensor in network.state_dict().values()} <= {torch.bfloat16, torch.int64}
+    assert torch.equal(network(IMAGES.bfloat16()), before)

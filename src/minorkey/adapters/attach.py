@@ -54,13 +54,15 @@ def attach(
         seed: of random factors; the global random state is left alone.
         state: an earlier `Attached.state_dict()` of the same pretrained weights. Its initial factors are
             taken in place of a new decomposition, so that the frozen weights too are the same bit for bit.
-        also: parameters of the network that train too, whatever the method, unless they are adapted.
+        also: parameters of the network that train too, whatever the method, unless they are adapted. Biases of adapted
+            layers are the method's: see `train_bias`.
         load: False leaves the network as pretrained; `Attached.load_state_dict` then takes what was trained.
 
     Raises:
         AdapterError: if no layer fits, the rank is too large, weights are quantised, not loaded or not finite, the
-            network carries an adapter already, `also` names what it has not, or the state does not fit: it lacks
-            tensors, has others, or of other shapes. Whose weights it started from, a state does not say.
+            network carries an adapter already, `also` names what it has not or a bias that is the method's, or the
+            state does not fit: it lacks tensors, has others, or of other shapes. Whose weights it started from, a
+            state does not say.
 
     Warns:
         UserWarning: layers of a kind that gets no adapter; layers where the method would tune components of zero;
@@ -79,8 +81,7 @@ def attach(
             attached = _attach_norms(network, method)
         else:
             attached = _attach_in_place(network, method)
-        for name in set(also) & dict(network.named_parameters()).keys():
-            network.get_parameter(name).requires_grad_(True)
+        _train_also(network, also, method)
         trained = attached.trained_parameters()
         attached = replace(attached, trained=tuple(trained))
         if state is not None and load:
@@ -93,6 +94,15 @@ def attach(
         warnings.warn(message, stacklevel=2)
     network.__dict__[MARK] = method.name
     return attached
+
+
+def _train_also(network: nn.Module, also: Sequence[str], method: MethodOptions) -> None:
+    parameters = dict(network.named_parameters())
+    for name in also:
+        if name in parameters:
+            parameters[name].requires_grad_(True)
+        elif name.endswith("bias") and method.spec.trains == "adapter" and not method.trains_biases:
+            raise AdapterError(f"also names '{name}', of an adapted layer; set the method's train_bias for these")
 
 
 def check_bare(network: nn.Module) -> None:

@@ -13,8 +13,14 @@ NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, nn.RMSNorm
 
 
 def is_norm(module: nn.Module) -> bool:
-    """Whether a module normalises: torch's own kinds, and others by the end of their class name, as `LayerNorm2d`."""
-    return isinstance(module, NORMS) or re.search(r"Norm(Act)?(\dd)?$", type(module).__name__) is not None
+    """Whether a module normalises: torch's own kinds, and others by the end of their class name, as `LayerNorm2d`.
+
+    One around further modules with parameters, as `PreNorm`, does more than that.
+    """
+    if isinstance(module, NORMS):
+        return True
+    named = re.search(r"Norm(Act)?(\dd)?$", type(module).__name__) is not None
+    return named and all(next(child.parameters(), None) is None for child in module.children())
 
 
 def find_norms(network: nn.Module) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 import torch
 from peft import PeftConfig, inject_adapter_in_model
+from peft.tuners.ln_tuning.layer import LNTuningLayer
 from peft.tuners.lora import Linear, LoraLayer
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
@@ -13,6 +14,7 @@ from torch import nn
 from minorkey.adapters.fused import fuse_all
 from minorkey.adapters.hooks import hand_over_hooks
 from minorkey.adapters.merged_linear import MergedLinear
+from minorkey.adapters.norms import NORMS
 
 ADAPTER = "default"  # PEFT's name for the only adapter of a network
 
@@ -21,7 +23,10 @@ GEOMETRY = ("kernel_size", "stride", "dilation")
 
 
 def inject(network: nn.Module, config: PeftConfig, names: Collection[str]) -> None:
-    """Let PEFT wrap exactly the named layers; what it adds is float32 at least and in the layer's mode."""
+    """Let PEFT wrap exactly the named layers; what it adds is in the layer's mode, and float32 at least.
+
+    But for norms that are none of torch's: these may multiply by their weights, and hand on what that gives.
+    """
     config.target_modules = exact_names(network, names)
     with warnings.catch_warnings():
         # PEFT knows the sizes of linear layers and convolutions only, and says so of every normalisation layer.
@@ -37,6 +42,11 @@ def inject(network: nn.Module, config: PeftConfig, names: Collection[str]) -> No
             layer.__class__ = MergedLinear  # all that it holds is PEFT's; only the way to its output is another
         if isinstance(base, nn.Conv2d):
             layer.__dict__.update({name: getattr(base, name) for name in GEOMETRY})
+        if isinstance(layer, LNTuningLayer):
+            if isinstance(base, NORMS):
+                copy = layer.ln_tuning_layers[ADAPTER]  # statistics of batches as well
+                copy.to(torch.promote_types(next(copy.parameters()).dtype, torch.float32))
+            continue
         for parameter in added_parameters(layer).values():
             parameter.data = parameter.data.to(torch.promote_types(parameter.dtype, torch.float32))
 

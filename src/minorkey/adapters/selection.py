@@ -37,8 +37,14 @@ def adapted_targets(network: nn.Module, method: MethodOptions) -> list[Target]:
     for target in targets:
         check_weight(target)
         check_rank(target, method.rank_in(target.block))
-    check_owned(network, [(target.name, target.module, [target.module.weight]) for target in targets])
+    check_owned(network, [(target.name, target.module, _remade(target)) for target in targets])
     return targets
+
+
+def _remade(target: Target) -> list[Tensor]:
+    """What of a layer is changed in place, or, where it is fused, made anew."""
+    layer = target.module
+    return [layer.weight] if target.part is None or layer.bias is None else [layer.weight, layer.bias]
 
 
 def _check_kinds(network: nn.Module, layers: Layers) -> None:

@@ -1,7 +1,7 @@
 """The layers of a network that can carry an adapter: found by their role in a block, and the block's index."""
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -64,11 +64,11 @@ def find_targets(
     blocks: dict[str, int] = {}
     targets: list[Target] = []
     for name, module, role, block in known_layers(network, layers or {}):
-        if isinstance(module, nn.Linear | nn.Conv2d) and _adaptable(network, name, module):
+        if isinstance(module, nn.Linear | nn.Conv2d) and _adaptable(network, name, module, fused=role is None):
             targets += _targets_of(name, module, role, blocks.setdefault(block, len(blocks)))
     _check_found(network, targets, roles, layers or {})
     chosen = [target for target in targets if roles is None or target.role in roles]
-    _check_parts(chosen)
+    _check_parts(chosen, {target.name: target for target in targets if target.role == "out"})
     return chosen
 
 
@@ -76,14 +76,15 @@ def left_out(network: nn.Module, roles: Collection[Role] | None = None, layers: 
     """Names of the layers that have a role but cannot be adapted, as `find_targets` leaves them out.
 
     PEFT cannot adapt and merge layers with a forward pass of their own, nor convolutions with groups, dilation or
-    padding other than zeros; and some modules of torch do not call their layers.
+    padding other than zeros; some modules of torch do not call their layers; and a fused projection is made anew, so
+    that it must be no more than a plain one.
     """
     return [
         name
         for name, module, role, _ in known_layers(network, layers or {})
         if (roles is None or role in roles)
         and isinstance(module, nn.Linear | nn.Conv2d)
-        and not _adaptable(network, name, module)
+        and not _adaptable(network, name, module, fused=role is None)
     ]
 
 
@@ -113,8 +114,10 @@ def may_be_passed_by(network: nn.Module, name: str) -> bool:
     return isinstance(network.get_submodule(name.rpartition(".")[0]), READS_WEIGHTS)
 
 
-def _adaptable(network: nn.Module, name: str, module: nn.Linear | nn.Conv2d) -> bool:
+def _adaptable(network: nn.Module, name: str, module: nn.Linear | nn.Conv2d, *, fused: bool) -> bool:
     if may_be_passed_by(network, name):
+        return False
+    if fused and (type(module) is not nn.Linear or module._buffers):
         return False
     if isinstance(module, nn.Linear):
         return type(module).forward is nn.Linear.forward
@@ -141,10 +144,13 @@ def _check_found(network: nn.Module, targets: list[Target], roles: Collection[Ro
             raise AdapterError(f"{_nothing_found(network, wanted, layers)}; name yours in the method's layers")
 
 
-def _check_parts(targets: list[Target]) -> None:
+def _check_parts(targets: list[Target], outputs: Mapping[str, Target]) -> None:
+    """Refuse unequal parts; those of grouped queries may divide, and show at the output layer of their attention."""
     for target in targets:
         rows, count = len(target.module.weight), target.part[1] if target.part else 1
-        if rows % count:
+        attention = target.name.rpartition(".")[0].rpartition(".")[0]
+        beside = [out for name, out in outputs.items() if name.rpartition(".")[0] == attention]
+        if rows % count or (count > 1 and any(rows != count * out.matrix_shape[1] for out in beside)):
             layer = target.name.rpartition(".")[0]
             raise AdapterError(
                 f"layer '{layer}' has {rows} rows, which cannot be {count} equal parts for query, key and value, as of "

@@ -18,14 +18,15 @@ def check_tensors(given: Mapping[str, Tensor], expected: Mapping[str, Tensor], w
         hint: what may be the matter, or what to do, at its end.
 
     Raises:
-        AdapterError: a tensor is missing, is one too many, has another shape, or holds NaN or infinity.
+        AdapterError: a tensor is missing, is one too many, has another shape, or holds NaN or infinity where that
+            which it becomes (a mask may be -inf) does not.
     """
     if wrong := sorted(expected.keys() ^ given.keys()):
         lacks = "lacks" if wrong[0] in expected else "has an unexpected"
         raise AdapterError(f"{what} {lacks} tensor '{wrong[0]}' ({len(wrong)} names differ); {hint}")
     for name, other in expected.items():
         check_shape(name, given[name], other, what, hint)
-        if not is_finite(given[name]):
+        if not is_finite(given[name]) and (other.is_meta or is_finite(other)):
             raise AdapterError(f"tensor '{name}' of {what} has values that are not finite; {hint}")
 
 
