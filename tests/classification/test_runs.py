@@ -16,6 +16,9 @@ from minorkey.config import load_config, resolve
 from minorkey.data.readers import open_datasets
 from minorkey.errors import ConfigError
 from minorkey.evaluation.scores import ScoreTable
+from minorkey.labels import label_space
+from minorkey.runs.assemble import open_sources
+from minorkey.runs.from_sources import with_classes
 from minorkey.runs.leave_one_out import folds_of, leave_one_out
 from minorkey.runs.train import train
 from minorkey.system.run_folder import RunFolder
@@ -46,6 +49,18 @@ def config_for(class_folders, backbone_folder):
 def trained(config_for, tmp_path, console):
     train(config_for(), tmp_path / "run", console=console)
     return tmp_path / "run"
+
+
+def test_classes_of_domains_are_compared_as_names_are(class_folders, backbone_folder):
+    root = class_folders()
+    for name in ("apple", "leaf", "sky"):
+        (root / "dusk" / name).rename(root / "dusk" / name.upper())
+    domains = {"source": [f"{root}-day", f"{root}-dusk"], "unseen": f"{root}-night", "backbone": str(backbone_folder)}
+    config = with_classes(resolve(None, {**RUN, **domains}))
+    space = label_space(config.label_space)
+    assert list(space.classes) == ["apple", "leaf", "sky"]
+    for reader in open_sources(config, space).readers:
+        assert sorted({reader[index].category for index in range(len(reader))}) == [0, 1, 2]
 
 
 def test_a_run_names_its_classes_and_tells_them_apart(trained):

@@ -1,5 +1,6 @@
 """Exports that are half there, contradict themselves or are damaged: one line, or no harm."""
 
+import json
 import random
 import re
 from contextlib import suppress
@@ -53,6 +54,13 @@ def test_a_broken_table(old: str, new: str, message: str, tmp_path: Path) -> Non
             r"train\.json: its image 'ax\.jpg' and",
         ),
         (exported.ultralytics_seg, "data.yaml", "images/", "pictures/", r"data\.yaml: none of its splits is there"),
+        (
+            exported.cvat_yolo,
+            "train.txt",
+            "train/b.png",
+            "val/z.png",
+            r"data\.yaml: train\.txt and images/train have not the same images, e\.g\. 'b\.png'; it is the folder",
+        ),
         (exported.roboflow_yolo, "data.yaml", "nc: 2", "nc: 3", r"data\.yaml: nc is 3, but 2 classes have names"),
         (
             exported.roboflow_yolo,
@@ -208,3 +216,34 @@ def damage(file: Path, rng: random.Random) -> None:
         place = rng.randrange(len(content))
         content = content[:place] + bytes([rng.randrange(256)]) + content[place + 1 :]
     file.write_bytes(content)
+
+
+def test_a_list_whose_folder_is_not_there_is_not_read(tmp_path: Path) -> None:
+    exported.cvat_yolo(tmp_path)
+    for kind in ("images", "labels"):
+        for split in ("train", "val"):
+            for file in (tmp_path / kind / split).iterdir():
+                file.rename(tmp_path / kind / f"{split}-{file.name}")
+            (tmp_path / kind / split).rmdir()
+    with pytest.raises(
+        DataError, match=r"none of its splits is there, e\.g\. 'train\.txt'; .*list of images is not read"
+    ):
+        opened(tmp_path, "train")
+
+
+def test_a_split_that_lists_no_images_is_named(tmp_path: Path) -> None:
+    exported.cvat_coco(tmp_path)
+    file = tmp_path / "annotations" / "instances_val.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "images": [], "annotations": []}))
+    with pytest.raises(DataError, match=r"instances_val\.json: it lists no images; list some, or remove the file$"):
+        opened(tmp_path, "train")
+
+
+def test_outlines_are_found_behind_many_images_that_show_nothing(tmp_path: Path) -> None:
+    exported.cvat_yolo(tmp_path)
+    for number in range(600):
+        (tmp_path / "labels" / "train" / f"0-{number:03}.txt").write_text("")
+        (tmp_path / "labels" / "train" / f"z-{number:03}.txt").write_bytes(
+            (tmp_path / "labels/train/a.txt").read_bytes()
+        )
+    assert recognise(tmp_path, "pixels") is not None

@@ -82,6 +82,16 @@ def test_images_are_adapted_to_where_a_run_has_not(run, tmp_path):
     assert [step.command for step in after_predicting(run, tmp_path)] == [judge.command]
 
 
+def test_images_are_judged_by_the_data_set_around_them(run, tmp_path):
+    save_config(resolve("demo"), run / "config.yaml")
+    (tmp_path / "streets" / "images" / "val").mkdir(parents=True)
+    *_, alone = after_predicting(run, tmp_path / "streets" / "images" / "val")
+    assert alone.command.endswith("--unseen MYDATA")
+    (tmp_path / "streets" / "labels").mkdir()
+    *_, judge = after_predicting(run, tmp_path / "streets" / "images" / "val")
+    assert judge.command.endswith(f"--unseen {shlex.quote(str(tmp_path / 'streets'))}")
+
+
 def test_they_are_printed(run, capsys):
     show_next(after_training(run))
     lines = capsys.readouterr().out.splitlines()

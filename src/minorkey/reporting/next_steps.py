@@ -76,7 +76,16 @@ def after_predicting(run: Path, images: Path) -> Iterator[Step]:
         file, out = quote(str(RunFolder(run).config)), quote(str(run.with_name(f"{run.name}-adapted")))
         command = f"minorkey train {file} --target {place} --regime self_training --out {out}"
         yield Step("Adapt to these images, without labels for them:", command)
-    yield Step("If they have labels, judge the model on them:", f"minorkey evaluate {quote(str(run))} --unseen {place}")
+    judged = next((quote(str(folder)) for folder in (images, *images.parents[:2]) if _has_labels(folder)), "MYDATA")
+    yield Step(
+        "If they have labels, judge the model on them:", f"minorkey evaluate {quote(str(run))} --unseen {judged}"
+    )
+
+
+def _has_labels(folder: Path) -> bool:
+    """Whether a folder looks like a data set, at a glance."""
+    beside = ("labels", "annotations", "masks")
+    return (folder / "dataset.yaml").is_file() or any((folder / name).is_dir() for name in beside)
 
 
 PAGE = "See scores, curves and pictures on a page:", "report {}"

@@ -14,6 +14,7 @@ from minorkey.data.readers.splits import SPLITS, split_called
 from minorkey.data.readers.table import read_table
 from minorkey.data.readers.text import text_lines
 from minorkey.errors import DataError
+from minorkey.labels.space import plain_name
 
 USUAL_TABLE = "labels.csv"
 
@@ -96,26 +97,25 @@ def with_columns(spec: CategorySpec, root: Path) -> CategorySpec:
 
 
 def class_names(readers: Iterable[Categorised]) -> tuple[str, ...]:
-    """The classes that every one of these shows, sorted.
+    """The classes that every one of these shows, sorted, as the first one writes them.
 
     Raises:
         DataError: two of them differ.
     """
-    first: tuple[str, Sequence[str]] | None = None
+    first: tuple[str, dict[str, str]] | None = None
     for reader in readers:
-        names = sorted(reader.categories)
+        names = {plain_name(name): name for name in sorted(reader.categories)}
         if first is None:
             first = (reader.domain, names)
-        elif names != first[1]:
-            here, there = set(names), set(first[1])
-            alone = min(here ^ there)
-            has, lacks = (reader.domain, first[0]) if alone in here else (first[0], reader.domain)
+        elif names.keys() != first[1].keys():
+            alone = min(names.keys() ^ first[1].keys())
+            has, lacks = (reader.domain, first[0]) if alone in names else (first[0], reader.domain)
             raise DataError(
-                f"domain '{has}' has class '{alone}', domain '{lacks}' has not; make their class folders the same, or "
-                "name the classes, e.g. label_space='cat, dog'"
+                f"domain '{has}' has class '{(names | first[1])[alone]}', domain '{lacks}' has not; make their class "
+                "folders the same, or name the classes, e.g. label_space='cat, dog'"
             )
     assert first is not None, "there is a reader"
-    return tuple(first[1])
+    return tuple(sorted(first[1].values()))
 
 
 def _table(root: Path) -> str | None:

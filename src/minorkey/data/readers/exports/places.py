@@ -45,9 +45,10 @@ def place_of_images(folder: Folder, files: Mapping[str, str], listed: Mapping[st
             f"{said}: its images lie in {some(above)}, and it names them without; put them into one folder, or write "
             "the folder in front of each name"
         )
+    if not images:
+        raise DataError(f"{said}: it lists no images; list some, or remove the file")
     raise DataError(
-        f"{said}: its image {some(images or ['none'])} is nowhere below {folder.root}; put the images in "
-        "images/ beside it"
+        f"{said}: its image {some(images)} is nowhere below {folder.root}; put the images in images/ beside it"
     )
 
 

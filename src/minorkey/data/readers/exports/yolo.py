@@ -19,8 +19,8 @@ CLASS_LISTS = ("classes.txt", "obj.names", "_darknet.labels", "train/_darknet.la
 SUBSET = re.compile("obj_(.+)_data")
 """The folder of a subset, as CVAT writes YOLO 1.1."""
 
-PROBES = 50
-"""Text files that are looked into for outlines."""
+PROBES = 500
+"""Text files that are looked into for outlines, evenly spread: those of images that show nothing are empty."""
 
 
 def yolo(folder: Folder) -> Found | None:
@@ -97,6 +97,8 @@ def _places(folder: Folder, content: Mapping[str, Any], file: str) -> dict[str, 
             place = _place(folder, text, split) if isinstance(text, str) and text.strip() else None
             if place is None and text and split != "test":  # which tools name though they may have written none
                 missing[split] = text
+            if place is not None and isinstance(text, str) and text.endswith(".txt"):
+                _check_list(folder, text, place, file)
             if place is not None and places.setdefault(split, place) != place:
                 raise DataError(
                     f"{file}: split '{split}' is in {places[split]} and {place}; put its images into one folder"
@@ -104,7 +106,8 @@ def _places(folder: Folder, content: Mapping[str, Any], file: str) -> dict[str, 
     if not places:
         said = shown(content.get("train", content.get("val")))
         raise DataError(
-            f"{file}: none of its splits is there, e.g. {said}; put the images in images/train, or mend the path"
+            f"{file}: none of its splits is there, e.g. {said}; put the images in images/train, or mend the path "
+            "(a list of images is not read)"
         )
     for split, text in missing.items():
         raise DataError(f"{file}: split '{split}' is {shown(text)}, which is not there; mend or remove the line")
@@ -118,6 +121,20 @@ def _place(folder: Folder, text: str, split: str) -> str | None:
         parts = ["images", PurePosixPath(parts[-1]).stem]
     ends = ("/".join(parts[start:]) for start in range(len(parts)))
     return next((end for end in ends if end in folder.children and any(map(is_image, folder.images(end)))), None)
+
+
+def _check_list(folder: Folder, text: str, place: str, file: str) -> None:
+    """Refuse a list of other images than those of its folder, which is what is read."""
+    listing = next((name for name in folder.in_folder("") if name == PurePosixPath(text).name), None)
+    if listing is None:
+        return
+    listed = {PurePosixPath(line.strip().replace("\\", "/")).name for line in folder.lines(listing)}
+    there = {PurePosixPath(name).name for name in folder.images(place)}
+    if other := sorted(listed ^ there):
+        raise DataError(
+            f"{file}: {listing} and {place} have not the same images, e.g. '{other[0]}'; it is the folder that is "
+            "read: put the images of each split, with their text files, into one of its own"
+        )
 
 
 def _usual(folder: Folder) -> dict[str, str]:
@@ -168,8 +185,8 @@ def _by_line(folder: Folder, listing: str) -> dict[int, str]:
 def _has_outlines(folder: Folder, places: Mapping[str, str]) -> bool:
     """Whether a line of some text files is longer than that of a box."""
     starts = tuple(f"{place}/".replace("images/", "labels/") for place in places.values())
-    texts = sorted(name for name in folder.addresses if name.endswith(".txt") and name.startswith(starts))[:PROBES]
-    return any(folder.scan(texts, _outlines))
+    texts = sorted(name for name in folder.addresses if name.endswith(".txt") and name.startswith(starts))
+    return any(folder.scan(texts[:: -(-len(texts) // PROBES) or 1], _outlines))
 
 
 def _outlines(content: bytes, file: str) -> list[bool]:
