@@ -231,6 +231,16 @@ def test_a_list_whose_folder_is_not_there_is_not_read(tmp_path: Path) -> None:
         opened(tmp_path, "train")
 
 
+def test_lists_of_images_that_are_not_read_are_said(tmp_path: Path) -> None:
+    exported.label_studio_yolo(tmp_path)
+    assert recognise(tmp_path, "boxes").why.endswith("beside the images")
+    for split, key in (("train", "a"), ("valid", "b")):
+        (tmp_path / f"{split}.txt").write_text(f"images/0c1-{key}.jpg\n")
+    assert recognise(tmp_path, "boxes").why.endswith(
+        "; train.txt, valid.txt: lists are not read, all images are one split"
+    )
+
+
 def test_a_split_that_lists_no_images_is_named(tmp_path: Path) -> None:
     exported.cvat_coco(tmp_path)
     file = tmp_path / "annotations" / "instances_val.json"

@@ -48,7 +48,11 @@ def yolo(folder: Folder) -> Found | None:
         rows["boxes"]["ignores"] = unused
     if not keypoints and _has_outlines(folder, places):
         rows["pixels"] = {**row, "labels": folder.base + labels, "encoding": "yolo", "ids": numbered_ids(classes)}
-    return Found(f"{file} names the classes of the text files beside the images", rows)
+    why = f"{file} names the classes of the text files beside the images"
+    lists = [name for name in folder.in_folder("") if name.endswith(".txt") and is_split(name.removesuffix(".txt"))]
+    if "all" in splits and len(lists) > 1:
+        why += f"; {', '.join(lists)}: lists are not read, all images are one split"
+    return Found(why, rows)
 
 
 def _data_file(folder: Folder) -> tuple[str, dict[str, Any]] | None:
