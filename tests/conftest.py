@@ -51,6 +51,7 @@ LONGEST = (
     "test_docs.py",
     "test_deployed_files.py",
     "test_faults.py",
+    "test_on_gpu.py",
     "test_two_processes.py",
     "test_grid.py",
     "test_demo.py",
