@@ -68,7 +68,7 @@ def find_targets(
             targets += _targets_of(name, module, role, blocks.setdefault(block, len(blocks)))
     _check_found(network, targets, roles, layers or {})
     chosen = [target for target in targets if roles is None or target.role in roles]
-    _check_parts(chosen, {target.name: target for target in targets if target.role == "out"})
+    _check_parts(chosen, {_around(target.name): target for target in targets if target.role == "out"})
     return chosen
 
 
@@ -109,9 +109,14 @@ def _pattern(frame: str, paths: Iterable[str]) -> re.Pattern[str]:
     return re.compile(frame.format(paths="|".join(escaped)))
 
 
+def _around(name: str) -> str:
+    """The name of the module that one of a name lies in."""
+    return name.rpartition(".")[0]
+
+
 def may_be_passed_by(network: nn.Module, name: str) -> bool:
     """Whether the module around a layer may read its weights without calling it."""
-    return isinstance(network.get_submodule(name.rpartition(".")[0]), READS_WEIGHTS)
+    return isinstance(network.get_submodule(_around(name)), READS_WEIGHTS)
 
 
 def _adaptable(network: nn.Module, name: str, module: nn.Linear | nn.Conv2d, *, fused: bool) -> bool:
@@ -145,13 +150,17 @@ def _check_found(network: nn.Module, targets: list[Target], roles: Collection[Ro
 
 
 def _check_parts(targets: list[Target], outputs: Mapping[str, Target]) -> None:
-    """Refuse unequal parts; those of grouped queries may divide, and show at the output layer of their attention."""
+    """Refuse unequal parts; those of grouped queries may divide, and show at the output layer of their attention.
+
+    Args:
+        targets: whole layers, and parts of fused ones.
+        outputs: name of an attention -> its output layer.
+    """
     for target in targets:
         rows, count = len(target.module.weight), target.part[1] if target.part else 1
-        attention = target.name.rpartition(".")[0].rpartition(".")[0]
-        beside = [out for name, out in outputs.items() if name.rpartition(".")[0] == attention]
-        if rows % count or (count > 1 and any(rows != count * out.matrix_shape[1] for out in beside)):
-            layer = target.name.rpartition(".")[0]
+        layer = _around(target.name)
+        out = outputs.get(_around(layer)) if count > 1 else None
+        if rows % count or (out is not None and rows != count * out.matrix_shape[1]):
             raise AdapterError(
                 f"layer '{layer}' has {rows} rows, which cannot be {count} equal parts for query, key and value, as of "
                 "grouped queries; choose other roles for the method, or make it a layer for each"

@@ -66,23 +66,18 @@ def public(call: Callable[P, T]) -> Callable[P, T]:
 
 
 def _check(call: Callable[..., Any], name: str, value: Any) -> None:
-    from pydantic import ValidationError
-
     from minorkey.system.reading import shown
 
     expected = _expected(call).get(name)
     if expected is None:
         return
-    reason = None
     try:
-        read = expected.validate_python(value)
-    except ValidationError as error:
-        reason = error
-    if reason is None and not (isinstance(value, str) and isinstance(read, (int, float))):
-        return  # a text that reads as a number is none: the call would go on with the text
-    kind = inspect.signature(call).parameters[name].annotation
-    kind = getattr(kind, "__name__", str(kind)).replace("pathlib.", "").replace("collections.abc.", "")
-    raise ConfigError(f"{call.__name__}: {name} is {shown(value)}; expected {kind}") from reason
+        if isinstance(expected.validate_python(value), int | float) and isinstance(value, str):
+            raise ValueError("a text, though it reads as a number")  # with which the call would go on
+    except ValueError as error:  # pydantic's is one
+        kind = inspect.signature(call).parameters[name].annotation
+        kind = getattr(kind, "__name__", str(kind)).replace("pathlib.", "").replace("collections.abc.", "")
+        raise ConfigError(f"{call.__name__}: {name} is {shown(value)}; expected {kind}") from error
 
 
 @cache

@@ -129,8 +129,8 @@ def _place(folder: Folder, text: str, split: str) -> str | None:
 
 def _check_list(folder: Folder, text: str, place: str, file: str) -> None:
     """Refuse a list of other images than those of its folder, which is what is read."""
-    listing = next((name for name in folder.in_folder("") if name == PurePosixPath(text).name), None)
-    if listing is None:
+    listing = PurePosixPath(text).name
+    if listing not in folder.addresses:
         return
     listed = {PurePosixPath(line.strip().replace("\\", "/")).name for line in folder.lines(listing)}
     there = {PurePosixPath(name).name for name in folder.images(place)}
