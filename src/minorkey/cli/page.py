@@ -4,6 +4,8 @@ from pathlib import Path
 
 import typer
 
+from minorkey.system.launch import leave_at_once
+
 
 def show_page(
     runs: list[Path] = typer.Argument(metavar="RUN...", help="Folders of finished runs, at most four; one will do."),
@@ -32,3 +34,4 @@ def show_page(
         typer.echo("ended")
     finally:
         server.server_close()
+    leave_at_once(0)  # connections may still be open, each in a thread

@@ -63,6 +63,11 @@ def leave(code: int) -> NoReturn:
     if not _is_connected():
         gc.freeze()  # on its way out the interpreter looks for garbage among all that was imported, for a second or two
         sys.exit(code)
+    leave_at_once(code)
+
+
+def leave_at_once(code: int) -> NoReturn:
+    """End this process past the interpreter's own way out, which aborts where it meets threads at work."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
