@@ -61,7 +61,8 @@ def plan_of(setting: Setting, args: argparse.Namespace) -> Plan:
     """The plan of a setting, with the results that are there.
 
     Raises:
-        SystemExit: those are of runs of another length or size, or of other weights; or seeds do not go together.
+        SystemExit: those are of runs of another length, size or head's rate, or of another preset or other weights; or
+            seeds do not go together.
     """
     if both := set(setting.seeds) & set(setting.rate_seeds):
         raise SystemExit(f"seed {both.pop()} chooses rates and is reported; give other --rate-seeds")
@@ -77,6 +78,7 @@ def plan_of(setting: Setting, args: argparse.Namespace) -> Plan:
         "crop": str(list(config.transform.crop)),
         "overrides": str(sorted(args.overrides)),
         UNDER: str(list(setting.rate_under)),
+        **setting.equal(args.overrides),
         **({} if args.table or args.write else {"weights": weights_of(config)}),
     }
     if other := results.unequal(wanted):

@@ -13,9 +13,9 @@ RATES = "rates"
 CURVE = "curve"
 """Folder of the runs at rates that were not chosen, judged on unseen domains when all else is done."""
 
-EQUAL = ("steps", "batch", "crop", "weights", "overrides")
-"""What all runs of a setting share: its budget, and (from when they were first noted) the pretrained weights and what
-was asked otherwise than the setting has it."""
+EQUAL = ("steps", "batch", "crop", "weights", "overrides", "head_rate", "preset")
+"""What all runs of a setting share: its budget, and (from when they were first noted) the pretrained weights, what was
+asked otherwise than the setting has it, the head's rate, and the contents of a preset that is a file."""
 
 UNDER = "rate_under"
 """The corruptions under which rates were chosen, too; not noted by runs from before there were any."""

@@ -35,8 +35,7 @@ def config_of(setting: Setting, overrides: Sequence[str], job: Job) -> RunConfig
     """The configuration of a run; one that chooses a rate has no unseen domain."""
     of_seed = [f"{key}={job.seed}" for key in setting.of_seed]
     preset = setting.config(overrides)
-    head_rate = setting.head_rate or preset.training.lr
-    rates = {"lr": job.rate} if job.way == FROZEN else {"lr": head_rate, "backbone_lr": job.rate}
+    rates = {"lr": job.rate} if job.way == FROZEN else {"lr": setting.rate_of_head(preset), "backbone_lr": job.rate}
     way = WAYS[job.way]
     options = {
         "method": way.method,
@@ -64,7 +63,7 @@ def train_one(setting: Setting, overrides: Sequence[str], job: Job) -> dict[str,
     config, start = config_of(setting, overrides, job), time.monotonic()
     folder = Path(tempfile.mkdtemp()) / "run"
     result: dict[str, Any] = {"way": job.way, "rate": job.rate, "fold": job.fold, "seed": job.seed, "validation": {}}
-    result |= {UNDER: list(setting.rate_under)} if setting.rate_under else {}
+    result |= ({UNDER: list(setting.rate_under)} if setting.rate_under else {}) | setting.equal(overrides)
     try:
         scores = train(config, folder, console=Console(quiet=True))
         weights = read_metadata(RunFolder(folder).head)["base_weights_sha256"]

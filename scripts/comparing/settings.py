@@ -5,6 +5,7 @@ A run takes one to three minutes of one core. Sizes were settled by the frozen b
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Self
 
@@ -68,7 +69,17 @@ class Setting:
         """The rates that a way may have, before the grid goes on."""
         if way != FROZEN:
             return WAYS[way].rates
-        return self.frozen_rates or (self.head_rate or config.training.lr,)
+        return self.frozen_rates or (self.rate_of_head(config),)
+
+    def rate_of_head(self, config: RunConfig) -> float:
+        """The head's rate, where the backbone trains too; `config` is what all runs have in common."""
+        return self.head_rate or config.training.lr
+
+    def equal(self, overrides: Sequence[str] = ()) -> dict[str, str]:
+        """What its runs have in common that no other key of their results says."""
+        file = Path(self.preset)
+        contents = {"preset": sha256(file.read_bytes()).hexdigest()[:12]} if file.suffix == ".yaml" else {}
+        return {"head_rate": f"{self.rate_of_head(self.config(overrides)):g}", **contents}
 
 
 SETTINGS = {

@@ -41,6 +41,15 @@ def test_a_comparison_in_small(make_config, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["compare.py", str(preset), "--results", str(results), "training.steps=3"])
     with pytest.raises(SystemExit, match="has runs of steps 4 in place of 3; give another --results"):
         compare.main()
+    monkeypatch.setattr("sys.argv", ["compare.py", str(preset), "--results", str(results), "--head-rate", "0.3"])
+    with pytest.raises(SystemExit, match=r"has runs of head_rate 0.001 in place of 0.3"):
+        compare.main()
+    other = tmp_path / "other" / preset.name
+    other.parent.mkdir()
+    save_config(make_config(unseen=["world:snow"]), other)
+    monkeypatch.setattr("sys.argv", ["compare.py", str(other), "--results", str(results)])
+    with pytest.raises(SystemExit, match=r"has runs of preset \w+ in place of"):
+        compare.main()
     monkeypatch.setattr("sys.argv", ["compare.py", str(preset), "--results", str(results), "world.seed=1"])
     with pytest.raises(SystemExit, match=r"has runs of overrides \[\] in place of \['world.seed=1'\]"):
         compare.main()

@@ -1,5 +1,5 @@
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -88,11 +88,11 @@ def _judge(domains, tmp_path, console, pictures=0):
 def test_one_confusion_matrix_per_image_in_order(tmp_path, console):
     day, night = Reader("day"), Reader("night", count=3)
     found = _judge([EvaluationDomain("source", day, 99), EvaluationDomain("unseen", night, 99)], tmp_path, console)
-    assert {name: (role, evidence.shape) for name, (role, evidence) in found.items()} == {
+    assert {name: (each.role, each.evidence.shape) for name, each in found.items()} == {
         "day": ("source", (7, 7)),
         "night": ("unseen", (3, 7)),
     }
-    for index, matrix in enumerate(found["day"][1].matrices):
+    for index, matrix in enumerate(found["day"].evidence.matrices):
         sample = day[index]
         assert np.array_equal(matrix, confusion_matrix(sample.image[..., 0] % 7, sample.labels, 7))
         assert matrix.sum() == 5 * 9
@@ -136,7 +136,7 @@ def test_objects_and_detections_of_every_image_are_kept(tmp_path, console):
         tmp_path,
         console,
     )
-    role, evidence = found["day"]
+    role, evidence, _ = found["day"]
     assert (role, evidence.shape, evidence.metric, evidence.most) == ("source", (7, 7), "coco", 50)
     assert evidence.truth.images.tolist() == [1, 2, 2, 4, 5, 5]
     assert evidence.truth.classes.tolist() == [1, 1, 0, 1, 1, 0]
@@ -189,6 +189,21 @@ def test_scenes_are_shared_where_all_unseen_keys_agree():
     assert not share_scenes([day])
     assert not share_scenes([day, EvaluationDomain("unseen", Reader("fog", count=6), 9)])
     assert share_scenes([EvaluationDomain("source", Reader("clear", count=2), 9), day, night])
+
+
+def test_what_the_labels_show_has_a_fingerprint(tmp_path, console):
+    """Data sets may share the names of their images, and a new version of one has other labels."""
+
+    class Relabelled(Reader):
+        def __getitem__(self, index: int) -> Sample:
+            sample = super().__getitem__(index)
+            return replace(sample, labels=np.where(sample.labels == 6, 5, sample.labels))
+
+    def judged(reader):
+        return _judge([EvaluationDomain("unseen", reader, 9)], tmp_path, console)["day"].label_set
+
+    assert judged(Reader("day")) == judged(Reader("day"))
+    assert judged(Reader("day")) != judged(Relabelled("day"))
 
 
 def test_the_images_of_a_domain_have_a_fingerprint():

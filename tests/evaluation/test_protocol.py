@@ -41,8 +41,8 @@ def test_describe_names_what_differs_from_the_plain_case():
         label_space="x", resize=2048, flip=True, scales=(0.5, 1), weights="ema", classes_scored=("road",)
     )
     assert protocol.describe() == (
-        "x, 1 classes; classes that the labels do not show left out; long side 2048 px; whole image; scales 0.5, 1; "
-        "averaged with the mirrored image; averaged (EMA) weights"
+        "x, 1 class (road); classes that the labels do not show left out; long side 2048 px; whole image; "
+        "scales 0.5, 1; averaged with the mirrored image; averaged (EMA) weights"
     )
     zero = protocol.model_copy(update={"absent": "zero"})
     assert "; classes that are only predicted count 0; " in zero.describe()

@@ -11,6 +11,7 @@ import pytest
 import minorkey
 from minorkey.errors import ConfigError, DataError
 from minorkey.evaluation.scores import ScoreTable
+from minorkey.system.run_folder import RunFolder
 
 
 def read(path):
@@ -48,6 +49,26 @@ def test_csv_has_every_seed_and_domain(seeds, tmp_path) -> None:
         assert written == [100 * value for value in (each.score, *each.interval)]
     assert (own[-1]["role"], own[-1]["images"]) == ("mean", "")
     assert {(line["metric"], line["unit"], line["regime"]) for line in lines} == {("mIoU", "%", "supervised")}
+
+
+def test_one_image_has_no_interval(make_run, tmp_path) -> None:
+    lines = read(minorkey.report(make_run("soma", 0.9, images=1), tmp_path / "scores.csv"))
+    assert {(line["low"], line["high"]) for line in lines} == {("", "")}
+
+
+def test_of_a_folder_of_trials_those_that_diverged_are_left_out(make_run, tmp_path) -> None:
+    rates = tmp_path / "rates"
+    kept, diverged = RunFolder(rates / "soma-0.001-100"), RunFolder(rates / "soma-3e+09-100")
+    diverged.path.mkdir(parents=True)
+    make_run("soma", 0.9).rename(kept.path)
+    for folder in (kept, diverged):
+        folder.config.write_text("seed: 100\n")
+    diverged.log.write_text("")
+    with pytest.raises(DataError):
+        minorkey.report(rates, tmp_path / "scores.csv")
+    diverged.diverged.write_text("loss is not finite\n")
+    runs = {line["run"] for line in read(minorkey.report(rates, tmp_path / "scores.csv"))}
+    assert runs == {str(kept.path)}
 
 
 def test_a_domain_with_nothing_to_score_has_an_empty_one(make_run, tmp_path) -> None:

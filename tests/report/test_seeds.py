@@ -14,6 +14,7 @@ from minorkey.reporting.page import build_report
 from minorkey.reporting.runs import read_run
 from minorkey.reporting.seeds import by_method, interval_words
 from minorkey.reporting.tables import comparable
+from minorkey.reporting.verdict import verdict
 
 
 @pytest.fixture
@@ -80,6 +81,42 @@ def test_seeds_that_differ_by_the_same_amount_prove_nothing(folders):
     found = gap(of("soma", [0.5, 0.6, 0.7]), of("full", [0.4, 0.5, 0.6]), ["night"])
     assert (found.direction, found.value) == ("untested", pytest.approx(0.1))
     assert gap(of("soma", [0.5, 0.6, 0.7]), of("full", [0.5, 0.6, 0.7]), ["night"]).direction == "level"
+
+
+def test_a_seed_that_one_lacks_is_left_aside(folders):
+    runs = read(folders)
+    soma, full = by_method(runs[4:6])[0], by_method(runs[1:4])[0]
+    found = gap(soma, full, ["night"])
+    each = [a.scores.domains[2].score - b.scores.domains[2].score for a, b in zip(runs[4:6], runs[1:3], strict=True)]
+    assert found.value == pytest.approx(fmean(each))
+    assert found.interval.low < found.value < found.interval.high
+    assert found.how == "over 2 seeds that both have, paired (Student t)"
+    said = verdict(by_method([*runs[1:4], *runs[4:6]]))
+    of_common = by_method(runs[1:3])[0].scores.unseen_mean.score
+    assert f"against {100 * of_common:.1f} %" in said.headline
+    assert "2 seeds that both have" in said.headline
+    assert gap(by_method(runs[4:6])[0], runs[3], ["night"]).direction == "untested", "no seed in common"
+
+
+def test_each_seed_is_held_against_the_start_that_it_had(folders, make_run):
+    """A frozen start may have a head of its own for each seed; its settings then name another run."""
+    runs = read(folders)
+    starts = [read_run(make_run("frozen", 0.4 + seed / 10, seed=seed, steps=0)) for seed in range(3)]
+    for seed, start in enumerate(starts):
+        start.__dict__["settings"] = {"head_from": f"runs/soma-{seed}"}  # in place of what the file would say
+    start, soma = by_method([*starts, *runs[4:]])
+    assert len(start.seeds) == 3
+    expected = [a.scores.domains[2].score - b.scores.domains[2].score for a, b in zip(runs[4:], starts, strict=True)]
+    assert gap(soma, start, ["night"]).value == pytest.approx(fmean(expected))
+    parts = compare([*starts, soma])
+    assert (parts.subject.run, parts.rival) == (soma, parts.baseline), "a start is nobody's rival"
+
+
+def test_domains_may_be_named_in_another_order(folders):
+    first, second = read(folders)[4:6]
+    turned = replace(second, scores=second.scores.model_copy(update={"domains": second.scores.domains[::-1]}))
+    (joined,), (same,) = by_method([first, turned]), by_method([first, second])
+    assert joined.scores == same.scores
 
 
 def test_what_intervals_are_is_said(folders):

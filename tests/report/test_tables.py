@@ -65,7 +65,9 @@ def test_another_metric_is_named(runs):
 def test_other_images_are_marked_too(runs, make_run):
     grid = build_grid(tables([*runs, make_run("pissa", 0.9, images=3)]))
     assert grid.rows[-1].mark == "†"
-    assert grid.footnotes == ["† Not comparable with the other rows: judged on other domains or images."]
+    assert grid.footnotes == [
+        "† Not comparable with the other rows: judged on other images, or images with other labels."
+    ]
 
 
 def test_as_many_other_images_are_other_images(runs):
@@ -76,8 +78,36 @@ def test_as_many_other_images_are_other_images(runs):
     assert comparable(one) == comparable([scores[0], *other[1:]]) == [True] * 4
 
 
-def _of_images(table, name):
-    return table.model_copy(update={"domains": [s.model_copy(update={"image_set": name}) for s in table.domains]})
+def _of_images(table, name, field="image_set"):
+    return table.model_copy(update={"domains": [s.model_copy(update={field: name}) for s in table.domains]})
+
+
+def test_images_of_the_same_names_with_other_labels_are_other_images(runs):
+    scores = [_of_images(table, "0 to 9") for table in tables(runs)]
+    one, other = ([_of_images(table, name, "label_set") for table in scores] for name in ("a", "b"))
+    assert comparable([one[0], *other[1:]]) == [False, True, True, True]
+    assert comparable([scores[0], *other[1:]]) == [True] * 4, "scores of before do not say what is labelled"
+
+
+def test_neither_the_order_of_domains_nor_that_of_classes_makes_a_difference(runs):
+    first, *others = tables(runs)
+    turned = first.model_copy(
+        update={
+            "domains": first.domains[::-1],
+            "protocol": first.protocol.model_copy(update={"classes_scored": ("sky", "road")}),
+        }
+    )
+    chosen = [
+        table.model_copy(
+            update={"protocol": table.protocol.model_copy(update={"classes_scored": ("road", "sky")})},
+        )
+        for table in others
+    ]
+    assert comparable([turned, *chosen]) == [True] * 4
+    (note,) = build_grid([first, *chosen]).footnotes
+    assert "all classes" in note
+    (note,) = build_grid([*tables(runs)[:2], turned]).footnotes
+    assert "2 classes (sky, road)" in note
 
 
 def test_two_kinds_of_difference_get_two_marks(runs, make_run):

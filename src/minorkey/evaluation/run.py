@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from rich.console import Console
@@ -40,10 +40,18 @@ class EvaluationDomain:
         return [self.reader.key(index) for index in self.indices()]
 
 
+class Judged(NamedTuple):
+    """What came of a domain."""
+
+    role: DomainRole
+    evidence: Evidence
+    label_set: str  # fingerprint of what the labels of its images show
+
+
 def evaluate_domains(
     predictor: Predictor, domains: Sequence[EvaluationDomain], pictures: int, folder: Path, console: Console
-) -> dict[str, tuple[DomainRole, Evidence]]:
-    """The role and the evidence of every domain.
+) -> dict[str, Judged]:
+    """The evidence of every domain.
 
     Processes that judge together share the images out, and each returns all of the evidence. The main process
     judges those whose pictures are kept, for it alone writes.
@@ -74,14 +82,14 @@ def evaluate_domains(
         room.note(sample.image)
         return (place, sample), sample.image
 
-    def note(given: tuple[tuple[int, Sample], Started | DataError]) -> tuple[int, Any]:
+    def note(given: tuple[tuple[int, Sample], Started | DataError]) -> tuple[int, tuple[Any, Any]]:
         (place, sample), started = given
         if isinstance(started, DataError):
             raise DataError(f"{sample.domain}/{sample.key}: {started}")
         noted = evaluator.note(sample, started)
         if place in kept:
             predictor.task.keep(sample, started(), below(folder, sample.domain, sample.key))
-        return place, noted
+        return place, (noted, _shown(sample))
 
     notes = []
     with Reporter(console, "judging", len(mine), unit="image") as reporter:
@@ -90,10 +98,22 @@ def evaluate_domains(
             notes.append(noted)
             reporter.update(done, images[place][0].reader.domain)
     in_place = iter(in_order(shares, gathered_objects(notes)))
-    return {
-        domain.reader.domain: (domain.role, evaluator.evidence(list(islice(in_place, len(domain.indices())))))
-        for domain in domains
-    }
+    judged = {}
+    for domain in domains:
+        here = list(islice(in_place, len(domain.indices())))
+        evidence = evaluator.evidence([noted for noted, _ in here])
+        judged[domain.reader.domain] = Judged(domain.role, evidence, _fingerprint([shown for _, shown in here]))
+    return judged
+
+
+def _shown(sample: Sample) -> Any:
+    """What tells the labels of an image from those of another one under its name.
+
+    Its size and the classes in it, no single pixels: those of drawn outlines may differ by machine.
+    """
+    classes = None if sample.labels is None else np.flatnonzero(np.bincount(sample.labels.ravel())).tolist()
+    boxes = None if sample.box_classes is None else np.sort(sample.box_classes).tolist()
+    return sample.image.shape[:2], classes, boxes, sample.category
 
 
 def _started(
@@ -123,8 +143,11 @@ def pictured_places(domains: Sequence[EvaluationDomain], pictures: int) -> dict[
 
 def image_sets(domains: Sequence[EvaluationDomain]) -> dict[str, str]:
     """By domain, a fingerprint of the keys of the images that are judged, in their order."""
-    keys = {domain.reader.domain: json.dumps(domain.keys()) for domain in domains}
-    return {name: hashlib.sha256(each.encode()).hexdigest()[:16] for name, each in keys.items()}
+    return {domain.reader.domain: _fingerprint(domain.keys()) for domain in domains}
+
+
+def _fingerprint(values: Any) -> str:
+    return hashlib.sha256(json.dumps(values, default=int).encode()).hexdigest()[:16]
 
 
 def share_scenes(domains: Sequence[EvaluationDomain]) -> bool:

@@ -42,6 +42,7 @@ class DomainScore(_Record):
     class_details: dict[str, dict[str, float | None]]  # by the name of a further score, then by class
     missing_classes: list[str]
     image_set: str | None = None  # fingerprint of the keys of its images; None: judged before there was one
+    label_set: str | None = None  # fingerprint of what their labels show; None: likewise
 
     @property
     def has_spread(self) -> bool:
@@ -214,6 +215,7 @@ def build_scores(
     shared_scenes: bool = False,
     task: str = "segmentation",
     image_sets: Mapping[str, str] | None = None,
+    label_sets: Mapping[str, str] | None = None,
 ) -> ScoreTable:
     """Score a run from what was kept of its images.
 
@@ -230,13 +232,14 @@ def build_scores(
         shared_scenes: Image i shows the same scene in every unseen domain (see `bootstrap.mean_interval`).
         task: Name of the task.
         image_sets: Fingerprint of the images of each domain; None: they have none.
+        label_sets: Fingerprint of what is labelled in them; None: they have none.
     """
     judged = {
         domain: (role, only_scored(kept, classes, protocol.classes_scored)) for domain, (role, kept) in evidence.items()
     }
     scored = {name: kept for name, kept in judged.items() if has_score(kept[1])}
-    sets = image_sets or {}
-    domains = [score_domain(name, *kept, classes, sets.get(name)) for name, kept in scored.items()]
+    images, labels = image_sets or {}, label_sets or {}
+    domains = [score_domain(name, *kept, classes, images.get(name), labels.get(name)) for name, kept in scored.items()]
     unseen = _uncorrupted(domains, "unseen")
     worst = max(unseen, key=lambda score: protocol.scored.rank(score.score), default=None)
     return ScoreTable(
@@ -256,7 +259,12 @@ def build_scores(
 
 
 def score_domain(
-    domain: str, role: DomainRole, evidence: Evidence, classes: Sequence[str], image_set: str | None = None
+    domain: str,
+    role: DomainRole,
+    evidence: Evidence,
+    classes: Sequence[str],
+    image_set: str | None = None,
+    label_set: str | None = None,
 ) -> DomainScore:
     """Score one domain from the evidence of its images, one that has a score."""
     by_class = evidence.by_class()
@@ -273,6 +281,7 @@ def score_domain(
         class_details={name: _named(scored, values) for name, values in evidence.class_details().items()},
         missing_classes=[name for name, value in zip(scored, by_class, strict=True) if np.isnan(value)],
         image_set=image_set,
+        label_set=label_set,
     )
 
 

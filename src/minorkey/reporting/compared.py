@@ -76,7 +76,8 @@ def compare(runs: Sequence[Run]) -> Compared | None:
     if len(entries) < 2:
         return None
     baseline = _baseline(entries)
-    trained = [entry for entry in entries if entry is not baseline]
+    beside = [entry for entry in entries if entry is not baseline]
+    trained = [entry for entry in beside if not is_start(entry.run.scores)] or beside
     subject = next((entry for entry in trained if entry.run.scores.method == SOMA), trained[0])
     others = [entry for entry in trained if entry is not subject]
     rival = next((entry for entry in others if entry.run.scores.method == FULL), others[0] if others else baseline)

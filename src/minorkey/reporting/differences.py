@@ -1,7 +1,7 @@
 """How far one method is from another in some domains, and how sure that is: over seeds where there are several."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Literal
 
@@ -13,6 +13,8 @@ from minorkey.tasks.metric import Metric
 NO_SPREAD = 1e-9
 """Width of an interval that says nothing: a few seeds that differ by as many images each, as accuracies do."""
 
+COMMON = " that both have"
+
 Direction = Literal["ahead", "behind", "level", "untested"]
 
 
@@ -21,9 +23,19 @@ class Gap:
     """The mean score of one method over some domains minus that of another."""
 
     metric: Metric
-    value: float  # as scores are: a fraction, or in the unit of the metric
+    scores: tuple[float, float]  # theirs: fractions, or in the unit of the metric
     interval: Difference | None = None  # 95 %; None: not tested
-    over: str = ""  # what the interval is over: `3 seeds`, or `images`
+    over: str = ""  # what the interval is over: `3 seeds`, `2 seeds that both have`, or `images`
+
+    @property
+    def value(self) -> float:
+        """The difference, as scores are."""
+        return self.scores[0] - self.scores[1]
+
+    @property
+    def partial(self) -> bool:
+        """Whether some seeds of one were left aside, which the other does not have."""
+        return self.over.endswith(COMMON)
 
     @property
     def direction(self) -> Direction:
@@ -62,25 +74,28 @@ class Gap:
 def gap(a: Run, b: Run, domains: Sequence[str]) -> Gap | None:
     """Method `a` minus method `b` over some domains; None where one was not judged in all of them.
 
-    Both are compared seed by seed; a start may have one, for nothing was drawn. With one seed each, the same images
-    are drawn for both; where all domains have equally many, image i for all of them at once, which is right if they
-    show the same scenes and otherwise adds no bias.
+    Both are compared seed by seed, by those that both have where there are two; a start may have one, for nothing was
+    drawn. With one seed each, the same images are drawn for both; where all domains have equally many, image i for all
+    of them at once, which is right if they show the same scenes and otherwise adds no bias.
     """
     first, second = (mean_score(run, domains) for run in (a, b))
     if first is None or second is None:
         return None
-    plain = Gap(a.scores.metric, first - second)
+    plain = Gap(a.scores.metric, (first, second))
     pairs = _paired(a, b)
     if len(pairs) >= 2:
-        values = [(mean_score(x, domains) or 0.0) - (mean_score(y, domains) or 0.0) for x, y in pairs]
+        scores = [[mean_score(run, domains) or 0.0 for run in runs] for runs in zip(*pairs, strict=True)]
+        values = [x - y for x, y in zip(*scores, strict=True)]
+        common = replace(plain, scores=(fmean(scores[0]), fmean(scores[1])))
         over_seeds = paired_t_interval(values)
         if values[0] and over_seeds.high - over_seeds.low < NO_SPREAD:
-            return plain
-        return Gap(plain.metric, plain.value, over_seeds, f"{len(pairs)} seeds")
+            return common
+        some = len(pairs) < max(len(a.seeds), len(b.seeds))
+        return replace(common, interval=over_seeds, over=f"{len(pairs)} seeds" + some * COMMON)
     if len(a.seeds) > 1 or len(b.seeds) > 1:
         return plain
     interval = _over_images(a, b, domains)
-    return Gap(plain.metric, plain.value, interval, "images") if interval else plain
+    return replace(plain, interval=interval, over="images") if interval else plain
 
 
 def mean_score(run: Run, domains: Sequence[str]) -> float | None:
@@ -91,14 +106,14 @@ def mean_score(run: Run, domains: Sequence[str]) -> float | None:
 
 
 def _paired(a: Run, b: Run) -> list[tuple[Run, Run]]:
-    """The runs of both, seed by seed; empty where some seed of one is not among those of the other.
+    """The runs of both, seed by seed, of the seeds that both have.
 
     A start that was judged once is that of every seed.
     """
     if any(is_start(method.scores) and len(method.seeds) == 1 for method in (a, b)):
         return [(x, y) for x in a.seeds for y in b.seeds]
     mine, theirs = ({run.scores.training.seed: run for run in method.seeds} for method in (a, b))
-    return [(mine[seed], theirs[seed]) for seed in mine] if mine.keys() == theirs.keys() else []
+    return [(run, theirs[seed]) for seed, run in mine.items() if seed in theirs]
 
 
 def _over_images(a: Run, b: Run, domains: Sequence[str]) -> Difference | None:

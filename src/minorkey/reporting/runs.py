@@ -62,10 +62,14 @@ class Run:
 
 
 def runs_in(folder: Path) -> list[Path]:
-    """The run folders that a folder means: itself or, where it is none, those in it, a run without a step first."""
+    """The run folders that a folder means: itself or, where it is none, those in it, a run without a step first.
+
+    Of a folder of `tune`, those that diverged are left out.
+    """
     if any(path.exists() for path in (RunFolder(folder).metrics, RunFolder(folder).config)):
         return [folder]
-    inside = sorted(path for path in folder.glob("*") if RunFolder(path).config.is_file())
+    found = [RunFolder(path) for path in folder.glob("*")]
+    inside = sorted(each.path for each in found if each.config.is_file() and not each.diverged.is_file())
     return sorted(inside, key=lambda path: path.name != START) or [folder]
 
 
@@ -107,8 +111,9 @@ def same_images(runs: Iterable[Run], domain: str) -> bool:
 
     Of a source whose `val` is drawn by the seed of a run, they are not.
     """
-    sets = {score.image_set for run in runs for score in run.scores.domains if score.domain == domain}
-    return len(sets - {None}) < 2
+    judged = [score for run in runs for score in run.scores.domains if score.domain == domain]
+    sets = ({score.image_set for score in judged}, {score.label_set for score in judged})
+    return all(len(each - {None}) < 2 for each in sets)
 
 
 def _read_config(file: Path) -> str:

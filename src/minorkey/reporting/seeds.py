@@ -1,13 +1,13 @@
 """Runs that differ in their seed alone, taken together as one method of the page."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean, median
 from typing import Any
 
 from minorkey.evaluation.scores import DomainScore, MeanScore, ScoreTable, TrainingCost, WorstDomain
 from minorkey.reporting.runs import Run
-from minorkey.reporting.tables import measurement
+from minorkey.reporting.tables import fingerprints, is_start, measurement
 
 BESIDE = ("seed", "evaluation", "data_cache")
 """Parts of a configuration in which the seeds of one method may differ; the protocol is compared by itself."""
@@ -19,8 +19,9 @@ def by_method(runs: Sequence[Run]) -> list[Run]:
     Its scores are means over the seeds, and their intervals go from the lowest to the highest seed.
     """
     groups: dict[Any, list[Run]] = {}
+    known = fingerprints([run.scores for run in runs])
     for run in runs:
-        groups.setdefault(_method(run), []).append(run)
+        groups.setdefault(_method(run, known), []).append(run)
     return [joined for group in groups.values() for joined in _joined(group)]
 
 
@@ -34,13 +35,14 @@ def interval_words(runs: Iterable[Run]) -> str:
     return f"mean over {several} seeds, lowest to highest seed{single}"
 
 
-def _method(run: Run) -> Any:
-    """Equal for runs that differ in their seed alone."""
+def _method(run: Run, known: Collection[str]) -> Any:
+    """Equal for runs that differ in their seed alone; a start differs in whose head it took besides."""
     table = run.scores
-    settings = str({key: value for key, value in run.settings.items() if key not in BESIDE})
+    beside = (*BESIDE, "head_from") if is_start(table) else BESIDE
+    settings = str({key: value for key, value in run.settings.items() if key not in beside})
     patience = run.settings.get("training", {}).get("patience")
     steps = table.training.steps if patience is None else None  # else seeds differ in when they ended
-    return table.method, str(table.adaptation), str(measurement(table)), steps, settings
+    return table.method, str(table.adaptation), measurement(table, known), steps, settings
 
 
 def _joined(group: Sequence[Run]) -> list[Run]:
@@ -55,7 +57,8 @@ def _joined(group: Sequence[Run]) -> list[Run]:
 def _mean(tables: Sequence[ScoreTable]) -> ScoreTable:
     first = tables[0]
     rank = first.metric.rank
-    domains = [_mean_domain(scores) for scores in zip(*(table.domains for table in tables), strict=True)]
+    found = [{(score.role, score.domain): score for score in table.domains} for table in tables]
+    domains = [_mean_domain([scores[place] for scores in found]) for place in found[0]]
     unseen = first.model_copy(update={"domains": domains}).unseen
     worst = max(unseen, key=lambda score: rank(score.score), default=None)
     means = [table.unseen_mean.score for table in tables if table.unseen_mean]

@@ -5,9 +5,9 @@ Every other row carries a mark and a footnote, and is never the best of a column
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from rich.table import Table
 from rich.text import Text
@@ -21,6 +21,9 @@ from minorkey.tasks.metric import Metric
 from minorkey.tasks.protocol import Protocol
 
 MARKS = "†‡§¶"
+
+FINGERPRINTS = ("image_set", "label_set")
+"""What scores say of the images and labels that they are of; those of before say less, or nothing."""
 
 REGIMES = {"supervised": "", "self_training": "self-training", "transda": "TransDA"}
 """As tables call what a run did with its target; regimes from outside have their own names."""
@@ -150,8 +153,8 @@ def column_title(column: Column) -> str:
 
 def comparable(tables: Sequence[ScoreTable]) -> list[bool]:
     """Which runs belong to the largest group measured in the same way, on the same images and classes."""
-    sets = [score.image_set for table in tables for score in table.domains]
-    keys = [measurement(table, image_sets=None not in sets) for table in tables]
+    known = fingerprints(tables)
+    keys = [measurement(table, known) for table in tables]
     largest = Counter(keys).most_common(1)[0][0]
     return [key == largest for key in keys]
 
@@ -161,7 +164,13 @@ def reference(tables: Sequence[ScoreTable]) -> ScoreTable:
     return next(table for table, same in zip(tables, comparable(tables), strict=True) if same)
 
 
-def measurement(table: ScoreTable, *, image_sets: bool = True) -> tuple:
+def fingerprints(tables: Sequence[ScoreTable]) -> list[str]:
+    """Those of `FINGERPRINTS` that all of these scores have."""
+    scores = [score for table in tables for score in table.domains]
+    return [name for name in FINGERPRINTS if all(getattr(score, name) is not None for score in scores)]
+
+
+def measurement(table: ScoreTable, known: Collection[str]) -> tuple:
     """What must be equal for scores to be compared: task, protocol, classes and, last, scored domains and images.
 
     A teacher's weights are the last ones of the training that it belongs to. Which images of the source are judged may
@@ -170,18 +179,23 @@ def measurement(table: ScoreTable, *, image_sets: bool = True) -> tuple:
 
     Args:
         table: the scores.
-        image_sets: whether images are told apart by more than their number, which scores of before cannot.
+        known: the fingerprints by which images are told apart, beside their number.
     """
-    domains = tuple(
-        (score.domain, score.role, score.images, score.image_set if image_sets and score.role != "source" else None)
+    domains = frozenset(
+        (score.domain, score.role, score.images, *(score.role == "source" or getattr(score, name) for name in known))
         for score in table.domains
     )
     return table.task, _protocol(table).id(), tuple(table.classes), domains
 
 
 def _protocol(table: ScoreTable) -> Protocol:
-    of_teacher = table.protocol.weights == "teacher"
-    return table.protocol.model_copy(update={"weights": "last"}) if of_teacher else table.protocol
+    """The protocol as far as it makes a difference: not by whom weights were learnt, nor by the order of classes."""
+    protocol, changes = table.protocol, dict[str, Any]()
+    if protocol.weights == "teacher":
+        changes["weights"] = "last"
+    if protocol.classes_scored is not None:
+        changes["classes_scored"] = tuple(sorted(set(protocol.classes_scored)))
+    return protocol.model_copy(update=changes)
 
 
 def _columns(tables: Sequence[ScoreTable]) -> list[Column]:
@@ -244,7 +258,10 @@ def _difference(table: ScoreTable, compared: ScoreTable) -> str:
         return f"measured under another protocol ({table.protocol.id()}: {metric}{table.protocol.describe()})"
     if table.classes != compared.classes:
         return f"its label space is also called '{table.label_space}', but has other classes"
-    return "judged on other domains or images"
+    names = [{(score.domain, score.role) for score in each.domains} for each in (table, compared)]
+    if names[0] != names[1]:
+        return "judged on other domains"
+    return "judged on other images, or images with other labels"
 
 
 def _with_best(rows: Sequence[RunRow], metric: Metric) -> list[RunRow]:

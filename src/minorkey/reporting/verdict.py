@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from minorkey.reporting.compared import Compared, Entry, compare, ranked
-from minorkey.reporting.differences import Gap, gap
+from minorkey.reporting.differences import NO_SPREAD, Gap, gap
 from minorkey.reporting.runs import Run
 
 ONE_RUN = "Each row is one training run: the intervals cover the choice of test images, not the randomness of training."
@@ -56,7 +56,9 @@ def _single(entry: Entry) -> Verdict:
 def _headline(parts: Compared, elsewhere: Gap) -> str:
     subject, rival = parts.subject, parts.rival
     mean = "" if len(parts.unseen) == 1 else f", mean of {len(parts.unseen)}"
-    scores = f"{subject.score} against {rival.metric.text(rival.mean)}{mean}"
+    mine, theirs = map(subject.metric.text, elsewhere.scores)
+    seeds = f", {elsewhere.over}" if elsewhere.partial else ""
+    scores = f"{mine} {subject.metric.name} against {theirs}{mean}{seeds}"
     if elsewhere.direction in ("ahead", "behind"):
         size = subject.metric.difference(elsewhere.value)
         stands = "ahead of" if elsewhere.direction == "ahead" else "behind"
@@ -144,7 +146,8 @@ def _certainty(entry: Entry, other: Entry, found: Gap) -> str:
     between = f"The difference between {entry.name} and {other.name} in unseen domains"
     if found.interval is None:
         return (
-            f"{between} was not tested: there are neither equal seeds of both nor results of several images in common."
+            f"{between} was not tested: there are neither two seeds that both have nor, of one run each, results of "
+            "several images in common."
         )
     span = f"{found.span} {found.metric.points}".rstrip()
     begin = f"{between} has a 95 % interval of {span} {found.how}"
@@ -157,13 +160,13 @@ def _certainty(entry: Entry, other: Entry, found: Gap) -> str:
 def _not_the_best(parts: Compared) -> list[str]:
     """Whatever the headline is about: which method is best, and how far SoMA is from it."""
     best, subject, metric = parts.entries[0], parts.subject, parts.subject.metric
-    if best is subject:
+    found = _gap(subject, best, parts.unseen)
+    if metric.rank(found.value) < NO_SPREAD:  # it is level, or ahead by the seeds that both have
         return []
-    lead, found = metric.difference(best.mean - subject.mean), _gap(subject, best, parts.unseen)
     proven = {"level": ", which may be chance", "untested": ", untested"}.get(found.direction, "")
     return [
-        f"{subject.label} is not the best in unseen domains: {lead} behind {best.name} "
-        f"({metric.text(best.mean)} {metric.name}){proven}."
+        f"{subject.label} is not the best in unseen domains: {metric.difference(found.value)} behind {best.name} "
+        f"({metric.text(found.scores[1])} {metric.name}){proven}."
     ]
 
 

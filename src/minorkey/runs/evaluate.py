@@ -117,7 +117,8 @@ def _judge(
     """Judge, and write the scores; `about` is what they say of the run; `alone`: that lies elsewhere."""
     started = time.monotonic()
     with sole_writer(target.path, console):
-        evidence = evaluate_domains(predictor, domains, config.evaluation.pictures, target.samples, console)
+        judged = evaluate_domains(predictor, domains, config.evaluation.pictures, target.samples, console)
+        evidence = {name: (each.role, each.evidence) for name, each in judged.items()}
         scores = build_scores(
             evidence,
             classes=predictor.space.classes,
@@ -126,6 +127,7 @@ def _judge(
             shared_scenes=share_scenes(domains),
             task=config.task,
             image_sets=image_sets(domains),
+            label_sets={name: each.label_set for name, each in judged.items()},
             **about,
         )
         from_main(lambda: write_places(target, pictured_places(domains, config.evaluation.pictures)))

@@ -41,9 +41,6 @@ from minorkey.training.options import TrainingOptions
 TABLE = "tune.csv"
 PAGE = "tune.html"
 PART = "a choice of rates"
-DIVERGED = "diverged.txt"
-"""In the folder of a trial whose loss or weights were no longer finite: how it ended."""
-
 FIRST_SEED = 100
 """Of the trials, above that of the run."""
 
@@ -285,9 +282,8 @@ def _try(config: RunConfig, out: Path, key: str, metric: Metric, console: Consol
     """Train and judge a trial, or read what came of it."""
     rate = getattr(config.training, key)
     folder = RunFolder(below(out, f"{_file_name(config)}-{rate:g}-{config.seed}"))
-    diverged = folder.path / DIVERGED
     score: float | None = None
-    if from_main(diverged.is_file):
+    if from_main(folder.diverged.is_file):
         found = settled(config, folder, console)
         from_main(lambda: claim_run(folder, found, True))  # it was this trial, and no other one
     else:
@@ -298,7 +294,7 @@ def _try(config: RunConfig, out: Path, key: str, metric: Metric, console: Consol
             raise Interrupted(f"{str(error).partition(';')[0]}; the same command goes on from there") from error
         except Diverged as error:
             reason = f"{str(error).partition(',')[0]}\n"
-            from_main(lambda: write_text(diverged, reason))
+            from_main(lambda: write_text(folder.diverged, reason))
         else:
             score = _source_score(scores)
             if score is None:

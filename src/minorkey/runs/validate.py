@@ -68,8 +68,8 @@ def _scoring(
     def scores_of(model: nn.Module) -> dict[str, float]:
         now = replace(predictor, model=model)
         with exact(model):
-            evidence_of = evaluate_domains(now, domains, pictures=0, folder=Path(), console=PlainConsole(quiet=True))
-        counted = {name: only_scored(kept, space.classes, scored) for name, (_, kept) in evidence_of.items()}
+            judged = evaluate_domains(now, domains, pictures=0, folder=Path(), console=PlainConsole(quiet=True))
+        counted = {name: only_scored(each.evidence, space.classes, scored) for name, each in judged.items()}
         return {name: evidence.score() for name, evidence in counted.items() if has_score(evidence)}
 
     return scores_of

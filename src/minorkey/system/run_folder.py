@@ -75,6 +75,11 @@ class RunFolder:
         return self.path / "metrics.json"
 
     @property
+    def diverged(self) -> Path:
+        """Why it has no scores and will have none, of a run that chooses a rate."""
+        return self.path / "diverged.txt"
+
+    @property
     def samples(self) -> Path:
         """Images with truth and prediction, for the report."""
         return self.path / "figures" / "samples"

@@ -132,8 +132,7 @@ class Protocol(BaseModel):
         window 128x256, stride 85x171
         last weights
         """
-        count = len(self.classes_scored) if self.classes_scored is not None else "all"
-        parts = [f"{_shortened(self.label_space)}, {count} classes"]
+        parts = [f"{_shortened(self.label_space)}, {self._describe_classes()}"]
         if rule := self.scored.rule:
             parts.append(rule.format(protocol=self))
         if self.input_size:
@@ -149,6 +148,12 @@ class Protocol(BaseModel):
             parts.append(f"computed in {NAMES[self.precision]}")
         parts.append(WEIGHTS[self.weights])
         return "; ".join(parts)
+
+    def _describe_classes(self) -> str:
+        if self.classes_scored is None:
+            return "all classes"
+        named, count = _shortened(", ".join(self.classes_scored)), len(self.classes_scored)
+        return f"{count} {'class' if count == 1 else 'classes'} ({named})"
 
     def _describe_size(self) -> str:
         def size(side: int | None) -> str:

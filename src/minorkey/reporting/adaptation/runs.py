@@ -65,7 +65,7 @@ def _fit(source_only: Run, adapted: Run, domain: str) -> bool:
     if any(_named(source_only, part) != _named(adapted, part) for part in ("backbone", "head")):
         return False
     first, second = (_score(run, domain) for run in (source_only, adapted))
-    same = measurement(source_only.scores)[:-1] == measurement(adapted.scores)[:-1]  # their other domains may differ
+    same = measurement(source_only.scores, ())[:-1] == measurement(adapted.scores, ())[:-1]  # other domains may differ
     if not same or first is None or second is None or first.images != second.images:
         return False
     return same_images((source_only, adapted), domain)

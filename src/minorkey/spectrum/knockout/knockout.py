@@ -17,8 +17,8 @@ from minorkey.data.readers.reader import Reader, ReaderAround
 from minorkey.data.sample import Sample
 from minorkey.errors import ConfigError, DataError
 from minorkey.evaluation.bootstrap import paired_difference
-from minorkey.evaluation.run import EvaluationDomain, evaluate_domains
-from minorkey.evaluation.scores import DomainRole, DomainScore, has_score, score_domain
+from minorkey.evaluation.run import EvaluationDomain, Judged, evaluate_domains
+from minorkey.evaluation.scores import DomainScore, has_score, score_domain
 from minorkey.models.build import backbone_of
 from minorkey.runs.assemble import open_judged
 from minorkey.runs.load import config_of, load
@@ -30,14 +30,14 @@ from minorkey.system.console import PlainConsole
 from minorkey.system.progress import Reporter
 from minorkey.system.run_folder import RunFolder
 from minorkey.system.unforeseen import public
-from minorkey.tasks.evidence import Evidence, only_scored
+from minorkey.tasks.evidence import only_scored
 from minorkey.tasks.predictor import Predictor
 
 SHARE = 1 / 8
 """A share, so that backbones of any width compare. An eighth of a width of 128 is 16, the usual rank."""
 IMAGES = 8
 
-Evidences = Mapping[str, tuple[DomainRole, Evidence]]
+Evidences = Mapping[str, Judged]
 
 
 @public
@@ -136,13 +136,14 @@ def _rows(
 ) -> list[KnockoutRow]:
     (block, which), protocol, classes = setting, predictor.protocol, predictor.space.classes
     rows = []
-    for domain, (role, before) in intact.items():
-        before, after = (only_scored(kept, classes, protocol.classes_scored) for kept in (before, without[domain][1]))
+    for domain, judged in intact.items():
+        both = (judged.evidence, without[domain].evidence)
+        before, after = (only_scored(kept, classes, protocol.classes_scored) for kept in both)
         if not has_score(before) or not has_score(after):
             continue
         better = protocol.scored.higher_is_better
         difference = paired_difference([before], [after]) if better else paired_difference([after], [before])
-        score_before, score_after = (score_domain(domain, role, kept, classes) for kept in (before, after))
+        score_before, score_after = (score_domain(domain, judged.role, kept, classes) for kept in (before, after))
         scores = (score_before, score_after) if better else (score_after, score_before)
         rows.append(
             KnockoutRow(
@@ -150,7 +151,7 @@ def _rows(
                 which=which,
                 share=share,
                 domain=domain,
-                role=role,
+                role=judged.role,
                 images=before.shape[0],
                 metric=protocol.metric,
                 task=protocol.task,
