@@ -1,5 +1,6 @@
 """Every command with an output, over files of the user's and over results of other runs: they stay as they are."""
 
+import os
 import shutil
 
 import numpy as np
@@ -135,6 +136,29 @@ def test_nor_are_those_of_another_image(run, photos, console, tmp_path):
     done = predict_folder(run, str(photos), out, console=console)
     assert (done.written, done.skipped, len(done.problems)) == (0, 1, 1)
     assert "1.jpg" not in (out / "predictions.html").read_text()
+
+
+def test_nor_of_another_folder_with_the_same_names(run, photos, console, tmp_path, command):
+    """Images of one camera are equally large, and those of an archive equally old."""
+    out, others = tmp_path / "out", tmp_path / "others"
+    others.mkdir()
+    for photo in photos.iterdir():
+        photo.rename(photo.with_suffix(".bmp"))
+        Image.open(photo.with_suffix(".bmp")).save(photo.with_suffix(".bmp"))
+    for photo in photos.iterdir():
+        Image.fromarray(255 - np.asarray(Image.open(photo))).save(others / photo.name)
+    for photo in (*photos.iterdir(), *others.iterdir()):
+        os.utime(photo, (1e9, 1e9))
+    assert predict_folder(run, str(photos), out, console=console).written == 2
+    before = _state(out)
+    code, error = command("predict", run, others, "--out", out)
+    assert (code, _state(out)) == (2, before)
+    assert f"was predicted of another image, '{photos.resolve()}/" in error
+    moved = photos.rename(tmp_path / "moved")
+    assert predict_folder(run, str(moved), out, console=console).skipped == 2, "where they lie makes no difference"
+    for photo in moved.iterdir():
+        (others / photo.name).replace(photo)
+    assert predict_folder(run, str(moved), out, console=console, overwrite=True).written == 2
 
 
 @pytest.mark.parametrize("inside", [".", "predictions", "deep/er"])

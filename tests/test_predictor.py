@@ -208,6 +208,29 @@ def test_a_batch_of_columns(finished_run, predictor, files):
     assert [labels.shape for labels in mixed] == [(64, 96) if index == 2 else (32, 48) for index in range(5)]
 
 
+def test_columns_that_there_are_not(finished_run, files):
+    batch = {"image": [str(files[0])]}
+    with pytest.raises(ConfigError, match="unknown attribute of a prediction 'label'; did you mean 'labels'"):
+        BatchPredictor(finished_run.path, columns=["label"], device="cpu")(batch)
+    with pytest.raises(ConfigError, match=r"columns is a list of names, got 'labels'; write columns=\['labels'\]"):
+        BatchPredictor(finished_run.path, columns="labels")
+    with pytest.raises(ConfigError, match="unknown column of the batch 'image'. Known: path"):
+        BatchPredictor(finished_run.path, device="cpu")({"path": batch["image"]})
+    assert BatchPredictor(finished_run.path, device="cpu")(batch)["labels"].shape == (1, 32, 48)
+
+
+def test_many_images_are_asked_for_as_many(predictor, files):
+    image = np.zeros((32, 48, 3), np.uint8)
+    for one in (str(files[0]), image, image[..., 0]):
+        with pytest.raises(ConfigError, match="map takes many images, and got one; give a list of images"):
+            predictor.map(one)
+    with pytest.raises(ConfigError, match="map: images is .*; expected Iterable"):
+        predictor.map(files[0])
+    with pytest.raises(ConfigError, match="map: on_error is 'riase'"):
+        predictor.map(files, on_error="riase")
+    assert len(list(predictor.map(np.stack([image, image])))) == 2
+
+
 def test_a_cpu_takes_small_images_together_and_large_ones_one_by_one(predictor):
     assert predictor.device.type == "cpu"
     sizes = [(128, 256), (256, 256), (512, 256), (1024, 2048)]

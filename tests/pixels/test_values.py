@@ -7,6 +7,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from minorkey.data.deep_images import read_pixels, read_values
+from minorkey.data.given import as_image
 from minorkey.data.pixels import PixelOptions, picture
 from minorkey.errors import ConfigError, DataError
 
@@ -47,6 +48,25 @@ def test_8_bits_stay_bytes(tmp_path):
         assert np.array_equal(read_pixels(saved(tmp_path, "a.png", values), pixels=stated), values)
     scaled = read_pixels(saved(tmp_path, "a.png", values), pixels=PixelOptions(range=[0, 51]))
     np.testing.assert_allclose(scaled, np.clip(values / 51, 0, 1), rtol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"])
+def test_an_open_image_is_read_as_its_file(tmp_path, mode):
+    """Turned upright, too."""
+    grey = Image.fromarray((DEEP[..., 0] >> 4).astype(np.uint8))
+    image = Image.fromarray(DEEP[..., 0]) if mode == "I;16" else grey.convert("RGB").convert(mode)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    file = tmp_path / ("a.jpg" if mode == "CMYK" else "a.png")
+    image.save(file, exif=exif)
+    stated = PixelOptions(range=[0, 255])
+    np.testing.assert_array_equal(as_image(Image.open(file), stated), read_pixels(file, pixels=stated))
+
+
+def test_an_open_image_of_which_half_is_lost_is_refused(tmp_path):
+    (tmp_path / "a.png").write_bytes(sixteen_bit_colours(DEEP))
+    with pytest.raises(DataError, match="Pillow keeps 8 of the 16 bits of its colours; give its path"):
+        as_image(Image.open(tmp_path / "a.png"), TWELVE)
 
 
 @pytest.mark.parametrize("turn", range(2, 9))

@@ -7,12 +7,12 @@ and DICOM by pydicom, which are extras.
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from minorkey.data.arrays import read_array
 from minorkey.data.dicom import read_dicom
 from minorkey.data.frames import orientation_of, upright
-from minorkey.data.images import IMAGE_SUFFIXES, PICTURES, low_bytes, opened_image, raw_mode, read_image
+from minorkey.data.images import IMAGE_SUFFIXES, PICTURES, low_bytes, opened_image, raw_mode, read_image, readable
 from minorkey.data.pixels import DEFAULT, PixelOptions
 from minorkey.data.rasters import read_raster
 from minorkey.errors import DataError
@@ -92,6 +92,20 @@ def _picture(content: bytes, file: str | Path) -> np.ndarray:
     if low is None:
         raise DataError(f"{file}: grey of 16 bits with transparency is not read; save it without")
     return values.astype(np.uint16) << 8 | low[..., :3]
+
+
+def opened_values(image: Image.Image, name: str) -> np.ndarray:
+    """The values of an image of Pillow's, which may be open still, as `read_values` has those of its file.
+
+    Raises:
+        DataError: it is broken, or is a file of 16-bit colours, of which Pillow keeps the upper halves.
+    """
+    if "16" in raw_mode(image) and not image.mode.startswith("I"):
+        raise DataError(f"{name}: Pillow keeps 8 of the 16 bits of its colours; give its path in place of the image")
+    with readable(name):
+        turned = ImageOps.exif_transpose(image)
+        any_fourth = image.format == "TIFF" and turned.mode == "RGBA"
+        return np.asarray(turned if any_fourth else _plain(turned))
 
 
 def _plain(image: Image.Image) -> Image.Image:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from minorkey.data.deep_images import read_pixels
+from minorkey.data.deep_images import opened_values, read_pixels
 from minorkey.data.images import rgb_pixels
 from minorkey.data.pixels import PixelOptions
 from minorkey.errors import DataError
@@ -23,7 +23,17 @@ def as_image(image: ImageLike, pixels: PixelOptions) -> np.ndarray:
     """
     if isinstance(image, (str, Path)):
         return read_pixels(image, pixels=pixels)
-    return pixels.image(_array(image), "the array") if pixels.stated else as_rgb(image)
+    if not pixels.stated:
+        return as_rgb(image)
+    if isinstance(image, Image.Image):
+        name = getattr(image, "filename", "") or "the PIL image"
+        return pixels.image(opened_values(image, name), name)
+    return pixels.image(_array(image), "the array")
+
+
+def is_one_image(images: object) -> bool:
+    """Whether an array is one image, grey or of up to four channels, and not a stack of several."""
+    return isinstance(images, np.ndarray) and (images.ndim == 2 or (images.ndim == 3 and images.shape[2] <= 4))
 
 
 def as_rgb(image: ImageLike) -> np.ndarray:

@@ -107,7 +107,7 @@ def rgb_pixels(image: Image.Image, file: str | Path) -> np.ndarray:
         DataError: as `read_image`.
     """
     deep = "16" in raw_mode(image)
-    with _readable(file):
+    with readable(file):
         upright = ImageOps.exif_transpose(image)
         if upright.mode == "F":
             raise DataError(f"{file}: image has floating point pixels; convert it to 8 or 16 bits")
@@ -194,12 +194,13 @@ def mean_luma(file: str | Path, content: bytes | None = None) -> float:
 @contextmanager
 def opened_image(file: str | Path, content: bytes | None) -> Iterator[ImageFile.ImageFile]:
     """An open image; whatever Pillow raises on broken files becomes a `DataError`."""
-    with _readable(file), Image.open(io.BytesIO(regular_bytes(file) if content is None else content)) as image:
+    with readable(file), Image.open(io.BytesIO(regular_bytes(file) if content is None else content)) as image:
         yield image
 
 
 @contextmanager
-def _readable(file: str | Path) -> Iterator[None]:
+def readable(file: str | Path) -> Iterator[None]:
+    """In the block Pillow reads a file; what it raises becomes a `DataError` that names it."""
     try:
         yield
     except FileNotFoundError as error:

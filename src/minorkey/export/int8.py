@@ -13,6 +13,7 @@ from minorkey.data.readers import Reader, SourceOptions
 from minorkey.errors import ConfigError
 from minorkey.export.deploy_options import DeployOptions
 from minorkey.export.graph import INPUT
+from minorkey.export.seen import no_larger
 from minorkey.export.trained import Trained
 from minorkey.runs.assemble import open_targets
 from minorkey.runs.deployed_info import DeployedInfo
@@ -49,7 +50,7 @@ def quantised(file: Path, trained: Trained, info: DeployedInfo, options: DeployO
 
         def get_next(self) -> dict[str, np.ndarray] | None:
             images = next(self.batches, None)
-            return None if images is None else {INPUT: session.fed(images).numpy()}
+            return None if images is None else {INPUT: session.fed(no_larger(images, info.size)).numpy()}
 
     session = OnnxSession(file, "cpu")
     with tempfile.TemporaryDirectory() as folder:

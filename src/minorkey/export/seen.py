@@ -51,6 +51,15 @@ def in_size(images: Tensor, deployed: Deployed, size: Size | None) -> Tensor:
     return torch.cat([first, first.flip(-1)])
 
 
+def no_larger(images: Tensor, size: Size | None) -> Tensor:
+    """Images `(B, C, H, W)`, made smaller where they do not fit into the size of a file."""
+    scale = min(s / side for s, side in zip(size, images.shape[-2:], strict=True)) if size else 1.0
+    if scale >= 1:
+        return images
+    smaller = tuple(max(1, int(side * scale)) for side in images.shape[-2:])
+    return F.interpolate(images, size=smaller, mode="bilinear", align_corners=False, antialias=True)
+
+
 def other_size(images: Tensor, deployed: Deployed) -> Tensor:
     """One image of sides that those of the graph's own input have nothing in common with."""
     unit = deployed.multiple

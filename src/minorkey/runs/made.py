@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -24,11 +25,26 @@ from minorkey.tasks.predictor import Predictor
 
 FOLDER = ".made"
 
-NOTES = TypeAdapter(tuple[str, str, int, int, int])
-"""A line: the name of a result, its stamp, and when it was noted, in nanoseconds."""
+SAMPLED = 4096
+"""Bytes of an image, at its begin, middle and end, that tell it from others of its size and time."""
 
-Stamp = tuple[str, int, int]
-"""The model that a result is of (`model_digest`), and the size and the time of change of its image."""
+
+@dataclass(frozen=True)
+class Stamp:
+    """What a result is made of; where the image lies makes no difference."""
+
+    model: str  # `model_digest`
+    size: int  # of the image, in bytes
+    changed: int  # the time of its last change, in nanoseconds
+    sample: str  # digest of some of its bytes: images of one camera are all as large, and unpacked ones as old
+    image: str = field(compare=False)  # its path
+
+
+Note = tuple[str, Stamp, int]
+"""The name of a result, what it is made of, and when that was noted, in nanoseconds."""
+
+NOTES: TypeAdapter[Note] = TypeAdapter(Note)
+"""A line."""
 
 
 class Made:
@@ -52,19 +68,21 @@ class Made:
 
     def refresh(self) -> None:
         """Take in what others have noted since."""
-        self._known = {name: (model, size, changed) for name, model, size, changed, _ in _notes(self._file.parent)}
+        self._known = {name: stamp for name, stamp, _ in _notes(self._file.parent)}
 
     def stamp(self, image: Path) -> Stamp | None:
         """What a result of an image, as it is now, is made of; None: it cannot be found."""
         try:
             state = image.stat()
+            sample = _sample(image, state.st_size)
         except OSError:
             return None
-        return self._model, state.st_size, state.st_mtime_ns
+        path = os.fspath(image.resolve()).encode(errors="backslashreplace").decode()
+        return Stamp(self._model, state.st_size, state.st_mtime_ns, sample, path)
 
     def stamp_of_stream(self) -> Stamp:
         """What a result of a stream or a camera is made of, which nobody can look at again."""
-        return self._model, 0, time.time_ns()
+        return Stamp(self._model, 0, time.time_ns(), "", "")
 
     def is_of(self, name: str, stamp: Stamp | None) -> bool:
         """Whether the result of this name was made of that."""
@@ -81,32 +99,44 @@ class Made:
                 for file in files:
                     file.unlink(missing_ok=True)
             self._known[name] = stamp
-            self._add(json.dumps([name, *stamp, time.time_ns()]))
+            self._add(json.dumps([name, asdict(stamp), time.time_ns()]))
 
-    def refuse_others(self, there: Mapping[str, Iterable[Path]], others: Iterable[Path]) -> None:
-        """Raise unless all that is there was made here, by this model.
+    def refuse_others(
+        self, there: Mapping[str, Iterable[Path]], images: Mapping[str, Path], others: Iterable[Path]
+    ) -> None:
+        """Raise unless all that is there was made here, by this model, of these images.
 
         Args:
             there: name -> files of a result, for those that are there.
+            images: name -> the image, or clip, that it is to be of.
             others: files that are written beside the results.
 
         Raises:
-            ConfigError: results of another model are there, or files of which it is not known what they were made of.
+            ConfigError: results of another model are there, or of another image (one that has changed is none), or
+                files of which it is not known what they were made of.
         """
         unknown = [] if is_folder_of_results(self._file.parents[1]) else [file for file in others if file.exists()]
         for name, files in there.items():
             if name not in self._known:
                 unknown.extend(files)
-            elif self._known[name][0] != self._model:
+            elif other := self._other(self._known[name], images.get(name)):
                 raise ConfigError(
-                    f"'{next(iter(files))}' was predicted by another model; choose another --out, or add --overwrite "
-                    "to replace it"
+                    f"'{next(iter(files))}' was predicted {other}; choose another --out, or add --overwrite to replace "
+                    "it"
                 )
         if unknown:
             raise ConfigError(
                 f"'{unknown[0]}' is there already, and nothing says of what it was made; choose another --out, or add "
                 "--overwrite to replace it"
             )
+
+    def _other(self, known: Stamp, image: Path | None) -> str:
+        """What else a result was made of; empty: of nothing else."""
+        if known.model != self._model:
+            return "by another model"
+        now = None if image is None else self.stamp(image)
+        moved = now is not None and now != known and now.image != known.image
+        return f"of another image, '{known.image}'" if moved else ""
 
     def open(self) -> None:
         """Say that the folder is one of results, before anything is written to it.
@@ -157,7 +187,16 @@ def model_digest(run: RunFolder, predictor: Predictor) -> str:
     return digest.hexdigest()
 
 
-def _notes(folder: Path) -> list[tuple[str, str, int, int, int]]:
+def _sample(image: Path, size: int) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    with image.open("rb") as stream:
+        for start in (0, size // 2, max(0, size - SAMPLED)):
+            stream.seek(start)
+            digest.update(stream.read(SAMPLED))
+    return digest.hexdigest()
+
+
+def _notes(folder: Path) -> list[Note]:
     """All notes, the last ones last; what is none, as half a line, is passed over."""
     found = []
     for file in folder.glob("*.jsonl"):

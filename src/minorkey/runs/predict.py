@@ -103,8 +103,8 @@ def predict_folder(
 
     Raises:
         ConfigError: PyAV is needed and not installed, there is no such shard, two images would be written under one
-            name, or `out` holds what another model predicted, or files of which it is not known what they were made of
-            (not with `overwrite`).
+            name, or `out` holds what was predicted by another model or of another image of the same name, or files of
+            which it is not known what they were made of (not with `overwrite`).
         DataError: there is no run or no image.
         StorageError: a file cannot be written.
     """
@@ -125,7 +125,9 @@ def predict_folder(
     with sole_writer(made.folder / "{}-of-{}".format(*shard), console):  # jobs write their own shares
         made.refresh()
         if not overwrite:
-            from_main(lambda: _refuse_others(writer, names, clip_writer.there(clips), classes, shard))
+            asked: dict[str, Path] = dict(zip(names, files, strict=True))
+            asked |= {name: Path(source) for name, source in clips.items() if not is_stream(source)}
+            from_main(lambda: _refuse_others(writer, asked, clip_writer.there(clips), classes, shard))
         made.open()
         if shard[0] == 1:  # jobs share the folder: one writes
             from_main(lambda: write_json(out / CLASSES, classes))
@@ -295,15 +297,24 @@ class _Writer:
 
 def _refuse_others(
     writer: _Writer,
-    names: Sequence[str],
+    images: Mapping[str, Path],
     clips: Mapping[str, Sequence[Path]],
     classes: Mapping[str, str],
     shard: Shard,
 ) -> None:
-    """Raise unless all that is there under the names that are written to was made by this model, here."""
-    there = {name: files for name in names if (files := writer.there(name))} | dict(clips)
+    """Raise unless all that is there under the names that are written to was made by this model, here, of these.
+
+    Args:
+        writer: of predictions.
+        images: those and clips, by the names of their results.
+        clips: what is there of clips.
+        classes: of the model.
+        shard: of this job.
+    """
+    there = {name: files for name in images if (files := writer.there(name))} | dict(clips)
     whole = _whole(writer.out, shard)
-    writer.made.refuse_others(there, [writer.out / CLASSES, *(whole.with_name(whole.name + end) for end in ENDINGS)])
+    beside = [writer.out / CLASSES, *(whole.with_name(whole.name + end) for end in ENDINGS)]
+    writer.made.refuse_others(there, images, beside)
     if is_folder_of_results(writer.out) and (file := writer.out / CLASSES).is_file() and read_saved(file) != classes:
         raise ConfigError(f"'{file}' numbers other classes; choose another --out, or add --overwrite to replace it")
 

@@ -27,6 +27,7 @@ class Prediction(ABC):
 
     folder: ClassVar[str]  # name of a folder of saved predictions
     suffix: ClassVar[str]  # of a saved prediction
+    columns: ClassVar[tuple[str, ...]] = ()  # attributes that are columns of a batch, where none are asked for
     of_pixels: ClassVar[bool] = False  # a class for each pixel: made with labels, an image and a label space
 
     @abstractmethod

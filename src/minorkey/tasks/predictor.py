@@ -13,12 +13,12 @@ from rich.console import Console
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from minorkey.data.given import ImageLike, as_image
+from minorkey.data.given import ImageLike, as_image, is_one_image
 from minorkey.data.pixels import DEFAULT, PixelOptions, of_one_kind, picture
 from minorkey.data.transforms import brought_to
 from minorkey.data.video.clip import opened_clip
 from minorkey.data.video.frames import Frame, Sampling, read_ahead
-from minorkey.errors import DataError, ImageSizeError
+from minorkey.errors import ConfigError, DataError, ImageSizeError
 from minorkey.labels import LabelSpace
 from minorkey.models.options import PerChannel
 from minorkey.system.ahead import IN_MEMORY, Room, ahead, grouped
@@ -115,6 +115,7 @@ class Predictor:
             return self.task.prediction(self.output(image), self._shown(image), self.space, probabilities)
         return self.start([image])[0]()
 
+    @public
     def map(
         self, images: Iterable[ImageLike], on_error: Literal["raise", "return"] = "raise"
     ) -> Iterator[tuple[ImageLike, Any]]:
@@ -129,9 +130,14 @@ class Predictor:
             Each image as it was given, with its prediction.
 
         Raises:
+            ConfigError: `images` is one image, or `on_error` is something else.
             DataError: an image is missing, broken, no image or of a size that does not fit, and errors are raised.
         """
+        if isinstance(images, str) or is_one_image(images):
+            raise ConfigError("map takes many images, and got one; give a list of images, or ask predict for it")
+        return self._map(images, on_error)
 
+    def _map(self, images: Iterable[ImageLike], on_error: str) -> Iterator[tuple[ImageLike, Any]]:
         def finish(pair: tuple[ImageLike, Started | DataError]) -> tuple[ImageLike, Any]:
             image, started = pair
             if isinstance(started, DataError) and on_error == "raise":

@@ -25,6 +25,7 @@ class CategoryPrediction(Prediction):
 
     folder = "classes"
     suffix = ".json"
+    columns = ("category", "confidence")
 
     probabilities: np.ndarray  # (K,) float32, which sum to 1
     image: np.ndarray  # (H, W, 3) uint8, what was looked at

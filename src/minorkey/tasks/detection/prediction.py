@@ -29,6 +29,7 @@ class DetectionPrediction(Prediction):
 
     folder = "boxes"
     suffix = ".json"
+    columns = ("boxes", "scores", "classes")
 
     boxes: np.ndarray  # (N, 4) float32, x0 y0 x1 y1 in pixels; x1 y1 are exclusive
     scores: np.ndarray  # (N,) float32 in [0, 1], descending

@@ -17,10 +17,11 @@ def predict(name):
     """Write the classes of an image's pixels, and say which there are."""
     file, image = new_file(name, "labels"), opened(name)
     (scores,), (height, width) = look(image)  # of each class at each pixel, or at each place of a smaller map
-    rows, columns = -(-seen(image)[1] * scores.shape[1] // height), -(-seen(image)[0] * scores.shape[2] // width)
-    labels = Image.fromarray(scores[:, :rows, :columns].argmax(0).astype(np.uint8)).convert("P")
+    # Scores are brought to the pixels of the image, not classes: a place of a smaller map is no block of one class.
+    filled = 0, 0, seen(image)[0] * scores.shape[2] / width, seen(image)[1] * scores.shape[1] / height
+    scores = [Image.fromarray(each).resize(image.size, Image.Resampling.BILINEAR, filled) for each in scores]
+    labels = Image.fromarray(np.argmax(scores, 0).astype(np.uint8)).convert("P")
     labels.putpalette([value for colour in ABOUT["colours"] for value in colour])
-    labels = labels.resize(image.size, Image.Resampling.NEAREST)
     labels.save(file)
     shown = ", ".join(ABOUT["classes"][number] for number in np.unique(labels))
     print(f"{name}: {file}, {shown}")

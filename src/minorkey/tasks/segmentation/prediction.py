@@ -27,6 +27,7 @@ class SegmentationPrediction(Prediction):
 
     folder = "ids"
     suffix = ".png"
+    columns = ("labels",)
     of_pixels = True
 
     labels: np.ndarray  # (H, W) uint8 train ids
