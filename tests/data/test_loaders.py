@@ -115,6 +115,15 @@ def test_a_step_is_the_same_wherever_training_starts_and_whoever_reads():
         assert same(late[1], reference[7])
 
 
+def test_batches_that_make_one_update_are_augmented_as_one_batch():
+    whole = load(steps=(2, 4))
+    for size in (1, 2):
+        parts = load(steps=(8 // size, 16 // size), batch_size=size, accumulate=4 // size)
+        pixels = torch.cat([part.pixel_values for part in parts])
+        assert torch.equal(pixels, torch.cat([batch.pixel_values for batch in whole]))
+        assert [key for part in parts for key in part.keys] == [key for batch in whole for key in batch.keys]
+
+
 def test_processes_share_a_step():
     (whole,) = load(steps=(3, 4))
     parts = [load(steps=(3, 4), process_index=index, process_count=2)[0] for index in range(2)]

@@ -204,6 +204,10 @@ def test_files_of_the_command(command: Callable[..., tuple[int, str]], finished_
         assert float(line["loss"]) == pytest.approx(100 * row["loss"], abs=1e-3)
     _, suggestion = analyse(finished_run.path, components=0.25, images=2, out=tmp_path, console=Console(quiet=True))
     assert content["suggestion"]["reason"] == suggestion.reason
+    for option, value in (("--rank", "3"), ("--components", "0.5"), ("--with-unseen", None)):
+        mode = ["--knockout"] if option == "--rank" else []
+        code, error = command("spectrum", finished_run.path, *mode, option, *([value] if value else []))
+        assert (code, error.startswith(f"minorkey: {option} is ")) == (2, True), error
     code, error = command("spectrum", finished_run.path, "--knockout", "--components", "7", "--out", tmp_path)
     assert code == 2
     assert "components is 7" in error

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import typer
 
+from minorkey.errors import ConfigError
+
 
 def spectrum(
     target: str = typer.Argument(
@@ -14,7 +16,9 @@ def spectrum(
     ),
     images: int = typer.Option(8, min=0, help="Images per domain for the drift of a run; 0 leaves it out."),
     knockout: bool = typer.Option(False, "--knockout", help="Judge without the major or minor components instead."),
-    components: float = typer.Option(0.125, help="With --knockout: share of each weight's components to remove."),
+    components: float | None = typer.Option(
+        None, help="With --knockout: share of each weight's components to remove; default 0.125."
+    ),
     with_unseen: bool = typer.Option(
         False, "--with-unseen", help="With --knockout: let labels of unseen domains choose first_block, too."
     ),
@@ -52,6 +56,11 @@ def spectrum(
     """
     from minorkey.system.console import PlainConsole
 
+    if knockout and rank is not None:
+        raise ConfigError("--rank is not of --knockout; say by --components what share of each weight is removed")
+    if not knockout and (components is not None or with_unseen):
+        option = "--with-unseen" if components is None else "--components"
+        raise ConfigError(f"{option} is of --knockout; add that, or leave it out")
     if knockout:
         _knock_out(target, components, images, with_unseen, out)
         return
@@ -70,13 +79,14 @@ def spectrum(
     typer.echo(f"tables and pictures: {out}")
 
 
-def _knock_out(target: str, components: float, images: int, with_unseen: bool, out: Path | None) -> None:
-    from minorkey.spectrum.knockout.analysis import analyse
+def _knock_out(target: str, components: float | None, images: int, with_unseen: bool, out: Path | None) -> None:
+    from minorkey.spectrum.knockout.analysis import SHARE, analyse
     from minorkey.spectrum.knockout.table import knockout_table
     from minorkey.spectrum.run import spectrum_folder
     from minorkey.system.console import PlainConsole
 
-    rows, suggestion = analyse(target, components=components, images=images, with_unseen=with_unseen, out=out)
+    share = SHARE if components is None else components
+    rows, suggestion = analyse(target, components=share, images=images, with_unseen=with_unseen, out=out)
     console = PlainConsole()
     console.print(knockout_table(rows))
     console.print(

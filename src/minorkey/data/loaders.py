@@ -68,12 +68,16 @@ class TrainingDataset(Dataset[Crop | MinorkeyError]):
     plan: Plan
     config: TransformConfig
     skip_broken: bool = False  # read the next image in place of one that cannot be read, and say so
+    accumulate: int = 1  # batches that make one update, whose images are augmented alike however they are split
 
     def __getitem__(self, address: Address) -> Crop | MinorkeyError:
         """The crop at a place in the batches, or what kept it from being read."""
         step, slot = address
-        dataset, index = self.plan.indices(step)[slot]
-        rng = np.random.default_rng([self.plan.seed, step, slot])
+        batch = self.plan.indices(step)
+        dataset, index = batch[slot]
+        rng = np.random.default_rng(
+            [self.plan.seed, *divmod(step * len(batch) + slot, len(batch) * self.accumulate)],
+        )
         photometric, wanted = self.config.photometric, self.plan.wanted_class(step, slot)
         try:
             sample, problems = self._read(self.readers[dataset], index)
@@ -196,6 +200,7 @@ def training_loader(
     weights: Sequence[float] | None = None,
     rare: RareClasses | None = None,
     skip_broken: bool = False,
+    accumulate: int = 1,
     workers: int = 0,
     process_index: int = 0,
     process_count: int = 1,
@@ -216,6 +221,7 @@ def training_loader(
         rare: draw images for the sake of their rare classes; None: every image has its turn.
         skip_broken: an image that cannot be read is replaced by the next one of its data set that can, and
             `RawBatch.problems` has a line about it; otherwise it is an error.
+        accumulate: steps whose gradients make one update; the augmentation is that of one batch of all their images.
         workers: processes that read and augment; each runs one torch thread.
         process_index: place of this process among those that train together.
         process_count: how many processes train together.
@@ -237,7 +243,7 @@ def training_loader(
         plan = RareClassPlan(rare, batch_size, seed, shares)
     share = batch_size // process_count
     return TrainingLoader(
-        TrainingDataset(task, readers, plan, config, skip_broken),  # type: ignore[arg-type]
+        TrainingDataset(task, readers, plan, config, skip_broken, accumulate),  # type: ignore[arg-type]
         batch_sampler=StepSampler(steps_from, steps_to, range(share * process_index, share * (process_index + 1))),
         num_workers=workers,
         collate_fn=Collate(task, config.crop, mean, std),

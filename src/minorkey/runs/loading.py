@@ -48,6 +48,7 @@ def open_batches(
             mean=backbone.mean,
             std=backbone.std,
             weights=data.weights,
+            accumulate=options.accumulate,
             workers=workers,
             process_index=process_index(),
             process_count=process_count(),

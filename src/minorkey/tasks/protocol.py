@@ -109,9 +109,7 @@ class Protocol(BaseModel):
 
     def in_domain(self, domain: str) -> "Protocol":
         """The protocol in one domain; a corrupted domain (`camvid+night@3`) is measured like the clean one."""
-        while domain not in self.resize_in and (clean := clean_domain(domain)) != domain:
-            domain = clean
-        resize = self.resize_in.get(domain, self.resize)
+        resize = self.resize_in.get(domain, self.resize_in.get(clean_domain(domain), self.resize))
         return self.model_copy(update={"resize": resize, "resize_in": {}})
 
     def id(self) -> str:

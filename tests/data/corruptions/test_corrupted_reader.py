@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minorkey.data.corruptions import CORRUPTIONS, Corruption, robustness_domains, split_corruption
-from minorkey.data.readers import CorruptedReader
+from minorkey.data.readers import CorruptedReader, open_datasets
 from minorkey.data.readers.world import WorldOptions, open_world
 from minorkey.data.sample import Sample
 from minorkey.errors import ConfigError
@@ -85,7 +85,9 @@ def test_corruptions_can_be_stacked() -> None:
         ("world:clear+fog@2", ("world:clear", "fog@2")),
         ("hf:org/name:test+jpeg@5", ("hf:org/name:test", "jpeg@5")),
         ("camvid:val", ("camvid:val", None)),
-        ("camvid+rain@1+night@2", ("camvid+rain@1", "night@2")),
+        ("camvid+rain@1+night@2", ("camvid", "rain@1+night@2")),
+        ("world:clear+rain+night", ("world:clear", "rain@3+night@3")),
+        ("camvid:val+mine.looks:dark@2+fog@1", ("camvid:val", "mine.looks:dark@2+fog@1")),
         ("my+data:val", ("my+data:val", None)),
         ("my+data/street", ("my+data/street", None)),
         (r"C:\my+data\street", (r"C:\my+data\street", None)),
@@ -94,6 +96,18 @@ def test_corruptions_can_be_stacked() -> None:
 )
 def test_a_data_set_is_parted_from_its_corruption(spec: str, parts: tuple[str, str | None]) -> None:
     assert split_corruption(spec) == parts
+
+
+def test_several_corruptions_come_one_after_the_other() -> None:
+    (reader,) = open_datasets("world:clear+rain@2+night@4", role="unseen", label_space=label_space("cityscapes19"))
+    (clean,) = open_datasets("world:clear", role="unseen", label_space=label_space("cityscapes19"))
+    assert reader.domain == "clear+rain@2+night@4"
+    key = clean.key(1)
+    expected = Corruption("night", 4).apply(Corruption("rain", 2).apply(clean[1].image, key), key)
+    assert np.array_equal(reader[1].image, expected)
+    assert reader[1].domain == reader.domain
+    with pytest.raises(ConfigError, match="did you mean 'rain'"):
+        open_datasets("world:clear+night@4+rainn@2", role="unseen", label_space=label_space("cityscapes19"))
 
 
 def test_an_existing_path_with_a_plus_stays_whole(tmp_path: Path) -> None:

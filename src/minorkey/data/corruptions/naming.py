@@ -46,8 +46,9 @@ class Corruption:
     def apply(self, image: np.ndarray, key: str) -> np.ndarray:
         """Corrupt an image (H, W, 3) uint8; the image itself is left alone.
 
-        The result depends on the image, the corruption and the key of the sample only. What is random, like the
-        places of the drops, is the same at every severity, so that severities differ in nothing else.
+        The result depends on the image, the corruption and the key of the sample only. What is random is drawn from the
+        same numbers at every severity; rain, snow and shot noise take more of them as they grow stronger, and fall
+        elsewhere then.
         """
         digest = hashlib.sha256(f"{self.name}/{key}".encode()).digest()
         rng = np.random.default_rng(np.frombuffer(digest, np.uint32))
@@ -62,7 +63,19 @@ def split_corruption(spec: str) -> tuple[str, str | None]:
     corruption is given back whole: `("camvid:val", None)`. So is a path with a plus in it, if it exists or if the
     plus is not in its last part (`a+b/c`, `a+b:val`). A corruption of one's own is told from a split by its severity:
     `camvid:val+package.module:attribute@3`.
+
+    Of several, one after the other, all are given: `camvid:val+rain+night` is `("camvid:val", "rain@3+night@3")`.
     """
+    base, found = _split_last(spec)
+    while found is not None:
+        earlier, corruption = _split_last(base)
+        if corruption is None or not re.fullmatch(_NAMES, corruption.partition("@")[0]):
+            break
+        base, found = earlier, f"{corruption}+{found}"
+    return base, found
+
+
+def _split_last(spec: str) -> tuple[str, str | None]:
     base, plus, text = spec.rpartition("+")
     if plus and OUTSIDE.fullmatch(text.rpartition("@")[0]):
         return base, text
@@ -72,13 +85,14 @@ def split_corruption(spec: str) -> tuple[str, str | None]:
 
 
 def clean_domain(domain: str) -> str:
-    """The domain without the corruption that it is seen under, if any.
+    """The domain without the corruptions that it is seen under, if any.
 
-    >>> clean_domain("camvid+night@3"), clean_domain("day+rain")
-    ('camvid', 'day+rain')
+    >>> clean_domain("camvid+night@3"), clean_domain("camvid+rain@2+night@3"), clean_domain("day+rain")
+    ('camvid', 'camvid', 'day+rain')
     """
-    found = CORRUPTED.fullmatch(domain)
-    return found["domain"] if found else domain
+    while found := CORRUPTED.fullmatch(domain):
+        domain = found["domain"]
+    return domain
 
 
 def robustness_domains(

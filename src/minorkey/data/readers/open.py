@@ -76,7 +76,9 @@ def open_datasets(
         raise ConfigError(
             f"{spec}: corruptions are of 8-bit RGB, these images have {stated}; leave '+{corruption}' out"
         )
-    return [CorruptedReader(reader, corruption) for reader in readers]
+    for each in corruption.split("+"):
+        readers = [CorruptedReader(reader, each) for reader in readers]
+    return readers
 
 
 def stated_pixels(spec: str, *, annotation: str, data_root: Path | None) -> PixelOptions:

@@ -162,8 +162,9 @@ def outside_parts(spec: str) -> Iterator[tuple[Catalog[Any], str]]:
     base, corruption = split_corruption(spec)
     if own := split_own(base):
         yield OWN_DATASETS, own[0]
-    if corruption and OUTSIDE.fullmatch(name := corruption.partition("@")[0]):
-        yield CATALOG, name
+    for each in corruption.split("+") if corruption else ():
+        if OUTSIDE.fullmatch(name := each.partition("@")[0]):
+            yield CATALOG, name
 
 
 def taken(spec: str) -> str:
