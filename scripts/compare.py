@@ -34,7 +34,7 @@ from comparing.curves import curves
 from comparing.outcome import Outcome
 from comparing.page import write_blocks
 from comparing.plan import Plan
-from comparing.records import UNDER, Results
+from comparing.records import Results
 from comparing.running import Resources, run_all, train_one
 from comparing.settings import SETTINGS, Setting
 from comparing.tables import by_domain, differences_of_all, lower_rates, rates, scores_of_all
@@ -71,17 +71,10 @@ def plan_of(setting: Setting, args: argparse.Namespace) -> Plan:
     config = setting.config(args.overrides)
     folds = [fold.domain for fold in setting.folds(config)]
     results = Results(args.results / setting.name)
-    training = config.training
-    wanted = {
-        "steps": str(training.steps),
-        "batch": str(training.batch_size),
-        "crop": str(list(config.transform.crop)),
-        "overrides": str(sorted(args.overrides)),
-        UNDER: str(list(setting.rate_under)),
-        **setting.equal(args.overrides),
-        **({} if args.table or args.write else {"weights": weights_of(config)}),
-    }
-    if other := results.unequal(wanted):
+    wanted = setting.equal(args.overrides)
+    if not (args.table or args.write):
+        wanted["weights"] = weights_of(config)
+    if other := results.unequal({key: str(value) for key, value in wanted.items()}):
         raise SystemExit(f"{results.folder} has runs of {other}; give another --results")
     return Plan(
         results=results,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from comparing.plan import Plan
-from comparing.records import UNDER, Job
+from comparing.records import Job
 from comparing.settings import Setting
 from comparing.ways import FROZEN, WAYS
 
@@ -63,7 +63,7 @@ def train_one(setting: Setting, overrides: Sequence[str], job: Job) -> dict[str,
     config, start = config_of(setting, overrides, job), time.monotonic()
     folder = Path(tempfile.mkdtemp()) / "run"
     result: dict[str, Any] = {"way": job.way, "rate": job.rate, "fold": job.fold, "seed": job.seed, "validation": {}}
-    result |= ({UNDER: list(setting.rate_under)} if setting.rate_under else {}) | setting.equal(overrides)
+    result |= setting.equal(overrides)
     try:
         scores = train(config, folder, console=Console(quiet=True))
         weights = read_metadata(RunFolder(folder).head)["base_weights_sha256"]
@@ -80,11 +80,7 @@ def train_one(setting: Setting, overrides: Sequence[str], job: Job) -> dict[str,
         "scores": {domain.domain: domain.score for domain in unseen},
         "images": {domain.domain: domain.images for domain in unseen},
         "by_class": {domain.domain: domain.by_class for domain in unseen},
-        "steps": config.training.steps,
-        "batch": config.training.batch_size,
-        "crop": list(config.transform.crop),
         "weights": weights[:12],
-        "overrides": sorted(overrides),
         "trained_parameters": scores.training.trained_parameters,
         "training_seconds": scores.training.seconds,
         "seconds": round(time.monotonic() - start, 1),

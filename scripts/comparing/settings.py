@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
+from comparing.records import UNDER
 from comparing.ways import COMMON, FROZEN, WAYS
 
 from minorkey.config import RunConfig, parse_overrides, resolve
@@ -75,11 +76,18 @@ class Setting:
         """The head's rate, where the backbone trains too; `config` is what all runs have in common."""
         return self.head_rate or config.training.lr
 
-    def equal(self, overrides: Sequence[str] = ()) -> dict[str, str]:
-        """What its runs have in common that no other key of their results says."""
-        file = Path(self.preset)
-        contents = {"preset": sha256(file.read_bytes()).hexdigest()[:12]} if file.suffix == ".yaml" else {}
-        return {"head_rate": f"{self.rate_of_head(self.config(overrides)):g}", **contents}
+    def equal(self, overrides: Sequence[str]) -> dict[str, Any]:
+        """What its runs have in common, beside the pretrained weights, as their results have it."""
+        config, file = self.config(overrides), Path(self.preset)
+        return {
+            "steps": config.training.steps,
+            "batch": config.training.batch_size,
+            "crop": list(config.transform.crop),
+            "overrides": sorted(overrides),
+            "head_rate": self.rate_of_head(config),
+            UNDER: list(self.rate_under),
+            **({"preset": sha256(file.read_bytes()).hexdigest()[:12]} if file.suffix == ".yaml" else {}),
+        }
 
 
 SETTINGS = {

@@ -84,7 +84,7 @@ def highest_of_16_bits(file: str | Path, content: bytes) -> int | None:
 def _picture(content: bytes, file: str | Path) -> np.ndarray:
     """The values of a file that Pillow reads, but for their lower halves in colours of 16 bits, which are added."""
     with opened_image(file, content) as image:
-        deep = "16" in raw_mode(image) and not image.mode.startswith("I")
+        deep = _is_halved(image)
         values = np.asarray(_plain(image))
     if not deep:
         return values
@@ -100,12 +100,17 @@ def opened_values(image: Image.Image, name: str) -> np.ndarray:
     Raises:
         DataError: it is broken, or is a file of 16-bit colours, of which Pillow keeps the upper halves.
     """
-    if "16" in raw_mode(image) and not image.mode.startswith("I"):
+    if _is_halved(image):
         raise DataError(f"{name}: Pillow keeps 8 of the 16 bits of its colours; give its path in place of the image")
     with readable(name):
         turned = ImageOps.exif_transpose(image)
         any_fourth = image.format == "TIFF" and turned.mode == "RGBA"
         return np.asarray(turned if any_fourth else _plain(turned))
+
+
+def _is_halved(image: Image.Image) -> bool:
+    """Whether the file of an image that is not loaded yet has colours of 16 bits, of which Pillow keeps 8."""
+    return "16" in raw_mode(image) and not image.mode.startswith("I")
 
 
 def _plain(image: Image.Image) -> Image.Image:

@@ -24,6 +24,9 @@ from minorkey.tasks.scored import task_of
 
 DomainRole = Literal["source", "unseen"]
 
+FINGERPRINTS = ("image_set", "label_set")
+"""What scores of a domain say of the images and labels that they are of; those of before say less, or nothing."""
+
 
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -140,6 +143,11 @@ class ScoreTable(_Record):
         The corruptions of one (`camvid+night@3`) are no further domains.
         """
         return _uncorrupted(self.domains, "unseen")
+
+    @property
+    def mean_has_spread(self) -> bool:
+        """Whether the interval of the unseen mean says anything."""
+        return any(score.has_spread for score in self.unseen)
 
     @property
     def home(self) -> list[DomainScore]:

@@ -13,8 +13,6 @@ from minorkey.tasks.metric import Metric
 NO_SPREAD = 1e-9
 """Width of an interval that says nothing: a few seeds that differ by as many images each, as accuracies do."""
 
-COMMON = " that both have"
-
 Direction = Literal["ahead", "behind", "level", "untested"]
 
 
@@ -25,17 +23,13 @@ class Gap:
     metric: Metric
     scores: tuple[float, float]  # theirs: fractions, or in the unit of the metric
     interval: Difference | None = None  # 95 %; None: not tested
-    over: str = ""  # what the interval is over: `3 seeds`, `2 seeds that both have`, or `images`
+    over: str = ""  # what the interval is over: `3 seeds`, or `images`
+    common: str = ""  # `2 seeds that both have`, where others were left aside
 
     @property
     def value(self) -> float:
         """The difference, as scores are."""
         return self.scores[0] - self.scores[1]
-
-    @property
-    def partial(self) -> bool:
-        """Whether some seeds of one were left aside, which the other does not have."""
-        return self.over.endswith(COMMON)
 
     @property
     def direction(self) -> Direction:
@@ -68,7 +62,7 @@ class Gap:
         """What the interval is: `over 3 seeds, paired (Student t)`."""
         if self.over == "images":
             return "over images (paired bootstrap)"
-        return f"over {self.over}, paired (Student t)"
+        return f"over {self.common or self.over}, paired (Student t)"
 
 
 def gap(a: Run, b: Run, domains: Sequence[str]) -> Gap | None:
@@ -86,12 +80,16 @@ def gap(a: Run, b: Run, domains: Sequence[str]) -> Gap | None:
     if len(pairs) >= 2:
         scores = [[mean_score(run, domains) or 0.0 for run in runs] for runs in zip(*pairs, strict=True)]
         values = [x - y for x, y in zip(*scores, strict=True)]
-        common = replace(plain, scores=(fmean(scores[0]), fmean(scores[1])))
+        seeds, all_seeds = f"{len(pairs)} seeds", len(pairs) == max(len(a.seeds), len(b.seeds))
+        of_pairs = replace(
+            plain,
+            scores=(fmean(scores[0]), fmean(scores[1])),
+            common="" if all_seeds else f"{seeds} that both have",
+        )
         over_seeds = paired_t_interval(values)
         if values[0] and over_seeds.high - over_seeds.low < NO_SPREAD:
-            return common
-        some = len(pairs) < max(len(a.seeds), len(b.seeds))
-        return replace(common, interval=over_seeds, over=f"{len(pairs)} seeds" + some * COMMON)
+            return of_pairs
+        return replace(of_pairs, interval=over_seeds, over=seeds)
     if len(a.seeds) > 1 or len(b.seeds) > 1:
         return plain
     interval = _over_images(a, b, domains)

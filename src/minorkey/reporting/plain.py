@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from minorkey.evaluation.scores import DomainScore, ScoreTable
+from minorkey.evaluation.scores import ScoreTable
 from minorkey.plotting.markdown import in_markdown
 from minorkey.reporting.adaptation.runs import target_notes
 from minorkey.reporting.robustness import all_robustness_rows, robustness_markdown
@@ -78,13 +78,8 @@ def _lines(run: Run) -> Iterator[tuple[Any, ...]]:
 def _scored(table: ScoreTable) -> Iterator[tuple[Any, ...]]:
     """Role, domain, images, score and the ends of its interval."""
     for each in table.domains:
-        yield each.role, each.domain, each.images, each.score, *_ends(each.interval, [each])
+        yield each.role, each.domain, each.images, each.score, *(each.interval if each.has_spread else (None, None))
     for none in table.unscored:
         yield none.role, none.domain, none.images, None, None, None
     if mean := table.unseen_mean:
-        yield "mean", "unseen", "", mean.score, *_ends(mean.interval, table.unseen)
-
-
-def _ends(interval: tuple[float, float], judged: Sequence[DomainScore]) -> tuple[float | None, float | None]:
-    """Of an interval, where it says anything."""
-    return interval if any(score.has_spread for score in judged) else (None, None)
+        yield "mean", "unseen", "", mean.score, *(mean.interval if table.mean_has_spread else (None, None))

@@ -9,7 +9,7 @@ from typing import Any
 
 from minorkey.errors import ConfigError, DataError
 from minorkey.evaluation.evidence_files import read_evidence, read_places
-from minorkey.evaluation.scores import ScoreTable
+from minorkey.evaluation.scores import FINGERPRINTS, ScoreTable
 from minorkey.labels import LabelSpace, label_space
 from minorkey.labels.tables import read_yaml
 from minorkey.system.names import below
@@ -112,8 +112,7 @@ def same_images(runs: Iterable[Run], domain: str) -> bool:
     Of a source whose `val` is drawn by the seed of a run, they are not.
     """
     judged = [score for run in runs for score in run.scores.domains if score.domain == domain]
-    sets = ({score.image_set for score in judged}, {score.label_set for score in judged})
-    return all(len(each - {None}) < 2 for each in sets)
+    return all(len({getattr(score, name) for score in judged} - {None}) < 2 for name in FINGERPRINTS)
 
 
 def _read_config(file: Path) -> str:

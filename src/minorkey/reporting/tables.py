@@ -15,15 +15,12 @@ from rich.text import Text
 from minorkey.adapters.specs import METHODS
 from minorkey.data.corruptions import clean_domain
 from minorkey.evaluation.bootstrap import Interval
-from minorkey.evaluation.scores import DomainScore, MeanScore, ScoreTable
+from minorkey.evaluation.scores import FINGERPRINTS, DomainScore, MeanScore, ScoreTable
 from minorkey.plotting.markdown import in_markdown
 from minorkey.tasks.metric import Metric
 from minorkey.tasks.protocol import Protocol
 
 MARKS = "†‡§¶"
-
-FINGERPRINTS = ("image_set", "label_set")
-"""What scores say of the images and labels that they are of; those of before say less, or nothing."""
 
 REGIMES = {"supervised": "", "self_training": "self-training", "transda": "TransDA"}
 """As tables call what a run did with its target; regimes from outside have their own names."""
@@ -225,8 +222,7 @@ def _cell(table: ScoreTable, column: Column) -> Cell | None:
         found = next((s for s in table.domains if (s.domain, s.role) == (column.title, column.kind)), None)
     if found is None:
         return None
-    judged = [found] if isinstance(found, DomainScore) else table.unseen
-    spread = any(score.has_spread for score in judged)
+    spread = found.has_spread if isinstance(found, DomainScore) else table.mean_has_spread
     interval = Interval(*map(metric.amount, found.interval)) if spread else None
     return Cell(metric.amount(found.score), interval, write=metric.write)
 

@@ -48,7 +48,7 @@ def _single(entry: Entry) -> Verdict:
     low, high = map(entry.metric.number, mean.interval)
     count, seeds = _count(len(entry.domains("unseen")), "unseen domain"), len(entry.run.seeds)
     kind = f"{seeds} seeds: {low} to {high}" if seeds > 1 else f"95 % interval {low} to {high}"
-    spread = seeds > 1 or any(score.has_spread for score in entry.run.scores.unseen)
+    spread = seeds > 1 or entry.run.scores.mean_has_spread
     headline = f"{entry.label} reaches {entry.score} on average over {count}{f' ({kind})' if spread else ''}."
     return Verdict(headline, ["One run alone says nothing about which method is better."], [])
 
@@ -57,7 +57,7 @@ def _headline(parts: Compared, elsewhere: Gap) -> str:
     subject, rival = parts.subject, parts.rival
     mean = "" if len(parts.unseen) == 1 else f", mean of {len(parts.unseen)}"
     mine, theirs = map(subject.metric.text, elsewhere.scores)
-    seeds = f", {elsewhere.over}" if elsewhere.partial else ""
+    seeds = f", {elsewhere.common}" if elsewhere.common else ""
     scores = f"{mine} {subject.metric.name} against {theirs}{mean}{seeds}"
     if elsewhere.direction in ("ahead", "behind"):
         size = subject.metric.difference(elsewhere.value)
